@@ -1,0 +1,29 @@
+# Two commands set everything up on a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+# The versions that the committed results were made with; CONSTRAINTS= installs the newest instead.
+CONSTRAINTS ?= -c .ci/constraints.txt
+
+.PHONY: demo test test-slow lint example clean
+
+.venv/installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/medbench run --models all --dataset acdc --preset smoke --data phantom
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -q
+
+test-slow: .venv/installed
+	$(BIN)/pytest -q -m slow
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

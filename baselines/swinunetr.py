@@ -1,0 +1,98 @@
+"""SwinUNETR in two dimensions on MONAI's network, and a form of reduced width.
+
+Paper: Hatamizadeh et al., "Swin UNETR: Swin Transformers for Semantic Segmentation of Brain Tumors in MRI
+Images", BrainLes (MICCAI workshop) 2021.
+Code: MONAI (Apache-2.0), SwinUNETR with spatial_dims=2.
+Differs from the paper: 2-D; no self-supervised pretraining; the reduced form has 12 features and windows
+of 8, which divide its maps at 128 pixels, in place of 48 and 7.
+Published: none is checked. The paper's figures hold for 3-D patches; no figure is known to us for the 2-D
+form that names its width and its input.
+One channel stays one channel.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from baselines.unet import check_image_size
+from bench.errors import UserError
+from bench.registry import register_model
+
+CITATION = "Hatamizadeh et al., BrainLes 2021"
+
+
+def swin_unetr_2d(
+    name: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    features: int,
+    heads: tuple[int, ...],
+    window: int,
+    depths: tuple[int, ...],
+) -> nn.Module:
+    """MONAI's SwinUNETR for square images.
+
+    Raises:
+        UserError: an image size that is no multiple of 32 or below 64 (the deepest map's instance normalisation
+            needs more than one pixel), or a number of features that is no multiple of 12.
+    """
+    from monai.networks.nets import SwinUNETR
+
+    check_image_size(name, image_size, 32, least=64)
+    if features % 12:
+        raise UserError(f"Expected features of {name} to be a multiple of 12, but got {features}.")
+    return SwinUNETR(
+        in_channels=in_channels,
+        out_channels=num_classes,
+        feature_size=features,
+        num_heads=heads,
+        window_size=window,
+        depths=depths,
+        spatial_dims=2,
+    )
+
+
+@register_model(
+    title="SwinUNETR",
+    family="hybrid",
+    citation=CITATION,
+    lists=("paper",),
+    year=2021,
+    note="2-D; no published figure for the 2-D form",
+)
+def swinunetr(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    features: int = 48,
+    heads: tuple[int, ...] = (3, 6, 12, 24),
+    window: int = 7,
+    depths: tuple[int, ...] = (2, 2, 2, 2),
+) -> nn.Module:
+    """SwinUNETR with the paper's widths and depths, in 2-D."""
+    return swin_unetr_2d("swinunetr", in_channels, num_classes, image_size, features, heads, window, depths)
+
+
+@register_model(
+    title="SwinUNETR (reduced)",
+    family="hybrid",
+    citation=CITATION,
+    lists=("cpu",),
+    year=2021,
+    reduced_from="swinunetr",
+    note="a quarter of the width, windows of 8",
+)
+def swinunetr_s(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    features: int = 12,
+    heads: tuple[int, ...] = (1, 2, 4, 8),
+    window: int = 8,
+    depths: tuple[int, ...] = (2, 2, 2, 2),
+) -> nn.Module:
+    """SwinUNETR at a quarter of the width, in 2-D."""
+    return swin_unetr_2d("swinunetr_s", in_channels, num_classes, image_size, features, heads, window, depths)

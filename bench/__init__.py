@@ -1,0 +1,21 @@
+"""medbench: benchmark and take apart 2-D medical image models. What is named here is imported when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "run": "bench.runner",
+    "build_model": "bench.registry",
+    "register_model": "bench.registry",
+    "load_results": "bench.store",
+    "load_cells": "bench.store",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,241 @@
+"""The `medbench` command: each command parses, calls one function and renders; heavy imports are inside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Group(click.Group):
+    """Ends a user's mistake in one line and exit code 2, and an interrupt in one line and 130."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except UserError as error:
+            code = _say(f"Error: {error}", 2)
+        except click.ClickException as error:
+            code = _say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            code = _say("Interrupted. Finished cells are stored; the same command goes on where this one stopped.", 130)
+        sys.exit(code)
+
+
+def _say(line: str, code: int) -> int:
+    click.echo(line, err=True)
+    return code
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="medbench")
+def main() -> None:
+    """Benchmark and take apart 2-D medical image models under one protocol.
+
+    \b
+    Example:
+      medbench run --models all --dataset acdc --preset smoke --data phantom
+    """
+
+
+def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `run` and `plan` share: what a request is."""
+    options = [
+        click.option("--models", default="all", help="Names, globs, name[field=value] or all, by commas.  [all]"),
+        click.option("--dataset", required=True, help="Name of a dataset, see `medbench data list`."),
+        click.option("--preset", default="quick", help="smoke, quick or paper.  [quick]"),
+        click.option("--seeds", help="How many (3) or which (0,4,).  [1 in smoke, else 3]"),
+        click.option("--split", help="Name of the split.  [fixed by the files' layout]"),
+        click.option("--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images."),
+        click.option("--data-root", help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"),
+        click.option("--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]"),
+        click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field."),
+        click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]"),
+        click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_request_options
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, each with its own threads.  [1]")
+@click.option("--force", is_flag=True, help="Run finished cells anew.")
+def run(jobs: int, force: bool, **request: Any) -> None:
+    """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
+
+    \b
+    Example:
+      medbench run --models mednext_tiny,unet_s --dataset acdc --preset smoke --data phantom
+    """
+    from bench.report.progress import show_progress
+    from bench.report.tables import print_tables
+    from bench.runner import make_jobs, run_jobs
+
+    console = _console()
+    work = make_jobs(**request, report=lambda event: console.print(event.text, style="dim"))
+    with show_progress(console, work) as report:
+        counts = run_jobs(work, jobs, force, report)
+    console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
+    print_tables(console, request["results"], {job.cell.comparison for job in work})
+    if counts["failed"]:
+        for job in work:
+            if (job.folder / "error.log").exists():
+                click.echo(f"failed: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@_request_options
+def plan(**request: Any) -> None:
+    """Print a run's cells, which are done, and the estimated hours; run nothing.
+
+    \b
+    Example:
+      medbench plan --models all --dataset acdc --preset smoke --data phantom
+    """
+    from bench.estimate import plan_cells
+    from bench.report.plans import plan_table
+    from bench.runner import make_jobs
+
+    console = _console()
+    cells = plan_cells(make_jobs(**request), request["results"])
+    console.print(plan_table(cells))
+
+
+@main.command()
+@click.option("--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]")
+@click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
+@click.option("--dataset", help="Only tables of this dataset (acdc, acdc-phantom).")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.  [standard output]")
+def report(results: Path, form: str, dataset: str | None, output: Path | None) -> None:
+    """Print the tables of all stored results; one table per comparison, never mixed.
+
+    \b
+    Example:
+      medbench report --format latex
+    """
+    from bench.report.tables import print_tables, render_tables
+    from bench.store import write_text
+
+    if form == "rich" and output is None:
+        print_tables(_console(), results, None, dataset)
+        return
+    text = render_tables(results, form, dataset)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(output, text)
+
+
+@main.command()
+@click.option("--preset", default="quick", help="Mark the models that `all` means under this preset.  [quick]")
+@click.option("--task", type=click.Choice(["segmentation", "classification"]))
+@click.option("--family", help="proposed, cnn, transformer, hybrid or chance.")
+def models(preset: str, task: str | None, family: str | None) -> None:
+    """List the models, with citation, size and list.
+
+    \b
+    Example:
+      medbench models --preset paper
+    """
+    from bench.report.plans import models_table
+
+    _console().print(models_table(preset, task, family))
+
+
+@main.group()
+def data() -> None:
+    """Datasets: what there is, how to get it, prepare it, verify it."""
+
+
+_root = click.option("--data-root", help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]")
+
+
+@data.command("list")
+@_root
+def data_list(data_root: str | None) -> None:
+    """List the datasets and which are prepared.
+
+    \b
+    Example:
+      medbench data list
+    """
+    from bench.report.data import list_table
+
+    _console().print(list_table(data_root))
+
+
+@data.command("info")
+@click.argument("name")
+@_root
+def data_info(name: str, data_root: str | None) -> None:
+    """Say what a dataset is, its licence and citation, how to get it, and what is prepared of it.
+
+    \b
+    Example:
+      medbench data info acdc
+    """
+    from bench.report.data import info_text
+
+    click.echo(info_text(name, data_root))
+
+
+@data.command("prepare")
+@click.argument("name")
+@click.option("--from", "source", required=True, type=click.Path(path_type=Path), help="Folder in its original layout.")
+@click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
+@_root
+def data_prepare(name: str, source: Path, replace: bool, data_root: str | None) -> None:
+    """Read a dataset in its original layout into the memory-mapped cache, with a manifest.
+
+    \b
+    Example:
+      medbench data prepare acdc --from DIR
+    """
+    from bench.datasets.prepared import prepare, resolve_root
+    from bench.registry import dataset_spec
+    from bench.report.data import prepared_text
+
+    root, _ = resolve_root(data_root, must_exist=False)
+    with _console().status(f"reading {source}"):
+        prepared = prepare(dataset_spec(name), source, root, replace=replace)
+    click.echo(prepared_text(prepared))
+
+
+@data.command("verify")
+@click.argument("name")
+@_root
+def data_verify(name: str, data_root: str | None) -> None:
+    """Hash a prepared cache again and compare with its manifest.
+
+    \b
+    Example:
+      medbench data verify acdc
+    """
+    from bench.datasets.prepared import open_prepared, resolve_root, verify
+    from bench.registry import dataset_spec
+    from bench.report.data import prepared_text
+
+    prepared = open_prepared(dataset_spec(name), resolve_root(data_root)[0], "real")
+    problems = verify(prepared)
+    if problems:
+        raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
+    click.echo(prepared_text(prepared))
+    click.echo("all hashes agree with the manifest")

@@ -1,0 +1,392 @@
+"""The memory-mapped cache of a dataset: two flat arrays and a manifest, written once, renamed into place.
+
+`<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another; `manifest.json` says where
+each begins, what it is, and the hash of its bytes. Nothing in it depends on the machine, the path or the time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from bench.datasets.base import DatasetSpec, RawCase, Source
+from bench.datasets.manifest import (
+    ARRAYS,
+    PREPARATION_VERSION,
+    PREPROCESSING,
+    SCHEMA,
+    Case,
+    broken,
+    fingerprint,
+    is_cache,
+    load_manifest,
+    read_case,
+)
+from bench.errors import UserError, unknown
+
+ENVIRONMENT = "MEDBENCH_DATA"
+_NPY_HEADER = 128
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An opened cache.
+
+    Attributes:
+        fingerprint: 12 hex digits of the content: preparation version, voxels, shapes, spacing, ids.
+        kept: `prepare` found the same content there already and wrote nothing.
+    """
+
+    spec: DatasetSpec
+    folder: Path
+    kind: Source
+    layout: str
+    fingerprint: str
+    cases: tuple[Case, ...]
+    manifest: dict[str, Any] = field(repr=False)
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    kept: bool = False
+
+    @property
+    def name(self) -> str:
+        """`acdc`, or `acdc-phantom`: what tables call it."""
+        return cache_name(self.spec, self.kind)
+
+    def image(self, i: int) -> np.ndarray:
+        """Volume i as a read-only (D, H, W) float32 view of the file."""
+        return _view(self.images, self.cases[i])
+
+    def label(self, i: int) -> np.ndarray:
+        """Label map i as a read-only (D, H, W) uint8 view of the file."""
+        return _view(self.labels, self.cases[i])
+
+
+def _view(flat: np.ndarray, case: Case) -> np.ndarray:
+    return flat[case.offset : case.offset + math.prod(case.shape)].reshape(case.shape)
+
+
+def cache_name(spec: DatasetSpec, kind: Source) -> str:
+    """The folder's name under the root."""
+    return spec.name if kind == "real" else f"{spec.name}-phantom"
+
+
+# -- where ---------------------------------------------------------------------------------------------------
+
+
+def default_root() -> Path:
+    """The user's data folder for medbench, as the platform has it."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("medbench"))
+
+
+def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple[Path, bool]:
+    """The folder of the caches, and whether the user gave it: the argument, else MEDBENCH_DATA, else the default.
+
+    Raises:
+        UserError: the user gave one that is no folder (with must_exist=False: that is a file).
+    """
+    given = data_root or os.environ.get(ENVIRONMENT)
+    if not given:
+        return default_root(), False
+    root, origin = Path(given).expanduser(), "--data-root" if data_root else ENVIRONMENT
+    if root.exists() and not root.is_dir():
+        raise UserError(f"Expected {origin} to be a folder, but {root} is a file.")
+    if must_exist and not root.exists():
+        raise UserError(f"The folder {root} of {origin} does not exist. {_near(root)}")
+    return root, True
+
+
+def _near(folder: Path) -> str:
+    siblings = (
+        [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    )
+    near = difflib.get_close_matches(folder.name, siblings, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean: {', '.join(str(folder.parent / name) for name in near)}?"
+    return "Create it with `medbench data prepare NAME --from DIR --data-root ROOT`."
+
+
+# -- write ---------------------------------------------------------------------------------------------------
+
+
+def prepare(
+    spec: DatasetSpec,
+    source: Path,
+    root: Path,
+    *,
+    name: str | None = None,
+    kind: Literal["real", "phantom"] = "real",
+    replace: bool = False,
+    report: Report | None = None,
+) -> Prepared:
+    """Reads the original files and writes the cache `<root>/<name>`, volume by volume.
+
+    Written beside its place and renamed, so that an interrupted run leaves no half cache. Where the same content is already
+    there it is kept (`Prepared.kept`).
+
+    Args:
+        report: called after each case with (case, done, total).
+
+    Raises:
+        UserError: bad source files, a place that cannot be written, other content there and not `replace`.
+    """
+    layout = spec.find_layout(source)
+    final = root / (name or cache_name(spec, kind))
+    if final.exists() and not is_cache(final):
+        raise UserError(
+            f"{final} is not a medbench cache and would be overwritten: choose another --data-root, or move it away."
+        )
+    temporary = root / f"{final.name}.tmp-{os.getpid()}"
+    try:
+        _remove_stale(root, final.name)
+        temporary.mkdir(parents=True)
+        manifest = _write(spec, source, layout, kind, temporary, report)
+        kept = _publish(temporary, final, manifest, replace)
+    except OSError as error:
+        raise UserError(f"Cannot write the cache under {root}: {error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _open(spec, final, kind, kept)
+
+
+def _write(
+    spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
+) -> dict[str, Any]:
+    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known."""
+    total, offset, entries = spec.count_cases(source, layout), 0, []
+    with (folder / "images.npy").open("wb") as images, (folder / "labels.npy").open("wb") as labels:
+        for file in (images, labels):
+            file.write(bytes(_NPY_HEADER))
+        for case in spec.read_cases(source, layout):
+            entries.append(_append(case, images, labels, offset, source, len(spec.classes)))
+            offset += case.image.size
+            if report:
+                report(case.case, len(entries), total)
+        for file, dtype in zip((images, labels), ARRAYS.values(), strict=True):
+            _write_header(file, dtype, offset)
+    manifest = {
+        "schema": SCHEMA,
+        "preparation_version": PREPARATION_VERSION,
+        "dataset": spec.name,
+        "kind": kind,
+        "phantom_version": spec.phantom_version if kind == "phantom" else None,
+        "layout": layout,
+        "classes": list(spec.classes),
+        "preprocessing": PREPROCESSING,
+        "counts": {"cases": len(entries), "patients": len({e["patient"] for e in entries}), "voxels": offset},
+        "fingerprint": fingerprint(entries),
+        "cases": entries,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _append(
+    case: RawCase, images: BinaryIO, labels: BinaryIO, offset: int, source: Path, classes: int
+) -> dict[str, Any]:
+    """Writes one volume to the end of both arrays and returns its entry in the manifest."""
+    image = np.ascontiguousarray(case.image, dtype="<f4")
+    label = np.ascontiguousarray(case.label, dtype=np.uint8)
+    images.write(image.data)
+    labels.write(label.data)
+    return {
+        "case": case.case,
+        "patient": case.patient,
+        "shape": list(image.shape),
+        "offset": offset,
+        "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
+        "voxels": np.bincount(label.ravel(), minlength=classes).tolist(),
+        "image_sha256": hashlib.sha256(image.data).hexdigest(),
+        "label_sha256": hashlib.sha256(label.data).hexdigest(),
+        "files": {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files},
+    }
+
+
+def _write_header(file: BinaryIO, dtype: str, length: int) -> None:
+    file.seek(0)
+    header = {"descr": dtype, "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    assert file.tell() == _NPY_HEADER
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: bool) -> bool:
+    """Renames a finished folder into place; True when the same content is there already.
+
+    Of two processes that finish at once one renames, the other finds the winner's and compares.
+    """
+    if not replace:
+        try:
+            if not final.exists():
+                temporary.rename(final)
+                return False
+        except OSError:
+            if not final.exists():
+                raise
+        _require_same(final, manifest)
+        return True
+    aside = temporary.with_name(f"{temporary.name}-old")
+    try:
+        if final.exists():
+            final.rename(aside)
+        temporary.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return False
+
+
+def _require_same(final: Path, manifest: dict[str, Any]) -> None:
+    old = load_manifest(final)
+    if old != manifest:
+        raise UserError(
+            f"{final} already holds another content (fingerprint {old['fingerprint']}, layout {old['layout']}; "
+            f"new: {manifest['fingerprint']}, {manifest['layout']}). Pass --replace to overwrite it."
+        )
+
+
+def _remove_stale(root: Path, name: str) -> None:
+    """Removes what killed runs left: temporary folders whose process is gone, or that carry our own id."""
+    for path in root.glob(f"{name}.tmp-*"):
+        pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+# -- open ----------------------------------------------------------------------------------------------------
+
+
+def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepared:
+    """Opens `<root>/<name>`; reads the manifest, maps the arrays.
+
+    Raises:
+        UserError: nothing there, original files instead of a cache, or a cache that is broken or outdated.
+    """
+    folder = root / cache_name(spec, kind)
+    if not folder.exists():
+        raise UserError(
+            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR`."
+        )
+    if not is_cache(folder):
+        raise UserError(
+            f"{folder} holds other files than a prepared cache: run `medbench data prepare {spec.name} --from {folder} "
+            "--data-root ROOT` with another ROOT, and give that ROOT."
+        )
+    return _open(spec, folder, kind, kept=False)
+
+
+def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared:
+    manifest = load_manifest(folder)
+    if (manifest["dataset"], manifest["kind"]) != (spec.name, kind):
+        raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']})")
+    images, labels = (_map(folder / name, dtype, manifest) for name, dtype in ARRAYS.items())
+    return Prepared(
+        spec=spec,
+        folder=folder,
+        kind=kind,
+        layout=manifest["layout"],
+        fingerprint=manifest["fingerprint"],
+        cases=tuple(map(read_case, manifest["cases"])),
+        manifest=manifest,
+        images=images,
+        labels=labels,
+        kept=kept,
+    )
+
+
+def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise broken(path.parent, f"{path.name} cannot be read ({error})") from error
+    if array.shape != (manifest["counts"]["voxels"],) or array.dtype.str != dtype:
+        raise broken(
+            path.parent, f"{path.name} has {array.size} values instead of {manifest['counts']['voxels']}"
+        )
+    return array
+
+
+def verify(prepared: Prepared) -> list[str]:
+    """Hashes the cache again; one line for each volume whose bytes are not those that were prepared."""
+    problems = []
+    for i, entry in enumerate(prepared.manifest["cases"]):
+        for what, array in (("image", prepared.image(i)), ("label", prepared.label(i))):
+            if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
+                problems.append(
+                    f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed."
+                )
+    return problems
+
+
+# -- real or phantom -----------------------------------------------------------------------------------------
+
+
+def locate(
+    spec: DatasetSpec, source: str, data_root: str | Path | None = None, report: Report | None = None
+) -> Prepared:
+    """The cache that a run uses: `real`, `phantom`, or `auto`.
+
+    `auto` takes phantoms only where the user gave no root and the default root has nothing of the dataset.
+
+    Raises:
+        UserError: no such cache under a root that was given, or a broken one.
+    """
+    if source not in ("auto", "real", "phantom"):
+        raise unknown("data source", source, ("auto", "real", "phantom"))
+    root, given = resolve_root(data_root)
+    if source == "phantom" or (source == "auto" and not given and not (root / spec.name).exists()):
+        return _phantom(spec, root, report)
+    return open_prepared(spec, root, "real")
+
+
+def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
+    """The phantoms of this version, drawn when they are not there yet or older."""
+    folder = root / cache_name(spec, "phantom")
+    if folder.exists() and not _outdated(spec, folder):
+        return open_prepared(spec, root, "phantom")
+    with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
+        spec.draw_phantom(Path(raw), 0)
+        return prepare(spec, Path(raw), root, kind="phantom", replace=folder.exists(), report=report)
+
+
+def _outdated(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether another version wrote these phantoms; a manifest that cannot be read is broken, not outdated."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return found != (SCHEMA, PREPARATION_VERSION, spec.phantom_version)

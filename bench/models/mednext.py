@@ -1,0 +1,247 @@
+"""MedNeXt, the proposed lightweight model: a reconstruction from the abstract of PLoS ONE 21(1): e0340108 (2026).
+
+Xue, Pi, Liu, Zeng, Sun. Not the MIC-DKFZ MedNeXt of MICCAI 2023. What the abstract fixes: a transformer-style
+convolutional network of lightweight convolutions and MLPs alone, without self-attention, a backbone for classification
+and for segmentation, with three modules: the Linear Attention FFN "for enhancing lesion features", the Spatial Encoding
+Module "integrating multi-scale lesion information" and the Smooth DwConv FFN "efficient interaction of channel
+features". Everything else is our choice: the inner form of the modules, their order, norms, widths, depths, kernels,
+activation, stem, decoder and initialisation. Params and MACs of the original are not known to us.
+
+Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4, 8, 16, 32; NCHW.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench.models.slots import BlockConfig, activation, fill, filling
+from bench.registry import register_model
+
+CITATION = "Xue et al., PLoS ONE 21(1): e0340108, 2026 (reconstructed from the abstract)"
+
+
+@filling("laffn", "convmod")
+class LinearAttentionFFN(nn.Module):
+    """Attention without the N x N matrix: a large-kernel depth-wise convolution makes the map, a product applies it.
+
+    x -> W3 (DW_k(act(W1 BN(x))) * W2 BN(x)), with W1, W2, W3 1x1 convolutions. The abstract fixes the name and the
+    purpose. The reading is ours, after the convolutional modulation of Conv2Former (Hou et al., TPAMI 2024, eq. 3-5).
+    (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C^2 + k^2 C), linear in the number of pixels.
+    """
+
+    def __init__(self, channels: int, config: BlockConfig) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.act = activation(config.activation)
+        self.attend = nn.Conv2d(channels, channels, config.kernel, padding=config.kernel // 2, groups=channels)
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, value = self.expand(self.norm(x)).chunk(2, dim=1)
+        return self.project(self.attend(self.act(query)) * value)
+
+
+@filling("sem", "multiscale")
+class SpatialEncodingModule(nn.Module):
+    """Several scales at once: parallel depth-wise convolutions of several sizes and dilations, each with its norm, summed.
+
+    x -> BN(x) + sum_i BN_i(DW_i(x)) with kernels k, 5, 3 and 3 dilated by (k - 1) / 2: linear, so that at inference all
+    of it is one k x k depth-wise convolution. The abstract fixes the name and the purpose; the form is our choice, after
+    the re-parameterised branches of RepLKNet (Ding et al., CVPR 2022, section 3) and UniRepLKNet (CVPR 2024, eq. 1).
+    (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 25 + 9 + 9) in training, H W C k^2 folded (k >= 5).
+    """
+
+    def __init__(self, channels: int, config: BlockConfig) -> None:
+        super().__init__()
+        k = config.kernel
+        shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
+        self.branches = nn.ModuleList(_depthwise_norm(channels, size, dilation) for size, dilation in shapes)
+        self.identity = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.identity(x)
+        for branch in self.branches:
+            out = out + branch(x)
+        return out
+
+
+@filling("sdffn", "smooth")
+class SmoothDwConvFFN(nn.Module):
+    """Channels interact in an MLP whose hidden map is smoothed by a 3x3 depth-wise convolution with its own residual.
+
+    x -> W2 (h + DW_3(h)), h = act(W1 BN(x)), W1 expands r times. The kernel starts as the binomial [1 2 1] x [1 2 1] / 16,
+    a smoothing. The abstract fixes the name and the purpose; the form is our choice, after the skip-connected
+    depth-wise FFNs of SMT (Lin et al., ICCV 2023, eq. 9) and CMT (Guo et al., CVPR 2022, eq. 5).
+    (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
+    """
+
+    def __init__(self, channels: int, config: BlockConfig) -> None:
+        super().__init__()
+        hidden = channels * config.expansion
+        self.norm = nn.BatchNorm2d(channels)
+        self.expand = nn.Conv2d(channels, hidden, 1)
+        self.act = activation(config.activation)
+        self.smooth = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.project = nn.Conv2d(hidden, channels, 1)
+        line = torch.tensor([0.25, 0.5, 0.25])
+        with torch.no_grad():
+            self.smooth.weight.copy_(torch.outer(line, line).expand_as(self.smooth.weight))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.act(self.expand(self.norm(x)))
+        return self.project(hidden + self.smooth(hidden))
+
+
+class Residual(nn.Module):
+    """x + DropPath(LayerScale(module(x))); DropPath drops whole images' branches, in training alone."""
+
+    def __init__(self, module: nn.Module, channels: int, scale: float, drop: float) -> None:
+        super().__init__()
+        self.module, self.drop = module, drop
+        self.scale = nn.Parameter(torch.full((channels, 1, 1), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        branch = self.scale * self.module(x)
+        if self.training and self.drop > 0:
+            keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
+            branch = branch * keep / (1 - self.drop)
+        return x + branch
+
+
+class Block(nn.Sequential):
+    """SEM -> LinearAttentionFFN -> SmoothDwConvFFN, each residual; an empty slot leaves nothing behind."""
+
+    def __init__(self, channels: int, slots: dict[str, str], config: BlockConfig, scale: float, drop: float) -> None:
+        super().__init__()
+        for slot in ("sem", "laffn", "sdffn"):
+            module = fill(slot, slots[slot], channels, config)
+            if module is not None:
+                self.add_module(slot, Residual(module, channels, scale, drop))
+
+
+class Encoder(nn.Module):
+    """Stem of two stride-2 convolutions, then four stages: (N, C, H, W) -> five maps, at strides 2, 4, 8, 16, 32."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        widths: tuple[int, ...],
+        depths: tuple[int, ...],
+        configs: list[BlockConfig],
+        slots: dict[str, str],
+        scale: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        act = configs[0].activation
+        self.stem = _conv_norm_act(in_channels, widths[0] // 2, act, stride=2)
+        drops = torch.linspace(0, drop_path, sum(depths)).tolist()
+        self.down, self.stages = nn.ModuleList(), nn.ModuleList()
+        for before, width, depth, config in zip((widths[0] // 2, *widths), widths, depths, configs, strict=False):
+            self.down.append(_conv_norm_act(before, width, act if before < widths[0] else None, stride=2))
+            blocks = [Block(width, slots, config, scale, drops.pop(0)) for _ in range(depth)]
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        maps = [self.stem(x)]
+        for down, stage in zip(self.down, self.stages, strict=True):
+            maps.append(stage(down(maps[-1])))
+        return maps
+
+
+class Classifier(nn.Module):
+    """Encoder, norm, global average pooling, linear: (N, C, H, W) -> logits (N, K)."""
+
+    def __init__(self, encoder: Encoder, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.encoder(x)[-1]).mean(dim=(2, 3)))
+
+
+class Segmenter(nn.Module):
+    """U-shape: (N, C, H, W) -> logits (N, K, H, W).
+
+    Each decoder level: 1x1 to the skip's width, bilinear upsampling, concatenation with the skip, 1x1 fusion, one block
+    of the encoder's kind. The last level is light: the stem's half-resolution map joins through plain 3x3 convolutions
+    (our choice: fine borders at little cost).
+    """
+
+    def __init__(
+        self, encoder: Encoder, widths: tuple[int, ...], configs: list[BlockConfig], slots: dict[str, str], scale: float, k: int
+    ) -> None:
+        super().__init__()
+        act = configs[0].activation
+        self.encoder = encoder
+        self.reduce, self.fuse, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for (skip, deep), config in zip(list(pairwise(widths))[::-1], configs[-2::-1], strict=True):
+            self.reduce.append(nn.Conv2d(deep, skip, 1))
+            self.fuse.append(_conv_norm_act(2 * skip, skip, act, size=1))
+            self.blocks.append(Block(skip, slots, config, scale, 0.0))
+        half = widths[0] // 2
+        self.shallow = _conv_norm_act(half, half, act)
+        self.last = _conv_norm_act(widths[0] + half, widths[0], act)
+        self.head = nn.Conv2d(widths[0], k, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half, *skips, y = self.encoder(x)
+        for reduce, fuse, block, skip in zip(self.reduce, self.fuse, self.blocks, skips[::-1], strict=True):
+            y = block(fuse(torch.cat((_resize(reduce(y), skip), skip), dim=1)))
+        y = self.last(torch.cat((_resize(y, half), self.shallow(half)), dim=1))
+        return _resize(self.head(y), x)
+
+
+def _resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _depthwise_norm(channels: int, size: int, dilation: int) -> nn.Sequential:
+    pad = dilation * (size // 2)
+    conv = nn.Conv2d(channels, channels, size, padding=pad, dilation=dilation, groups=channels, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+
+def _conv_norm_act(inside: int, outside: int, act: str | None, size: int = 3, stride: int = 1) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(inside, outside, size, stride, size // 2, bias=False), nn.BatchNorm2d(outside)]
+    return nn.Sequential(*layers, *([activation(act)] if act else []))
+
+
+@register_model(
+    title="MedNeXt-T (reconstr.)",
+    family="proposed",
+    citation=CITATION,
+    tasks=("segmentation", "classification"),
+    lists=("cpu", "paper"),
+    year=2026,
+)
+def mednext_tiny(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    widths: tuple[int, ...] = (24, 56, 144, 256),
+    depths: tuple[int, ...] = (1, 1, 5, 2),
+    kernels: tuple[int, ...] = (5, 7, 7, 7),
+    expansions: tuple[int, ...] = (2, 2, 3, 3),
+    act: str = "relu",
+    sem: str = "multiscale",
+    laffn: str = "convmod",
+    sdffn: str = "smooth",
+    layer_scale: float = 0.5,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
+    slots = {"sem": sem, "laffn": laffn, "sdffn": sdffn}
+    configs = [BlockConfig(kernel, expansion, act) for kernel, expansion in zip(kernels, expansions, strict=True)]
+    encoder = Encoder(in_channels, widths, depths, configs, slots, layer_scale, drop_path)
+    if task == "classification":
+        return Classifier(encoder, widths[-1], num_classes)
+    return Segmenter(encoder, widths, configs, slots, layer_scale, num_classes)

@@ -1,0 +1,221 @@
+"""WHAT to run: the protocol, its presets, a cell, and the hash that names it. A plan is a product minus what is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError, unknown
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every setting that changes a result; one and the same for all models of a table.
+
+    Attributes:
+        image_size: side of the square network input, in pixels; slices are resized to it, whatever their shape.
+        resize: `linear` (antialiased bilinear; labels by nearest neighbour) or `transunet` (scipy's zoom, order 3 and
+            0, as the literature's loaders).
+        normalise: `zscore` (per slice) or `minmax` (per volume, to [0, 1]).
+        steps: optimiser steps; all are run, there is no early stopping.
+        lr, weight_decay: AdamW's; biases and norms are not decayed.
+        warmup: fraction of the steps over which the rate rises linearly.
+        poly_power: the rate then falls as (1 - step / steps) ** poly_power.
+        clip: upper bound of the gradient's norm.
+        ce_weight, dice_weight: of cross-entropy and soft Dice (background included, sums over the batch).
+        flip, rot90, rotate, rotate_degrees: probabilities of augmentations; rotation angle is uniform in +-degrees.
+        precision: Lightning Fabric's name of the arithmetic.
+        threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
+        evaluations: number of validation rounds, at equal fractions of the steps, the last one at the end.
+        selection: `best-val` or `last`: whose weights the tables show. Both are scored.
+        output: `logits` (resized linearly to the file's grid, then argmax) or `labels` (argmax, then nearest).
+        hd95: definition of HD95, `pooled` as medpy.
+        policy: empty policy shown in tables, `strict` or `transunet`. Both are computed.
+    """
+
+    image_size: int = 128
+    resize: str = "linear"
+    normalise: str = "zscore"
+    steps: int = 600
+    batch_size: int = 8
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: str = "poly"
+    poly_power: float = 0.9
+    clip: float = 1.0
+    loss: str = "ce+dice"
+    ce_weight: float = 0.5
+    dice_weight: float = 0.5
+    flip: float = 0.5
+    rot90: float = 0.5
+    rotate: float = 0.5
+    rotate_degrees: float = 20.0
+    precision: str = "32-true"
+    threads: int = 2
+    evaluations: int = 8
+    selection: str = "best-val"
+    output: str = "logits"
+    hd95: str = "pooled"
+    policy: str = "strict"
+    version: int = PROTOCOL_VERSION
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                got = getattr(self, name)
+                raise UserError(f"Expected protocol field {name} to be one of {', '.join(allowed)}, but got {got!r}.")
+        for name in ("image_size", "steps", "batch_size", "threads", "evaluations"):
+            if getattr(self, name) < 1:
+                raise UserError(f"Expected protocol field {name} to be at least 1, but got {getattr(self, name)}.")
+        if self.image_size < 32:
+            raise UserError(f"Expected protocol field image_size to be at least 32, but got {self.image_size}.")
+        if not 0 < self.lr < 10:
+            raise UserError(f"Expected protocol field lr to be above 0 and below 10, but got {self.lr}.")
+
+
+_CHOICES = {
+    "resize": ("linear", "transunet"),
+    "normalise": ("zscore", "minmax"),
+    "optimizer": ("adamw",),
+    "schedule": ("poly",),
+    "loss": ("ce+dice",),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "selection": ("best-val", "last"),
+    "output": ("logits", "labels"),
+    "hd95": ("pooled",),
+    "policy": ("strict", "transunet"),
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A protocol with the list of models that `all` means under it, and how many seeds it takes when none are asked for."""
+
+    protocol: Protocol
+    models: str
+    seeds: int
+    remark: str
+
+
+PRESETS = {
+    "smoke": Preset(
+        Protocol(image_size=64, steps=60, evaluations=3),
+        models="cpu",
+        seeds=1,
+        remark="a plumbing check at 64 px, no result",
+    ),
+    "quick": Preset(Protocol(), models="cpu", seeds=3, remark="128 px, reduced networks"),
+    "paper": Preset(
+        Protocol(
+            image_size=224,
+            resize="transunet",
+            normalise="minmax",
+            steps=14_000,
+            batch_size=24,
+            lr=5e-4,
+            evaluations=50,
+            output="labels",
+        ),
+        models="paper",
+        seeds=3,
+        remark="one common recipe at the literature's size, batch and length",
+    ),
+}
+
+
+def preset_protocol(preset: str, settings: tuple[str, ...] = (), threads: int | None = None) -> Protocol:
+    """A preset's protocol with `field=value` overrides.
+
+    Raises:
+        UserError: unknown preset or field (with the near ones), or a value of another type.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    changes: dict[str, Any] = {} if threads is None else {"threads": threads}
+    types = {f.name: type(f.default) for f in dataclasses.fields(Protocol) if f.name != "version"}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"Expected --set FIELD=VALUE, but got {setting!r}.")
+        if name not in types:
+            raise unknown("protocol field", name, types)
+        try:
+            changes[name] = types[name](text)
+        except ValueError:
+            kind = types[name].__name__
+            raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
+    return dataclasses.replace(PRESETS[preset].protocol, **changes)
+
+
+def preset_label(preset: str, protocol: Protocol) -> str:
+    """`quick`, or `quick with steps=50` when fields were overridden; threads are no part of the label."""
+    base = PRESETS[preset].protocol
+    changed = [
+        f"{f.name}={getattr(protocol, f.name)}"
+        for f in dataclasses.fields(Protocol)
+        if f.name != "threads" and getattr(protocol, f.name) != getattr(base, f.name)
+    ]
+    return f"{preset} with {', '.join(changed)}" if changed else preset
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run, fully resolved: nothing in it reads `auto` or `default`.
+
+    Attributes:
+        dataset: its name, `acdc`.
+        fingerprint: hash of the prepared cache's manifest and of the preparation's version.
+        source: {"kind": "real"} or {"kind": "phantom", "version": ...}.
+        split: name of the split; fold: its number in a cross-validation, or None.
+        model: {"name", "config", "version"}, the config with every field.
+        protocol: every field of `Protocol`.
+        seed: feeds initialisation, order, augmentation and dropout.
+    """
+
+    dataset: str
+    fingerprint: str
+    source: dict[str, Any]
+    split: str
+    fold: int | None
+    model: dict[str, Any]
+    protocol: dict[str, Any]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """12 hex digits of the sha256 of the cell's canonical JSON."""
+        return _digest(dataclasses.asdict(self))
+
+    @property
+    def comparison(self) -> str:
+        """The key of the cell without model and seed: what may stand in one table."""
+        fields = dataclasses.asdict(self)
+        return _digest({k: v for k, v in fields.items() if k not in ("model", "seed")})
+
+    @property
+    def dataset_label(self) -> str:
+        """`acdc`, or `acdc-phantom`: how the dataset reads everywhere."""
+        return self.dataset if self.source["kind"] == "real" else f"{self.dataset}-{self.source['kind']}"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps({"schema": 1, "value": value}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def parse_seeds(text: str | None, default: int) -> list[int]:
+    """`3` -> [0, 1, 2]; `0,4,7` -> [0, 4, 7]; None -> the preset's number."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part] if text else [default]
+    except ValueError:
+        raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {text!r}.") from None
+    if not numbers or min(numbers) < 0 or (text and "," not in text and numbers[0] < 1) or len(numbers) != len(set(numbers)):
+        raise UserError(f"Expected --seeds to be a number of at least 1 or a list of distinct seeds, but got {text!r}.")
+    return numbers if text and "," in text else list(range(numbers[0]))

@@ -1,0 +1,51 @@
+"""Tables of what could be run: a plan's cells with the hours to come, and the registered models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from bench.errors import unknown
+from bench.plan import PRESETS
+from bench.registry import model_entry, model_names
+
+if TYPE_CHECKING:
+    from bench.estimate import PlannedCell
+
+
+def plan_table(cells: list[PlannedCell]) -> Table:
+    """One row per model: its cells by state, and the time still to come, with what the estimate rests on."""
+    first = cells[0].job.cell
+    total = sum(cell.seconds for cell in cells)
+    done = sum(cell.state == "done" for cell in cells)
+    title = f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}: {done} of {len(cells)} cells done"
+    table = Table(title=title, caption=f"about {total / 3600:.2f} h to come, one cell at a time")
+    for header in ("model", "seeds", "done", "unfinished", "failed", "minutes to come", "estimated from"):
+        table.add_column(header, justify="left" if header in ("model", "estimated from") else "right")
+    for model in dict.fromkeys(cell.job.model for cell in cells):
+        own = [cell for cell in cells if cell.job.model == model]
+        states = [str(sum(cell.state == state for cell in own)) for state in ("done", "unfinished", "failed")]
+        basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
+        table.add_row(model, str(len(own)), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
+    return table
+
+
+def models_table(preset: str, task: str | None, family: str | None) -> Table:
+    """The registered models, those of the preset's list marked. Raises UserError for an unknown preset."""
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    listed = PRESETS[preset].models
+    table = Table(title=f"models (* = `all` under preset {preset})")
+    for header in ("", "name", "title", "family", "tasks", "published M params", "published GMACs", "citation"):
+        table.add_column(header, justify="right" if "published" in header else "left")
+    for entry in map(model_entry, model_names()):
+        if (task and task not in entry.tasks) or (family and family != entry.family):
+            continue
+        cost = entry.published
+        at = f" @ {cost.channels}x{cost.image_size}x{cost.image_size}" if cost else ""
+        params = f"{cost.params / 1e6:.2f}" if cost else ""
+        macs = f"{cost.macs / 1e9:.2f}{at}" if cost and cost.macs else ""
+        mark = "*" if listed in entry.lists else ""
+        table.add_row(mark, entry.name, entry.title, entry.family, ", ".join(entry.tasks), params, macs, entry.citation)
+    return table

@@ -1,0 +1,389 @@
+"""The results tables of a paper, from records: one table per comparison key; terminal, Markdown, LaTeX, CSV.
+
+Nothing here runs a model. A failed cell and a row that lacks seeds are shown as such and never ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
+PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
+RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
+POLICIES = {
+    "strict": "a class that neither has is left out, one that only one has is Dice 0 and HD95 = the diagonal",
+    "transunet": "an invented class is Dice 1 and HD95 0, a missed or absent one Dice 0 and HD95 0",
+}
+NOTE = (
+    "Mean over classes of the mean over test cases, averaged over seeds. sd seeds: of that mean over seeds; "
+    "sd cases: of a case's mean over classes, seeds averaged first. Missed and invented: structures per run."
+)
+# name in cases.csv, unit, factor from there to the unit, +1 where higher is better
+METRICS = (("dice", "%", 100.0, 1), ("hd95_vox", "vox", 1.0, -1), ("hd95_mm", "mm", 1.0, -1))
+PROVENANCE = {"cpu": "CPU", "torch": "torch", "commit": "commit", "threads": "threads"}
+SHARED = [
+    "comparison",
+    "dataset",
+    "source",
+    "split",
+    "fold",
+    "preset",
+    "selection",
+    "partial",
+    "model",
+    "family",
+]
+CSV = [
+    *SHARED,
+    "title",
+    "status",
+    "ranked",
+    "seeds",
+    "metric",
+    "unit",
+    "class",
+    "value",
+    "sd_seeds",
+    "sd_cases",
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of figures: where its numbers come from and how they are shown.
+
+    Attributes:
+        header, short: the name with the metric's convention, and the terminal's (blank: not shown there).
+        metric, level, figure: address in `Table.figures`; `level` is a class's name, `mean`, or blank.
+        merit: +1 where the highest is best, -1 where the lowest is, 0 where none is.
+    """
+
+    header: str
+    short: str
+    metric: str
+    level: str
+    figure: str = "value"
+    decimals: int = 2
+    merit: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One comparison, ready to render.
+
+    Attributes:
+        key: the comparison key; figures of different keys are not comparable.
+        name: the dataset's name; phantoms have their own.
+        frame: rows in display order: `Model`, a number per column, `Seeds`. Dice in %, HD95 as its header says.
+        marks: of the frame's shape; `best`, `second` or blank.
+        columns: those of the frame between `Model` and `Seeds`.
+        figures: the same numbers in the long form of `to_csv`, classes included.
+    """
+
+    key: str
+    name: str
+    caption: str
+    footnotes: tuple[str, ...]
+    frame: pd.DataFrame
+    marks: pd.DataFrame
+    columns: tuple[Column, ...]
+    figures: pd.DataFrame
+
+
+def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -> list[Table]:
+    """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
+
+    Only the test part counts, with the weights that the protocol selects. A figure is the mean over seeds of
+    the mean over foreground classes of the mean over cases.
+
+    Args:
+        cells: a row per cell, as `bench.store.load_cells` gives them.
+        cases: a row per cell, part, weights, case and class, as `bench.store.load_cases` gives them.
+        classes: show Dice per class too.
+
+    Raises:
+        UserError: two cells of one model and seed in one comparison.
+    """
+    if cells.empty:
+        return []
+    cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
+    cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
+    return [_table(group, cases, classes) for _, group in cells.groupby("comparison", sort=False)]
+
+
+def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
+    _check_seeds(cells)
+    first = cells.iloc[0]
+    scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
+    full, titles = _full_seeds(scored), _titles(cells)
+    rows = [row for title in titles.items() for row in _model_figures(*title, cells, scored, scores, full)]
+    figures = pd.DataFrame(rows).reindex(columns=CSV)
+    columns = _columns(figures, str(first["policy"]), cells["input"], classes)
+    order = _order(figures)
+    frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
+    ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
+    caption = _caption(cells, {model: titles[model] for model in order}, scored)
+    notes = _footnotes(cells, titles, ranked, full)
+    marks = _marks(frame, columns, list(ranked))
+    return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures)
+
+
+def _check_seeds(cells: pd.DataFrame) -> None:
+    twice = cells[cells.duplicated(["model", "seed"], keep=False)]
+    if len(twice):
+        model = twice["model"].iloc[0]
+        keys = ", ".join(twice.loc[twice["model"] == model, "key"])
+        raise UserError(
+            f"Expected one cell per model and seed in a table, but {model} has several ({keys}), of different "
+            "versions of the model. Delete the older one's folders."
+        )
+
+
+def _full_seeds(scored: pd.DataFrame) -> frozenset[int]:
+    """The seeds of the most complete row, chance aside; the commonest such set, then the lowest, on ties."""
+    rows = scored[scored["family"] != "chance"]
+    sets = [frozenset(group["seed"]) for _, group in rows.groupby("model")]
+    return max(
+        sets, key=lambda s: (len(s), sets.count(s), [-seed for seed in sorted(s)]), default=frozenset()
+    )
+
+
+def _titles(cells: pd.DataFrame) -> dict[str, str]:
+    """A title per model, with what its config changes: an arm never reads as the model that it is an arm of."""
+    titles: dict[str, str] = {}
+    for model, title in zip(cells["model"], cells["title"], strict=True):
+        config = f" [{model.partition('[')[2]}" if "[" in model else ""
+        titles[model] = title if config in title else title + config
+    shown = list(titles.values())
+    return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
+
+
+def _model_figures(
+    model: str,
+    title: str,
+    cells: pd.DataFrame,
+    scored: pd.DataFrame,
+    scores: pd.DataFrame,
+    full: frozenset[int],
+) -> list[dict[str, Any]]:
+    """All figures of one row in long form; without a scored cell those of Dice and HD95 are missing."""
+    own, done = cells[cells["model"] == model], scored[scored["model"] == model]
+    shared = {name: own.iloc[0][name] for name in SHARED}
+    is_ranked = bool(full) and shared["family"] != "chance" and full <= set(done["seed"])
+    shared |= {"title": title, "status": _status(own, done), "seeds": len(done), "ranked": is_ranked}
+    rows = _scores(scores.merge(done[["key", "seed"]], on="key"), own.iloc[0]["policy"])
+    for metric, unit, values in (
+        ("missed", "per run", done["missed"]),
+        ("invented", "per run", done["invented"]),
+        ("params", "M", own["params"].astype(float) / 1e6),
+        ("macs", "G", own["macs"].astype(float) / 1e9),
+    ):
+        rows.append({"metric": metric, "unit": unit, "class": "", "value": values.astype(float).mean()})
+    return [{**shared, **row} for row in rows]
+
+
+def _scores(scores: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
+    """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
+    rows = []
+    for metric, unit, factor, _ in METRICS:
+        column = f"{metric}_{policy}"
+        wide = scores.set_index(["seed", "case", "class"])[column].astype(float).unstack("class") * factor
+        by_seed = wide.groupby(level="seed").mean()
+        for name in ("mean", *scores["class"].unique()) if wide.notna().any(axis=None) else ():
+            runs = by_seed.mean(axis=1) if name == "mean" else by_seed[name]
+            per_case = (wide.mean(axis=1) if name == "mean" else wide[name]).groupby(level="case").mean()
+            sd = {"sd_seeds": runs.std(ddof=1), "sd_cases": per_case.std(ddof=1)}
+            rows.append({"metric": column, "unit": unit, "class": name, "value": runs.mean(), **sd})
+    return rows
+
+
+def _status(own: pd.DataFrame, done: pd.DataFrame) -> str:
+    """`complete`, or what became of the other seeds: `failed (1 of 3 seeds)`."""
+    rest = own.loc[~own["key"].isin(done["key"]), "status"].replace("complete", "without scores")
+    counts = rest.value_counts().sort_index()
+    return ", ".join(f"{status} ({n} of {len(own)} seeds)" for status, n in counts.items()) or "complete"
+
+
+def _columns(figures: pd.DataFrame, policy: str, inputs: Iterable[Any], classes: bool) -> tuple[Column, ...]:
+    present = [m for m in METRICS if m[0] == "dice" or f"{m[0]}_{policy}" in set(figures["metric"])]
+    columns: list[Column] = []
+    for metric, unit, _, merit in present:
+        name, percent = f"{metric}_{policy}", unit == "%"
+        label = "Dice" if percent else f"HD95 {unit}"
+        header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, pooled, {policy})"
+        short = f"Dice %\n{policy}" if percent else f"HD95\n{unit}\n{policy}"
+        columns.append(Column(header, short, name, "mean", merit=merit))
+        columns.append(Column(f"{label} sd seeds", "sd\nseeds" if percent else "", name, "mean", "sd_seeds"))
+        columns.append(Column(f"{label} sd cases", "sd\ncases" if percent else "", name, "mean", "sd_cases"))
+    for name in figures.loc[~figures["class"].isin(["", "mean"]), "class"].unique() if classes else ():
+        columns.append(
+            Column(f"{name} Dice % ({policy})", f"{name}\nDice %", f"dice_{policy}", name, merit=1)
+        )
+    sizes = [
+        i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs if isinstance(i, (str, Sequence))
+    ]
+    size = ", ".join(dict.fromkeys(sizes))
+    columns.append(Column("Missed per run", "missed\nper run", "missed", "", decimals=1))
+    columns.append(Column("Invented per run", "invent.\nper run", "invented", "", decimals=1))
+    columns.append(Column("Params (M)", "Params\nM", "params", ""))
+    columns.append(Column(f"GMACs ({size})", f"GMACs\n{size}", "macs", "", decimals=3))
+    return tuple(columns)
+
+
+def _row(figures: pd.DataFrame, columns: Sequence[Column], full: frozenset[int]) -> dict[str, Any]:
+    """One row of the frame: a number per column (nan where not defined), and what became of its seeds."""
+    known = figures.set_index(["metric", "class"])
+    first = figures.iloc[0]
+    row: dict[str, Any] = {"Model": first["title"]}
+    for c in columns:
+        row[c.header] = float(known[c.figure].get((c.metric, c.level), float("nan")))
+    seeds = f"{first['seeds']} of {len(full)}" if first["seeds"] < len(full) else str(first["seeds"])
+    status = [] if first["status"] == "complete" else [first["status"]]
+    row["Seeds"] = "; ".join([seeds, *status] if first["seeds"] or not status else status)
+    return row
+
+
+def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -> pd.DataFrame:
+    """`best` and `second` per column of merit, as shown: equal figures share a mark. One row alone is no best."""
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    for column in columns:
+        values = frame.loc[ranked, column.header].dropna().round(column.decimals)
+        if column.merit and len(values) > 1:
+            rank = values.rank(method="min", ascending=column.merit < 0)
+            marks.loc[rank.index[rank == 1], column.header] = "best"
+            marks.loc[rank.index[rank == 2], column.header] = "second"
+    return marks
+
+
+def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
+    first = cells.iloc[0]
+    preset = f"{first['preset']} (plumbing check)" if first["preset"] == "smoke" else first["preset"]
+    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']}"
+    counts = ", ".join(
+        f"{part} {n['present_patients']} / {n.get('official_patients') or 'no list'}"
+        for part, n in first["counts"].items()
+    )
+    seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
+    reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
+    narrow = ", ".join(f"{title} (of {reduced[m]})" for m, title in titles.items() if m in reduced.index)
+    ours = ", ".join(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title)
+    parts = [
+        PHANTOM if first["source"] == "phantom" else "",
+        f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
+        f"Split {first['split']}{fold}; patients present / official: {counts}",
+        f"{first['counts']['test']['cases']} test cases; seeds {seeds}; weights {first['selection']}",
+        PARTIAL if first["partial"] else "",
+        f"Reduced width: {narrow}" if narrow else "",
+        f"{ours}: {RECONSTRUCTION}" if ours else "",
+    ]
+    return ". ".join(part for part in parts if part) + "."
+
+
+def _footnotes(
+    cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], full: frozenset[int]
+) -> tuple[str, ...]:
+    policy = cells["policy"].iloc[0]
+    notes = [f"{NOTE} {policy}: {POLICIES.get(policy, policy)}."]
+    chance = set(cells.loc[cells["family"] == "chance", "model"])
+    lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
+    if lacking:
+        notes.append(
+            f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}."
+        )
+    for column, label in PROVENANCE.items():
+        values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
+        if values.nunique() > 1:
+            by_value = cells["model"].map(titles).groupby(values)
+            shown = "; ".join(f"{value}: {', '.join(dict.fromkeys(rows))}" for value, rows in by_value)
+            notes.append(f"Rows differ in {label} ({shown}).")
+    return tuple(notes)
+
+
+def _texts(table: Table) -> pd.DataFrame:
+    """The frame as shown: fixed decimals, blank where a figure is not defined."""
+    texts = table.frame.astype(object)
+    for c in table.columns:
+        texts[c.header] = ["" if pd.isna(v) else f"{v:.{c.decimals}f}" for v in table.frame[c.header]]
+    return texts
+
+
+def to_rich(table: Table) -> RichTable:
+    """For a terminal of 100 columns: short headers; deviations of HD95 are left to the other formats."""
+    from rich.box import SIMPLE
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    headers = {"Model": "Model", **{c.header: c.short for c in table.columns if c.short}, "Seeds": "Seeds"}
+    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
+    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=(0, 1, 0, 0), caption_justify="left")
+    for name, short in headers.items():
+        rich.add_column(Text(short), justify="left" if name == "Model" else "right", overflow="fold")
+    texts, styles = _texts(table), {"best": "bold", "second": "underline", "": ""}
+    for i in range(len(texts)):
+        rich.add_row(
+            *(Text(texts.at[i, name], style=styles[str(table.marks.at[i, name])]) for name in headers)
+        )
+    return rich
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
+    wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
+    texts = _texts(table).map(_markdown)
+    rows = [[_markdown(name) for name in table.frame], ["---"] + ["---:"] * (len(table.frame.columns) - 1)]
+    for i in range(len(texts)):
+        rows.append([wraps[str(table.marks.at[i, name])].format(texts.at[i, name]) for name in table.frame])
+    lines = [_markdown(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in table.footnotes)]) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
+    texts = _texts(table).map(_latex)
+    texts.columns = pd.Index([_stack(name) for name in table.frame])
+    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
+    commands.columns = texts.columns
+    styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
+    latex = styler.to_latex(
+        hrules=True,
+        caption=_latex(table.caption),
+        label=f"tab:{table.name}-{table.key}",
+        position="htbp",
+        position_float="centering",
+        column_format="l" + "r" * (len(texts.columns) - 1),
+    )
+    latex = latex.replace("\\centering\n", "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n", 1)
+    notes = "".join(f"\\par\\raggedright {_latex(note)}\n" for note in table.footnotes)
+    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full."""
+    frames = [table.figures for table in tables] or [pd.DataFrame(columns=CSV)]
+    return pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n")
+
+
+def _markdown(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)
+
+
+def _stack(header: str) -> str:
+    """A header over several lines: what a wide table has least of is width."""
+    return "\\shortstack{" + _latex(header).replace(" (", "\\\\(").replace(" sd ", "\\\\sd ") + "}"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
+    special |= {c: f"\\{c}" for c in "&%$#_{}"}
+    return "".join(special.get(c, c) for c in text)

@@ -1,0 +1,96 @@
+"""Seeds: one integer feeds separate streams, each a function of its purpose and place alone.
+
+No stream has a state that training carries along: the order of epoch 7 or the dropout of step 412 is computed from
+(seed, "order", 7) or (seed, "dropout", 412). So all models of one seed see the same images in the same order under
+the same augmentation, and a resumed run needs no generator's state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def derive(seed: int, *place: str | int) -> int:
+    """A 63-bit seed for a place in a stream, from sha256: equal on every machine and Python version."""
+    text = "/".join(map(str, (seed, *place)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *place: str | int) -> torch.Generator:
+    """A CPU generator for a place in a stream."""
+    return torch.Generator().manual_seed(derive(seed, *place))
+
+
+def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Builds a model whose initial parameters depend on the seed and on each parameter's own name alone.
+
+    Whatever initialisers a network uses, the in-place operations that they apply to a parameter are recorded while
+    the network is built, and applied again, parameter by parameter, each under the seed (seed, "init", name). Two
+    networks that share a module under the same name thus start with equal weights in it, even when one of them lacks
+    another module (our choice; it makes ablation arms comparable). A parameter that was drawn by a factory such as
+    `torch.randn` has no record and is drawn anew from a normal distribution of the same mean and standard deviation.
+    """
+    with torch.random.fork_rng(devices=[]), _Recorder() as recorder:
+        torch.manual_seed(derive(seed, "build"))
+        model = build()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for name, parameter in model.named_parameters():
+            torch.manual_seed(derive(seed, "init", name))
+            _redraw(parameter, recorder.calls.get(_storage(parameter), []), recorder.drawn)
+    return model
+
+
+def _redraw(parameter: nn.Parameter, calls: list[_Call], drawn: set[int]) -> None:
+    if calls:
+        for call in calls:
+            call.apply(parameter.data)
+    elif _storage(parameter) in drawn:
+        mean, sd = parameter.mean().item(), parameter.std().item()
+        parameter.normal_(mean, sd)
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class _Call:
+    """An in-place operation on (a view of) a parameter."""
+
+    def __init__(self, func: Any, target: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs
+        self.view = (target.size(), target.stride(), target.storage_offset())
+
+    def apply(self, tensor: torch.Tensor) -> None:
+        self.func(tensor.as_strided(*self.view), *self.args, **self.kwargs)
+
+
+class _Recorder(TorchDispatchMode):
+    """Records in-place operations by storage, and marks what random factories (and arithmetic on it) made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[int, list[_Call]] = {}
+        self.drawn: set[int] = set()
+        self._alive: list[torch.Tensor] = []  # keeps storages from being reused while recording
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = func._schema.name.removeprefix("aten::")
+        if name.endswith("_") and args and isinstance(args[0], torch.Tensor):
+            call = _Call(func, args[0], args[1:], kwargs)
+            self.calls.setdefault(_storage(args[0]), []).append(call)
+            self._alive.append(args[0])
+        elif isinstance(out, torch.Tensor):
+            inputs = [a for a in args if isinstance(a, torch.Tensor)]
+            source_drawn = any(_storage(a) in self.drawn or _storage(a) in self.calls for a in inputs)
+            if name in {"randn", "rand", "normal"} or (inputs and source_drawn and name not in {"detach", "alias"}):
+                self.drawn.add(_storage(out))
+            self._alive.append(out)
+        return out

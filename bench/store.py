@@ -1,0 +1,224 @@
+"""Results on disk: a cell's record is written once and last; all results are a view of those files.
+
+    <results>/runs/<dataset>/<model>/<seed>-<key>/
+        cell.json            first: what the cell is
+        history.csv          one row per validation round
+        checkpoint.pt        while the cell is unfinished
+        cases.csv            one row per part, weights, case and class
+        weights.safetensors  the weights that the protocol's selection rule chose
+        record.json          last, renamed into place: the cell is finished
+
+Phantom cells live under `<results>/runs/phantom/`. A folder of records without weights (`results/example/records`)
+has the same layout.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.plan import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+CASE_COLUMNS = (
+    "part",
+    "weights",
+    "case",
+    "patient",
+    "class",
+    "outcome",
+    "reference_voxels",
+    "predicted_voxels",
+    "dice_strict",
+    "dice_transunet",
+    "hd95_vox_strict",
+    "hd95_vox_transunet",
+    "hd95_mm_strict",
+    "hd95_mm_transunet",
+)
+
+
+def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
+    """Where a cell's files lie below the results folder."""
+    base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
+    return base / cell.dataset_label / model_name / f"{cell.seed}-{cell.key}"
+
+
+def check_writable(results: Path) -> None:
+    """Raises UserError when the results folder cannot be made or written to."""
+    probe = results / f".probe-{os.getpid()}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        probe.unlink(missing_ok=True)
+        raise UserError(
+            f"Cannot write to the results folder {results}: {error.strerror}. Name another with --results DIR."
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside and renames into place, so that no reader ever sees half a file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_text`, for bytes."""
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Canonical, readable JSON; NaN is an error here, never in a reader."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """A CSV with these columns; floats by their shortest exact text, None as a blank."""
+    lines = [",".join(columns)]
+    lines += [",".join("" if row[c] is None else str(row[c]) for c in columns) for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a cell's folder, or None when the cell is unfinished.
+
+    Raises:
+        UserError: the file is no record of this schema.
+    """
+    path = folder / "record.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(f"{path} is no JSON. Delete its folder to run the cell again.") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise UserError(f"{path} is no record of schema {SCHEMA}. Delete its folder to run the cell again.")
+    return record
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a cell needs no more work: complete, or diverged, which it would be again."""
+    record = read_record(folder)
+    return record is not None and record["status"] in ("complete", "diverged")
+
+
+@contextmanager
+def lock(folder: Path, wait: bool) -> Iterator[bool]:
+    """Holds a cell's lock; yields False when another process has it and `wait` is off. A kill releases it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def find_records(results: Path) -> list[Path]:
+    """All folders that hold a record, in order: below `runs` of a results folder, or below a folder of records."""
+    runs = results / "runs"
+    return sorted(path.parent for path in (runs if runs.is_dir() else results).rglob("record.json"))
+
+
+def load_cells(results: str | Path) -> pd.DataFrame:
+    """One row per finished, failed or diverged cell.
+
+    Columns: key, comparison, status, preset, dataset, dataset_title, source, split, fold, seed, model, title, family,
+    reduced_from, params, macs, input, counts, partial, selection, policy, image_size, cpu, torch, commit, threads,
+    seconds, missed, invented, error.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_flat(record) for record in _records(results)])
+
+
+def load_cases(results: str | Path) -> pd.DataFrame:
+    """All cells' cases: the columns of cases.csv and the cell's key."""
+    import pandas as pd
+
+    frames = []
+    for folder in find_records(Path(results)):
+        if (folder / "cases.csv").exists():
+            frame = pd.read_csv(folder / "cases.csv", dtype={"patient": str})
+            frames.append(frame.assign(key=folder.name.rpartition("-")[2]))
+    columns = [*CASE_COLUMNS, "key"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def load_results(results: str | Path = "results") -> pd.DataFrame:
+    """All results as one long table: a row per cell, part, weights, case, class, metric, with its value.
+
+    The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` shows them.
+    """
+    cells, cases = load_cells(results), load_cases(results)
+    metrics = [c for c in CASE_COLUMNS if c.startswith(("dice", "hd95"))]
+    rest = [c for c in cases.columns if c not in metrics]
+    long = cases.melt(id_vars=rest, value_vars=metrics, var_name="metric", value_name="value")
+    return long.merge(cells.drop(columns=["missed", "invented"]), on="key") if len(cells) else long
+
+
+def _records(results: str | Path) -> list[dict[str, Any]]:
+    if not Path(results).is_dir():
+        raise UserError(f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR.")
+    records = (read_record(folder) for folder in find_records(Path(results)))
+    return [record for record in records if record is not None]
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    cell, model, dataset = record["cell"], record["model"], record["dataset"]
+    protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
+    shown = (record["metrics"] or {}).get(protocol["selection"], {})
+    return {
+        "key": record["key"],
+        "comparison": record["comparison"],
+        "status": record["status"],
+        "preset": record["preset"],
+        "dataset": dataset["name"],
+        "dataset_title": dataset["title"],
+        "source": cell["source"]["kind"],
+        "split": cell["split"],
+        "fold": cell["fold"],
+        "seed": cell["seed"],
+        "model": model["name"],
+        "title": model["title"],
+        "family": model["family"],
+        "reduced_from": model["reduced_from"],
+        "params": cost["params"],
+        "macs": cost["macs"],
+        "input": "x".join(map(str, cost["input"])),
+        "counts": dataset["counts"],
+        "partial": dataset["partial"],
+        "selection": protocol["selection"],
+        "policy": protocol["policy"],
+        "image_size": protocol["image_size"],
+        "cpu": env.get("cpu"),
+        "torch": env.get("versions", {}).get("torch"),
+        "commit": env.get("commit"),
+        "threads": protocol["threads"],
+        "seconds": (record["training"] or {}).get("seconds"),
+        "missed": shown.get("missed"),
+        "invented": shown.get("invented"),
+        "error": record["error"],
+    }
+
+

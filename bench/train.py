@@ -1,0 +1,189 @@
+"""The one training loop: plain steps on Lightning Fabric, all of them run, resumable bit for bit on the CPU."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bench.datasets.loading import augment
+from bench.plan import Protocol
+from bench.seeding import derive, generator
+from bench.store import write_bytes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+HISTORY_COLUMNS = ("step", "lr", "train_loss", "val_score")
+State = dict[str, torch.Tensor]
+
+
+@dataclass
+class Progress:
+    """Where a training run stands; what a checkpoint holds beside the network and the optimiser."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_step: int = 0
+    best_state: State = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    diverged: bool = False
+
+
+def learning_rate(step: int, protocol: Protocol) -> float:
+    """Rate of a step (from 0): linear warm-up, times poly decay (1 - step / steps) ** power."""
+    warmup = max(1, round(protocol.warmup * protocol.steps))
+    return protocol.lr * min(1.0, (step + 1) / warmup) * (1 - step / protocol.steps) ** protocol.poly_power
+
+
+def evaluation_steps(protocol: Protocol) -> set[int]:
+    """Numbers of steps after which the validation part is scored: equal fractions, the last one at the end."""
+    return {math.ceil(protocol.steps * (i + 1) / protocol.evaluations) for i in range(protocol.evaluations)}
+
+
+def batch_indices(count: int, step: int, protocol: Protocol, seed: int) -> torch.Tensor:
+    """Which images a step sees: a new order for each epoch, the rest of an epoch that fills no batch left out."""
+    per_epoch = max(1, count // protocol.batch_size)
+    epoch, place = divmod(step, per_epoch)
+    order = torch.randperm(count, generator=generator(seed, "order", epoch))
+    return order[place * protocol.batch_size : (place + 1) * protocol.batch_size]
+
+
+def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """AdamW; what has fewer than two dimensions longer than one (biases, norms, scales) is not decayed."""
+    flat = [p for p in model.parameters() if p.requires_grad and sum(n > 1 for n in p.shape) < 2]
+    deep = [p for p in model.parameters() if p.requires_grad and sum(n > 1 for n in p.shape) >= 2]
+    groups = [{"params": deep, "weight_decay": protocol.weight_decay}, {"params": flat, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=protocol.lr)
+
+
+def make_loss(protocol: Protocol) -> nn.Module:
+    """Cross-entropy and soft Dice (MONAI's), softmax inside; background included, sums over the batch.
+
+    Takes logits (N, K, H, W) and labels (N, 1, H, W).
+    """
+    from monai.losses import DiceCELoss
+
+    return DiceCELoss(
+        softmax=True,
+        to_onehot_y=True,
+        squared_pred=True,
+        batch=True,
+        lambda_ce=protocol.ce_weight,
+        lambda_dice=protocol.dice_weight,
+    )
+
+
+def train(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    protocol: Protocol,
+    seed: int,
+    fabric: Fabric,
+    validate: Callable[[nn.Module], float],
+    checkpoint: Path,
+    key: str,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Progress:
+    """Trains all steps, from the last checkpoint if there is one of this key; leaves the model at its last weights.
+
+    Args:
+        model: set up by Fabric. images: (N, C, S, S) float32. labels: (N, S, S) uint8.
+        validate: scores the model on the validation part; higher is better.
+        on_step: called with the number of steps done.
+
+    Returns:
+        The run's progress, with the best weights by validation (the first on ties) and the history.
+    """
+    if not any(p.requires_grad for p in model.parameters()):
+        return Progress(best_score=validate(model), best_state=_state(model))
+    optimizer = fabric.setup_optimizers(make_optimizer(model, protocol))
+    loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
+    progress = _load(checkpoint, key, model, optimizer)
+    start, losses = time.perf_counter() - progress.seconds, []
+    while progress.step < protocol.steps and not progress.diverged:
+        losses.append(_step(model, optimizer, loss_function, images, labels, protocol, seed, fabric, progress.step))
+        progress.step += 1
+        on_step(progress.step)
+        if progress.step in rounds:
+            mean_loss = torch.stack(losses).mean().item()
+            losses.clear()
+            _record(progress, model, mean_loss, validate, protocol)
+            progress.seconds = time.perf_counter() - start
+            _save(checkpoint, key, model, optimizer, progress)
+    return progress
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_function: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    protocol: Protocol,
+    seed: int,
+    fabric: Fabric,
+    step: int,
+) -> torch.Tensor:
+    chosen = batch_indices(len(images), step, protocol, seed)
+    batch = augment(images[chosen], labels[chosen], protocol, generator(seed, "augment", step))
+    x_NCHW, y_NHW = (fabric.to_device(tensor) for tensor in batch)
+    x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(derive(seed, "dropout", step))
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, protocol)
+    model.train()
+    loss = loss_function(model(x_NCHW), y_NHW[:, None].long())
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    if protocol.clip:
+        fabric.clip_gradients(model, optimizer, max_norm=protocol.clip, error_if_nonfinite=False)
+    optimizer.step()
+    return loss.detach()
+
+
+def _record(
+    progress: Progress, model: nn.Module, mean_loss: float, validate: Callable[[nn.Module], float], protocol: Protocol
+) -> None:
+    """A validation round; a loss that is not finite ends the run as diverged."""
+    progress.diverged = not math.isfinite(mean_loss)
+    if progress.diverged:
+        return
+    score = validate(model)
+    rate = learning_rate(progress.step - 1, protocol)
+    row = {"step": progress.step, "lr": rate, "train_loss": mean_loss, "val_score": score}
+    progress.history.append(row)
+    if score > progress.best_score:
+        progress.best_score, progress.best_step, progress.best_state = score, progress.step, _state(model)
+
+
+def _state(model: nn.Module) -> State:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    buffer = io.BytesIO()
+    content = {"key": key, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(progress)}
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """The progress of a checkpoint of this key, with network and optimiser set to it; else a new one."""
+    if not path.exists():
+        return Progress()
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if content["key"] != key:
+        return Progress()
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    return Progress(**content["progress"])

@@ -1,0 +1,85 @@
+"""Imports run one way, files stay short, and what must stay light imports nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [p for package in ("bench", "ablations", "baselines") for p in sorted((ROOT / package).rglob("*.py"))]
+
+# A room -> the rooms of bench it may import. What a command imports lazily counts too.
+ROOMS = {
+    "cli": {"errors", "registry", "store", "runner", "estimate", "report", "datasets"},
+    "report": {"errors", "registry", "plan", "store", "estimate", "runner", "datasets"},
+    "estimate": {"store", "runner"},
+    "runner": {
+        "errors", "registry", "plan", "store", "train", "evaluate", "executors", "environment", "seeding",
+        "datasets", "cost",
+    },
+    "train": {"datasets", "plan", "seeding", "store"},
+    "evaluate": {"datasets", "metrics", "plan"},
+    "cost": set(),
+    "models": {"errors", "registry"},
+    "datasets": {"errors", "registry", "plan"},
+    "metrics": set(),
+    "store": {"errors", "plan"},
+    "executors": {"errors"},
+    "environment": set(),
+    "seeding": set(),
+    "registry": {"errors", "datasets"},
+    "plan": {"errors"},
+    "errors": set(),
+}  # fmt: skip
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file names in an import, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    package, room = path.relative_to(ROOT).parts[:2]
+    room = room.removesuffix(".py")
+    ours = {name for name in imported(path) if name.split(".")[0] in ("bench", "ablations", "baselines")}
+    if package == "bench":
+        assert not {n for n in ours if not n.startswith("bench")}, "bench imports neither baselines nor ablations"
+        rooms = {n.split(".")[1] for n in ours if n.count(".")} - {room}
+        assert rooms <= ROOMS.get(room, set()), f"{room} must not import {rooms - ROOMS.get(room, set())}"
+    elif package == "baselines":
+        assert {n for n in ours if n.startswith("bench.")} <= {
+            n for n in ours if n.startswith(("bench.registry", "bench.errors"))
+        }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_is_over_400_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("bench.cli", ("torch", "numpy", "pandas", "rich")),
+        ("bench", ("torch", "numpy")),
+        ("bench.report.tables", ("torch", "monai")),
+        ("bench.report.plans", ("torch", "monai")),
+        ("bench.report.data", ("torch", "monai")),
+    ],
+)
+def test_light_modules_import_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
