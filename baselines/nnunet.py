@@ -32,9 +32,7 @@ def planned_stages(image_size: int, most: int) -> int:
     return stages
 
 
-def dynunet(
-    name: str, in_channels: int, num_classes: int, image_size: int, features: tuple[int, ...]
-) -> nn.Module:
+def dynunet(name: str, in_channels: int, num_classes: int, image_size: int, features: tuple[int, ...]) -> nn.Module:
     """A DynUNet of as many of the features as the image size allows.
 
     Raises:

@@ -26,7 +26,7 @@ CITATION = "Cao et al., ECCV Workshops 2022"
 
 
 class Expand(nn.Module):
-    """Doubles or quadruples the side of a channels-last map: a linear layer, its output spread over pixels."""
+    """Doubles or quadruples the side of a channels-last map: one linear layer, spread over pixels."""
 
     def __init__(self, channels: int, out_channels: int, scale: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Expand(nn.Module):
 
 
 def stage(channels: int, side: int, heads: int, window: int, drop_path: list[float]) -> nn.Sequential:
-    """Swin blocks, one for each rate of `drop_path`, every second one shifted; (N, side, side, C) -> the same."""
+    """Swin blocks, one for each rate of `drop_path`, every second one shifted; keeps (N, side, side, C)."""
     from timm.models.swin_transformer import SwinTransformerBlock
 
     return nn.Sequential(
@@ -88,10 +88,8 @@ class SwinUNet(nn.Module):
         rates = [drop_path * i / max(1, sum(depths) - 1) for i in range(sum(depths))]
 
         def level_stage(i: int) -> nn.Sequential:
-            first = sum(depths[:i])
-            return stage(
-                channels[i], image_size // 4 // 2**i, heads[i], window, rates[first : first + depths[i]]
-            )
+            own = rates[sum(depths[:i]) : sum(depths[: i + 1])]
+            return stage(channels[i], image_size // 4 // 2**i, heads[i], window, own)
 
         self.patches = nn.Conv2d(in_channels, embed, kernel_size=4, stride=4)
         self.patch_norm = nn.LayerNorm(embed)
@@ -138,9 +136,7 @@ def check(name: str, image_size: int, embed: int, depths: tuple[int, ...], heads
     if len(heads) != len(depths):
         raise UserError(f"Expected as many heads as depths for {name}, but got {heads} and {depths}.")
     if any(embed * 2**i % count for i, count in enumerate(heads)):
-        raise UserError(
-            f"Expected the heads of {name} to divide the stages' channels, but got {heads} for {embed}."
-        )
+        raise UserError(f"Expected heads that divide the stages' channels, but got {heads} for embed {embed}.")
 
 
 @register_model(

@@ -34,14 +34,18 @@ def swin_unetr_2d(
     """MONAI's SwinUNETR for square images.
 
     Raises:
-        UserError: an image size that is no multiple of 32 or below 64 (the deepest map's instance normalisation
-            needs more than one pixel), or a number of features that is no multiple of 12.
+        UserError: an image size that is no multiple of 32 or below 64 (the deepest map's normalisation
+            needs more than one pixel), features that are no multiple of 12, or heads that do not fit.
     """
     from monai.networks.nets import SwinUNETR
 
     check_image_size(name, image_size, 32, least=64)
     if features % 12:
         raise UserError(f"Expected features of {name} to be a multiple of 12, but got {features}.")
+    if len(heads) != 4 or len(depths) != 4:
+        raise UserError(f"Expected four heads and four depths for {name}, but got {heads} and {depths}.")
+    if any(features * 2**i % count for i, count in enumerate(heads)):
+        raise UserError(f"Expected heads that divide the stages' channels, but got {heads} for {features}.")
     return SwinUNETR(
         in_channels=in_channels,
         out_channels=num_classes,

@@ -26,7 +26,10 @@ class Group(click.Group):
         except click.ClickException as error:
             code = _say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            code = _say("Interrupted. Finished cells are stored; the same command goes on where this one stopped.", 130)
+            code = _say(
+                "Interrupted. Finished cells are stored; the same command goes on where this one stopped.",
+                130,
+            )
         sys.exit(code)
 
 
@@ -61,9 +64,13 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--preset", default="quick", help="smoke, quick or paper.  [quick]"),
         click.option("--seeds", help="How many (3) or which (0,4,).  [1 in smoke, else 3]"),
         click.option("--split", help="Name of the split.  [fixed by the files' layout]"),
-        click.option("--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images."),
+        click.option(
+            "--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images."
+        ),
         click.option("--data-root", help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"),
-        click.option("--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]"),
+        click.option(
+            "--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]"
+        ),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field."),
         click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]"),
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
@@ -85,7 +92,7 @@ def run(jobs: int, force: bool, **request: Any) -> None:
       medbench run --models mednext_tiny,unet_s --dataset acdc --preset smoke --data phantom
     """
     from bench.report.progress import show_progress
-    from bench.report.tables import print_tables
+    from bench.report.render import print_tables, results_tables
     from bench.runner import make_jobs, run_jobs
 
     console = _console()
@@ -93,7 +100,7 @@ def run(jobs: int, force: bool, **request: Any) -> None:
     with show_progress(console, work) as report:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
-    print_tables(console, request["results"], {job.cell.comparison for job in work})
+    print_tables(console, results_tables(request["results"], {job.cell.comparison for job in work}))
     if counts["failed"]:
         for job in work:
             if (job.folder / "error.log").exists():
@@ -123,25 +130,25 @@ def plan(**request: Any) -> None:
 @click.option("--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", help="Only tables of this dataset (acdc, acdc-phantom).")
+@click.option("--classes", is_flag=True, help="A column of Dice per class as well.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.  [standard output]")
-def report(results: Path, form: str, dataset: str | None, output: Path | None) -> None:
+def report(results: Path, form: str, dataset: str | None, classes: bool, output: Path | None) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
     \b
     Example:
       medbench report --format latex
     """
-    from bench.report.tables import print_tables, render_tables
+    from bench.report.render import print_tables, render_tables, results_tables
     from bench.store import write_text
 
-    if form == "rich" and output is None:
-        print_tables(_console(), results, None, dataset)
-        return
-    text = render_tables(results, form, dataset)
-    if output is None:
-        click.echo(text, nl=False)
+    tables = results_tables(results, dataset=dataset, classes=classes)
+    if output is not None:
+        write_text(output, render_tables(tables, form))
+    elif form == "rich":
+        print_tables(_console(), tables)
     else:
-        write_text(output, text)
+        click.echo(render_tables(tables, form), nl=False)
 
 
 @main.command()
@@ -214,8 +221,10 @@ def data_prepare(name: str, source: Path, replace: bool, data_root: str | None) 
     from bench.report.data import prepared_text
 
     root, _ = resolve_root(data_root, must_exist=False)
-    with _console().status(f"reading {source}"):
-        prepared = prepare(dataset_spec(name), source, root, replace=replace)
+    with _console().status(f"reading {source}") as status:
+        report = lambda case, done, total: status.update(f"{done} of {total} volumes: {case}")  # noqa: E731
+        prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
+    click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
     click.echo(prepared_text(prepared))
 
 

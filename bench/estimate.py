@@ -30,7 +30,9 @@ class PlannedCell:
 def plan_cells(jobs: list[Job], results: str | Path) -> list[PlannedCell]:
     """The state of each job and the seconds it will still take; runs nothing and writes nothing."""
     folders = store.find_records(Path(results)) if Path(results).is_dir() else []
-    records = [r for r in map(store.read_record, folders) if r and r["status"] == "complete" and r["training"]["seconds"]]
+    records = [
+        r for r in map(store.read_record, folders) if r and r["status"] == "complete" and r["training"]["seconds"]
+    ]
     return [_planned(job, records) for job in jobs]
 
 
@@ -45,7 +47,9 @@ def _planned(job: Job, records: list[dict[str, Any]]) -> PlannedCell:
     same = [r for r in alike if r["model"]["name"] == job.model]
     rates = [_work(r) / r["training"]["seconds"] for r in same or alike]
     if rates:
-        return PlannedCell(job, state, work / median(rates), "this model's records" if same else "other models' records")
+        return PlannedCell(
+            job, state, work / median(rates), "this model's records" if same else "other models' records"
+        )
     return PlannedCell(job, state, work / (MACS_PER_THREAD * protocol["threads"]), "MACs alone, rough")
 
 

@@ -1,4 +1,4 @@
-"""WHAT to run: the protocol, its presets, a cell, and the hash that names it. A plan is a product minus what is done."""
+"""WHAT to run: the protocol, its presets, a cell, and the hash that names it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Protocol:
     image_size: int = 128
     resize: str = "linear"
     normalise: str = "zscore"
-    steps: int = 600
+    steps: int = 500
     batch_size: int = 8
     optimizer: str = "adamw"
     lr: float = 2e-3
@@ -59,7 +59,7 @@ class Protocol:
     rotate_degrees: float = 20.0
     precision: str = "32-true"
     threads: int = 2
-    evaluations: int = 8
+    evaluations: int = 5
     selection: str = "best-val"
     output: str = "logits"
     hd95: str = "pooled"
@@ -96,7 +96,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class Preset:
-    """A protocol with the list of models that `all` means under it, and how many seeds it takes when none are asked for."""
+    """A protocol, the list of models that `all` means under it, and how many seeds it takes when none are asked for."""
 
     protocol: Protocol
     models: str
@@ -216,6 +216,11 @@ def parse_seeds(text: str | None, default: int) -> list[int]:
         numbers = [int(part) for part in text.split(",") if part] if text else [default]
     except ValueError:
         raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {text!r}.") from None
-    if not numbers or min(numbers) < 0 or (text and "," not in text and numbers[0] < 1) or len(numbers) != len(set(numbers)):
+    if (
+        not numbers
+        or min(numbers) < 0
+        or (text and "," not in text and numbers[0] < 1)
+        or len(numbers) != len(set(numbers))
+    ):
         raise UserError(f"Expected --seeds to be a number of at least 1 or a list of distinct seeds, but got {text!r}.")
     return numbers if text and "," in text else list(range(numbers[0]))

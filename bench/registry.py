@@ -95,7 +95,19 @@ def register_model(
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         name = build.__name__
         _MODELS[name] = ModelEntry(
-            name, build, title, family, citation, tasks, lists, version, year, published, reduced_from, note, defaults
+            name,
+            build,
+            title,
+            family,
+            citation,
+            tasks,
+            lists,
+            version,
+            year,
+            published,
+            reduced_from,
+            note,
+            defaults,
         )
         return build
 
@@ -188,9 +200,7 @@ def select_models(text: str, preset_list: str, task: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def build_model(
-    name: str, task: str, in_channels: int, num_classes: int, image_size: int, **config: Any
-) -> nn.Module:
+def build_model(name: str, task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> nn.Module:
     """Builds a model by name: input (N, C, H, W) float32, output logits (N, K) or (N, K, H, W).
 
     Raises:

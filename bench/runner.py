@@ -21,6 +21,9 @@ from bench.registry import build_model, canonical_name, dataset_spec, parse_mode
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.datasets.prepared import Prepared
+    from bench.train import Progress as TrainingRun
+
 Report = Callable[["Event"], None]
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -78,7 +81,7 @@ def make_jobs(
     protocol = preset_protocol(preset, settings, threads)
     names = select_models(models, PRESETS[preset].models, spec.task)
     numbers = parse_seeds(seeds, PRESETS[preset].seeds)
-    prepared = locate(spec, data, data_root, report=lambda text, *_: report(Event("note", text=text)))
+    prepared = locate(spec, data, data_root, report=lambda *progress: _note_drawing(report, *progress))
     split = split or spec.default_split[prepared.layout]
     assign(prepared.cases, load_split(spec.name, split))
     source = {"kind": prepared.kind}
@@ -95,6 +98,11 @@ def make_jobs(
             root = prepared.folder.parent
             jobs.append(Job(cell, name, preset_label(preset, protocol), folder, root, device, costs[name]))
     return jobs
+
+
+def _note_drawing(report: Report, case: str, done: int, total: int) -> None:
+    if done == total:
+        report(Event("note", text=f"drew and prepared {total} phantom volumes, no patient's image"))
 
 
 def _cost(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
@@ -145,9 +153,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     return counts
 
 
-def _outcomes(
-    jobs: list[Job], workers: int, force: bool, wait: bool, report: Report
-) -> Iterable[tuple[Job, str]]:
+def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Report) -> Iterable[tuple[Job, str]]:
     """Each job with its outcome, as they end; several workers report only their cells' ends."""
     if workers == 1:
         for job in jobs:
@@ -275,7 +281,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     from bench.datasets.loading import training_arrays
     from bench.datasets.prepared import open_prepared
     from bench.datasets.splits import assign, load_split
-    from bench.evaluate import headline, score_cases, validation_dice
+    from bench.evaluate import validation_dice
     from bench.seeding import build_seeded
     from bench.train import HISTORY_COLUMNS, train
 
@@ -286,9 +292,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     parts = assign(data.cases, load_split(cell.dataset, cell.split)).indices
     fabric = Fabric(accelerator=job.device, devices=1, precision=protocol.precision)
     size = protocol.image_size
-    model = build_seeded(
-        lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed
-    )
+    model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     images, labels = training_arrays(data, parts["train"], protocol)
     progress = train(
@@ -315,23 +319,37 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     start = time.perf_counter()
-    rows: list[dict[str, Any]] = []
-    metrics: dict[str, Any] = {}
-    for weights in ("last", "best-val"):
-        if weights == "best-val":
-            model.load_state_dict(progress.best_state)
-        elif protocol.selection == "last":
-            _save_weights(job.folder, model)
-        for part in ("val", "test"):
-            scored = score_cases(model, data, parts[part], protocol)
-            rows += [{"part": part, "weights": weights, **row} for row in scored]
-            if part == "test":
-                metrics[weights] = headline(scored)
-    if protocol.selection == "best-val":
-        _save_weights(job.folder, model)
+    rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS, rows)
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
     return _record(job, "complete", training=training, metrics=metrics)
+
+
+def _score(
+    model: Any,
+    data: Prepared,
+    parts: dict[str, tuple[int, ...]],
+    protocol: Protocol,
+    progress: TrainingRun,
+    folder: Path,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Scores the last and the best weights on validation and test cases; saves the protocol's choice."""
+    from bench.evaluate import headline, score_cases
+
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, Any] = {}
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for weights in ("last", "best-val"):
+        if weights == "best-val" and progress.best_step != progress.step:
+            model.load_state_dict(progress.best_state)
+            scored = {}
+        scored = scored or {part: score_cases(model, data, parts[part], protocol) for part in ("val", "test")}
+        for part, of_part in scored.items():
+            rows += [{"part": part, "weights": weights, **row} for row in of_part]
+        metrics[weights] = headline(scored["test"])
+        if weights == protocol.selection:
+            _save_weights(folder, model)
+    return rows, metrics
 
 
 def _save_weights(folder: Path, model: Any) -> None:

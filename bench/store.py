@@ -168,7 +168,7 @@ def load_cases(results: str | Path) -> pd.DataFrame:
 def load_results(results: str | Path = "results") -> pd.DataFrame:
     """All results as one long table: a row per cell, part, weights, case, class, metric, with its value.
 
-    The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` shows them.
+    The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` has them.
     """
     cells, cases = load_cells(results), load_cases(results)
     metrics = [c for c in CASE_COLUMNS if c.startswith(("dice", "hd95"))]
@@ -179,7 +179,9 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
 
 def _records(results: str | Path) -> list[dict[str, Any]]:
     if not Path(results).is_dir():
-        raise UserError(f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR.")
+        raise UserError(
+            f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
+        )
     records = (read_record(folder) for folder in find_records(Path(results)))
     return [record for record in records if record is not None]
 
@@ -220,5 +222,3 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "invented": shown.get("invented"),
         "error": record["error"],
     }
-
-

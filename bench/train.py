@@ -152,7 +152,11 @@ def _step(
 
 
 def _record(
-    progress: Progress, model: nn.Module, mean_loss: float, validate: Callable[[nn.Module], float], protocol: Protocol
+    progress: Progress,
+    model: nn.Module,
+    mean_loss: float,
+    validate: Callable[[nn.Module], float],
+    protocol: Protocol,
 ) -> None:
     """A validation round; a loss that is not finite ends the run as diverged."""
     progress.diverged = not math.isfinite(mean_loss)
@@ -172,7 +176,12 @@ def _state(model: nn.Module) -> State:
 
 def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     buffer = io.BytesIO()
-    content = {"key": key, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(progress)}
+    content = {
+        "key": key,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.datasets.base import DatasetSpec, RawCase
 from bench.datasets.files import check_image, check_label, read_h5, read_nifti, read_npz
+from bench.datasets.phantoms import cardiac
 from bench.datasets.splits import load_list
 from bench.errors import UserError
 
@@ -74,8 +75,7 @@ def find_layout(folder: Path) -> str:
         raise UserError(f"Found no ACDC files in {folder}. Known layouts are {'; '.join(_LOOK.values())}.")
     if len(found) > 1:
         raise UserError(
-            f"Expected one ACDC layout in {folder}, but found {' and '.join(found)}: "
-            "give the folder of one of them."
+            f"Expected one ACDC layout in {folder}, but found {' and '.join(found)}: give the folder of one of them."
         )
     return found[0]
 
@@ -120,9 +120,7 @@ def _patient_folders(folder: Path) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for path, match in _matches(folder, "nifti"):
         if match["patient"] in folders:
-            raise UserError(
-                f"Expected each patient once, but both {folders[match['patient']]} and {path} exist."
-            )
+            raise UserError(f"Expected each patient once, but both {folders[match['patient']]} and {path} exist.")
         folders[match["patient"]] = path
     return folders
 
@@ -155,18 +153,14 @@ def _frames(folder: Path) -> dict[str, int]:
     info = dict(re.findall(r"^\s*(ED|ES)\s*:\s*(\d+)\s*$", text, flags=re.MULTILINE))
     if set(info) != {"ED", "ES"}:
         raise UserError(
-            f"Expected {path} to have the lines `ED: n` and `ES: n`, but it has {sorted(info) or 'neither'}."
+            f"Expected {path} to have the lines `ED: n` and `ES: n`, but it has {' and '.join(info) or 'neither'}."
         )
     ed, es = int(info["ED"]), int(info["ES"])
     if ed >= es:
-        raise UserError(
-            f"Expected {path} to have a lower frame for ED than for ES, but it has ED {ed} and ES {es}."
-        )
+        raise UserError(f"Expected {path} to have a lower frame for ED than for ES, but it has ED {ed} and ES {es}.")
     found = sorted(int(m[1]) for m in map(_FRAME.fullmatch, (p.name for p in folder.iterdir())) if m)
     if found != [ed, es]:
-        raise UserError(
-            f"Expected the frames {ed} and {es} that {path} names, but the files have frames {found}."
-        )
+        raise UserError(f"Expected the frames {ed} and {es} that {path} names, but the files have frames {found}.")
     return {"ED": ed, "ES": es}
 
 
@@ -192,9 +186,7 @@ def _entries(folder: Path, layout: str) -> list[_Entry]:
     for entry in entries.values():
         other = f"patient{entry.patient}_{'ES' if entry.phase == 'ED' else 'ED'}"
         if other not in entries:
-            raise UserError(
-                f"Expected {entry.case} and {other} in {folder}, but there is no file of {other}."
-            )
+            raise UserError(f"Expected {entry.case} and {other} in {folder}, but there is no file of {other}.")
     return [entries[case] for case in sorted(entries)]
 
 
@@ -237,15 +229,9 @@ def _check_complete(entry: _Entry, layout: str) -> None:
         names = ", ".join(f"{stem}{number}{example.suffix}" for number in missing[:4])
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise UserError(
-            f"Expected {len(expected)} slices of {entry.case}, but {len(missing)} are missing in {example.parent}: "
-            f"{names}{more}. Copy them from the original data set."
+            f"Expected {len(expected)} slices of {entry.case}, but {len(missing)} are missing in "
+            f"{example.parent}: {names}{more}. Copy them from the original data set."
         )
-
-
-def _draw_phantom(folder: Path, seed: int) -> None:
-    from bench.datasets.phantoms import cardiac
-
-    cardiac.draw(folder, seed)
 
 
 SPEC = DatasetSpec(
@@ -254,16 +240,17 @@ SPEC = DatasetSpec(
     task="segmentation",
     channels=1,
     classes=CLASSES,
-    citation="O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al. Deep Learning Techniques for Automatic MRI "
-    "Cardiac Multi-Structures Segmentation and Diagnosis: Is the Problem Solved? IEEE Transactions on Medical "
-    "Imaging 37(11):2514-2525, 2018. doi:10.1109/TMI.2018.2837502",
+    citation=(
+        "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al. Deep Learning Techniques for Automatic MRI "
+        "Cardiac Multi-Structures Segmentation and Diagnosis: Is the Problem Solved? IEEE Transactions on "
+        "Medical Imaging 37(11):2514-2525, 2018. doi:10.1109/TMI.2018.2837502"
+    ),
     licence="CC BY-NC-SA 4.0",
     homepage="https://www.creatis.insa-lyon.fr/Challenge/acdc/",
     how_to_get=(
-        "The original NIfTI files: accept the terms and download the training part (100 patients) from "
-        "https://humanheart-project.creatis.insa-lyon.fr/database/#collection/637218c173e9f0047faa00fb",
-        "Or the HDF5 files of SSL4MIS: folder data/ACDC of https://github.com/HiLab-git/SSL4MIS (its readme links them).",
-        "Or the npz files of MT-UNet: linked in the readme of https://github.com/Dootmaan/MT-UNet.",
+        "The NIfTI files: register at https://humanheart-project.creatis.insa-lyon.fr/database/: ACDC, training",
+        "Or the HDF5 files of SSL4MIS: https://github.com/HiLab-git/SSL4MIS, folder data/ACDC",
+        "Or the npz files of MT-UNet: linked in the readme of https://github.com/Dootmaan/MT-UNet",
         "Then: medbench data prepare acdc --from DIR",
     ),
     splits=("mtunet", "ssl4mis"),
@@ -271,6 +258,6 @@ SPEC = DatasetSpec(
     find_layout=find_layout,
     read_cases=read_cases,
     count_cases=count_cases,
-    draw_phantom=_draw_phantom,
-    phantom_version=1,
+    draw_phantom=cardiac.draw,
+    phantom_version=cardiac.VERSION,
 )

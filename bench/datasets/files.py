@@ -41,9 +41,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"File {path} cannot be read, it may be truncated: copy it anew. ({reason[:160]})"
-        ) from error
+        raise UserError(f"File {path} cannot be read, it may be truncated: copy it anew. ({reason[:160]})") from error
 
 
 def read_h5(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
@@ -65,7 +63,8 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     Raises:
         UserError: unreadable file, or a missing key.
     """
-    with readable(path), np.load(path, allow_pickle=False) as archive:
+    with readable(path), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(f"Expected {path} to be an .npz archive, but it is a single array.")
         _require(path, keys, archive.files)
@@ -99,7 +98,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
         try:
             with ImageOpener(path) as file:
                 header = nibabel.Nifti1Header.from_fileobj(file, check=False)
-            zooms = tuple(float(zoom) for zoom in header["pixdim"][1:4])
+            zooms = tuple(round(float(zoom), 6) for zoom in header["pixdim"][1:4])
             units = header.get_xyzt_units()[0]
             _check_spacing(path, zooms, units)
             array = np.asanyarray(nibabel.load(path).dataobj)
@@ -112,9 +111,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
 
 def _check_spacing(path: Path, zooms: tuple[float, ...], units: str) -> None:
     if not all(np.isfinite(zoom) and zoom > 0 for zoom in zooms):
-        raise UserError(
-            f"Expected {path} to have a positive voxel size, but its header has {zooms} (x, y, z)."
-        )
+        raise UserError(f"Expected {path} to have a positive voxel size, but its header has {zooms} (x, y, z).")
     if units not in ("mm", "unknown"):
         raise UserError(f"Expected {path} to give its voxel size in mm, but its header says {units!r}.")
 
@@ -130,9 +127,7 @@ def check_image(path: Path, image: np.ndarray, axes: int) -> np.ndarray:
         image = np.ascontiguousarray(image, dtype=np.float32)
     bad = int(np.count_nonzero(~np.isfinite(image)))
     if bad:
-        raise UserError(
-            f"Expected {path} to have finite intensities, but {bad} of {image.size} are NaN or infinite."
-        )
+        raise UserError(f"Expected {path} to have finite intensities, but {bad} of {image.size} are NaN or infinite.")
     return image
 
 
@@ -144,14 +139,10 @@ def check_label(path: Path, label: np.ndarray, shape: tuple[int, ...], classes: 
     """
     _check_array(path, "label", label, len(shape))
     if label.shape != shape:
-        raise UserError(
-            f"Expected the label in {path} to have the image's shape {shape}, but it has {label.shape}."
-        )
+        raise UserError(f"Expected the label in {path} to have the image's shape {shape}, but it has {label.shape}.")
     fractional = label[label != np.round(label)]
     if fractional.size:
-        raise UserError(
-            f"Expected integer labels in {path}, but found {fractional[0]:g} ({fractional.size} voxels)."
-        )
+        raise UserError(f"Expected integer labels in {path}, but found {fractional[0]:g} ({fractional.size} voxels).")
     outside = label[(label < 0) | (label >= classes)]
     if outside.size:
         raise UserError(

@@ -36,9 +36,7 @@ def network_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
 
 def network_label(label: np.ndarray, protocol: Protocol) -> torch.Tensor:
     """Resizes label maps by nearest neighbour: (D, H, W) uint8 -> (D, S, S) uint8."""
-    return torch.from_numpy(
-        nearest(np.asarray(label), (protocol.image_size, protocol.image_size), protocol.resize)
-    )
+    return torch.from_numpy(nearest(np.asarray(label), (protocol.image_size, protocol.image_size), protocol.resize))
 
 
 def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: Protocol) -> np.ndarray:
@@ -51,9 +49,7 @@ def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: Protocol) 
     return nearest(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), shape, protocol.resize)
 
 
-def training_arrays(
-    data: Prepared, cases: Sequence[int], protocol: Protocol
-) -> tuple[torch.Tensor, torch.Tensor]:
+def training_arrays(data: Prepared, cases: Sequence[int], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor]:
     """All slices of these cases in memory: images (N, 1, S, S) float32 and labels (N, S, S) uint8."""
     images = [network_input(data.image(i), protocol) for i in cases]
     labels = [network_label(data.label(i), protocol) for i in cases]
@@ -92,17 +88,13 @@ def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarra
     return out
 
 
-def _rotate(
-    images: torch.Tensor, labels: torch.Tensor, angles: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotate(images: torch.Tensor, labels: torch.Tensor, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates about the centre: images linearly with their border repeated, labels by nearest with background."""
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    maps = F.grid_sample(
-        labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
-    )
+    maps = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return turned, maps[:, 0].to(labels.dtype)
 
 

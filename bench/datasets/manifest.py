@@ -72,16 +72,16 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_case(entry: dict[str, Any]) -> Case:
+    """A case of the manifest; KeyError, TypeError or ValueError where it is not one."""
     d, h, w = entry["shape"]
     spacing = entry["spacing"] and (entry["spacing"][0], entry["spacing"][1], entry["spacing"][2])
     return Case(entry["case"], entry["patient"], (d, h, w), spacing, entry["offset"], tuple(entry["voxels"]))
 
 
 def broken(folder: Path, why: str) -> UserError:
+    """The error for a cache that cannot be used, with the way out."""
     if folder.name.endswith("-phantom"):
-        return UserError(
-            f"The cache {folder} is unusable: {why}. Delete the folder; phantoms are drawn anew."
-        )
+        return UserError(f"The cache {folder} is unusable: {why}. Delete the folder; phantoms are drawn anew.")
     return UserError(
         f"The cache {folder} is unusable: {why}. "
         f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."

@@ -1,7 +1,8 @@
 """The memory-mapped cache of a dataset: two flat arrays and a manifest, written once, renamed into place.
 
-`<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another; `manifest.json` says where
-each begins, what it is, and the hash of its bytes. Nothing in it depends on the machine, the path or the time.
+`<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another;
+`manifest.json` says where each begins, what it is, and the hash of its bytes. Nothing in it depends on the
+machine, the path or the time.
 """
 
 from __future__ import annotations
@@ -13,32 +14,27 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, RawCase, Source
+from bench.datasets.base import DatasetSpec, Source
 from bench.datasets.manifest import (
     ARRAYS,
     PREPARATION_VERSION,
-    PREPROCESSING,
     SCHEMA,
     Case,
     broken,
-    fingerprint,
     is_cache,
     load_manifest,
     read_case,
 )
+from bench.datasets.writing import Report, publish, remove_stale, write_cache
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
-_NPY_HEADER = 128
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,12 @@ class Prepared:
         kept: `prepare` found the same content there already and wrote nothing.
     """
 
-    spec: DatasetSpec
+    spec: DatasetSpec = field(repr=False)
     folder: Path
     kind: Source
     layout: str
     fingerprint: str
-    cases: tuple[Case, ...]
+    cases: tuple[Case, ...] = field(repr=False)
     manifest: dict[str, Any] = field(repr=False)
     images: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
@@ -95,7 +91,7 @@ def default_root() -> Path:
 
 
 def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple[Path, bool]:
-    """The folder of the caches, and whether the user gave it: the argument, else MEDBENCH_DATA, else the default.
+    """The folder of the caches and whether the user gave it: argument, else MEDBENCH_DATA, else the default.
 
     Raises:
         UserError: the user gave one that is no folder (with must_exist=False: that is a file).
@@ -112,9 +108,7 @@ def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple
 
 
 def _near(folder: Path) -> str:
-    siblings = (
-        [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
-    )
+    siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     near = difflib.get_close_matches(folder.name, siblings, n=3, cutoff=0.5)
     if near:
         return f"Did you mean: {', '.join(str(folder.parent / name) for name in near)}?"
@@ -136,8 +130,8 @@ def prepare(
 ) -> Prepared:
     """Reads the original files and writes the cache `<root>/<name>`, volume by volume.
 
-    Written beside its place and renamed, so that an interrupted run leaves no half cache. Where the same content is already
-    there it is kept (`Prepared.kept`).
+    Written beside its place and renamed, so that an interrupted run leaves no half cache. Where the same
+    content is there already it is kept (`Prepared.kept`).
 
     Args:
         report: called after each case with (case, done, total).
@@ -153,137 +147,15 @@ def prepare(
         )
     temporary = root / f"{final.name}.tmp-{os.getpid()}"
     try:
-        _remove_stale(root, final.name)
+        remove_stale(root, final.name)
         temporary.mkdir(parents=True)
-        manifest = _write(spec, source, layout, kind, temporary, report)
-        kept = _publish(temporary, final, manifest, replace)
+        manifest = write_cache(spec, source, layout, kind, temporary, report)
+        kept = publish(temporary, final, manifest, replace)
     except OSError as error:
         raise UserError(f"Cannot write the cache under {root}: {error}.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return _open(spec, final, kind, kept)
-
-
-def _write(
-    spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
-) -> dict[str, Any]:
-    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known."""
-    total, offset, entries = spec.count_cases(source, layout), 0, []
-    with (folder / "images.npy").open("wb") as images, (folder / "labels.npy").open("wb") as labels:
-        for file in (images, labels):
-            file.write(bytes(_NPY_HEADER))
-        for case in spec.read_cases(source, layout):
-            entries.append(_append(case, images, labels, offset, source, len(spec.classes)))
-            offset += case.image.size
-            if report:
-                report(case.case, len(entries), total)
-        for file, dtype in zip((images, labels), ARRAYS.values(), strict=True):
-            _write_header(file, dtype, offset)
-    manifest = {
-        "schema": SCHEMA,
-        "preparation_version": PREPARATION_VERSION,
-        "dataset": spec.name,
-        "kind": kind,
-        "phantom_version": spec.phantom_version if kind == "phantom" else None,
-        "layout": layout,
-        "classes": list(spec.classes),
-        "preprocessing": PREPROCESSING,
-        "counts": {"cases": len(entries), "patients": len({e["patient"] for e in entries}), "voxels": offset},
-        "fingerprint": fingerprint(entries),
-        "cases": entries,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return manifest
-
-
-def _append(
-    case: RawCase, images: BinaryIO, labels: BinaryIO, offset: int, source: Path, classes: int
-) -> dict[str, Any]:
-    """Writes one volume to the end of both arrays and returns its entry in the manifest."""
-    image = np.ascontiguousarray(case.image, dtype="<f4")
-    label = np.ascontiguousarray(case.label, dtype=np.uint8)
-    images.write(image.data)
-    labels.write(label.data)
-    return {
-        "case": case.case,
-        "patient": case.patient,
-        "shape": list(image.shape),
-        "offset": offset,
-        "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
-        "voxels": np.bincount(label.ravel(), minlength=classes).tolist(),
-        "image_sha256": hashlib.sha256(image.data).hexdigest(),
-        "label_sha256": hashlib.sha256(label.data).hexdigest(),
-        "files": {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files},
-    }
-
-
-def _write_header(file: BinaryIO, dtype: str, length: int) -> None:
-    file.seek(0)
-    header = {"descr": dtype, "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(file, header)
-    assert file.tell() == _NPY_HEADER
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: bool) -> bool:
-    """Renames a finished folder into place; True when the same content is there already.
-
-    Of two processes that finish at once one renames, the other finds the winner's and compares.
-    """
-    if not replace:
-        try:
-            if not final.exists():
-                temporary.rename(final)
-                return False
-        except OSError:
-            if not final.exists():
-                raise
-        _require_same(final, manifest)
-        return True
-    aside = temporary.with_name(f"{temporary.name}-old")
-    try:
-        if final.exists():
-            final.rename(aside)
-        temporary.rename(final)
-    except OSError:
-        if not final.exists():
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return False
-
-
-def _require_same(final: Path, manifest: dict[str, Any]) -> None:
-    old = load_manifest(final)
-    if old != manifest:
-        raise UserError(
-            f"{final} already holds another content (fingerprint {old['fingerprint']}, layout {old['layout']}; "
-            f"new: {manifest['fingerprint']}, {manifest['layout']}). Pass --replace to overwrite it."
-        )
-
-
-def _remove_stale(root: Path, name: str) -> None:
-    """Removes what killed runs left: temporary folders whose process is gone, or that carry our own id."""
-    for path in root.glob(f"{name}.tmp-*"):
-        pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
-        if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 # -- open ----------------------------------------------------------------------------------------------------
@@ -297,13 +169,15 @@ def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepa
     """
     folder = root / cache_name(spec, kind)
     if not folder.exists():
+        option = "" if root == default_root() else f" --data-root {root}"
         raise UserError(
-            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR`."
+            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR{option}`, "
+            "or pass --data phantom."
         )
     if not is_cache(folder):
         raise UserError(
-            f"{folder} holds other files than a prepared cache: run `medbench data prepare {spec.name} --from {folder} "
-            "--data-root ROOT` with another ROOT, and give that ROOT."
+            f"{folder} holds other files than a prepared cache: run `medbench data prepare {spec.name} "
+            f"--from {folder} --data-root ROOT` with another ROOT, and give that ROOT."
         )
     return _open(spec, folder, kind, kept=False)
 
@@ -333,9 +207,7 @@ def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise broken(path.parent, f"{path.name} cannot be read ({error})") from error
     if array.shape != (manifest["counts"]["voxels"],) or array.dtype.str != dtype:
-        raise broken(
-            path.parent, f"{path.name} has {array.size} values instead of {manifest['counts']['voxels']}"
-        )
+        raise broken(path.parent, f"{path.name} has {array.size} values instead of {manifest['counts']['voxels']}")
     return array
 
 
@@ -345,9 +217,7 @@ def verify(prepared: Prepared) -> list[str]:
     for i, entry in enumerate(prepared.manifest["cases"]):
         for what, array in (("image", prepared.image(i)), ("label", prepared.label(i))):
             if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
-                problems.append(
-                    f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed."
-                )
+                problems.append(f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed.")
     return problems
 
 
@@ -375,15 +245,16 @@ def locate(
 def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
     """The phantoms of this version, drawn when they are not there yet or older."""
     folder = root / cache_name(spec, "phantom")
-    if folder.exists() and not _outdated(spec, folder):
+    there = folder.exists()
+    if there and not _outdated(spec, folder):
         return open_prepared(spec, root, "phantom")
     with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
         spec.draw_phantom(Path(raw), 0)
-        return prepare(spec, Path(raw), root, kind="phantom", replace=folder.exists(), report=report)
+        return prepare(spec, Path(raw), root, kind="phantom", replace=there, report=report)
 
 
 def _outdated(spec: DatasetSpec, folder: Path) -> bool:
-    """Whether another version wrote these phantoms; a manifest that cannot be read is broken, not outdated."""
+    """Whether another version wrote these phantoms; an unreadable manifest is broken, not outdated."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])

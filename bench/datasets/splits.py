@@ -89,19 +89,8 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     Raises:
         UserError: a part without any case.
     """
-    part_of = {patient: part for part in PARTS for patient in split.parts[part]}
-    indices: dict[str, list[int]] = {part: [] for part in PARTS}
-    for i, case in enumerate(cases):
-        if case.patient in part_of:
-            indices[part_of[case.patient]].append(i)
-    counts = {
-        part: {
-            "present_patients": len({cases[i].patient for i in indices[part]}),
-            "official_patients": len(split.parts[part]),
-            "cases": len(indices[part]),
-        }
-        for part in PARTS
-    }
+    indices = _indices(cases, split)
+    counts = count_parts(cases, split)
     _reject_empty(split.name, counts)
     test = counts["test"]
     return Assignment(
@@ -112,12 +101,31 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     )
 
 
+def count_parts(cases: Sequence[HasPatient], split: Split) -> dict[str, dict[str, int]]:
+    """Part -> `present_patients`, `official_patients`, `cases`; an empty part counts 0."""
+    return {
+        part: {
+            "present_patients": len({cases[i].patient for i in present}),
+            "official_patients": len(split.parts[part]),
+            "cases": len(present),
+        }
+        for part, present in _indices(cases, split).items()
+    }
+
+
+def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
+    part_of = {patient: part for part in PARTS for patient in split.parts[part]}
+    indices: dict[str, list[int]] = {part: [] for part in PARTS}
+    for i, case in enumerate(cases):
+        if case.patient in part_of:
+            indices[part_of[case.patient]].append(i)
+    return indices
+
+
 def _reject_empty(name: str, counts: dict[str, dict[str, int]]) -> None:
     empty = [part for part in PARTS if not counts[part]["cases"]]
     if empty:
-        present = ", ".join(
-            f"{part} {c['present_patients']} of {c['official_patients']}" for part, c in counts.items()
-        )
+        present = ", ".join(f"{part} {c['present_patients']} of {c['official_patients']}" for part, c in counts.items())
         raise UserError(
             f"Expected split {name!r} to have patients in every part, but {' and '.join(empty)} "
             f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {present}). "

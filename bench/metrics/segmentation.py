@@ -123,9 +123,7 @@ def score_case(
     ]
 
 
-def _score_class(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None
-) -> dict[str, Any]:
+def _score_class(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
     predicted, present = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
     both = predicted > 0 and present > 0
     outcome = "both" if both else "missed" if present else "invented" if predicted else "absent"

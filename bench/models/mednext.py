@@ -48,10 +48,10 @@ class LinearAttentionFFN(nn.Module):
 
 @filling("sem", "multiscale")
 class SpatialEncodingModule(nn.Module):
-    """Several scales at once: parallel depth-wise convolutions of several sizes and dilations, each with its norm, summed.
+    """Several scales at once: parallel depth-wise convolutions of several sizes and dilations, with norms, summed.
 
-    x -> BN(x) + sum_i BN_i(DW_i(x)) with kernels k, 5, 3 and 3 dilated by (k - 1) / 2: linear, so that at inference all
-    of it is one k x k depth-wise convolution. The abstract fixes the name and the purpose; the form is our choice, after
+    x -> BN(x) + sum_i BN_i(DW_i(x)) with kernels k, 5, 3 and 3 dilated by (k - 1) / 2: linear, so that all of it, at
+    inference, is one k x k depth-wise convolution. The abstract fixes the name and the purpose; the form is our choice, after
     the re-parameterised branches of RepLKNet (Ding et al., CVPR 2022, section 3) and UniRepLKNet (CVPR 2024, eq. 1).
     (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 25 + 9 + 9) in training, H W C k^2 folded (k >= 5).
     """
@@ -74,8 +74,8 @@ class SpatialEncodingModule(nn.Module):
 class SmoothDwConvFFN(nn.Module):
     """Channels interact in an MLP whose hidden map is smoothed by a 3x3 depth-wise convolution with its own residual.
 
-    x -> W2 (h + DW_3(h)), h = act(W1 BN(x)), W1 expands r times. The kernel starts as the binomial [1 2 1] x [1 2 1] / 16,
-    a smoothing. The abstract fixes the name and the purpose; the form is our choice, after the skip-connected
+    x -> W2 (h + DW_3(h)), h = act(W1 BN(x)), W1 expands r times. The kernel starts as the binomial
+    [1 2 1] x [1 2 1] / 16, a smoothing. The abstract fixes the name and the purpose; the form is our choice, after the skip-connected
     depth-wise FFNs of SMT (Lin et al., ICCV 2023, eq. 9) and CMT (Guo et al., CVPR 2022, eq. 5).
     (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
     """
@@ -176,7 +176,13 @@ class Segmenter(nn.Module):
     """
 
     def __init__(
-        self, encoder: Encoder, widths: tuple[int, ...], configs: list[BlockConfig], slots: dict[str, str], scale: float, k: int
+        self,
+        encoder: Encoder,
+        widths: tuple[int, ...],
+        configs: list[BlockConfig],
+        slots: dict[str, str],
+        scale: float,
+        k: int,
     ) -> None:
         super().__init__()
         act = configs[0].activation
@@ -210,7 +216,10 @@ def _depthwise_norm(channels: int, size: int, dilation: int) -> nn.Sequential:
 
 
 def _conv_norm_act(inside: int, outside: int, act: str | None, size: int = 3, stride: int = 1) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(inside, outside, size, stride, size // 2, bias=False), nn.BatchNorm2d(outside)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outside),
+    ]
     return nn.Sequential(*layers, *([activation(act)] if act else []))
 
 

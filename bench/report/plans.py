@@ -19,7 +19,9 @@ def plan_table(cells: list[PlannedCell]) -> Table:
     first = cells[0].job.cell
     total = sum(cell.seconds for cell in cells)
     done = sum(cell.state == "done" for cell in cells)
-    title = f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}: {done} of {len(cells)} cells done"
+    title = (
+        f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}: {done} of {len(cells)} cells done"
+    )
     table = Table(title=title, caption=f"about {total / 3600:.2f} h to come, one cell at a time")
     for header in ("model", "seeds", "done", "unfinished", "failed", "minutes to come", "estimated from"):
         table.add_column(header, justify="left" if header in ("model", "estimated from") else "right")
@@ -37,7 +39,16 @@ def models_table(preset: str, task: str | None, family: str | None) -> Table:
         raise unknown("preset", preset, PRESETS)
     listed = PRESETS[preset].models
     table = Table(title=f"models (* = `all` under preset {preset})")
-    for header in ("", "name", "title", "family", "tasks", "published M params", "published GMACs", "citation"):
+    for header in (
+        "",
+        "name",
+        "title",
+        "family",
+        "tasks",
+        "published M params",
+        "published GMACs",
+        "citation",
+    ):
         table.add_column(header, justify="right" if "published" in header else "left")
     for entry in map(model_entry, model_names()):
         if (task and task not in entry.tasks) or (family and family != entry.family):

@@ -21,7 +21,14 @@ def show_progress(console: Console, jobs: list[Job]) -> Iterator[Report]:
     if not console.is_terminal:
         yield PlainLines(console, len(jobs))
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

@@ -5,7 +5,7 @@ Nothing here runs a model. A failed cell and a row that lacks seeds are shown as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.table import Table as RichTable
 
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
@@ -83,7 +84,7 @@ class Table:
     Attributes:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
-        frame: rows in display order: `Model`, a number per column, `Seeds`. Dice in %, HD95 as its header says.
+        frame: rows in display order: `Model`, a number per column, `Seeds`. Dice in %.
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
         figures: the same numbers in the long form of `to_csv`, classes included.
@@ -129,7 +130,10 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
     rows = [row for title in titles.items() for row in _model_figures(*title, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = _columns(figures, str(first["policy"]), cells["input"], classes)
-    order = _order(figures)
+    headline = figures[figures["metric"].str.startswith("dice") & (figures["class"] == "mean")]
+    dice = headline.set_index("model")["value"].reindex(list(titles))
+    chance = set(cells.loc[cells["family"] == "chance", "model"])
+    order = sorted(titles, key=lambda model: (model in chance, pd.isna(dice[model]), -dice[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     caption = _caption(cells, {model: titles[model] for model in order}, scored)
@@ -144,7 +148,7 @@ def _check_seeds(cells: pd.DataFrame) -> None:
         model = twice["model"].iloc[0]
         keys = ", ".join(twice.loc[twice["model"] == model, "key"])
         raise UserError(
-            f"Expected one cell per model and seed in a table, but {model} has several ({keys}), of different "
+            f"Expected one cell per model and seed in a table, but {model} has several ({keys}), of other "
             "versions of the model. Delete the older one's folders."
         )
 
@@ -153,13 +157,11 @@ def _full_seeds(scored: pd.DataFrame) -> frozenset[int]:
     """The seeds of the most complete row, chance aside; the commonest such set, then the lowest, on ties."""
     rows = scored[scored["family"] != "chance"]
     sets = [frozenset(group["seed"]) for _, group in rows.groupby("model")]
-    return max(
-        sets, key=lambda s: (len(s), sets.count(s), [-seed for seed in sorted(s)]), default=frozenset()
-    )
+    return max(sets, key=lambda s: (len(s), sets.count(s), [-seed for seed in sorted(s)]), default=frozenset())
 
 
 def _titles(cells: pd.DataFrame) -> dict[str, str]:
-    """A title per model, with what its config changes: an arm never reads as the model that it is an arm of."""
+    """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
     for model, title in zip(cells["model"], cells["title"], strict=True):
         config = f" [{model.partition('[')[2]}" if "[" in model else ""
@@ -214,29 +216,28 @@ def _status(own: pd.DataFrame, done: pd.DataFrame) -> str:
     return ", ".join(f"{status} ({n} of {len(own)} seeds)" for status, n in counts.items()) or "complete"
 
 
-def _columns(figures: pd.DataFrame, policy: str, inputs: Iterable[Any], classes: bool) -> tuple[Column, ...]:
+def _columns(figures: pd.DataFrame, policy: str, inputs: pd.Series[Any], classes: bool) -> tuple[Column, ...]:
+    """The columns that have figures, each with its convention in its header."""
     present = [m for m in METRICS if m[0] == "dice" or f"{m[0]}_{policy}" in set(figures["metric"])]
     columns: list[Column] = []
     for metric, unit, _, merit in present:
         name, percent = f"{metric}_{policy}", unit == "%"
         label = "Dice" if percent else f"HD95 {unit}"
         header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, pooled, {policy})"
-        short = f"Dice %\n{policy}" if percent else f"HD95\n{unit}\n{policy}"
+        short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\npooled\n{policy}"
         columns.append(Column(header, short, name, "mean", merit=merit))
         columns.append(Column(f"{label} sd seeds", "sd\nseeds" if percent else "", name, "mean", "sd_seeds"))
         columns.append(Column(f"{label} sd cases", "sd\ncases" if percent else "", name, "mean", "sd_cases"))
     for name in figures.loc[~figures["class"].isin(["", "mean"]), "class"].unique() if classes else ():
-        columns.append(
-            Column(f"{name} Dice % ({policy})", f"{name}\nDice %", f"dice_{policy}", name, merit=1)
-        )
-    sizes = [
-        i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs if isinstance(i, (str, Sequence))
-    ]
+        header = f"{name} Dice % ({policy})"
+        columns.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1))
+    sizes = [i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs.dropna()]
     size = ", ".join(dict.fromkeys(sizes))
-    columns.append(Column("Missed per run", "missed\nper run", "missed", "", decimals=1))
-    columns.append(Column("Invented per run", "invent.\nper run", "invented", "", decimals=1))
-    columns.append(Column("Params (M)", "Params\nM", "params", ""))
-    columns.append(Column(f"GMACs ({size})", f"GMACs\n{size}", "macs", "", decimals=3))
+    columns.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
+    columns.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
+    columns.append(Column("Params (M)", "Par.\nM", "params", ""))
+    narrow = f"GMACs\n{'x'.join(size.split('x')[-2:])}"
+    columns.append(Column(f"GMACs ({size})", narrow, "macs", "", decimals=3))
     return tuple(columns)
 
 
@@ -254,7 +255,7 @@ def _row(figures: pd.DataFrame, columns: Sequence[Column], full: frozenset[int])
 
 
 def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -> pd.DataFrame:
-    """`best` and `second` per column of merit, as shown: equal figures share a mark. One row alone is no best."""
+    """`best` and `second` per column of merit, as shown: equals share a mark; one row alone is no best."""
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for column in columns:
         values = frame.loc[ranked, column.header].dropna().round(column.decimals)
@@ -297,24 +298,23 @@ def _footnotes(
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
-        notes.append(
-            f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}."
-        )
+        notes.append(f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
-        if values.nunique() > 1:
-            by_value = cells["model"].map(titles).groupby(values)
-            shown = "; ".join(f"{value}: {', '.join(dict.fromkeys(rows))}" for value, rows in by_value)
-            notes.append(f"Rows differ in {label} ({shown}).")
+        common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
+        shown = "; ".join(f"{v}: {', '.join(cells['model'][values == v].map(titles).unique())}" for v in rest)
+        if rest:
+            notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)
 
 
-def _texts(table: Table) -> pd.DataFrame:
-    """The frame as shown: fixed decimals, blank where a figure is not defined."""
-    texts = table.frame.astype(object)
+def _texts(table: Table) -> list[dict[str, str]]:
+    """The frame's rows as shown: fixed decimals, blank where a figure is not defined."""
+    rows = [{"Model": str(model)} for model in table.frame["Model"]]
     for c in table.columns:
-        texts[c.header] = ["" if pd.isna(v) else f"{v:.{c.decimals}f}" for v in table.frame[c.header]]
-    return texts
+        for row, value in zip(rows, table.frame[c.header], strict=True):
+            row[c.header] = "" if pd.isna(value) else f"{value:.{c.decimals}f}"
+    return [{**row, "Seeds": str(seeds)} for row, seeds in zip(rows, table.frame["Seeds"], strict=True)]
 
 
 def to_rich(table: Table) -> RichTable:
@@ -325,32 +325,32 @@ def to_rich(table: Table) -> RichTable:
 
     headers = {"Model": "Model", **{c.header: c.short for c in table.columns if c.short}, "Seeds": "Seeds"}
     title, caption = Text(table.caption), Text("\n".join(table.footnotes))
-    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=(0, 1, 0, 0), caption_justify="left")
+    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
     for name, short in headers.items():
-        rich.add_column(Text(short), justify="left" if name == "Model" else "right", overflow="fold")
-    texts, styles = _texts(table), {"best": "bold", "second": "underline", "": ""}
-    for i in range(len(texts)):
-        rich.add_row(
-            *(Text(texts.at[i, name], style=styles[str(table.marks.at[i, name])]) for name in headers)
-        )
+        side: JustifyMethod = "left" if name == "Model" else "right"
+        least, most = {"Model": (12, None), "Seeds": (None, 9)}.get(name, (None, None))
+        figure = name not in ("Model", "Seeds")
+        rich.add_column(Text(short), justify=side, no_wrap=figure, min_width=least, max_width=most)
+    styles = {"best": "bold", "second": "underline", "": ""}
+    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
+        rich.add_row(*(Text(row[name], style=styles[marks[name]]) for name in headers))
     return rich
 
 
 def to_markdown(table: Table) -> str:
     """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
     wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    texts = _texts(table).map(_markdown)
-    rows = [[_markdown(name) for name in table.frame], ["---"] + ["---:"] * (len(table.frame.columns) - 1)]
-    for i in range(len(texts)):
-        rows.append([wraps[str(table.marks.at[i, name])].format(texts.at[i, name]) for name in table.frame])
+    headers = ["Model", *(c.header for c in table.columns), "Seeds"]
+    rows = [[_markdown(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
+    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
+        rows.append([wraps[marks[name]].format(_markdown(row[name])) for name in headers])
     lines = [_markdown(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
     return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in table.footnotes)]) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
-    texts = _texts(table).map(_latex)
-    texts.columns = pd.Index([_stack(name) for name in table.frame])
+    texts = pd.DataFrame([{_stack(k): _latex(v) for k, v in row.items()} for row in _texts(table)])
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
     commands.columns = texts.columns
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)

@@ -1,0 +1,151 @@
+"""Writing a cache: volume by volume into a temporary folder, which is renamed into place at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bench.datasets.base import DatasetSpec, RawCase
+from bench.datasets.manifest import (
+    ARRAYS,
+    PREPARATION_VERSION,
+    PREPROCESSING,
+    SCHEMA,
+    fingerprint,
+    load_manifest,
+)
+from bench.errors import UserError
+
+Report = Callable[[str, int, int], None]
+_NPY_HEADER = 128
+
+
+def write_cache(
+    spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
+) -> dict[str, Any]:
+    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known."""
+    total, offset, entries = spec.count_cases(source, layout), 0, []
+    with (folder / "images.npy").open("wb") as images, (folder / "labels.npy").open("wb") as labels:
+        for file in (images, labels):
+            file.write(bytes(_NPY_HEADER))
+        for case in spec.read_cases(source, layout):
+            entries.append(_append(case, images, labels, offset, source, len(spec.classes)))
+            offset += case.image.size
+            if report:
+                report(case.case, len(entries), total)
+        for file, dtype in zip((images, labels), ARRAYS.values(), strict=True):
+            _write_header(file, dtype, offset)
+    manifest = {
+        "schema": SCHEMA,
+        "preparation_version": PREPARATION_VERSION,
+        "dataset": spec.name,
+        "kind": kind,
+        "phantom_version": spec.phantom_version if kind == "phantom" else None,
+        "layout": layout,
+        "classes": list(spec.classes),
+        "preprocessing": PREPROCESSING,
+        "counts": {"cases": len(entries), "patients": len({e["patient"] for e in entries}), "voxels": offset},
+        "fingerprint": fingerprint(entries),
+        "cases": entries,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _append(
+    case: RawCase, images: BinaryIO, labels: BinaryIO, offset: int, source: Path, classes: int
+) -> dict[str, Any]:
+    """Writes one volume to the end of both arrays and returns its entry in the manifest."""
+    image = np.ascontiguousarray(case.image, dtype="<f4")
+    label = np.ascontiguousarray(case.label, dtype=np.uint8)
+    images.write(image.data)
+    labels.write(label.data)
+    return {
+        "case": case.case,
+        "patient": case.patient,
+        "shape": list(image.shape),
+        "offset": offset,
+        "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
+        "voxels": np.bincount(label.ravel(), minlength=classes).tolist(),
+        "image_sha256": hashlib.sha256(image.data).hexdigest(),
+        "label_sha256": hashlib.sha256(label.data).hexdigest(),
+        "files": {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files},
+    }
+
+
+def _write_header(file: BinaryIO, dtype: str, length: int) -> None:
+    file.seek(0)
+    header = {"descr": dtype, "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    assert file.tell() == _NPY_HEADER
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: bool) -> bool:
+    """Renames a finished folder into place; True when the same content is there already.
+
+    Of two processes that finish at once one renames, the other finds the winner's and compares.
+    """
+    if not replace:
+        try:
+            if not final.exists():
+                temporary.rename(final)
+                return False
+        except OSError:
+            if not final.exists():
+                raise
+        _require_same(final, manifest)
+        return True
+    aside = temporary.with_name(f"{temporary.name}-old")
+    try:
+        if final.exists():
+            final.rename(aside)
+        temporary.rename(final)
+    except OSError:
+        if not final.exists():
+            if aside.exists():
+                aside.rename(final)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return False
+
+
+def _require_same(final: Path, manifest: dict[str, Any]) -> None:
+    old = load_manifest(final)
+    if old != manifest:
+        raise UserError(
+            f"{final} holds another content (fingerprint {old['fingerprint']}, layout {old['layout']}; "
+            f"new: {manifest['fingerprint']}, {manifest['layout']}). Pass --replace to overwrite it."
+        )
+
+
+def remove_stale(root: Path, name: str) -> None:
+    """Removes what killed runs left: temporary folders whose process is gone, or that carry our own id."""
+    for path in root.glob(f"{name}.tmp-*"):
+        pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

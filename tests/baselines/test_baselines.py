@@ -1,0 +1,201 @@
+"""Every baseline that the entry points name keeps the contract: shapes, logits, gradients, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.registry import build_model, model_entry, model_names, parse_model
+
+NAMES = sorted(p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines."))
+SMALL = [name for name in NAMES if name.endswith("_s")]
+BIG = [name for name in NAMES if name not in SMALL and name != "chance"]
+TRAINED = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in BIG)]
+ALL = [*TRAINED, "chance"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine make seconds into minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def build(name: str, channels: int = 1, classes: int = 3, size: int = 64) -> nn.Module:
+    """The model under a fixed seed."""
+    torch.manual_seed(0)
+    return build_model(name, "segmentation", channels, classes, size)
+
+
+def batch(n: int = 2, size: int = 64) -> tuple[Tensor, Tensor]:
+    """Images (n, 1, size, size) and labels 0..2 that can be read off them: blobs of three intensities."""
+    coarse = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    x = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    return x, (x[:, 0] > -0.3).long() + (x[:, 0] > 0.3).long()
+
+
+def gradients(model: nn.Module) -> dict[str, Tensor | None]:
+    """Of one training step's loss, under a fixed seed for stochastic depth."""
+    torch.manual_seed(0)
+    x, y = batch()
+    nn.functional.cross_entropy(model.train()(x), y).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def test_the_eleven_baselines_are_there() -> None:
+    families = ("unet", "attention_unet", "nnunet", "swin_unet", "swinunetr")
+    assert sorted(NAMES) == sorted(["chance", *families, *(f"{name}_s" for name in families)])
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "classes"), [(64, 1, 2), (96, 3, 14), (128, 1, 4), (224, 3, 9), (256, 1, 4)]
+)
+@pytest.mark.parametrize("name", ALL)
+def test_logits_have_the_inputs_size(name: str, size: int, channels: int, classes: int) -> None:
+    model = build(name, channels, classes, size).eval()
+    with torch.no_grad():
+        logits = model(torch.randn(1, channels, size, size))
+    assert logits.shape == (1, classes, size, size)
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    found = gradients(build(name))
+    assert [n for n, g in found.items() if g is None or not g.isfinite().all()] == []
+    # a bias in front of a normalisation has no effect, hence weights only
+    assert [n for n, g in found.items() if g is not None and g.ndim > 1 and not g.any()] == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_steps_on_one_batch_lower_its_loss(name: str) -> None:
+    model, (x, y) = build(name).train(), batch()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(8):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert all(0 < loss < 20 for loss in losses)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_equal_seeds_give_equal_weights_gradients_and_outputs(name: str) -> None:
+    first, second = build(name), build(name)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    one, two = gradients(first), gradients(second)
+    assert [n for n in one if not torch.equal(one[n], two[n])] == []  # type: ignore[arg-type]
+    x, _ = batch()
+    with torch.no_grad():
+        assert torch.equal(first.eval()(x), first(x))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_nothing_follows_the_linear_head(name: str) -> None:
+    """Logits: with its bias away, a head that is 100 times as large gives 100 times the output."""
+    model, (x, _) = build(name, classes=5).eval(), batch()
+    heads = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 5]
+    assert len(heads) == 1
+    with torch.no_grad():
+        if heads[0].bias is not None:
+            heads[0].bias.zero_()
+        before = model(x)
+        heads[0].weight.mul_(100)
+        after = model(x)
+    torch.testing.assert_close(after, 100 * before, rtol=1e-3, atol=1e-2)
+    assert after.min() < 0
+    assert after.max() > 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_state_survives_safetensors(name: str) -> None:
+    """Which refuses two names for one tensor."""
+    model, other = build(name), build(name)
+    for p in other.parameters():
+        nn.init.zeros_(p)
+    other.load_state_dict(safetensors.torch.load(safetensors.torch.save(model.state_dict())))
+    x, _ = batch(1)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(x), other.eval()(x))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_ones_are_small_at_every_size_and_name_a_published_one(name: str) -> None:
+    entry = model_entry(name)
+    for size in (64, 128, 256):
+        assert sum(p.numel() for p in build(name, 3, 14, size).parameters()) <= 2.5e6
+    assert entry.reduced_from == name.removesuffix("_s")
+    assert entry.reduced_from in model_names()
+    assert entry.lists == ("cpu",)
+    assert entry.title == f"{model_entry(entry.reduced_from).title} (reduced)"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_come_back_from_the_name(name: str) -> None:
+    entry, config = parse_model(name)
+    assert config == entry.defaults
+    assert entry.tasks == ("segmentation",)
+    assert entry.reduced_from is None or name in SMALL
+
+
+def test_chance_is_background_and_has_nothing_to_train() -> None:
+    model = build("chance", classes=4)
+    logits = model(torch.randn(2, 1, 64, 64))
+    assert list(model.parameters()) == []
+    assert (logits.argmax(1) == 0).all()
+    assert model_entry("chance").lists == ("cpu", "paper")
+
+
+@pytest.mark.parametrize("up", ["resize", "transpose"])
+def test_attention_unet_is_the_unet_where_its_gates_are_open(up: str) -> None:
+    plain = build(f"unet_s[up={up}]").eval()
+    gated = build(f"attention_unet_s[up={up}]").eval()
+    missing = gated.load_state_dict(plain.state_dict(), strict=False)
+    assert missing.unexpected_keys == []
+    for gate in gated.gates:  # type: ignore[union-attr]
+        nn.init.constant_(gate.to_coefficient[1].bias, 100.0)  # sigmoid(100) = 1
+    x, _ = batch()
+    with torch.no_grad():
+        torch.testing.assert_close(gated(x), plain(x))
+
+
+@pytest.mark.parametrize(("size", "stages"), [(64, 5), (96, 5), (128, 6), (224, 6), (256, 7), (512, 7)])
+def test_nnunet_halves_while_four_pixels_are_left(size: int, stages: int) -> None:
+    from baselines.nnunet import planned_stages
+
+    assert planned_stages(size, 7) == stages
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("unet_s", 100, "multiple of 16 and at least 16, but got 100; try 96"),
+        ("attention_unet_s", 8, "but got 8; try 16"),
+        ("nnunet_s", 100, "multiple of 16"),
+        ("swin_unet_s", 112, "multiple of 32 and at least 32"),
+        ("swinunetr_s", 32, "at least 64, but got 32; try 64"),
+        ("unet_s[up=bilinear]", 64, "Unknown up 'bilinear'"),
+        ("nnunet_s[features=16-32]", 64, "at least 3 features"),
+        ("swin_unet_s[heads=3-6-12-24]", 64, "heads that divide"),
+        ("swin_unet_s[depths=2-2]", 64, "as many heads as depths"),
+        ("swinunetr_s[features=16]", 64, "multiple of 12"),
+        ("swinunetr_s[heads=5-5-5-5]", 64, "heads that divide"),
+        ("swinunetr_s[depths=2-2]", 64, "four heads and four depths"),
+    ],
+)
+def test_what_a_network_does_not_take_is_said_in_one_line(name: str, size: int, message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("(", r"\(")) as error:
+        build(name, size=size)
+    assert "\n" not in str(error.value)

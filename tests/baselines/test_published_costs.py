@@ -1,0 +1,67 @@
+"""Parameters and MACs: as published, with the input they were published for, and pinned where nothing is."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import pytest
+from torch import nn
+
+from bench.cost.complexity import complexity
+from bench.registry import build_model, model_entry
+
+NAMES = sorted(p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines."))
+PUBLISHED = ["attention_unet", "swin_unet", "unet"]
+
+
+def build(name: str, channels: int, classes: int, size: int) -> nn.Module:
+    """On the meta device where the builder allows it; MONAI's SwinUNETR reads values while it is built."""
+    import torch
+
+    with torch.device("cpu" if name.startswith("swinunetr") else "meta"):
+        return build_model(name, "segmentation", channels, classes, size)
+
+
+def test_these_and_no_others_claim_published_figures() -> None:
+    assert [name for name in NAMES if model_entry(name).published] == PUBLISHED
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_costs_are_the_published_ones(name: str) -> None:
+    figures = model_entry(name).published
+    assert figures is not None
+    assert figures.macs is not None
+    model = build(name, figures.channels, figures.classes, figures.image_size)
+    found = complexity(model, (1, figures.channels, figures.image_size, figures.image_size))
+    assert found.counted_on == "meta"
+    assert found.params == pytest.approx(figures.params, rel=0.02)
+    assert found.macs == pytest.approx(figures.macs, rel=0.05)
+
+
+def test_swin_unet_has_the_other_lists_figures_too() -> None:
+    """27.14 M at one class (FengheTan9), and 5.91 GMACs, at 224 pixels, not at the 256 of its heading."""
+    found = complexity(build("swin_unet", 3, 1, 224), (1, 3, 224, 224))
+    assert found.params == pytest.approx(27.14e6, rel=0.02)
+    assert found.macs == pytest.approx(5.91e9, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [
+        ("attention_unet", 34_877_616, 16_590_503_936),
+        ("attention_unet_s", 1_966_424, 771_211_264),
+        ("chance", 0, 0),
+        ("nnunet", 20_611_236, 3_555_196_928),
+        ("nnunet_s", 2_090_068, 746_323_968),
+        ("swin_unet", 27_159_588, 2_473_939_200),
+        ("swin_unet_s", 2_329_852, 190_382_080),
+        ("swinunetr", 25_138_078, 4_655_559_552),
+        ("swinunetr_s", 1_581_694, 295_501_824),
+        ("unet", 34_526_084, 16_321_085_440),
+        ("unet_s", 1_943_812, 754_188_288),
+    ],
+)
+def test_costs_at_128_pixels_are_pinned(name: str, params: int, macs: int) -> None:
+    """One channel, four classes. A change here changes the network: raise its version."""
+    found = complexity(build(name, 1, 4, 128), (1, 1, 128, 128))
+    assert (found.params, found.macs) == (params, macs)

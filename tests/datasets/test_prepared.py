@@ -1,0 +1,359 @@
+"""The cache: what is written comes back, nothing half-written stays, and damage is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.datasets import prepared as module
+from bench.datasets.acdc import SPEC
+from bench.datasets.base import RawCase
+from bench.datasets.phantoms import cardiac
+from bench.datasets.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify
+from bench.errors import UserError
+
+TINY = {"train": 1, "val": 0, "test": 0}
+
+
+@pytest.fixture
+def source(writers, volumes, tmp_path: Path) -> Path:
+    return writers["ssl4mis"](tmp_path / "source", volumes)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def drawing_one(folder: Path, seed: int) -> None:
+    cardiac.draw(folder, seed, TINY)
+
+
+FAST = replace(SPEC, draw_phantom=drawing_one)
+
+
+def reading(change: Callable[[int, RawCase], RawCase]) -> object:
+    """The specification with a changed reader."""
+
+    def read_cases(folder: Path, layout: str) -> Iterator[RawCase]:
+        for i, case in enumerate(SPEC.read_cases(folder, layout)):
+            yield change(i, case)
+
+    return replace(SPEC, read_cases=read_cases)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_comes_back(source: Path, root: Path, volumes) -> None:
+    seen: list[tuple[str, int, int]] = []
+    data = prepare(SPEC, source, root, report=lambda *progress: seen.append(progress))
+    assert names(root) == ["acdc"]
+    assert names(data.folder) == ["images.npy", "labels.npy", "manifest.json"]
+    assert (data.name, data.kind, data.layout, data.kept) == ("acdc", "real", "ssl4mis", False)
+    assert seen == [(case, i + 1, 4) for i, case in enumerate(sorted(volumes))]
+    for i, c in enumerate(data.cases):
+        image, label = volumes[c.case]
+        np.testing.assert_array_equal(data.image(i), image)
+        np.testing.assert_array_equal(data.label(i), label)
+        assert c.shape == image.shape
+        assert c.voxels == tuple(np.bincount(label.ravel(), minlength=4))
+        assert c.spacing is None
+        assert isinstance(data.image(i).base, np.memmap) or isinstance(data.image(i), np.memmap)
+    assert data.label(0).dtype == np.uint8
+    assert verify(data) == []
+
+
+def test_views_are_read_only(source: Path, root: Path) -> None:
+    data = prepare(SPEC, source, root)
+    with pytest.raises(ValueError, match="read-only"):
+        data.image(0)[0, 0, 0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        data.label(0)[0, 0, 0] = 1
+
+
+def test_the_manifest_says_what_is_there_and_nothing_of_the_machine(source: Path, root: Path) -> None:
+    data = prepare(SPEC, source, root)
+    text = (data.folder / "manifest.json").read_text()
+    assert str(root.parent) not in text
+    assert json.loads(text) == data.manifest
+    assert data.manifest["counts"] == {"cases": 4, "patients": 2, "voxels": 4 * 90}
+    entry = data.manifest["cases"][0]
+    path = source / "data" / "slices" / "patient101_frame01_slice_1.h5"
+    assert entry["files"][path.relative_to(source).as_posix()] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert entry["label_sha256"] == hashlib.sha256(data.label(0).tobytes()).hexdigest()
+
+
+def test_two_places_give_the_same_bytes(source: Path, root: Path, tmp_path: Path) -> None:
+    first, second = prepare(SPEC, source, root), prepare(SPEC, source, tmp_path / "other" / "deep")
+    for name in names(first.folder):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+def test_the_fingerprint_is_the_contents(source: Path, root: Path, writers, volumes, tmp_path: Path) -> None:
+    ssl4mis = prepare(SPEC, source, root).fingerprint
+    assert len(ssl4mis) == 12
+    mtunet = prepare(SPEC, writers["mtunet"](tmp_path / "m", volumes), root, name="m")
+    assert mtunet.fingerprint == ssl4mis  # the same voxels, read from other files
+    changes = [
+        lambda i, c: replace(c, image=c.image + (i == 1)),
+        lambda i, c: replace(c, label=c.label * (i != 1)),
+        lambda i, c: replace(c, spacing=(9.0, 1.0, 1.0)),
+        lambda i, c: replace(c, patient="999" if i == 3 else c.patient),
+        lambda i, c: replace(c, image=c.image.reshape(-1, 5, 6), label=c.label.reshape(-1, 5, 6)),
+    ]
+    others = [prepare(reading(f), source, root, name=f"n{k}").fingerprint for k, f in enumerate(changes)]
+    assert len({ssl4mis, *others}) == 1 + len(changes)
+
+
+def test_the_same_content_is_kept(source: Path, root: Path) -> None:
+    first = prepare(SPEC, source, root)
+    before = (first.folder / "images.npy").stat()
+    second = prepare(SPEC, source, root)
+    assert second.kept
+    assert (second.folder / "images.npy").stat().st_ino == before.st_ino
+    assert names(root) == ["acdc"]
+
+
+def test_other_content_needs_replace(source: Path, root: Path) -> None:
+    first = prepare(SPEC, source, root)
+    changed = reading(lambda i, c: replace(c, image=c.image + 1))
+    with pytest.raises(UserError, match=f"{first.fingerprint}.*--replace"):
+        prepare(changed, source, root)
+    assert open_prepared(SPEC, root).fingerprint == first.fingerprint
+    second = prepare(changed, source, root, replace=True)
+    assert not second.kept
+    assert open_prepared(SPEC, root).fingerprint == second.fingerprint != first.fingerprint
+    assert names(root) == ["acdc"]
+
+
+def test_a_folder_that_is_no_cache_is_never_replaced(source: Path, root: Path) -> None:
+    (root / "acdc").mkdir()
+    (root / "acdc" / "precious.nii.gz").touch()
+    with pytest.raises(UserError, match="not a medbench cache"):
+        prepare(SPEC, source, root, replace=True)
+    assert names(root / "acdc") == ["precious.nii.gz"]
+
+
+@pytest.mark.parametrize("failure", [UserError("bad"), KeyboardInterrupt(), RuntimeError("bug")])
+@pytest.mark.parametrize("before", [False, True])
+def test_an_interruption_leaves_what_was_there(failure, before, source: Path, root: Path) -> None:
+    if before:
+        prepare(SPEC, source, root)
+
+    def fail(i: int, case: RawCase) -> RawCase:
+        if i == 2:
+            raise failure
+        return case
+
+    with pytest.raises(type(failure)):
+        prepare(reading(fail), source, root, replace=True)
+    assert names(root) == (["acdc"] if before else [])
+    if before:
+        assert verify(open_prepared(SPEC, root)) == []
+
+
+def test_leftovers_of_dead_processes_are_removed_and_of_living_ones_kept(source: Path, root: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for pid in (gone.pid, os.getpid(), os.getppid()):
+        (root / f"acdc.tmp-{pid}").mkdir()
+    prepare(SPEC, source, root)
+    assert names(root) == ["acdc", f"acdc.tmp-{os.getppid()}"]
+
+
+def test_an_unwritable_root_is_one_line(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot write the cache under"):
+        prepare(SPEC, source, tmp_path / "file" / "root")
+
+
+# -- damage
+
+
+def test_nothing_there_names_the_command(root: Path) -> None:
+    with pytest.raises(UserError, match=r"medbench data prepare acdc --from DIR --data-root"):
+        open_prepared(SPEC, root)
+
+
+def test_original_files_in_the_place_of_a_cache(source: Path, root: Path) -> None:
+    source.rename(root / "acdc")
+    with pytest.raises(UserError, match=f"prepare acdc --from {root / 'acdc'}"):
+        open_prepared(SPEC, root)
+
+
+def edit(folder: Path, change: Callable[[dict], object]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+DAMAGE = {
+    "no manifest": lambda f: (f / "manifest.json").unlink(),
+    "half a manifest": lambda f: (f / "manifest.json").write_text((f / "manifest.json").read_text()[:300]),
+    "a list": lambda f: (f / "manifest.json").write_text("[]"),
+    "no cases": lambda f: edit(f, lambda m: m.pop("cases")),
+    "other version": lambda f: edit(f, lambda m: m.update(preparation_version=0)),
+    "other hash": lambda f: edit(f, lambda m: m["cases"][0].update(image_sha256="0")),
+    "other offset": lambda f: edit(f, lambda m: m["cases"][1].update(offset=3)),
+    "other dataset": lambda f: edit(f, lambda m: m.update(dataset="synapse")),
+    "no images": lambda f: (f / "images.npy").unlink(),
+    "short images": lambda f: os.truncate(f / "images.npy", 1000),
+    "empty labels": lambda f: os.truncate(f / "labels.npy", 0),
+    "few labels": lambda f: np.save(f / "labels.npy", np.zeros(5, np.uint8)),
+    "wide labels": lambda f: np.save(f / "labels.npy", np.zeros(360, np.int64)),
+    "pickled labels": lambda f: np.save(f / "labels.npy", np.array([{}] * 360, dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_broken_cache_names_replace_and_replace_mends_it(damage: str, source: Path, root: Path) -> None:
+    folder = prepare(SPEC, source, root).folder
+    DAMAGE[damage](folder)
+    for use in (lambda: open_prepared(SPEC, root), lambda: locate(SPEC, "auto", root)):
+        with pytest.raises(UserError, match="--replace") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert verify(prepare(SPEC, source, root, replace=True)) == []
+
+
+@pytest.mark.parametrize(("array", "what"), [("images.npy", "image"), ("labels.npy", "label")])
+def test_verify_names_the_case_of_a_flipped_byte(array: str, what: str, source: Path, root: Path) -> None:
+    data = prepare(SPEC, source, root)
+    path = data.folder / array
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (problem,) = verify(open_prepared(SPEC, root))
+    assert f"the {what} of patient102_ES" in problem
+
+
+# -- where
+
+
+def test_roots_argument_environment_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert resolve_root(None) == (default_root(), False)
+    assert default_root() == tmp_path / "xdg" / "medbench"
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+    assert resolve_root(None) == (tmp_path, True)
+    assert resolve_root(str(root)) == (root, True)
+    monkeypatch.setenv("MEDBENCH_DATA", "")
+    assert resolve_root(None)[1] is False
+
+
+def test_a_given_root_must_exist(monkeypatch: pytest.MonkeyPatch, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"of --data-root does not exist. Did you mean: {root}"):
+        resolve_root(root.with_name("rooot"))
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "zzz"))
+    with pytest.raises(UserError, match="of MEDBENCH_DATA does not exist"):
+        resolve_root(None)
+    assert resolve_root(None, must_exist=False) == (tmp_path / "zzz", True)
+    (tmp_path / "zzz").touch()
+    with pytest.raises(UserError, match="is a file"):
+        resolve_root(None, must_exist=False)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "medbench"
+
+
+def test_auto_draws_phantoms_only_where_nothing_is(home: Path, source: Path) -> None:
+    data = locate(FAST, "auto")
+    assert (data.name, data.folder, len(data.cases)) == ("acdc-phantom", home / "acdc-phantom", 2)
+    assert names(home) == ["acdc-phantom"]
+    prepare(SPEC, source, home)
+    assert locate(FAST, "auto").name == "acdc"
+    assert locate(FAST, "real").name == "acdc"
+    assert locate(FAST, "phantom").name == "acdc-phantom"
+
+
+def test_auto_does_not_hide_a_broken_cache_or_raw_files(home: Path) -> None:
+    (home / "acdc").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"manifest\.json cannot be read"):
+        locate(FAST, "auto")
+    (home / "acdc" / "patient001_frame01.h5").touch()
+    with pytest.raises(UserError, match="other files than a prepared cache"):
+        locate(FAST, "auto")
+
+
+@pytest.mark.parametrize("source_name", ["auto", "real"])
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_a_given_root_without_the_dataset_is_an_error(source_name, by, root: Path, monkeypatch) -> None:
+    if by == "environment":
+        monkeypatch.setenv("MEDBENCH_DATA", str(root))
+    with pytest.raises(UserError, match="No prepared acdc"):
+        locate(FAST, source_name, root if by == "argument" else None)
+    assert names(root) == []
+
+
+def test_real_without_data_and_unknown_sources_are_errors(home: Path) -> None:
+    with pytest.raises(UserError, match=r"prepare acdc --from DIR`, or"):
+        locate(FAST, "real")
+    with pytest.raises(UserError, match="Did you mean: phantom"):
+        locate(FAST, "phantoms")
+
+
+def test_phantoms_are_reused_and_redrawn_when_their_version_changes(root: Path) -> None:
+    first = locate(FAST, "phantom", root)
+    inode = (first.folder / "images.npy").stat().st_ino
+    locate(FAST, "phantom", root)
+    assert (first.folder / "images.npy").stat().st_ino == inode
+    newer = replace(FAST, phantom_version=FAST.phantom_version + 1)
+    assert locate(newer, "phantom", root).manifest["phantom_version"] == FAST.phantom_version + 1
+    assert (first.folder / "images.npy").stat().st_ino != inode
+    assert names(root) == ["acdc-phantom"]
+
+
+def test_broken_phantoms_say_so(root: Path) -> None:
+    folder = locate(FAST, "phantom", root).folder
+    os.truncate(folder / "labels.npy", 100)
+    with pytest.raises(UserError, match="Delete the folder"):
+        locate(FAST, "phantom", root)
+
+
+def test_the_loser_of_a_race_uses_the_winners(root: Path) -> None:
+    """Another process finishes between our drawing and our renaming."""
+    draw = FAST.draw_phantom
+
+    def slow(folder: Path, seed: int) -> None:
+        draw(folder, seed)
+        if not (root / "acdc-phantom").exists():
+            locate(FAST, "phantom", root)
+
+    data = locate(replace(FAST, draw_phantom=slow), "phantom", root)
+    assert data.kept
+    assert verify(data) == []
+    assert names(root) == ["acdc-phantom"]
+
+
+def _locate(root: str) -> str:
+    return locate(FAST, "phantom", root).fingerprint
+
+
+def test_processes_that_draw_at_once_agree(root: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        fingerprints = pool.map(_locate, [str(root)] * 4, chunksize=1)
+    assert len(set(fingerprints)) == 1
+    assert names(root) == ["acdc-phantom"]
+
+
+def test_real_data_in_the_cache(real_data: Path, root: Path) -> None:
+    data = prepare(SPEC, real_data / "acdc", root)
+    assert (len(data.cases), data.layout) == (76, "ssl4mis")
+    assert verify(data) == []
+    assert module.open_prepared(SPEC, root).fingerprint == data.fingerprint
