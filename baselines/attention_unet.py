@@ -56,7 +56,7 @@ class AttentionUNet(UNet):
 
 @register_model(
     title="Attention U-Net",
-    family="hybrid",
+    family="cnn",
     citation=CITATION,
     lists=("paper",),
     year=2018,
@@ -79,7 +79,7 @@ def attention_unet(
 
 @register_model(
     title="Attention U-Net (reduced)",
-    family="hybrid",
+    family="cnn",
     citation=CITATION,
     lists=("cpu",),
     year=2018,

@@ -248,3 +248,7 @@ def data_verify(name: str, data_root: str | None) -> None:
         raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
     click.echo(prepared_text(prepared))
     click.echo("all hashes agree with the manifest")
+
+
+if __name__ == "__main__":
+    main()

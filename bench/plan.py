@@ -139,7 +139,8 @@ def preset_protocol(preset: str, settings: tuple[str, ...] = (), threads: int | 
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     changes: dict[str, Any] = {} if threads is None else {"threads": threads}
-    types = {f.name: type(f.default) for f in dataclasses.fields(Protocol) if f.name != "version"}
+    base = PRESETS[preset].protocol
+    types = {f.name: type(getattr(base, f.name)) for f in dataclasses.fields(Protocol) if f.name != "version"}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
@@ -151,7 +152,7 @@ def preset_protocol(preset: str, settings: tuple[str, ...] = (), threads: int | 
         except ValueError:
             kind = types[name].__name__
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
-    return dataclasses.replace(PRESETS[preset].protocol, **changes)
+    return dataclasses.replace(base, **changes)
 
 
 def preset_label(preset: str, protocol: Protocol) -> str:

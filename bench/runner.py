@@ -7,10 +7,10 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, as_completed
+from concurrent.futures import BrokenExecutor, Future, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench import store
 from bench.errors import UserError
@@ -35,6 +35,7 @@ class Job:
     cell: Cell
     model: str
     preset: str
+    results: Path
     folder: Path
     data_root: Path
     device: str
@@ -79,12 +80,13 @@ def make_jobs(
 
     spec = dataset_spec(dataset)
     protocol = preset_protocol(preset, settings, threads)
+    _check_device(device)
     names = select_models(models, PRESETS[preset].models, spec.task)
     numbers = parse_seeds(seeds, PRESETS[preset].seeds)
     prepared = locate(spec, data, data_root, report=lambda *progress: _note_drawing(report, *progress))
     split = split or spec.default_split[prepared.layout]
     assign(prepared.cases, load_split(spec.name, split))
-    source = {"kind": prepared.kind}
+    source: dict[str, Any] = {"kind": prepared.kind}
     if prepared.kind == "phantom":
         source["version"] = spec.phantom_version
     costs = {name: _cost(name, spec, protocol) for name in names}
@@ -96,8 +98,17 @@ def make_jobs(
             cell = Cell(spec.name, prepared.fingerprint, source, split, None, model, asdict(protocol), seed)
             folder = store.cell_folder(Path(results), cell, name)
             root = prepared.folder.parent
-            jobs.append(Job(cell, name, preset_label(preset, protocol), folder, root, device, costs[name]))
+            label = preset_label(preset, protocol)
+            jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
     return jobs
+
+
+def _check_device(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
 
 
 def _note_drawing(report: Report, case: str, done: int, total: int) -> None:
@@ -137,7 +148,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     A cell that another process is running is left to it, and waited for at the end. A cell that fails is recorded,
     and the others go on.
     """
-    store.check_writable(jobs[0].folder.parents[2])
+    store.check_writable(jobs[0].results)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
     todo = [job for job in jobs if force or not store.is_done(job.folder)]
     counts["reused"] = len(jobs) - len(todo)
@@ -165,6 +176,11 @@ def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Re
             for future in as_completed(futures):
                 report(Event(future.result(), futures[future]))
                 yield futures[future], future.result()
+        except BrokenExecutor:
+            raise UserError(
+                "A worker process died (killed, or out of memory). Finished cells are kept; give the same command "
+                "again, with fewer --jobs."
+            ) from None
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
@@ -290,7 +306,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     spec = dataset_spec(cell.dataset)
     data = open_prepared(spec, job.data_root, cell.source["kind"])
     parts = assign(data.cases, load_split(cell.dataset, cell.split)).indices
-    fabric = Fabric(accelerator=job.device, devices=1, precision=protocol.precision)
+    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     size = protocol.image_size
     model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))

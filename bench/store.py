@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,13 +56,11 @@ def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
 
 def check_writable(results: Path) -> None:
     """Raises UserError when the results folder cannot be made or written to."""
-    probe = results / f".probe-{os.getpid()}"
     try:
         results.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=results) as probe:
+            probe.write(b"0" * 4096)
     except OSError as error:
-        probe.unlink(missing_ok=True)
         raise UserError(
             f"Cannot write to the results folder {results}: {error.strerror}. Name another with --results DIR."
         ) from None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -106,7 +106,7 @@ def train(
     """
     if not any(p.requires_grad for p in model.parameters()):
         return Progress(best_score=validate(model), best_state=_state(model))
-    optimizer = fabric.setup_optimizers(make_optimizer(model, protocol))
+    optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
     progress = _load(checkpoint, key, model, optimizer)
     start, losses = time.perf_counter() - progress.seconds, []

@@ -29,7 +29,7 @@ class LinearAttentionFFN(nn.Module):
     """Attention without the N x N matrix: a large-kernel depth-wise convolution makes the map, a product applies it.
 
     x -> W3 (DW_k(act(W1 BN(x))) * W2 BN(x)), with W1, W2, W3 1x1 convolutions. The abstract fixes the name and the
-    purpose. The reading is ours, after the convolutional modulation of Conv2Former (Hou et al., TPAMI 2024, eq. 3-5).
+    purpose. The reading is ours, after the convolutional modulation of Conv2Former (Hou et al., TPAMI 2024).
     (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C^2 + k^2 C), linear in the number of pixels.
     """
 
@@ -50,10 +50,11 @@ class LinearAttentionFFN(nn.Module):
 class SpatialEncodingModule(nn.Module):
     """Several scales at once: parallel depth-wise convolutions of several sizes and dilations, with norms, summed.
 
-    x -> BN(x) + sum_i BN_i(DW_i(x)) with kernels k, 5, 3 and 3 dilated by (k - 1) / 2: linear, so that all of it, at
-    inference, is one k x k depth-wise convolution. The abstract fixes the name and the purpose; the form is our choice, after
-    the re-parameterised branches of RepLKNet (Ding et al., CVPR 2022, section 3) and UniRepLKNet (CVPR 2024, eq. 1).
-    (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 25 + 9 + 9) in training, H W C k^2 folded (k >= 5).
+    x -> BN(x) + sum_i BN_i(DW_i(x)), kernels k, 3, 3 dilated by (k - 1) / 2, and 5 where k > 5: linear, so that all of
+    it folds into one k x k depth-wise convolution at inference. The abstract fixes the name and the purpose; the form
+    is our choice, after the re-parameterised branches of RepLKNet (Ding et al., CVPR 2022) and UniRepLKNet (Ding et
+    al., CVPR 2024).
+    (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 18), and 25 H W C more where k > 5; H W C k^2 when folded.
     """
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
@@ -75,8 +76,8 @@ class SmoothDwConvFFN(nn.Module):
     """Channels interact in an MLP whose hidden map is smoothed by a 3x3 depth-wise convolution with its own residual.
 
     x -> W2 (h + DW_3(h)), h = act(W1 BN(x)), W1 expands r times. The kernel starts as the binomial
-    [1 2 1] x [1 2 1] / 16, a smoothing. The abstract fixes the name and the purpose; the form is our choice, after the skip-connected
-    depth-wise FFNs of SMT (Lin et al., ICCV 2023, eq. 9) and CMT (Guo et al., CVPR 2022, eq. 5).
+    [1 2 1] x [1 2 1] / 16, a smoothing. The abstract fixes the name and the purpose; the form is our choice, after the
+    skip-connected depth-wise FFNs of SMT (Lin et al., ICCV 2023) and CMT (Guo et al., CVPR 2022).
     (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
     """
 

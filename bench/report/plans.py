@@ -19,10 +19,9 @@ def plan_table(cells: list[PlannedCell]) -> Table:
     first = cells[0].job.cell
     total = sum(cell.seconds for cell in cells)
     done = sum(cell.state == "done" for cell in cells)
-    title = (
-        f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}: {done} of {len(cells)} cells done"
-    )
-    table = Table(title=title, caption=f"about {total / 3600:.2f} h to come, one cell at a time")
+    title = f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}"
+    caption = f"{done} of {len(cells)} cells done, about {total / 3600:.2f} h to come, one at a time"
+    table = Table(title=title, caption=caption)
     for header in ("model", "seeds", "done", "unfinished", "failed", "minutes to come", "estimated from"):
         table.add_column(header, justify="left" if header in ("model", "estimated from") else "right")
     for model in dict.fromkeys(cell.job.model for cell in cells):
