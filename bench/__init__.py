@@ -15,7 +15,12 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
+_MODULES = ("metrics",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"bench.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

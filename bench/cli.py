@@ -23,6 +23,11 @@ class Group(click.Group):
             return super().main(*args, **{**kwargs, "standalone_mode": False})
         except UserError as error:
             code = _say(f"Error: {error}", 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            code = _say(error.format_message(), 2)
+        except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+            sys.stdout = None
+            code = 141
         except click.ClickException as error:
             code = _say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
         except (click.Abort, KeyboardInterrupt):
@@ -74,6 +79,8 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field."),
         click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]"),
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
+        click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]"),
+        click.option("--force", is_flag=True, help="Run finished cells anew."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -82,8 +89,6 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @_request_options
-@click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, each with its own threads.  [1]")
-@click.option("--force", is_flag=True, help="Run finished cells anew.")
 def run(jobs: int, force: bool, **request: Any) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
@@ -94,10 +99,11 @@ def run(jobs: int, force: bool, **request: Any) -> None:
     from bench.report.progress import show_progress
     from bench.report.render import print_tables, results_tables
     from bench.runner import make_jobs, run_jobs
+    from bench.store import is_done
 
     console = _console()
-    work = make_jobs(**request, report=lambda event: console.print(event.text, style="dim"))
-    with show_progress(console, work) as report:
+    work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    with show_progress(console, [job for job in work if force or not is_done(job.folder)]) as report:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     print_tables(console, results_tables(request["results"], {job.cell.comparison for job in work}))
@@ -110,7 +116,7 @@ def run(jobs: int, force: bool, **request: Any) -> None:
 
 @main.command()
 @_request_options
-def plan(**request: Any) -> None:
+def plan(jobs: int, force: bool, **request: Any) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -122,8 +128,8 @@ def plan(**request: Any) -> None:
     from bench.runner import make_jobs
 
     console = _console()
-    cells = plan_cells(make_jobs(**request), request["results"])
-    console.print(plan_table(cells))
+    work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    console.print(plan_table(plan_cells(work, request["results"], force), jobs))
 
 
 @main.command()
@@ -144,7 +150,10 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, output:
 
     tables = results_tables(results, dataset=dataset, classes=classes)
     if output is not None:
-        write_text(output, render_tables(tables, form))
+        try:
+            write_text(output, render_tables(tables, form))
+        except OSError as error:
+            raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
     elif form == "rich":
         print_tables(_console(), tables)
     else:

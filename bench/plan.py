@@ -26,8 +26,9 @@ class Protocol:
         lr, weight_decay: AdamW's; biases and norms are not decayed.
         warmup: fraction of the steps over which the rate rises linearly.
         poly_power: the rate then falls as (1 - step / steps) ** poly_power.
-        clip: upper bound of the gradient's norm.
-        ce_weight, dice_weight: of cross-entropy and soft Dice (background included, sums over the batch).
+        clip: upper bound of the gradient's norm; 0 is none.
+        ce_weight, dice_weight: of cross-entropy and soft Dice (squares in the denominator, background included, sums
+            over the batch).
         flip, rot90, rotate, rotate_degrees: probabilities of augmentations; rotation angle is uniform in +-degrees.
         precision: Lightning Fabric's name of the arithmetic.
         threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
@@ -76,10 +77,25 @@ class Protocol:
                 raise UserError(f"Expected protocol field {name} to be at least 1, but got {getattr(self, name)}.")
         if self.image_size < 32:
             raise UserError(f"Expected protocol field image_size to be at least 32, but got {self.image_size}.")
-        if not 0 < self.lr < 10:
-            raise UserError(f"Expected protocol field lr to be above 0 and below 10, but got {self.lr}.")
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                got = getattr(self, name)
+                raise UserError(f"Expected protocol field {name} to be from {low} to {high}, but got {got}.")
 
 
+_RANGES = {
+    "lr": (1e-8, 10.0),
+    "weight_decay": (0.0, 10.0),
+    "warmup": (0.0, 1.0),
+    "poly_power": (0.0, 10.0),
+    "clip": (0.0, 1e6),
+    "ce_weight": (0.0, 1e3),
+    "dice_weight": (0.0, 1e3),
+    "flip": (0.0, 1.0),
+    "rot90": (0.0, 1.0),
+    "rotate": (0.0, 1.0),
+    "rotate_degrees": (0.0, 180.0),
+}
 _CHOICES = {
     "resize": ("linear", "transunet"),
     "normalise": ("zscore", "minmax"),
@@ -101,7 +117,6 @@ class Preset:
     protocol: Protocol
     models: str
     seeds: int
-    remark: str
 
 
 PRESETS = {
@@ -109,9 +124,8 @@ PRESETS = {
         Protocol(image_size=64, steps=60, evaluations=3),
         models="cpu",
         seeds=1,
-        remark="a plumbing check at 64 px, no result",
     ),
-    "quick": Preset(Protocol(), models="cpu", seeds=3, remark="128 px, reduced networks"),
+    "quick": Preset(Protocol(), models="cpu", seeds=3),
     "paper": Preset(
         Protocol(
             image_size=224,
@@ -125,7 +139,6 @@ PRESETS = {
         ),
         models="paper",
         seeds=3,
-        remark="one common recipe at the literature's size, batch and length",
     ),
 }
 
@@ -174,7 +187,8 @@ class Cell:
         dataset: its name, `acdc`.
         fingerprint: hash of the prepared cache's manifest and of the preparation's version.
         source: {"kind": "real"} or {"kind": "phantom", "version": ...}.
-        split: name of the split; fold: its number in a cross-validation, or None.
+        split: name of the split; parts: hash of the patients that it puts in each part.
+        fold: number in a cross-validation, or None.
         model: {"name", "config", "version"}, the config with every field.
         protocol: every field of `Protocol`.
         seed: feeds initialisation, order, augmentation and dropout.
@@ -184,6 +198,7 @@ class Cell:
     fingerprint: str
     source: dict[str, Any]
     split: str
+    parts: str
     fold: int | None
     model: dict[str, Any]
     protocol: dict[str, Any]
@@ -192,13 +207,13 @@ class Cell:
     @property
     def key(self) -> str:
         """12 hex digits of the sha256 of the cell's canonical JSON."""
-        return _digest(dataclasses.asdict(self))
+        return digest(dataclasses.asdict(self))
 
     @property
     def comparison(self) -> str:
         """The key of the cell without model and seed: what may stand in one table."""
         fields = dataclasses.asdict(self)
-        return _digest({k: v for k, v in fields.items() if k not in ("model", "seed")})
+        return digest({k: v for k, v in fields.items() if k not in ("model", "seed")})
 
     @property
     def dataset_label(self) -> str:
@@ -206,7 +221,12 @@ class Cell:
         return self.dataset if self.source["kind"] == "real" else f"{self.dataset}-{self.source['kind']}"
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """12 hex digits of the sha256 of a value's canonical JSON, with a schema version inside.
+
+    A field that a later version adds is left out while it holds the value that says what was done before, so that
+    old records keep their keys.
+    """
     text = json.dumps({"schema": 1, "value": value}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

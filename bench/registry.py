@@ -134,7 +134,10 @@ def model_entry(name: str) -> ModelEntry:
     if name not in _MODELS:
         if name not in _targets("medbench.models"):
             raise unknown("model", name, model_names())
-        _targets("medbench.models")[name].load()
+        point = _targets("medbench.models")[name]
+        point.load()
+        if name not in _MODELS:
+            raise UserError(f"Entry point {name!r} names {point.value!r}, which registers no model of that name.")
     return _MODELS[name]
 
 

@@ -33,8 +33,10 @@ def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     Whatever initialisers a network uses, the in-place operations that they apply to a parameter are recorded while
     the network is built, and applied again, parameter by parameter, each under the seed (seed, "init", name). Two
     networks that share a module under the same name thus start with equal weights in it, even when one of them lacks
-    another module (our choice; it makes ablation arms comparable). A parameter that was drawn by a factory such as
-    `torch.randn` has no record and is drawn anew from a normal distribution of the same mean and standard deviation.
+    another module (our choice; it makes ablation arms comparable).
+
+    What is not drawn in place (`nn.Parameter(torch.randn(...))`, `orthogonal_`) keeps the values of the build, which
+    runs under (seed, "build"): reproducible, but dependent on what was built before it.
     """
     with torch.random.fork_rng(devices=[]), _Recorder() as recorder:
         torch.manual_seed(derive(seed, "build"))
@@ -42,17 +44,9 @@ def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for name, parameter in model.named_parameters():
             torch.manual_seed(derive(seed, "init", name))
-            _redraw(parameter, recorder.calls.get(_storage(parameter), []), recorder.drawn)
+            for call in recorder.calls.get(_storage(parameter), []):
+                call.apply(parameter.data)
     return model
-
-
-def _redraw(parameter: nn.Parameter, calls: list[_Call], drawn: set[int]) -> None:
-    if calls:
-        for call in calls:
-            call.apply(parameter.data)
-    elif _storage(parameter) in drawn:
-        mean, sd = parameter.mean().item(), parameter.std().item()
-        parameter.normal_(mean, sd)
 
 
 def _storage(tensor: torch.Tensor) -> int:
@@ -71,26 +65,18 @@ class _Call:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records in-place operations by storage, and marks what random factories (and arithmetic on it) made."""
+    """Records in-place operations by the storage that they change."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[int, list[_Call]] = {}
-        self.drawn: set[int] = set()
         self._alive: list[torch.Tensor] = []  # keeps storages from being reused while recording
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        name = func._schema.name.removeprefix("aten::")
-        if name.endswith("_") and args and isinstance(args[0], torch.Tensor):
+        if func._schema.name.endswith("_") and args and isinstance(args[0], torch.Tensor):
             call = _Call(func, args[0], args[1:], kwargs)
             self.calls.setdefault(_storage(args[0]), []).append(call)
             self._alive.append(args[0])
-        elif isinstance(out, torch.Tensor):
-            inputs = [a for a in args if isinstance(a, torch.Tensor)]
-            source_drawn = any(_storage(a) in self.drawn or _storage(a) in self.calls for a in inputs)
-            if name in {"randn", "rand", "normal"} or (inputs and source_drawn and name not in {"detach", "alias"}):
-                self.drawn.add(_storage(out))
-            self._alive.append(out)
         return out

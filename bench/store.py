@@ -14,7 +14,9 @@ has the same layout.
 
 from __future__ import annotations
 
+import csv
 import fcntl
+import io
 import json
 import os
 import tempfile
@@ -91,9 +93,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     """A CSV with these columns; floats by their shortest exact text, None as a blank."""
-    lines = [",".join(columns)]
-    lines += [",".join("" if row[c] is None else str(row[c]) for c in columns) for row in rows]
-    write_text(path, "\n".join(lines) + "\n")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -130,6 +134,8 @@ def lock(folder: Path, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        for leftover in folder.glob("*.tmp-*"):  # of a killed process
+            leftover.unlink()
         yield True
 
 
@@ -142,9 +148,9 @@ def find_records(results: Path) -> list[Path]:
 def load_cells(results: str | Path) -> pd.DataFrame:
     """One row per finished, failed or diverged cell.
 
-    Columns: key, comparison, status, preset, dataset, dataset_title, source, split, fold, seed, model, title, family,
-    reduced_from, params, macs, input, counts, partial, selection, policy, image_size, cpu, torch, commit, threads,
-    seconds, missed, invented, error.
+    Columns: key, comparison, status, preset, dataset, dataset_title, source, split, fold, seed, model, version, title,
+    family, reduced_from, params, macs, input, counts, partial, left_out, selection, policy, image_size, device, cpu,
+    torch, commit, threads, seconds, missed, invented, error.
     """
     import pandas as pd
 
@@ -158,7 +164,9 @@ def load_cases(results: str | Path) -> pd.DataFrame:
     frames = []
     for folder in find_records(Path(results)):
         if (folder / "cases.csv").exists():
-            frame = pd.read_csv(folder / "cases.csv", dtype={"patient": str})
+            text = dict.fromkeys(CASE_COLUMNS[:6], str)
+            numbers = {column: [""] for column in CASE_COLUMNS[6:]}
+            frame = pd.read_csv(folder / "cases.csv", dtype=text, keep_default_na=False, na_values=numbers)
             frames.append(frame.assign(key=folder.name.rpartition("-")[2]))
     columns = [*CASE_COLUMNS, "key"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
@@ -201,6 +209,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "fold": cell["fold"],
         "seed": cell["seed"],
         "model": model["name"],
+        "version": cell["model"]["version"],
         "title": model["title"],
         "family": model["family"],
         "reduced_from": model["reduced_from"],
@@ -212,6 +221,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "selection": protocol["selection"],
         "policy": protocol["policy"],
         "image_size": protocol["image_size"],
+        "left_out": dataset.get("left_out", 0),
+        "device": env.get("gpu") or env.get("device"),
         "cpu": env.get("cpu"),
         "torch": env.get("versions", {}).get("torch"),
         "commit": env.get("commit"),

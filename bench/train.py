@@ -166,7 +166,7 @@ def _record(
     rate = learning_rate(progress.step - 1, protocol)
     row = {"step": progress.step, "lr": rate, "train_loss": mean_loss, "val_score": score}
     progress.history.append(row)
-    if score > progress.best_score:
+    if not progress.best_state or score > progress.best_score or math.isnan(progress.best_score):
         progress.best_score, progress.best_step, progress.best_state = score, progress.step, _state(model)
 
 

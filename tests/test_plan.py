@@ -16,6 +16,7 @@ def cell(**changes: object) -> Cell:
         "fingerprint": "0123456789ab",
         "source": {"kind": "real"},
         "split": "ssl4mis",
+        "parts": "aaaaaaaaaaaa",
         "fold": None,
         "model": {"name": "unet_s", "config": {"features": (16, 32)}, "version": 1},
         "protocol": {"image_size": 128, "steps": 600},
@@ -26,8 +27,8 @@ def cell(**changes: object) -> Cell:
 
 def test_the_key_is_pinned() -> None:
     """A changed way of hashing would orphan every committed record."""
-    assert cell().key == "78d3cbf536e4"
-    assert cell().comparison == "2402806de765"
+    assert cell().key == "3dfec803cbb0"
+    assert cell().comparison == "57525b377410"
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_the_key_is_pinned() -> None:
         {"fingerprint": "ba9876543210"},
         {"source": {"kind": "phantom", "version": 1}},
         {"split": "mtunet"},
+        {"parts": "bbbbbbbbbbbb"},
         {"fold": 0},
         {"model": {"name": "unet_s", "config": {"features": (16, 32)}, "version": 2}},
         {"protocol": {"image_size": 128, "steps": 601}},
@@ -74,7 +76,9 @@ def test_overrides_take_the_field_s_type() -> None:
         (("steps=0",), "Expected protocol field steps to be at least 1, but got 0."),
         (("resize=cubic",), "Expected protocol field resize to be one of linear, transunet, but got 'cubic'."),
         (("image_size=16",), "Expected protocol field image_size to be at least 32, but got 16."),
-        (("lr=nan",), "Expected protocol field lr to be above 0 and below 10, but got nan."),
+        (("lr=nan",), "Expected protocol field lr to be from 1e-08 to 10.0, but got nan."),
+        (("dice_weight=inf",), "Expected protocol field dice_weight to be from 0.0 to 1000.0, but got inf."),
+        (("flip=-1",), "Expected protocol field flip to be from 0.0 to 1.0, but got -1.0."),
         (("version=2",), "Unknown protocol field 'version'."),
     ],
 )

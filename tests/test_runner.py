@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import bench
-from bench import runner, store
+from bench import cell, runner, store
 from bench.errors import UserError
 from bench.registry import _MODELS, register_model
 
@@ -22,7 +22,7 @@ TINY = ("steps=4", "evaluations=2", "batch_size=4")
 REQUEST: dict[str, Any] = {"dataset": "acdc", "preset": "smoke", "data": "phantom", "settings": TINY, "threads": 1}
 
 
-def jobs(results: Path, **changes: Any) -> list[runner.Job]:
+def jobs(results: Path, **changes: Any) -> list[cell.Job]:
     return runner.make_jobs(**{**REQUEST, "results": results, "models": "chance", **changes})
 
 
@@ -174,9 +174,9 @@ def test_a_locked_cell_is_left_to_the_process_that_runs_it(tmp_path: Path) -> No
     (job,) = jobs(tmp_path)
     with store.lock(job.folder, wait=False) as held:
         assert held
-        assert runner.run_cell(job, wait=False) == "busy"
-    assert runner.run_cell(job, wait=False) == "complete"
-    assert runner.run_cell(job, wait=False) == "reused"
+        assert cell.run_cell(job, wait=False) == "busy"
+    assert cell.run_cell(job, wait=False) == "complete"
+    assert cell.run_cell(job, wait=False) == "reused"
 
 
 def test_two_runs_at_once_share_the_cells(tmp_path: Path) -> None:

@@ -39,20 +39,35 @@ def test_constants_stay_what_the_network_makes_them() -> None:
     assert all((v == 0.5).all() for k, v in state.items() if k.endswith(".scale"))
 
 
-def test_factory_draws_and_views_are_redrawn_by_name() -> None:
-    class Net(nn.Module):
-        def __init__(self, extra: bool) -> None:
-            super().__init__()
-            self.before = nn.Linear(3, 3) if extra else nn.Identity()
-            self.position = nn.Parameter(0.02 * torch.randn(1, 400))
-            self.part = nn.Parameter(torch.zeros(4, 4))
-            nn.init.normal_(self.part.data[:2])
+class Drawn(nn.Module):
+    """Parameters drawn in place, on a view, by a factory, and through a copy."""
 
-    one, two = (build_seeded(lambda extra=extra: Net(extra), 3).state_dict() for extra in (True, False))
+    def __init__(self, extra: bool) -> None:
+        super().__init__()
+        self.before = nn.Linear(3, 3) if extra else nn.Identity()
+        self.position = nn.Parameter(0.02 * torch.randn(1, 400))
+        self.part = nn.Parameter(torch.zeros(4, 4))
+        self.square = nn.Parameter(torch.empty(4, 4))
+        self.ramp = nn.Parameter(torch.arange(1.0, 5).mul_(2).log())
+        nn.init.normal_(self.part.data[:2])
+        nn.init.orthogonal_(self.square)
+
+
+def test_what_is_drawn_in_place_depends_on_its_name_alone() -> None:
+    one, two = (build_seeded(lambda extra=extra: Drawn(extra), 3).state_dict() for extra in (True, False))
     assert torch.equal(one["part"], two["part"])
     assert (one["part"][2:] == 0).all()
     assert (one["part"][:2] != 0).all()
+
+
+def test_what_is_not_drawn_in_place_keeps_its_distribution_and_follows_the_seed() -> None:
+    one, again, other = (build_seeded(lambda: Drawn(False), seed).state_dict() for seed in (3, 3, 4))
     assert 0.015 < one["position"].std() < 0.025
+    assert torch.allclose(one["square"] @ one["square"].T, torch.eye(4), atol=1e-5)
+    assert torch.equal(one["ramp"], torch.arange(1.0, 5).mul(2).log())
+    for name in ("position", "square"):
+        assert torch.equal(one[name], again[name])
+        assert not torch.equal(one[name], other[name])
 
 
 def test_building_leaves_the_global_generator_alone() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -87,9 +86,7 @@ def test_a_checkpoint_of_another_cell_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
-    _, progress = fit(tmp_path, dataclasses.replace(PROTOCOL, lr=9.0, clip=0.0, steps=60), scores=[0.1] * 99)
     images, labels = discs()
-    assert not progress.diverged or progress.step < 60
     fabric = Fabric(accelerator="cpu", devices=1)
     model = fabric.setup_module(build_model("unet_s", "segmentation", 1, 4, 64))
     images[:] = math.nan

@@ -96,10 +96,12 @@ def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple
     Raises:
         UserError: the user gave one that is no folder (with must_exist=False: that is a file).
     """
-    given = data_root or os.environ.get(ENVIRONMENT)
-    if not given:
+    given, origin = (data_root, "--data-root") if data_root is not None else (os.environ.get(ENVIRONMENT), ENVIRONMENT)
+    if given is None:
         return default_root(), False
-    root, origin = Path(given).expanduser(), "--data-root" if data_root else ENVIRONMENT
+    if not str(given):
+        raise UserError(f"Expected {origin} to name a folder, but it is empty.")
+    root = Path(given).expanduser()
     if root.exists() and not root.is_dir():
         raise UserError(f"Expected {origin} to be a folder, but {root} is a file.")
     if must_exist and not root.exists():

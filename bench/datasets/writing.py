@@ -51,7 +51,12 @@ def write_cache(
         "layout": layout,
         "classes": list(spec.classes),
         "preprocessing": PREPROCESSING,
-        "counts": {"cases": len(entries), "patients": len({e["patient"] for e in entries}), "voxels": offset},
+        "counts": {
+            "cases": len(entries),
+            "patients": len({e["patient"] for e in entries}),
+            "slices": sum(e["shape"][0] for e in entries),
+            "voxels": offset,
+        },
         "fingerprint": fingerprint(entries),
         "cases": entries,
     }
@@ -114,12 +119,17 @@ def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: boo
         temporary.rename(final)
     except OSError:
         if not final.exists():
-            if aside.exists():
-                aside.rename(final)
             raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        restore(aside, final)
     return False
+
+
+def restore(aside: Path, final: Path) -> None:
+    """Ends a replacement: the old folder goes back where no new one came, else it is removed."""
+    if aside.exists() and not final.exists():
+        aside.rename(final)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _require_same(final: Path, manifest: dict[str, Any]) -> None:
@@ -136,6 +146,8 @@ def remove_stale(root: Path, name: str) -> None:
     for path in root.glob(f"{name}.tmp-*"):
         pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
         if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            if path.name.endswith("-old"):
+                restore(path, root / name)
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,0 +1,5 @@
+"""Metrics as plain functions on numpy arrays."""
+
+from bench.metrics import segmentation
+
+__all__ = ["segmentation"]

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.errors import UserError
 from bench.models.slots import BlockConfig, activation, fill, filling
 from bench.registry import register_model
 
@@ -206,6 +207,14 @@ class Segmenter(nn.Module):
         return _resize(self.head(y), x)
 
 
+def _check_stages(**fields: tuple[int, ...]) -> None:
+    for name, values in fields.items():
+        if len(values) != 4 or not all(isinstance(v, int) and v > 0 for v in values):
+            raise UserError(f"Expected {name} to be four positive integers, one a stage, but got {values}.")
+    if not all(kernel % 2 and kernel > 2 for kernel in fields["kernels"]):
+        raise UserError(f"Expected kernels to be odd and at least 3, but got {fields['kernels']}.")
+
+
 def _resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
@@ -249,6 +258,7 @@ def mednext_tiny(
     drop_path: float = 0.0,
 ) -> nn.Module:
     """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
+    _check_stages(widths=widths, depths=depths, kernels=kernels, expansions=expansions)
     slots = {"sem": sem, "laffn": laffn, "sdffn": sdffn}
     configs = [BlockConfig(kernel, expansion, act) for kernel, expansion in zip(kernels, expansions, strict=True)]
     encoder = Encoder(in_channels, widths, depths, configs, slots, layer_scale, drop_path)

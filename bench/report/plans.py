@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import unknown
 from bench.plan import PRESETS
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
     from bench.estimate import PlannedCell
 
 
-def plan_table(cells: list[PlannedCell]) -> Table:
+def plan_table(cells: list[PlannedCell], jobs: int = 1) -> Table:
     """One row per model: its cells by state, and the time still to come, with what the estimate rests on."""
     first = cells[0].job.cell
     total = sum(cell.seconds for cell in cells)
     done = sum(cell.state == "done" for cell in cells)
     title = f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}"
-    caption = f"{done} of {len(cells)} cells done, about {total / 3600:.2f} h to come, one at a time"
+    caption = f"{done} of {len(cells)} cells done, about {total / jobs / 3600:.2f} h to come, {jobs} at a time"
     table = Table(title=title, caption=caption)
     for header in ("model", "seeds", "done", "unfinished", "failed", "minutes to come", "estimated from"):
         table.add_column(header, justify="left" if header in ("model", "estimated from") else "right")
@@ -28,7 +29,7 @@ def plan_table(cells: list[PlannedCell]) -> Table:
         own = [cell for cell in cells if cell.job.model == model]
         states = [str(sum(cell.state == state for cell in own)) for state in ("done", "unfinished", "failed")]
         basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
-        table.add_row(model, str(len(own)), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
+        table.add_row(Text(model), str(len(own)), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
     return table
 
 

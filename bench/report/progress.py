@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.runner import Event, Job, Report
+    from bench.cell import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
+ENDS = ("complete", "failed", "diverged", "reused")
 
 
 @contextmanager
@@ -31,32 +32,29 @@ def show_progress(console: Console, jobs: list[Job]) -> Iterator[Report]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bars:
-        total = sum(job.cell.protocol["steps"] for job in jobs)
-        steps = bars.add_task("all steps", total=total)
+        steps = bars.add_task("all steps", total=sum(_steps(job) for job in jobs))
         cell = bars.add_task("", total=1, visible=False)
         done: dict[str, int] = {}
 
         def report(event: Event) -> None:
-            if event.kind == "note":
-                bars.console.print(event.text, style="dim")
-                return
-            assert event.job is not None
-            length = event.job.cell.protocol["steps"]
-            if event.kind == "step":
+            if event.job is None:
+                bars.console.print(event.text, style="dim", markup=False)
+            elif event.kind == "step":
                 done[event.job.cell.key] = event.step
                 bars.update(cell, completed=event.step)
             elif event.kind == "started":
-                bars.reset(cell, total=length, description=_name(event.job), visible=True)
+                bars.reset(cell, total=_steps(event.job), description=_name(event.job), visible=True)
             else:
-                done[event.job.cell.key] = length
-                bars.console.print(f"{event.kind:9} {_name(event.job)}")
+                bars.console.print(f"{event.kind:9} {_name(event.job)}", markup=False)
+                if event.kind in ENDS:
+                    done[event.job.cell.key] = _steps(event.job)
             bars.update(steps, completed=sum(done.values()))
 
         yield report
@@ -67,35 +65,42 @@ class PlainLines:
 
     def __init__(self, console: Console, cells: int) -> None:
         self.console, self.cells, self.ended = console, cells, 0
-        self.begin = self.last = time.monotonic()
+        self.last = self.begin = time.monotonic()
+        self.running = ""
         self.first = 0
 
     def __call__(self, event: Event) -> None:
-        now = time.monotonic()
-        if event.kind == "note":
+        if event.job is None:
             self._print(event.text)
             return
-        assert event.job is not None
-        name = _name(event.job)
+        now, name = time.monotonic(), _name(event.job)
         if event.kind == "step":
-            self.first = self.first or event.step
-            if now - self.last >= EVERY:
-                total = event.job.cell.protocol["steps"]
-                left = (now - self.begin) / max(1, event.step - self.first + 1) * (total - event.step)
-                self._print(f"          {name}: step {event.step} of {total}, {left:.0f} s left in this cell")
-                self.last = now
+            self._step(event.job, event.step, now)
         elif event.kind == "started":
             self.begin = self.last = now
-            self.first = 0
+            self.running, self.first = name, 0
             self._print(f"started   {name}")
         elif event.kind == "waiting":
             self._print(f"waiting   {name}: another process is running it")
-        else:
+        elif event.kind in ENDS:
             self.ended += 1
-            self._print(f"{event.kind:9} {name} ({now - self.begin:.0f} s), {self.ended} of {self.cells} cells")
+            seconds = f" ({now - self.begin:.0f} s)" if self.running == name else ""
+            self._print(f"{event.kind:9} {name}{seconds}, {self.ended} of {self.cells} cells")
+
+    def _step(self, job: Job, step: int, now: float) -> None:
+        """The first step seen of a resumed cell is not step 1: the rate is that of the steps seen."""
+        self.first = self.first or step
+        if now - self.last >= EVERY:
+            left = (now - self.begin) / (step - self.first + 1) * (_steps(job) - step)
+            self._print(f"          {_name(job)}: step {step} of {_steps(job)}, {left:.0f} s left in this cell")
+            self.last = now
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _steps(job: Job) -> int:
+    return job.cell.protocol["steps"]
 
 
 def _name(job: Job) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from bench.errors import UserError, unknown
-from bench.report.tables import Table, summarise, to_csv, to_latex, to_markdown, to_rich
+from bench.report.tables import CSV, Table, summarise
 from bench.store import load_cases, load_cells
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
+    from rich.table import Table as RichTable
 
 
 def results_tables(
@@ -55,3 +58,84 @@ def render_tables(tables: list[Table], form: str) -> str:
         return console.file.getvalue()  # type: ignore[attr-defined]
     render = to_markdown if form == "markdown" else to_latex
     return "\n".join(map(render, tables))
+
+
+def _texts(table: Table) -> list[dict[str, str]]:
+    """The frame's rows as shown: fixed decimals, blank where a figure is not defined."""
+    rows = [{"Model": str(model)} for model in table.frame["Model"]]
+    for c in table.columns:
+        for row, value in zip(rows, table.frame[c.header], strict=True):
+            row[c.header] = "" if pd.isna(value) else f"{value:.{c.decimals}f}"
+    return [{**row, "Seeds": str(seeds)} for row, seeds in zip(rows, table.frame["Seeds"], strict=True)]
+
+
+def to_rich(table: Table) -> RichTable:
+    """For a terminal of 100 columns: short headers; deviations of HD95 are left to the other formats."""
+    from rich.box import SIMPLE
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    headers = {"Model": "Model", **{c.header: c.short for c in table.columns if c.short}, "Seeds": "Seeds"}
+    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
+    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
+    for name, short in headers.items():
+        side: JustifyMethod = "left" if name == "Model" else "right"
+        least, most = {"Model": (12, None), "Seeds": (None, 9)}.get(name, (None, None))
+        figure = name not in ("Model", "Seeds")
+        rich.add_column(Text(short), justify=side, no_wrap=figure, min_width=least, max_width=most)
+    styles = {"best": "bold", "second": "underline", "": ""}
+    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
+        rich.add_row(*(Text(row[name], style=styles[marks[name]]) for name in headers))
+    return rich
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
+    wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
+    headers = ["Model", *(c.header for c in table.columns), "Seeds"]
+    rows = [[_markdown(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
+    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
+        rows.append([wraps[marks[name]].format(_markdown(row[name])) for name in headers])
+    lines = [_markdown(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in table.footnotes)]) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
+    texts = pd.DataFrame([{_stack(k): _latex(v) for k, v in row.items()} for row in _texts(table)])
+    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
+    commands.columns = texts.columns
+    styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
+    latex = styler.to_latex(
+        hrules=True,
+        caption=_latex(table.caption),
+        label=f"tab:{table.name}-{table.key}",
+        position="htbp",
+        position_float="centering",
+        column_format="l" + "r" * (len(texts.columns) - 1),
+    )
+    latex = latex.replace("\\centering\n", "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n", 1)
+    notes = "".join(f"\\par\\raggedright {_latex(note)}\n" for note in table.footnotes)
+    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full."""
+    frames = [table.figures for table in tables] or [pd.DataFrame(columns=CSV)]
+    return pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n")
+
+
+def _markdown(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)
+
+
+def _stack(header: str) -> str:
+    """A header over several lines: what a wide table has least of is width."""
+    return "\\shortstack{" + _latex(header).replace(" (", "\\\\(").replace(" sd ", "\\\\sd ") + "}"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
+    special |= {c: f"\\{c}" for c in "&%$#_{}"}
+    return "".join(special.get(c, c) for c in text)

@@ -1,4 +1,4 @@
-"""The results tables of a paper, from records: one table per comparison key; terminal, Markdown, LaTeX, CSV.
+"""The results tables of a paper, from records: one table per comparison key.
 
 Nothing here runs a model. A failed cell and a row that lacks seeds are shown as such and never ranked.
 """
@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from bench.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import JustifyMethod
-    from rich.table import Table as RichTable
 
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
@@ -30,7 +26,7 @@ NOTE = (
 )
 # name in cases.csv, unit, factor from there to the unit, +1 where higher is better
 METRICS = (("dice", "%", 100.0, 1), ("hd95_vox", "vox", 1.0, -1), ("hd95_mm", "mm", 1.0, -1))
-PROVENANCE = {"cpu": "CPU", "torch": "torch", "commit": "commit", "threads": "threads"}
+PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 SHARED = [
     "comparison",
     "dataset",
@@ -118,7 +114,15 @@ def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -
         return []
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
+    cells = _name_versions(cells)
     return [_table(group, cases, classes) for _, group in cells.groupby("comparison", sort=False)]
+
+
+def _name_versions(cells: pd.DataFrame) -> pd.DataFrame:
+    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
+    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
+    suffix = cells["version"].map(" v{}".format).where(several, "")
+    return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 
 
 def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
@@ -148,8 +152,8 @@ def _check_seeds(cells: pd.DataFrame) -> None:
         model = twice["model"].iloc[0]
         keys = ", ".join(twice.loc[twice["model"] == model, "key"])
         raise UserError(
-            f"Expected one cell per model and seed in a table, but {model} has several ({keys}), of other "
-            "versions of the model. Delete the older one's folders."
+            f"Expected one cell per model, version and seed in a table, but {model} has several ({keys}): its defaults "
+            "changed and its version did not. Raise the version, or delete the older cells' folders."
         )
 
 
@@ -268,7 +272,7 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
 
 def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
     first = cells.iloc[0]
-    preset = f"{first['preset']} (plumbing check)" if first["preset"] == "smoke" else first["preset"]
+    preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
     fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']}"
     counts = ", ".join(
         f"{part} {n['present_patients']} / {n.get('official_patients') or 'no list'}"
@@ -283,6 +287,8 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
         f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
         f"Split {first['split']}{fold}; patients present / official: {counts}",
         f"{first['counts']['test']['cases']} test cases; seeds {seeds}; weights {first['selection']}",
+        f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
+        f"{first['left_out']} cases of patients in no part are left out" if first["left_out"] else "",
         PARTIAL if first["partial"] else "",
         f"Reduced width: {narrow}" if narrow else "",
         f"{ours}: {RECONSTRUCTION}" if ours else "",
@@ -306,84 +312,3 @@ def _footnotes(
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)
-
-
-def _texts(table: Table) -> list[dict[str, str]]:
-    """The frame's rows as shown: fixed decimals, blank where a figure is not defined."""
-    rows = [{"Model": str(model)} for model in table.frame["Model"]]
-    for c in table.columns:
-        for row, value in zip(rows, table.frame[c.header], strict=True):
-            row[c.header] = "" if pd.isna(value) else f"{value:.{c.decimals}f}"
-    return [{**row, "Seeds": str(seeds)} for row, seeds in zip(rows, table.frame["Seeds"], strict=True)]
-
-
-def to_rich(table: Table) -> RichTable:
-    """For a terminal of 100 columns: short headers; deviations of HD95 are left to the other formats."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    headers = {"Model": "Model", **{c.header: c.short for c in table.columns if c.short}, "Seeds": "Seeds"}
-    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
-    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
-    for name, short in headers.items():
-        side: JustifyMethod = "left" if name == "Model" else "right"
-        least, most = {"Model": (12, None), "Seeds": (None, 9)}.get(name, (None, None))
-        figure = name not in ("Model", "Seeds")
-        rich.add_column(Text(short), justify=side, no_wrap=figure, min_width=least, max_width=most)
-    styles = {"best": "bold", "second": "underline", "": ""}
-    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
-        rich.add_row(*(Text(row[name], style=styles[marks[name]]) for name in headers))
-    return rich
-
-
-def to_markdown(table: Table) -> str:
-    """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
-    wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    headers = ["Model", *(c.header for c in table.columns), "Seeds"]
-    rows = [[_markdown(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
-    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
-        rows.append([wraps[marks[name]].format(_markdown(row[name])) for name in headers])
-    lines = [_markdown(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in table.footnotes)]) + "\n"
-
-
-def to_latex(table: Table) -> str:
-    """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
-    texts = pd.DataFrame([{_stack(k): _latex(v) for k, v in row.items()} for row in _texts(table)])
-    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
-    commands.columns = texts.columns
-    styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-    latex = styler.to_latex(
-        hrules=True,
-        caption=_latex(table.caption),
-        label=f"tab:{table.name}-{table.key}",
-        position="htbp",
-        position_float="centering",
-        column_format="l" + "r" * (len(texts.columns) - 1),
-    )
-    latex = latex.replace("\\centering\n", "\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n", 1)
-    notes = "".join(f"\\par\\raggedright {_latex(note)}\n" for note in table.footnotes)
-    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full."""
-    frames = [table.figures for table in tables] or [pd.DataFrame(columns=CSV)]
-    return pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n")
-
-
-def _markdown(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)
-
-
-def _stack(header: str) -> str:
-    """A header over several lines: what a wide table has least of is width."""
-    return "\\shortstack{" + _latex(header).replace(" (", "\\\\(").replace(" sd ", "\\\\sd ") + "}"
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
-    special |= {c: f"\\{c}" for c in "&%$#_{}"}
-    return "".join(special.get(c, c) for c in text)

@@ -1,0 +1,257 @@
+"""One cell from data to record: locked, trained, scored, written; what fails is recorded as failed."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bench import store
+from bench.errors import UserError
+from bench.plan import Cell, Protocol
+from bench.registry import build_model, canonical_name, dataset_spec, parse_model
+
+if TYPE_CHECKING:
+    from bench.datasets.prepared import Prepared
+    from bench.train import Progress as TrainingRun
+
+Report = Callable[["Event"], None]
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with all that running it takes, as plain values: it crosses process borders."""
+
+    cell: Cell
+    model: str
+    preset: str
+    results: Path
+    folder: Path
+    data_root: Path
+    device: str
+    cost: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a cell (`started`, `step`, `complete`, `failed`, `diverged`, `reused`, `waiting`), or a note."""
+
+    kind: str
+    job: Job | None = None
+    step: int = 0
+    text: str = ""
+
+
+def silent(event: Event) -> None:
+    """The report that says nothing."""
+
+
+def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = silent) -> str:
+    """Trains and scores one cell, unless it is done; returns what became of it.
+
+    Returns:
+        `complete`, `diverged`, `failed`, `reused` (another process finished it meanwhile) or `busy`.
+
+    Raises:
+        UserError: the disk is full or may not be written to.
+    """
+    try:
+        with store.lock(job.folder, wait) as held:
+            if not held:
+                return "busy"
+            if store.is_done(job.folder) and not force:
+                return "reused"
+            if force:
+                _clear(job.folder)
+            report(Event("started", job))
+            outcome = _run_recorded(job, report)
+            report(Event(outcome, job))
+            return outcome
+    except BrokenPipeError:  # standard output, not the results
+        raise
+    except OSError as error:  # what a cell's own code raises is recorded; this is the results folder
+        raise UserError(
+            f"Cannot write {error.filename or job.folder}: {error.strerror}. Finished cells are kept; make the "
+            "folder writable or make room, and give the same command again."
+        ) from None
+
+
+def _run_recorded(job: Job, report: Report) -> str:
+    """Runs a locked cell; any exception but those of the disk ends as a failed record with a traceback beside it."""
+    store.write_json(job.folder / "cell.json", asdict(job.cell))
+    try:
+        record = _train_and_score(job, report)
+    except OSError as error:
+        if error.errno in DISK:
+            raise
+        record = _failed(job, error)
+    except UserError:
+        raise
+    except Exception as error:
+        record = _failed(job, error)
+    store.write_json(job.folder / "record.json", record)
+    if record["status"] != "failed":
+        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        (job.folder / "error.log").unlink(missing_ok=True)
+    return record["status"]
+
+
+def _open_data(job: Job) -> Prepared:
+    """The cell's own data. Raises UserError when the cache is no longer the one that the key names."""
+    from bench.datasets.prepared import open_prepared
+
+    data = open_prepared(dataset_spec(job.cell.dataset), job.data_root, job.cell.source["kind"])
+    if data.fingerprint != job.cell.fingerprint:
+        raise UserError(
+            f"The prepared data in {data.folder} changed while running (fingerprint {data.fingerprint}, expected "
+            f"{job.cell.fingerprint}). Give the same command again for the new data."
+        )
+    return data
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _failed(job: Job, error: Exception) -> dict[str, Any]:
+    store.write_text(job.folder / "error.log", "".join(traceback.format_exception(error)))
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _record(job, "failed", error=line)
+
+
+def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
+    """The record of a cell, with what is missing as None."""
+    from bench.datasets.splits import assign, load_split
+    from bench.environment import environment
+
+    cell = job.cell
+    entry, config = parse_model(job.model)
+    spec = dataset_spec(cell.dataset)
+    prepared = _open_data(job)
+    assignment = assign(prepared.cases, load_split(cell.dataset, cell.split))
+    return {
+        "schema": store.SCHEMA,
+        "status": status,
+        "key": cell.key,
+        "comparison": cell.comparison,
+        "preset": job.preset,
+        "cell": asdict(cell),
+        "model": {
+            "name": canonical_name(entry, config),
+            "title": entry.title,
+            "family": entry.family,
+            "citation": entry.citation,
+            "year": entry.year,
+            "reduced_from": entry.reduced_from,
+        },
+        "dataset": {
+            "name": cell.dataset_label,
+            "title": spec.title,
+            "task": spec.task,
+            "classes": list(spec.classes),
+            "channels": spec.channels,
+            "counts": assignment.counts,
+            "partial": assignment.partial,
+            "left_out": assignment.left_out,
+        },
+        "cost": job.cost,
+        "training": parts.get("training"),
+        "metrics": parts.get("metrics"),
+        "environment": environment(job.device, cell.protocol["threads"]),
+        "error": parts.get("error"),
+    }
+
+
+def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
+    """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
+    import torch
+    from lightning_fabric import Fabric
+
+    from bench.datasets.loading import training_arrays
+    from bench.datasets.splits import assign, load_split
+    from bench.evaluate import validation_dice
+    from bench.seeding import build_seeded
+    from bench.train import HISTORY_COLUMNS, train
+
+    cell, protocol = job.cell, Protocol(**job.cell.protocol)
+    torch.set_num_threads(protocol.threads)
+    torch.use_deterministic_algorithms(job.device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    spec = dataset_spec(cell.dataset)
+    data = _open_data(job)
+    parts = assign(data.cases, load_split(cell.dataset, cell.split)).indices
+    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
+    size = protocol.image_size
+    model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
+    model = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    images, labels = training_arrays(data, parts["train"], protocol)
+    progress = train(
+        model,
+        images,
+        labels,
+        protocol,
+        cell.seed,
+        fabric,
+        validate=lambda network: validation_dice(network, data, parts["val"], protocol),
+        checkpoint=job.folder / "checkpoint.pt",
+        key=cell.key,
+        on_step=lambda step: report(Event("step", job, step)),
+    )
+    store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
+    training = {
+        "steps": progress.step,
+        "selected_step": progress.best_step if protocol.selection == "best-val" else progress.step,
+        "best_val_step": progress.best_step,
+        "val_score": progress.best_score,
+        "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
+        "seconds": round(progress.seconds, 1),
+    }
+    if progress.diverged:
+        return _record(job, "diverged", training=training, error="the training loss is not finite")
+    start = time.perf_counter()
+    rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
+    store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS, rows)
+    training["scoring_seconds"] = round(time.perf_counter() - start, 1)
+    return _record(job, "complete", training=training, metrics=metrics)
+
+
+def _score(
+    model: Any,
+    data: Prepared,
+    parts: dict[str, tuple[int, ...]],
+    protocol: Protocol,
+    progress: TrainingRun,
+    folder: Path,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Scores the last and the best weights on validation and test cases; saves the protocol's choice."""
+    from bench.evaluate import headline, score_cases
+
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, Any] = {}
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for weights in ("last", "best-val"):
+        if weights == "best-val" and progress.best_step != progress.step:
+            model.load_state_dict(progress.best_state)
+            scored = {}
+        scored = scored or {part: score_cases(model, data, parts[part], protocol) for part in ("val", "test")}
+        for part, of_part in scored.items():
+            rows += [{"part": part, "weights": weights, **row} for row in of_part]
+        metrics[weights] = headline(scored["test"])
+        if weights == protocol.selection:
+            _save_weights(folder, model)
+    return rows, metrics
+
+
+def _save_weights(folder: Path, model: Any) -> None:
+    from safetensors.torch import save
+
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    store.write_bytes(folder / "weights.safetensors", save(state))
