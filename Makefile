@@ -25,5 +25,16 @@ test: lint
 test-slow: .venv/installed
 	$(BIN)/pytest -q -m slow
 
+# The records of real runs, without weights, and the tables made from them; a test makes the tables again.
+RECORDS := results/example/records
+REPORT := $(BIN)/medbench report --results $(RECORDS) --output results/example
+example: .venv/installed
+	mkdir -p $(RECORDS)
+	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
+	  --exclude=.lock -cf - . | tar -C $(RECORDS) -xf -
+	$(REPORT)/tables.md --format markdown
+	$(REPORT)/tables.tex --format latex
+	$(REPORT)/tables.csv --format csv
+
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,93 @@
+"""What the README and results/example show is what the committed records say, and the README's commands exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from bench.cli import main
+from bench.report.render import render_tables, results_tables
+from bench.store import find_records, load_cells
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "results" / "example"
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "form"), [("tables.md", "markdown"), ("tables.tex", "latex"), ("tables.csv", "csv")])
+def test_the_committed_tables_are_what_the_records_give(name: str, form: str) -> None:
+    assert render_tables(results_tables(EXAMPLE / "records"), form) == (EXAMPLE / name).read_text()
+
+
+def test_the_readme_shows_the_committed_table() -> None:
+    assert (EXAMPLE / "tables.md").read_text().strip() in README
+
+
+def test_the_records_are_whole_and_carry_no_weights() -> None:
+    folders = find_records(EXAMPLE / "records")
+    assert folders
+    for folder in folders:
+        record = json.loads((folder / "record.json").read_text())
+        assert record["status"] == "complete"
+        assert record["cell"]["source"]["kind"] == "real"
+        assert record["cell"] == json.loads((folder / "cell.json").read_text())
+        assert folder.name == f"{record['cell']['seed']}-{record['key']}"
+        assert {p.name for p in folder.iterdir()} == {"cell.json", "record.json", "cases.csv", "history.csv"}
+
+
+def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:
+    """A way of hashing that changed would run every committed cell again."""
+    from bench.plan import Cell
+
+    for folder in find_records(EXAMPLE / "records"):
+        record = json.loads((folder / "record.json").read_text())
+        cell = Cell(**record["cell"])
+        assert (cell.key, cell.comparison) == (record["key"], record["comparison"])
+
+
+def test_three_seeds_of_every_model_of_the_list() -> None:
+    from bench.registry import select_models
+
+    cells = load_cells(EXAMPLE / "records")
+    quick = cells[(cells["dataset"] == "acdc") & (cells["preset"] == "quick")]
+    seeds = quick.groupby("model")["seed"].apply(sorted).to_dict()
+    assert seeds == {model: [0, 1, 2] for model in select_models("all", "cpu", "segmentation")}
+
+
+def readme_commands() -> list[str]:
+    lines = re.findall(r"^    (medbench .*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
+    assert len(lines) >= 5
+    return lines
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_the_readme_s_commands_parse(line: str) -> None:
+    words = shlex.split(line)[1:]
+    context = click.Context(main)
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        assert command is not None, name
+    command.make_context("medbench", words)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_committed_latex_compiles(tmp_path: Path) -> None:
+    text = (EXAMPLE / "tables.tex").read_text()
+    document = "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage[margin=1cm]{geometry}\n"
+    (tmp_path / "t.tex").write_text(f"{document}\\begin{{document}}\n{text}\\end{{document}}\n")
+    run = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-2000:]
