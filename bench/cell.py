@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
 import time
 import traceback
@@ -166,6 +167,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "training": parts.get("training"),
         "metrics": parts.get("metrics"),
         "environment": environment(job.device, cell.protocol["threads"]),
+        "cases_sha256": parts.get("cases_sha256"),
         "error": parts.get("error"),
     }
 
@@ -219,8 +221,9 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     start = time.perf_counter()
     rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS, rows)
+    sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
-    return _record(job, "complete", training=training, metrics=metrics)
+    return _record(job, "complete", training=training, metrics=metrics, cases_sha256=sha256)
 
 
 def _score(

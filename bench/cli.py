@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+class Text(click.ParamType):
+    """A text option; an empty one (an unset shell variable) is a mistake, not the default."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty; leave the option out for its default.", param, ctx)
+        return value
+
+
+class FolderOrFile(click.Path):
+    """A path; an empty one is a mistake, not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(Text().convert(value, param, ctx), param, ctx)
+
+
+TEXT, PATH = Text(), FolderOrFile(path_type=Path)
+INTERRUPTED = "Interrupted. What is finished is stored; the same command goes on where this one stopped."
+
+
 class Group(click.Group):
-    """Ends a user's mistake in one line and exit code 2, and an interrupt in one line and 130."""
+    """Ends a user's mistake in one line and exit code 2, an interrupt or SIGTERM in one line and 130."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -25,17 +49,20 @@ class Group(click.Group):
             code = _say(f"Error: {error}", 2)
         except click.exceptions.NoArgsIsHelpError as error:
             code = _say(error.format_message(), 2)
-        except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-            sys.stdout = None
-            code = 141
         except click.ClickException as error:
             code = _say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            code = _say(
-                "Interrupted. Finished cells are stored; the same command goes on where this one stopped.",
-                130,
-            )
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
+                raise
+            code = _say(f"Error: Cannot write the output: {error.strerror}.", 2)
         sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_say(INTERRUPTED, 130))
 
 
 def _say(line: str, code: int) -> int:
@@ -44,10 +71,18 @@ def _say(line: str, code: int) -> int:
 
 
 def _console() -> Console:
+    """A console that never cuts a figure, and whose closed pipe (`| head`) does not end a run."""
+    import os
+
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    class Steady(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = Steady()
+    return Steady(width=max(100, console.width) if console.is_terminal else 160)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,18 +99,20 @@ def main() -> None:
 def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `run` and `plan` share: what a request is."""
     options = [
-        click.option("--models", default="all", help="Names, globs, name[field=value] or all, by commas.  [all]"),
-        click.option("--dataset", required=True, help="Name of a dataset, see `medbench data list`."),
-        click.option("--preset", default="quick", help="smoke, quick or paper.  [quick]"),
-        click.option("--seeds", help="How many (3) or which (0,4,).  [1 in smoke, else 3]"),
-        click.option("--split", help="Name of the split.  [fixed by the files' layout]"),
+        click.option(
+            "--models", default="all", type=TEXT, help="Names, globs, name[field=value] or all, by commas.  [all]"
+        ),
+        click.option("--dataset", type=TEXT, required=True, help="Name of a dataset, see `medbench data list`."),
+        click.option("--preset", default="quick", type=TEXT, help="smoke, quick or paper.  [quick]"),
+        click.option("--seeds", type=TEXT, help="How many (3) or which (0,4,).  [1 in smoke, else 3]"),
+        click.option("--split", type=TEXT, help="Name of the split.  [fixed by the files' layout]"),
         click.option(
             "--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images."
         ),
-        click.option("--data-root", help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"),
         click.option(
-            "--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]"
+            "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
         ),
+        click.option("--results", default="results", type=PATH, help="Results folder.  [results]"),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field."),
         click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]"),
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
@@ -133,11 +170,11 @@ def plan(jobs: int, force: bool, **request: Any) -> None:
 
 
 @main.command()
-@click.option("--results", default="results", type=click.Path(path_type=Path), help="Results folder.  [results]")
+@click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
-@click.option("--dataset", help="Only tables of this dataset (acdc, acdc-phantom).")
+@click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--classes", is_flag=True, help="A column of Dice per class as well.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.  [standard output]")
+@click.option("--output", type=PATH, help="Write to a file.  [standard output]")
 def report(results: Path, form: str, dataset: str | None, classes: bool, output: Path | None) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -161,9 +198,11 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, output:
 
 
 @main.command()
-@click.option("--preset", default="quick", help="Mark the models that `all` means under this preset.  [quick]")
+@click.option(
+    "--preset", default="quick", type=TEXT, help="Mark the models that `all` means under this preset.  [quick]"
+)
 @click.option("--task", type=click.Choice(["segmentation", "classification"]))
-@click.option("--family", help="proposed, cnn, transformer, hybrid or chance.")
+@click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
 def models(preset: str, task: str | None, family: str | None) -> None:
     """List the models, with citation, size and list.
 
@@ -181,7 +220,9 @@ def data() -> None:
     """Datasets: what there is, how to get it, prepare it, verify it."""
 
 
-_root = click.option("--data-root", help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]")
+_root = click.option(
+    "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
+)
 
 
 @data.command("list")
@@ -215,7 +256,7 @@ def data_info(name: str, data_root: str | None) -> None:
 
 @data.command("prepare")
 @click.argument("name")
-@click.option("--from", "source", required=True, type=click.Path(path_type=Path), help="Folder in its original layout.")
+@click.option("--from", "source", required=True, type=PATH, help="Folder in its original layout.")
 @click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
 @_root
 def data_prepare(name: str, source: Path, replace: bool, data_root: str | None) -> None:

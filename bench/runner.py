@@ -43,7 +43,7 @@ def make_jobs(
 
     spec = dataset_spec(dataset)
     protocol = preset_protocol(preset, settings, threads)
-    _check_device(device)
+    _check_device(device, protocol)
     names = select_models(models, PRESETS[preset].models, spec.task)
     numbers = parse_seeds(seeds, PRESETS[preset].seeds)
     prepared = locate(spec, data, data_root, report=lambda *progress: _note_drawing(report, *progress))
@@ -68,7 +68,9 @@ def make_jobs(
     return jobs
 
 
-def _check_device(device: str) -> None:
+def _check_device(device: str, protocol: Protocol) -> None:
+    if device == "cpu" and protocol.precision == "16-mixed":
+        raise UserError("Expected precision 32-true or bf16-mixed on the CPU, but got 16-mixed.")
     if device == "cuda":
         import torch
 

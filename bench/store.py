@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
+RECORD_FIELDS = {
+    *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
+    *("environment", "cases_sha256", "error"),
+}
 CASE_COLUMNS = (
     "part",
     "weights",
@@ -108,12 +113,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "record.json"
     try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Delete its folder to run the cell again.") from None
     except ValueError:
         raise UserError(f"{path} is no JSON. Delete its folder to run the cell again.") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or not set(record) >= RECORD_FIELDS:
         raise UserError(f"{path} is no record of schema {SCHEMA}. Delete its folder to run the cell again.")
     return record
 
@@ -121,7 +128,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def is_done(folder: Path) -> bool:
     """Whether a cell needs no more work: complete, or diverged, which it would be again."""
     record = read_record(folder)
-    return record is not None and record["status"] in ("complete", "diverged")
+    if record is None or record["status"] == "failed":
+        return False
+    return record["status"] == "diverged" or (folder / "cases.csv").exists()
 
 
 @contextmanager
@@ -161,15 +170,26 @@ def load_cases(results: str | Path) -> pd.DataFrame:
     """All cells' cases: the columns of cases.csv and the cell's key."""
     import pandas as pd
 
+    text = dict.fromkeys(CASE_COLUMNS[:6], str)
+    blank = {column: [""] for column in CASE_COLUMNS[6:]}
     frames = []
     for folder in find_records(Path(results)):
-        if (folder / "cases.csv").exists():
-            text = dict.fromkeys(CASE_COLUMNS[:6], str)
-            numbers = {column: [""] for column in CASE_COLUMNS[6:]}
-            frame = pd.read_csv(folder / "cases.csv", dtype=text, keep_default_na=False, na_values=numbers)
-            frames.append(frame.assign(key=folder.name.rpartition("-")[2]))
+        record = read_record(folder)
+        if record is not None and record["status"] == "complete":
+            content = io.BytesIO(_checked_cases(folder, record))
+            frame = pd.read_csv(content, dtype=text, keep_default_na=False, na_values=blank)
+            frames.append(frame.assign(key=record["key"]))
     columns = [*CASE_COLUMNS, "key"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _checked_cases(folder: Path, record: dict[str, Any]) -> bytes:
+    """The bytes of a cell's cases.csv. Raises UserError when they are not those that the record was written with."""
+    path = folder / "cases.csv"
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != record["cases_sha256"]:
+        raise UserError(f"{path} is not the file that its record was written with. Delete its folder to run it again.")
+    return content
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -187,12 +188,19 @@ def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def _load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """The progress of a checkpoint of this key, with network and optimiser set to it; else a new one."""
-    if not path.exists():
-        return Progress()
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["key"] != key:
+    """The progress of a whole checkpoint of this key, with network and optimiser set to it; else a new one."""
+    content = _read_checkpoint(path)
+    if content.get("key") != key or set(content) != {"key", "model", "optimizer", "progress"}:
         return Progress()
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content; empty where there is none, or where its file is damaged: training then starts anew."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -132,6 +132,26 @@ def test_an_unwritable_results_folder_is_one_line(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
 
 
+def test_changed_scores_are_not_shown(tmp_path: Path) -> None:
+    command = ["run", "--models", "chance", "--dataset", "acdc", *SMOKE, "--results", tmp_path]
+    assert medbench(*command).exit_code == 0
+    (path,) = tmp_path.rglob("cases.csv")
+    path.write_text(path.read_text().replace(",0.0,", ",0.9,", 1))
+    result = medbench("report", "--results", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "is not the file that its record was written with" in result.stderr
+    path.unlink()
+    assert medbench(*command).exit_code == 0, "a lost cases.csv is made again"
+    assert path.exists()
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--split", "--data-root", "--results", "--models"])
+def test_an_empty_option_is_a_mistake(option: str) -> None:
+    result = medbench("run", "--dataset", "acdc", option, "")
+    line = f"Error: Invalid value for '{option}': it is empty; leave the option out for its default.\n"
+    assert (result.exit_code, result.stderr) == (2, line)
+
+
 def test_report_without_records_says_what_to_do(tmp_path: Path) -> None:
     result = medbench("report", "--results", tmp_path)
     assert result.exit_code == 2
@@ -150,7 +170,9 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(bench.runner, "run_jobs", stop)
     result = medbench("run", "--models", "chance", "--dataset", "acdc", *SMOKE, "--results", tmp_path)
     assert result.exit_code == 130
-    assert "the same command goes on where this one stopped" in result.stderr
+    assert (
+        result.stderr == "Interrupted. What is finished is stored; the same command goes on where this one stopped.\n"
+    )
 
 
 def test_models_marks_what_all_means() -> None:

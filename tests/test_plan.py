@@ -73,9 +73,9 @@ def test_overrides_take_the_field_s_type() -> None:
         (("step=7",), "Unknown protocol field 'step'. Did you mean: steps"),
         (("steps=x",), "Expected protocol field steps to be of type int, but got 'x'."),
         (("steps",), "Expected --set FIELD=VALUE, but got 'steps'."),
-        (("steps=0",), "Expected protocol field steps to be at least 1, but got 0."),
+        (("steps=0",), "Expected protocol field steps to be from 1 to 10000000, but got 0."),
         (("resize=cubic",), "Expected protocol field resize to be one of linear, transunet, but got 'cubic'."),
-        (("image_size=16",), "Expected protocol field image_size to be at least 32, but got 16."),
+        (("image_size=16",), "Expected protocol field image_size to be from 32 to 2048, but got 16."),
         (("lr=nan",), "Expected protocol field lr to be from 1e-08 to 10.0, but got nan."),
         (("dice_weight=inf",), "Expected protocol field dice_weight to be from 0.0 to 1000.0, but got inf."),
         (("flip=-1",), "Expected protocol field flip to be from 0.0 to 1.0, but got -1.0."),
@@ -100,7 +100,7 @@ def test_seeds_are_a_number_or_a_list(text: str | None, expected: list[int]) -> 
     assert parse_seeds(text, 3) == expected
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "a", "1,1", "1,-2", ","])
+@pytest.mark.parametrize("text", ["0", "-1", "a", "1,1", "1,-2", ",", "", "9" * 20, "9" * 20 + ","])
 def test_wrong_seeds_are_an_error(text: str) -> None:
     with pytest.raises(UserError, match="Expected --seeds"):
         parse_seeds(text, 3)

@@ -85,6 +85,14 @@ def test_a_checkpoint_of_another_cell_is_not_taken(tmp_path: Path) -> None:
     assert steps[0] == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 half a zip"])
+def test_a_damaged_checkpoint_starts_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    steps: list[int] = []
+    fit(tmp_path, on_step=steps.append)
+    assert steps[0] == 1
+
+
 def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
     images, labels = discs()
     fabric = Fabric(accelerator="cpu", devices=1)

@@ -216,11 +216,16 @@ def _read_pair(path: Path, layout: str, axes: int) -> tuple[np.ndarray, np.ndarr
     return image, check_label(path, label, image.shape, len(CLASSES))
 
 
+MOST_SLICES = 1000  # far above any short-axis stack: a number beyond it is a stray file's
+
+
 def _check_complete(entry: _Entry, layout: str) -> None:
     """Rejects a stack with a hole; its published height is known for all 100 patients of the split lists."""
     first, last, example = _FIRST_SLICE[layout], max(entry.slices), next(iter(entry.slices.values()))
     if min(entry.slices) < first:
         raise UserError(f"Expected slices from {first} on, but found {entry.slices[min(entry.slices)]}.")
+    if last > MOST_SLICES:
+        raise UserError(f"Expected at most {MOST_SLICES} slices of {entry.case}, but found {entry.slices[last]}.")
     published = load_list("acdc", "ssl4mis")["slices"].get(entry.patient, {}).get(entry.phase, 0)
     expected = range(first, max(last + 1, first + published))
     missing = [number for number in expected if number not in entry.slices]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from bench.errors import UserError
 from bench.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def list_table(data_root: str | None) -> Table:
     for name in dataset_names():
         spec = dataset_spec(name)
         found = (root / name).exists()
-        prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
+        try:
+            prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
+        except UserError:
+            prepared = "broken, see `medbench data verify`"
         table.add_row(name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -344,3 +345,12 @@ def test_real_files(real_data: Path) -> None:
     by_case = {c.case: c for c in cases}
     cavity = {k: np.count_nonzero(c.label == 3) for k, c in by_case.items()}
     assert all(cavity[k] > cavity[k.replace("ED", "ES")] for k in cavity if k.endswith("ED"))
+
+
+def test_a_stray_slice_number_is_an_error_at_once(writers, volumes, tmp_path: Path) -> None:
+    folder = writers["ssl4mis"](tmp_path, volumes)
+    example = next(tmp_path.rglob("*_slice_1.h5"))
+    shutil.copy(example, example.with_name(example.name.replace("slice_1.", "slice_99999999999.")))
+    line = error(folder)
+    assert line.startswith("Expected at most 1000 slices of patient101_E")
+    assert line.endswith("slice_99999999999.h5.")
