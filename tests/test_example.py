@@ -81,7 +81,7 @@ def test_the_readme_s_commands_parse(line: str) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_the_committed_latex_compiles(tmp_path: Path) -> None:
     text = (EXAMPLE / "tables.tex").read_text()
-    document = "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage[margin=1cm]{geometry}\n"
+    document = "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage[margin=2cm]{geometry}\n"
     (tmp_path / "t.tex").write_text(f"{document}\\begin{{document}}\n{text}\\end{{document}}\n")
     run = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
@@ -91,3 +91,4 @@ def test_the_committed_latex_compiles(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout[-2000:]
+    assert "Overfull" not in run.stdout, "the table is wider than a page with margins of 2 cm"

@@ -130,8 +130,8 @@ def _markdown(text: str) -> str:
 
 
 def _stack(header: str) -> str:
-    """A header over several lines: what a wide table has least of is width."""
-    return "\\shortstack{" + _latex(header).replace(" (", "\\\\(").replace(" sd ", "\\\\sd ") + "}"
+    """A header of one word a line: what a wide table has least of is width."""
+    return "\\shortstack{" + _latex(header).replace(" \\%", "~\\%").replace(" ", "\\\\") + "}"
 
 
 def _latex(text: str) -> str:

@@ -122,7 +122,7 @@ LATEX = rf"""\begin{{table}}[htbp]
 \label{{tab:acdc-c1}}
 \begin{{tabular}}{{lrrrrrrrrrrr}}
 \toprule
-\shortstack{{Model}} & \shortstack{{Dice \%\\(strict)}} & \shortstack{{Dice\\sd seeds}} & \shortstack{{Dice\\sd cases}} & \shortstack{{HD95\\(vox, pooled, strict)}} & \shortstack{{HD95 vox\\sd seeds}} & \shortstack{{HD95 vox\\sd cases}} & \shortstack{{Missed per run}} & \shortstack{{Invented per run}} & \shortstack{{Params\\(M)}} & \shortstack{{GMACs\\(1x1x64x64)}} & \shortstack{{Seeds}} \\
+\shortstack{{Model}} & \shortstack{{Dice~\%\\(strict)}} & \shortstack{{Dice\\sd\\seeds}} & \shortstack{{Dice\\sd\\cases}} & \shortstack{{HD95\\(vox,\\pooled,\\strict)}} & \shortstack{{HD95\\vox\\sd\\seeds}} & \shortstack{{HD95\\vox\\sd\\cases}} & \shortstack{{Missed\\per\\run}} & \shortstack{{Invented\\per\\run}} & \shortstack{{Params\\(M)}} & \shortstack{{GMACs\\(1x1x64x64)}} & \shortstack{{Seeds}} \\
 \midrule
 B & \textbf{{75.00}} & 7.07 & 4.24 & \underline{{7.50}} & 0.71 & 0.42 & 1.5 & 0.0 & 1.50 & 0.250 & 2 \\
 A\_1 \& 50\% & \underline{{55.00}} & 7.07 & 4.24 & \textbf{{5.50}} & 0.71 & 0.42 & 1.0 & 0.0 & 1.50 & 0.250 & 2 \\
