@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import asdict
@@ -158,5 +159,9 @@ def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Re
             "A worker process died (killed, or out of memory). Finished cells are kept; give the same command again, "
             "with fewer --jobs."
         ) from None
+    except BaseException:  # an interrupt, a full disk: unfinished cells go on from their checkpoints another time
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
