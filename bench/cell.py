@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import shutil
 import time
 import traceback
@@ -212,7 +213,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
         "steps": progress.step,
         "selected_step": progress.best_step if protocol.selection == "best-val" else progress.step,
         "best_val_step": progress.best_step,
-        "val_score": progress.best_score,
+        "val_score": progress.best_score if math.isfinite(progress.best_score) else None,
         "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
         "seconds": round(progress.seconds, 1),
     }

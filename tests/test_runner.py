@@ -210,7 +210,9 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_is_there(tmp_path: Path, mo
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(store, "write_bytes", full)
-    with pytest.raises(UserError, match=r"No space left on device\. Finished cells are kept; make room"):
+    with pytest.raises(
+        UserError, match=r"No space left on device\. Finished cells are kept; make the folder writable or make room"
+    ):
         runner.run_jobs(work)
     assert store.is_done(work[0].folder)
     assert not (work[1].folder / "record.json").exists()

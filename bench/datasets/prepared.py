@@ -96,7 +96,8 @@ def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple
     Raises:
         UserError: the user gave one that is no folder (with must_exist=False: that is a file).
     """
-    given, origin = (data_root, "--data-root") if data_root is not None else (os.environ.get(ENVIRONMENT), ENVIRONMENT)
+    from_environment = os.environ.get(ENVIRONMENT) or None
+    given, origin = (data_root, "--data-root") if data_root is not None else (from_environment, ENVIRONMENT)
     if given is None:
         return default_root(), False
     if not str(given):
