@@ -89,7 +89,7 @@ def test_the_manifest_says_what_is_there_and_nothing_of_the_machine(source: Path
     text = (data.folder / "manifest.json").read_text()
     assert str(root.parent) not in text
     assert json.loads(text) == data.manifest
-    assert data.manifest["counts"] == {"cases": 4, "patients": 2, "voxels": 4 * 90}
+    assert data.manifest["counts"] == {"cases": 4, "patients": 2, "slices": 12, "voxels": 4 * 90}
     entry = data.manifest["cases"][0]
     path = source / "data" / "slices" / "patient101_frame01_slice_1.h5"
     assert entry["files"][path.relative_to(source).as_posix()] == hashlib.sha256(path.read_bytes()).hexdigest()
