@@ -13,12 +13,15 @@ Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4,
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+import bench.models.readings  # noqa: F401  registers its fillings
 from bench.errors import UserError
+from bench.models.fuse import add_identity, affine, fold_before, fused_form, is_depthwise, merge_depthwise, scaled
+from bench.models.layers import conv_norm_act, depthwise_norm, resize
 from bench.models.slots import BlockConfig, activation, fill, filling
 from bench.registry import register_model
 
@@ -34,17 +37,27 @@ class LinearAttentionFFN(nn.Module):
     (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C^2 + k^2 C), linear in the number of pixels.
     """
 
+    last = "project"
+
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
         self.act = activation(config.activation)
         self.attend = nn.Conv2d(channels, channels, config.kernel, padding=config.kernel // 2, groups=channels)
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        query, value = self.expand(self.norm(x)).chunk(2, dim=1)
-        return self.project(self.attend(self.act(query)) * value)
+        x = self.norm(x)
+        return self.project(self.attend(self.act(self.query(x))) * self.value(x))
+
+    def fused(self) -> nn.Module:
+        """The norm goes into the two 1x1 convolutions that follow it."""
+        norm = cast(nn.BatchNorm2d, self.norm)
+        self.query, self.value = fold_before(norm, self.query), fold_before(norm, self.value)
+        self.norm = nn.Identity()
+        return self
 
 
 @filling("sem", "multiscale")
@@ -62,7 +75,7 @@ class SpatialEncodingModule(nn.Module):
         super().__init__()
         k = config.kernel
         shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
-        self.branches = nn.ModuleList(_depthwise_norm(channels, size, dilation) for size, dilation in shapes)
+        self.branches = nn.ModuleList(depthwise_norm(channels, size, dilation) for size, dilation in shapes)
         self.identity = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -70,6 +83,10 @@ class SpatialEncodingModule(nn.Module):
         for branch in self.branches:
             out = out + branch(x)
         return out
+
+    def fused(self) -> nn.Module:
+        """One depth-wise convolution."""
+        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches], self.identity)  # type: ignore[index]
 
 
 @filling("sdffn", "smooth")
@@ -82,10 +99,12 @@ class SmoothDwConvFFN(nn.Module):
     (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
     """
 
+    last = "project"
+
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         hidden = channels * config.expansion
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = activation(config.activation)
         self.smooth = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
@@ -97,6 +116,11 @@ class SmoothDwConvFFN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = self.act(self.expand(self.norm(x)))
         return self.project(hidden + self.smooth(hidden))
+
+    def fused(self) -> nn.Module:
+        """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
+        expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
+        return nn.Sequential(expand, self.act, add_identity(self.smooth), self.project)
 
 
 class Residual(nn.Module):
@@ -113,6 +137,32 @@ class Residual(nn.Module):
             keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
             branch = branch * keep / (1 - self.drop)
         return x + branch
+
+    def fused(self) -> nn.Module:
+        """LayerScale goes into the branch's last convolution; a branch that is depth-wise takes the shortcut in too."""
+        module = fused_form(self.module)
+        if isinstance(module, nn.Conv2d):
+            conv = scaled(module, self.scale)
+            return add_identity(conv) if is_depthwise(conv) else Shortcut(conv)
+        if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.Conv2d):
+            module[-1] = scaled(module[-1], self.scale)
+            return Shortcut(module)
+        if isinstance(last := getattr(module, getattr(module, "last", ""), None), nn.Conv2d):
+            setattr(module, module.last, scaled(last, self.scale))  # type: ignore[arg-type]
+            return Shortcut(module)
+        self.module = module
+        return self
+
+
+class Shortcut(nn.Module):
+    """x + module(x): a residual branch of the inference form."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.module(x)
 
 
 class Block(nn.Sequential):
@@ -141,11 +191,11 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         act = configs[0].activation
-        self.stem = _conv_norm_act(in_channels, widths[0] // 2, act, stride=2)
+        self.stem = conv_norm_act(in_channels, widths[0] // 2, act, stride=2)
         drops = torch.linspace(0, drop_path, sum(depths)).tolist()
         self.down, self.stages = nn.ModuleList(), nn.ModuleList()
         for before, width, depth, config in zip((widths[0] // 2, *widths), widths, depths, configs, strict=False):
-            self.down.append(_conv_norm_act(before, width, act if before < widths[0] else None, stride=2))
+            self.down.append(conv_norm_act(before, width, act if before < widths[0] else None, stride=2))
             blocks = [Block(width, slots, config, scale, drops.pop(0)) for _ in range(depth)]
             self.stages.append(nn.Sequential(*blocks))
 
@@ -162,11 +212,19 @@ class Classifier(nn.Module):
     def __init__(self, encoder: Encoder, width: int, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.norm = nn.BatchNorm2d(width)
+        self.norm: nn.Module = nn.BatchNorm2d(width)
         self.head = nn.Linear(width, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.norm(self.encoder(x)[-1]).mean(dim=(2, 3)))
+
+    def fused(self) -> nn.Module:
+        """The norm goes through the mean into the linear layer."""
+        scale, shift = affine(cast(nn.BatchNorm2d, self.norm))
+        self.head.bias = nn.Parameter(self.head.bias + self.head.weight @ shift)
+        self.head.weight = nn.Parameter(self.head.weight * scale)
+        self.encoder, self.norm = cast(Encoder, fused_form(self.encoder)), nn.Identity()
+        return self
 
 
 class Segmenter(nn.Module):
@@ -185,6 +243,9 @@ class Segmenter(nn.Module):
         slots: dict[str, str],
         scale: float,
         k: int,
+        in_channels: int,
+        detail: int,
+        decoder_depth: int,
     ) -> None:
         super().__init__()
         act = configs[0].activation
@@ -192,19 +253,25 @@ class Segmenter(nn.Module):
         self.reduce, self.fuse, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for (skip, deep), config in zip(list(pairwise(widths))[::-1], configs[-2::-1], strict=True):
             self.reduce.append(nn.Conv2d(deep, skip, 1))
-            self.fuse.append(_conv_norm_act(2 * skip, skip, act, size=1))
-            self.blocks.append(Block(skip, slots, config, scale, 0.0))
+            self.fuse.append(conv_norm_act(2 * skip, skip, act, size=1))
+            self.blocks.append(nn.Sequential(*(Block(skip, slots, config, scale, 0.0) for _ in range(decoder_depth))))
         half = widths[0] // 2
-        self.shallow = _conv_norm_act(half, half, act)
-        self.last = _conv_norm_act(widths[0] + half, widths[0], act)
-        self.head = nn.Conv2d(widths[0], k, 1)
+        self.shallow = conv_norm_act(half, half, act)
+        self.last = conv_norm_act(widths[0] + half, widths[0], act)
+        self.detail = conv_norm_act(in_channels, detail, act) if detail else None
+        if detail:
+            self.narrow = nn.Conv2d(widths[0], detail, 1)
+            self.full = conv_norm_act(2 * detail, detail, act)
+        self.head = nn.Conv2d(detail or widths[0], k, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         half, *skips, y = self.encoder(x)
         for reduce, fuse, block, skip in zip(self.reduce, self.fuse, self.blocks, skips[::-1], strict=True):
-            y = block(fuse(torch.cat((_resize(reduce(y), skip), skip), dim=1)))
-        y = self.last(torch.cat((_resize(y, half), self.shallow(half)), dim=1))
-        return _resize(self.head(y), x)
+            y = block(fuse(torch.cat((resize(reduce(y), skip), skip), dim=1)))
+        y = self.last(torch.cat((resize(y, half), self.shallow(half)), dim=1))
+        if self.detail is None:
+            return resize(self.head(y), x)
+        return self.head(self.full(torch.cat((resize(self.narrow(y), x), self.detail(x)), dim=1)))
 
 
 def _check_stages(**fields: tuple[int, ...]) -> None:
@@ -215,30 +282,13 @@ def _check_stages(**fields: tuple[int, ...]) -> None:
         raise UserError(f"Expected kernels to be odd and at least 3, but got {fields['kernels']}.")
 
 
-def _resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _depthwise_norm(channels: int, size: int, dilation: int) -> nn.Sequential:
-    pad = dilation * (size // 2)
-    conv = nn.Conv2d(channels, channels, size, padding=pad, dilation=dilation, groups=channels, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels))
-
-
-def _conv_norm_act(inside: int, outside: int, act: str | None, size: int = 3, stride: int = 1) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
-        nn.BatchNorm2d(outside),
-    ]
-    return nn.Sequential(*layers, *([activation(act)] if act else []))
-
-
 @register_model(
     title="MedNeXt-T (reconstr.)",
     family="proposed",
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("cpu", "paper"),
+    version=2,
     year=2026,
 )
 def mednext_tiny(
@@ -256,6 +306,8 @@ def mednext_tiny(
     sdffn: str = "smooth",
     layer_scale: float = 0.5,
     drop_path: float = 0.0,
+    detail: int = 0,
+    decoder_depth: int = 1,
 ) -> nn.Module:
     """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
     _check_stages(widths=widths, depths=depths, kernels=kernels, expansions=expansions)
@@ -264,4 +316,4 @@ def mednext_tiny(
     encoder = Encoder(in_channels, widths, depths, configs, slots, layer_scale, drop_path)
     if task == "classification":
         return Classifier(encoder, widths[-1], num_classes)
-    return Segmenter(encoder, widths, configs, slots, layer_scale, num_classes)
+    return Segmenter(encoder, widths, configs, slots, layer_scale, num_classes, in_channels, detail, decoder_depth)
