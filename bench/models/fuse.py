@@ -33,7 +33,11 @@ def fuse(model: nn.Module) -> nn.Module:
     if not any(hasattr(module, "fused") for module in model.modules()):
         raise UserError(f"{type(model).__name__} has no fused form: none of its modules has a method `fused`.")
     with torch.no_grad():
-        return fused_form(copy.deepcopy(model).eval()).requires_grad_(False)
+        fused = fused_form(copy.deepcopy(model).eval()).requires_grad_(False)
+    for module in fused.modules():
+        if isinstance(module, nn.ReLU | nn.Hardswish):
+            module.inplace = True  # each follows a convolution, whose output nothing else reads
+    return fused
 
 
 def fused_form(module: nn.Module) -> nn.Module:

@@ -162,7 +162,7 @@ class Shortcut(nn.Module):
         self.module = module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.module(x)
+        return self.module(x).add_(x)
 
 
 class Block(nn.Sequential):
@@ -246,6 +246,9 @@ class Segmenter(nn.Module):
         in_channels: int,
         detail: int,
         decoder_depth: int,
+        fusion: int,
+        shallow: int,
+        detail_depth: int,
     ) -> None:
         super().__init__()
         act = configs[0].activation
@@ -253,23 +256,28 @@ class Segmenter(nn.Module):
         self.reduce, self.fuse, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for (skip, deep), config in zip(list(pairwise(widths))[::-1], configs[-2::-1], strict=True):
             self.reduce.append(nn.Conv2d(deep, skip, 1))
-            self.fuse.append(conv_norm_act(2 * skip, skip, act, size=1))
+            self.fuse.append(conv_norm_act(2 * skip, skip, act, size=fusion))
             self.blocks.append(nn.Sequential(*(Block(skip, slots, config, scale, 0.0) for _ in range(decoder_depth))))
-        half = widths[0] // 2
-        self.shallow = conv_norm_act(half, half, act)
-        self.last = conv_norm_act(widths[0] + half, widths[0], act)
-        self.detail = conv_norm_act(in_channels, detail, act) if detail else None
+        half = shallow or widths[0] // 2
+        self.shallow = conv_norm_act(widths[0] // 2, half, act)
+        self.last = conv_norm_act(widths[0] + half, max(widths[0], half), act)
+        self.detail = self.full = None
         if detail:
-            self.narrow = nn.Conv2d(widths[0], detail, 1)
-            self.full = conv_norm_act(2 * detail, detail, act)
-        self.head = nn.Conv2d(detail or widths[0], k, 1)
+            before = [conv_norm_act(in_channels, detail, act)]
+            before += [conv_norm_act(detail, detail, act) for _ in range(detail_depth - 1)]
+            self.detail = nn.Sequential(*before)
+            self.narrow = nn.Conv2d(max(widths[0], half), detail, 1)
+            after = [conv_norm_act(2 * detail, detail, act)]
+            after += [conv_norm_act(detail, detail, act) for _ in range(detail_depth - 1)]
+            self.full = nn.Sequential(*after)
+        self.head = nn.Conv2d(detail or max(widths[0], half), k, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         half, *skips, y = self.encoder(x)
         for reduce, fuse, block, skip in zip(self.reduce, self.fuse, self.blocks, skips[::-1], strict=True):
             y = block(fuse(torch.cat((resize(reduce(y), skip), skip), dim=1)))
         y = self.last(torch.cat((resize(y, half), self.shallow(half)), dim=1))
-        if self.detail is None:
+        if self.detail is None or self.full is None:
             return resize(self.head(y), x)
         return self.head(self.full(torch.cat((resize(self.narrow(y), x), self.detail(x)), dim=1)))
 
@@ -308,6 +316,9 @@ def mednext_tiny(
     drop_path: float = 0.0,
     detail: int = 0,
     decoder_depth: int = 1,
+    fusion: int = 1,
+    shallow: int = 0,
+    detail_depth: int = 1,
 ) -> nn.Module:
     """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
     _check_stages(widths=widths, depths=depths, kernels=kernels, expansions=expansions)
@@ -316,4 +327,17 @@ def mednext_tiny(
     encoder = Encoder(in_channels, widths, depths, configs, slots, layer_scale, drop_path)
     if task == "classification":
         return Classifier(encoder, widths[-1], num_classes)
-    return Segmenter(encoder, widths, configs, slots, layer_scale, num_classes, in_channels, detail, decoder_depth)
+    return Segmenter(
+        encoder,
+        widths,
+        configs,
+        slots,
+        layer_scale,
+        num_classes,
+        in_channels,
+        detail,
+        decoder_depth,
+        fusion,
+        shallow,
+        detail_depth,
+    )
