@@ -249,6 +249,7 @@ class Segmenter(nn.Module):
         fusion: int,
         shallow: int,
         detail_depth: int,
+        stem: str,
     ) -> None:
         super().__init__()
         act = configs[0].activation
@@ -258,6 +259,18 @@ class Segmenter(nn.Module):
             self.reduce.append(nn.Conv2d(deep, skip, 1))
             self.fuse.append(conv_norm_act(2 * skip, skip, act, size=fusion))
             self.blocks.append(nn.Sequential(*(Block(skip, slots, config, scale, 0.0) for _ in range(decoder_depth))))
+        self.fine = None
+        if stem == "full":
+            self.fine = nn.Sequential(conv_norm_act(in_channels, detail, act), conv_norm_act(detail, detail, act))
+            encoder.stem = nn.Sequential(
+                conv_norm_act(detail, shallow, act, stride=2), conv_norm_act(shallow, shallow, act)
+            )
+            encoder.down[0] = conv_norm_act(shallow, widths[0], None, stride=2)
+            self.last = conv_norm_act(widths[0] + shallow, shallow, act)
+            self.narrow = nn.Conv2d(shallow, detail, 1)
+            self.full = nn.Sequential(conv_norm_act(2 * detail, detail, act), conv_norm_act(detail, detail, act))
+            self.head = nn.Conv2d(detail, k, 1)
+            return
         half = shallow or widths[0] // 2
         self.shallow = conv_norm_act(widths[0] // 2, half, act)
         self.last = conv_norm_act(widths[0] + half, max(widths[0], half), act)
@@ -273,9 +286,16 @@ class Segmenter(nn.Module):
         self.head = nn.Conv2d(detail or max(widths[0], half), k, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        half, *skips, y = self.encoder(x)
+        if self.fine is not None:
+            full = self.fine(x)
+            half, *skips, y = self.encoder(full)
+        else:
+            half, *skips, y = self.encoder(x)
         for reduce, fuse, block, skip in zip(self.reduce, self.fuse, self.blocks, skips[::-1], strict=True):
             y = block(fuse(torch.cat((resize(reduce(y), skip), skip), dim=1)))
+        if self.fine is not None:
+            y = self.last(torch.cat((resize(y, half), half), dim=1))
+            return self.head(self.full(torch.cat((resize(self.narrow(y), full), full), dim=1)))
         y = self.last(torch.cat((resize(y, half), self.shallow(half)), dim=1))
         if self.detail is None or self.full is None:
             return resize(self.head(y), x)
@@ -319,6 +339,7 @@ def mednext_tiny(
     fusion: int = 1,
     shallow: int = 0,
     detail_depth: int = 1,
+    stem: str = "stride",
 ) -> nn.Module:
     """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
     _check_stages(widths=widths, depths=depths, kernels=kernels, expansions=expansions)
@@ -340,4 +361,5 @@ def mednext_tiny(
         fusion,
         shallow,
         detail_depth,
+        stem,
     )
