@@ -1,6 +1,7 @@
 """How the proposed model's design was chosen: cross-validation over training and validation patients alone.
 
-    python -m ablations.design --dataset acdc --steps 300 mednext_tiny "mednext_tiny[act=gelu]" unet_s
+    python -m ablations.design run --dataset acdc --steps 300 mednext_tiny "mednext_tiny[act=gelu]" unet_s
+    python -m ablations.design table > results/design/table.md
 
 Every design that was tried is a row per fold of `results/design/runs.csv`, losers and failures included; a run that
 stands there is not done again. The patients of the split's test part are never opened. The score is that of the last
@@ -10,7 +11,6 @@ weights on the fold left out: mean foreground Dice, or accuracy.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import fcntl
 import time
 from concurrent.futures import as_completed
@@ -23,6 +23,8 @@ from bench.plan import Protocol, preset_protocol
 from bench.registry import build_model, canonical_name, dataset_spec, parse_model
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.datasets.prepared import Prepared
 
 COLUMNS = (
@@ -30,29 +32,37 @@ COLUMNS = (
     *("params", "macs", "score", "train_loss", "seconds", "commit"),
 )
 KEY = COLUMNS[:9]
+RUNS = Path("results/design/runs.csv")
+REFERENCES = ("unet_s", "mobilenetv3_small")
 
 
 def fold_cases(data: Prepared, split: str, folds: int) -> list[list[int]]:
-    """The cases of the split's training and validation patients, dealt to folds patient by patient.
+    """The cases of the split's training and validation patients, dealt to folds group by group.
 
-    The order of the patients is a constant of the dataset; classes are dealt in turn, so that folds are alike.
+    A group is a patient, or what the split keeps together. In an order that is a constant of the dataset, larger
+    groups first, each goes to the fold that has the fewest cases of its class (of all classes in segmentation).
     """
     import numpy as np
 
     from bench.datasets.splits import assign, make_split
 
-    parts = assign(data.cases, make_split(data.spec, data, split)).indices
-    cases = sorted((*parts["train"], *parts["val"]))
-    patients = sorted({data.cases[i].patient for i in cases})
-    order = [patients[i] for i in np.random.default_rng(20260105).permutation(len(patients))]
-    if data.spec.task == "classification":
-        label = {data.cases[i].patient: data.cases[i].label for i in cases}
-        order.sort(key=lambda patient: label[patient] or 0)
-    fold_of = {patient: i % folds for i, patient in enumerate(order)}
-    return [[i for i in cases if fold_of[data.cases[i].patient] == fold] for fold in range(folds)]
+    divided = make_split(data.spec, data, split)
+    parts = assign(data.cases, divided).indices
+    members: dict[str, list[int]] = {}
+    for i in sorted((*parts["train"], *parts["val"])):
+        members.setdefault(divided.groups.get(data.cases[i].patient, data.cases[i].patient), []).append(i)
+    names = sorted(members)
+    order = [names[i] for i in np.random.default_rng(20260105).permutation(len(names))]
+    dealt: list[list[int]] = [[] for _ in range(folds)]
+    for name in sorted(order, key=lambda name: -len(members[name])):
+        label = data.cases[members[name][0]].label
+        min(dealt, key=lambda fold: (sum(data.cases[i].label == label for i in fold), len(fold))).extend(members[name])
+    return [sorted(fold) for fold in dealt]
 
 
-def run_fold(dataset: str, split: str, model: str, fold: int, folds: int, protocol: Protocol, seed: int) -> dict[str, Any]:
+def run_fold(
+    dataset: str, split: str, model: str, fold: int, folds: int, protocol: Protocol, seed: int
+) -> dict[str, Any]:
     """Trains one design without one fold and scores it there; a row of runs.csv."""
     import tempfile
 
@@ -94,7 +104,7 @@ def run_fold(dataset: str, split: str, model: str, fold: int, folds: int, protoc
         )
     seconds = time.perf_counter() - start
     entry, config = parse_model(model)
-    last = progress.history[-1] if progress.history else {"val_score": None, "train_loss": None}
+    last = {} if progress.diverged else progress.history[-1]
     return {
         "dataset": dataset,
         "fold": fold,
@@ -108,8 +118,8 @@ def run_fold(dataset: str, split: str, model: str, fold: int, folds: int, protoc
         "threads": protocol.threads,
         "params": cost.params,
         "macs": cost.macs,
-        "score": None if progress.diverged else round(last["val_score"], 6),
-        "train_loss": None if progress.diverged else round(last["train_loss"], 6),
+        "score": round(last["val_score"], 6) if last else None,
+        "train_loss": round(last["train_loss"], 6) if last else None,
         "seconds": round(seconds, 1),
         "commit": environment("cpu", protocol.threads)["commit"],
     }
@@ -142,7 +152,60 @@ def _done(path: Path) -> set[tuple[str, ...]]:
         return {tuple(row[name] for name in KEY) for row in csv.DictReader(file)}
 
 
-@click.command()
+def summary(runs: Path) -> pd.DataFrame:
+    """A row per dataset, protocol and design: folds, mean score and its difference to the reference on shared folds.
+
+    The reference is the first design of its dataset and protocol in REFERENCES that has runs.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(runs)
+    rows = []
+    for (dataset, steps, lr), group in frame.groupby(["dataset", "steps", "lr"], sort=False):
+        wide = group.pivot_table(index=["fold", "seed"], columns=["model", "version"], values="score", sort=False)
+        reference = next((c for name in REFERENCES for c in wide.columns if c[0] == name), None)
+        for column in wide.columns:
+            own = group[(group["model"] == column[0]) & (group["version"] == column[1])]
+            shared = (wide[column] - wide[reference]).dropna() if reference else wide[column].iloc[:0]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "steps": steps,
+                    "lr": lr,
+                    "design": f"{column[0]} v{column[1]}",
+                    "runs": len(own),
+                    "score %": round(100 * own["score"].mean(), 1),
+                    f"minus {'/'.join(REFERENCES)}": "" if shared.empty else f"{100 * shared.mean():+.1f}",
+                    "per fold": " ".join(f"{100 * v:.1f}" for v in wide[column].dropna()),
+                    "params M": round(own["params"].iloc[0] / 1e6, 2),
+                    "GMACs": round(own["macs"].iloc[0] / 1e9, 3),
+                }
+            )
+    return pd.DataFrame(rows).sort_values(["dataset", "steps", "lr", "score %"], ascending=[True, True, True, False])
+
+
+@click.group()
+def main() -> None:
+    """Cross-validation of designs on training and validation patients."""
+
+
+@main.command()
+@click.option("--runs", default=RUNS, type=click.Path(path_type=Path))
+def table(runs: Path) -> None:
+    """Prints the table of all designs tried, as markdown."""
+    click.echo(render(runs), nl=False)
+
+
+def render(runs: Path) -> str:
+    """The table of all designs tried, with their number."""
+    frame = summary(runs)
+    designs = frame.loc[~frame["design"].str.startswith(("unet_s", "resnet")), "design"].nunique()
+    head = f"{designs} designs of the proposed model were tried; {frame['runs'].sum()} runs, references included.\n"
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    return "\n".join([head, *(f"| {' | '.join(line)} |" for line in lines), ""])
+
+
+@main.command()
 @click.argument("models", nargs=-1, required=True)
 @click.option("--dataset", default="acdc")
 @click.option("--split", help="Its training and validation parts are used, never its test part.  [the default]")
@@ -153,8 +216,8 @@ def _done(path: Path) -> set[tuple[str, ...]]:
 @click.option("--seed", default=0)
 @click.option("--threads", default=1)
 @click.option("--workers", default=2)
-@click.option("--runs", default=Path("results/design/runs.csv"), type=click.Path(path_type=Path))
-def main(
+@click.option("--runs", default=RUNS, type=click.Path(path_type=Path))
+def run(
     models: tuple[str, ...],
     dataset: str,
     split: str | None,

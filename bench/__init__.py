@@ -11,6 +11,8 @@ _HOMES = {
     "register_model": "bench.registry",
     "load_results": "bench.store",
     "load_cells": "bench.store",
+    "profile": "bench.cost.speed",
+    "load_profiles": "bench.cost.profiles",
 }
 __all__ = sorted(_HOMES)
 

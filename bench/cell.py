@@ -20,6 +20,7 @@ from bench.registry import build_model, canonical_name, dataset_spec, parse_mode
 
 if TYPE_CHECKING:
     from bench.datasets.prepared import Prepared
+    from bench.datasets.splits import Assignment
     from bench.train import Progress as TrainingRun
 
 Report = Callable[["Event"], None]
@@ -131,14 +132,15 @@ def _failed(job: Job, error: Exception) -> dict[str, Any]:
 
 def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     """The record of a cell, with what is missing as None."""
-    from bench.datasets.splits import assign, load_split
+    from bench.datasets.splits import assign, make_split
     from bench.environment import environment
 
     cell = job.cell
     entry, config = parse_model(job.model)
     spec = dataset_spec(cell.dataset)
     prepared = _open_data(job)
-    assignment = assign(prepared.cases, load_split(cell.dataset, cell.split))
+    split = make_split(spec, prepared, cell.split)
+    assignment = assign(prepared.cases, split)
     return {
         "schema": store.SCHEMA,
         "status": status,
@@ -148,7 +150,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "cell": asdict(cell),
         "model": {
             "name": canonical_name(entry, config),
-            "title": entry.title,
+            "title": entry.title_of(spec.task),
             "family": entry.family,
             "citation": entry.citation,
             "year": entry.year,
@@ -160,9 +162,13 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
             "task": spec.task,
             "classes": list(spec.classes),
             "channels": spec.channels,
-            "counts": assignment.counts,
+            "counts": _counts(prepared, assignment),
             "partial": assignment.partial,
             "left_out": assignment.left_out,
+            "present_cases": len(prepared.cases),
+            "official_cases": spec.official_cases,
+            "split_source": split.source,
+            "split_flag": split.flag,
         },
         "cost": job.cost,
         "training": parts.get("training"),
@@ -173,14 +179,26 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     }
 
 
+def _counts(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, Any]]:
+    """What of each part is present; in classification with its images of each class."""
+    if prepared.spec.task == "segmentation":
+        return dict(assignment.counts)
+    counts: dict[str, dict[str, Any]] = {}
+    for part, indices in assignment.indices.items():
+        labels = [prepared.cases[i].label for i in indices]
+        of_class = {name: labels.count(k) for k, name in enumerate(prepared.spec.classes)}
+        counts[part] = {**assignment.counts[part], "classes": of_class}
+    return counts
+
+
 def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
     import torch
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
-    from bench.datasets.splits import assign, load_split
-    from bench.evaluate import validation_dice
+    from bench.datasets.splits import assign, make_split
+    from bench.evaluate import make_validation
     from bench.seeding import build_seeded
     from bench.train import HISTORY_COLUMNS, train
 
@@ -190,7 +208,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     spec = dataset_spec(cell.dataset)
     data = _open_data(job)
-    parts = assign(data.cases, load_split(cell.dataset, cell.split)).indices
+    parts = assign(data.cases, make_split(spec, data, cell.split)).indices
     fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     size = protocol.image_size
     model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
@@ -203,7 +221,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
         protocol,
         cell.seed,
         fabric,
-        validate=lambda network: validation_dice(network, data, parts["val"], protocol),
+        validate=make_validation(data, parts["val"], protocol),
         checkpoint=job.folder / "checkpoint.pt",
         key=cell.key,
         on_step=lambda step: report(Event("step", job, step)),
@@ -220,8 +238,11 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     start = time.perf_counter()
-    rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
-    store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS, rows)
+    try:
+        rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
+    except FloatingPointError as error:
+        return _record(job, "diverged", training=training, error=str(error))
+    store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
     return _record(job, "complete", training=training, metrics=metrics, cases_sha256=sha256)

@@ -173,7 +173,7 @@ def plan(jobs: int, force: bool, **request: Any) -> None:
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
-@click.option("--classes", is_flag=True, help="A column of Dice per class as well.")
+@click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
 def report(results: Path, form: str, dataset: str | None, classes: bool, output: Path | None) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
@@ -213,6 +213,50 @@ def models(preset: str, task: str | None, family: str | None) -> None:
     from bench.report.plans import models_table
 
     _console().print(models_table(preset, task, family))
+
+
+@main.command()
+@click.option("--models", required=True, type=TEXT, help="Names, globs, name[field=value] or all, by commas.")
+@click.option("--task", type=click.Choice(["classification", "segmentation"]), default="classification")
+@click.option("--image-size", default=224, help="Side of the square input, in pixels.  [224]")
+@click.option("--channels", default=3, help="Channels of the input.  [3]")
+@click.option("--classes", default=2, help="Classes of the output.  [2]")
+@click.option("--batch", default=8, help="Images a pass.  [8]")
+@click.option("--threads", default=2, help="torch's threads.  [2]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to measure.  [cpu]")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="bf16, fp16: autocast.")
+@click.option("--reference", type=TEXT, help="Any model.  [resnet18; segmentation: unet_s]")
+@click.option("--fused", is_flag=True, help="The proposed model's inference form beside its training form.")
+@click.option("--step", is_flag=True, help="Training steps in place of inference.")
+@click.option("--compile", "compiled", is_flag=True, help="The candidates through torch.compile.")
+@click.option("--seconds", default=60.0, help="Most seconds of rounds for each row.  [60]")
+@click.option("--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick or paper.  [quick]")
+@click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
+@click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv"]), default="rich")
+def profile(form: str, **request: Any) -> None:
+    """Measure speed beside a reference, by turns in one process; stored under results/profiles.
+
+    \b
+    Example:
+      medbench profile --models mednext_tiny,mobilenetv3_small --task classification --image-size 224 --batch 8
+    """
+    from bench.cost.speed import profile as measure
+    from bench.report.speeds import render_speeds, speed_tables, to_rich
+
+    try:
+        profiles = measure(report=lambda line: click.echo(line, err=True), **request)
+    except KeyboardInterrupt:
+        sys.exit(_say("Interrupted. The profiles measured so far are stored.", 130))
+    if form == "rich":
+        for table in speed_tables(profiles):
+            _console().print(to_rich(table))
+    else:
+        click.echo(render_speeds(profiles, form), nl=False)
+    failures = profiles["error"].dropna()
+    for line in failures:
+        _say(f"Error: {line}", 2)
+    if len(failures):
+        sys.exit(2)
 
 
 @main.group()
@@ -272,7 +316,7 @@ def data_prepare(name: str, source: Path, replace: bool, data_root: str | None) 
 
     root, _ = resolve_root(data_root, must_exist=False)
     with _console().status(f"reading {source}") as status:
-        report = lambda case, done, total: status.update(f"{done} of {total} volumes: {case}")  # noqa: E731
+        report = lambda case, done, total: status.update(f"{done} of {total} cases: {case}")  # noqa: E731
         prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
     click.echo(prepared_text(prepared))

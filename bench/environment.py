@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("medbench", "torch", "numpy", "scipy", "monai", "timm", "lightning-fabric")
+PACKAGES = ("medbench", "torch", "numpy", "scipy", "monai", "timm", "lightning-fabric", "scikit-learn")
 SOURCES = ("bench", "baselines", "ablations", "pyproject.toml")
 
 

@@ -1,20 +1,26 @@
-"""Predictions case by case, slices back to volumes, and their scores: rows of case x class x metric."""
+"""Predictions case by case, slices back to volumes, and their scores: rows of case x class x metric.
+
+Both tasks: label maps of volumes and their Dice and HD95, and class probabilities of images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from bench.datasets.loading import label_map, network_input
+from bench.datasets.loading import class_labels, images_input, label_map, network_input
 from bench.datasets.prepared import Prepared
+from bench.metrics import classification
 from bench.metrics.segmentation import dice, score_case
 from bench.plan import Protocol
 
 BATCH = 16  # slices a forward pass; no result depends on it but by rounding
+IMAGES = 64  # images a forward pass, likewise
 
 
 @torch.inference_mode()
@@ -33,8 +39,10 @@ def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> n
     return np.concatenate(maps)
 
 
-def score_cases(model: nn.Module, data: Prepared, cases: Iterable[int], protocol: Protocol) -> list[dict[str, Any]]:
-    """A row for each case and foreground class, with the columns of cases.csv from `case` on."""
+def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> list[dict[str, Any]]:
+    """A row for each case and class (in segmentation the foreground ones), the columns of cases.csv from `case` on."""
+    if data.spec.task == "classification":
+        return _score_images(model, data, cases, protocol)
     rows = []
     for i in cases:
         case = data.cases[i]
@@ -53,8 +61,87 @@ def validation_dice(model: nn.Module, data: Prepared, cases: Iterable[int], prot
     return float(np.nanmean(values))
 
 
+def predict_logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Logits (N, K) float64 of network inputs (N, C, S, S), in eval mode; leaves the model in the mode it was in."""
+    mode = model.training
+    model.eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with torch.inference_mode():
+        batches = (batch.contiguous(memory_format=torch.channels_last).to(device) for batch in images.split(IMAGES))
+        logits = torch.cat([model(batch).double().cpu() for batch in batches])
+    model.train(mode)
+    return logits
+
+
+def make_validation(data: Prepared, cases: Sequence[int], protocol: Protocol) -> Callable[[nn.Module], float]:
+    """The function that scores a model on these cases, higher is better: mean Dice, or minus the mean cross-entropy.
+
+    The cross-entropy is a mean of float64; nan where a logit is not finite.
+    """
+    if data.spec.task == "segmentation":
+        return lambda model: validation_dice(model, data, cases, protocol)
+    images, labels = images_input(data, cases, protocol), class_labels(data, cases)
+
+    def score(model: nn.Module) -> float:
+        return -nn.functional.cross_entropy(predict_logits(model, images), labels).item()
+
+    return score
+
+
+def accuracy(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> float:
+    """The share of these images of a classification dataset whose class the model predicts."""
+    predicted = predict_logits(model, images_input(data, cases, protocol)).argmax(dim=1)
+    return (predicted == class_labels(data, cases)).double().mean().item()
+
+
+def _score_images(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> list[dict[str, Any]]:
+    """A row for each image and class; the predicted class is the one of the highest probability, the first on ties.
+
+    Raises:
+        FloatingPointError: a logit is not finite.
+    """
+    rows = []
+    for start in range(0, len(cases), IMAGES):
+        chunk = cases[start : start + IMAGES]
+        logits = predict_logits(model, images_input(data, chunk, protocol))
+        if not logits.isfinite().all():
+            raise FloatingPointError("the network's outputs are not finite")
+        for i, probabilities in zip(chunk, logits.softmax(dim=1).tolist(), strict=True):
+            case, predicted = data.cases[i], probabilities.index(max(probabilities))
+            for k, (name, probability) in enumerate(zip(data.spec.classes, probabilities, strict=True)):
+                hits = {"reference": int(k == case.label), "predicted": int(k == predicted)}
+                row = {"case": case.case, "patient": case.patient, "class": name, **hits, "probability": probability}
+                rows.append(row)
+    return rows
+
+
 def headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A cell's figures from its rows of one part: mean over cases within each class, then over classes.
+    """A cell's figures from its rows of one part, and the number of its cases.
+
+    Classification: those of `bench.metrics.classification`, None where one is not defined.
+    """
+    out = _classification_figures(rows) if "probability" in rows[0] else _segmentation_figures(rows)
+    return {**out, "cases": len({row["case"] for row in rows})}
+
+
+def _classification_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(row["class"] for row in rows))
+    by_class = np.array([row["probability"] for row in rows]).reshape(-1, len(names))
+    reference = np.array([row["reference"] for row in rows]).reshape(-1, len(names)).argmax(axis=1)
+    figures = classification.score_images(reference, by_class)
+    sensitivity = zip(names, classification.sensitivity(reference, by_class).tolist(), strict=True)
+    return {
+        **{name: _defined(value) for name, value in figures.items()},
+        "sensitivity": {name: _defined(value) for name, value in sensitivity},
+    }
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _segmentation_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over cases within each class, then over classes.
 
     The order of the two means is the literature's; under `strict` a class's mean leaves out the cases without it.
     Missed and invented structures are counted.
@@ -69,5 +156,4 @@ def headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
         out[metric] = sum(means) / len(means) if means else None
     for outcome in ("missed", "invented"):
         out[outcome] = sum(row["outcome"] == outcome for row in rows)
-    out["cases"] = len({row["case"] for row in rows})
     return out

@@ -21,14 +21,15 @@ class Protocol:
         image_size: side of the square network input, in pixels; slices are resized to it, whatever their shape.
         resize: `linear` (antialiased bilinear; labels by nearest neighbour) or `transunet` (scipy's zoom, order 3 and
             0, as the literature's loaders).
-        normalise: `zscore` (per slice) or `minmax` (per volume, to [0, 1]).
+        normalise: `zscore` (per slice, or per image over all channels) or `minmax` (per volume or image, to [0, 1]).
         steps: optimiser steps; all are run, there is no early stopping.
         lr, weight_decay: AdamW's; biases and norms are not decayed.
         warmup: fraction of the steps over which the rate rises linearly.
         poly_power: the rate then falls as (1 - step / steps) ** poly_power.
         clip: upper bound of the gradient's norm; 0 is none.
-        ce_weight, dice_weight: of cross-entropy and soft Dice (squares in the denominator, background included, sums
-            over the batch).
+        loss: `ce+dice` (segmentation alone), or `ce`, plain cross-entropy.
+        ce_weight, dice_weight: in `ce+dice`, of cross-entropy and soft Dice (squares in the denominator, background
+            included, sums over the batch).
         flip, rot90, rotate, rotate_degrees: probabilities of augmentations; rotation angle is uniform in +-degrees.
         precision: Lightning Fabric's name of the arithmetic.
         threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
@@ -37,6 +38,8 @@ class Protocol:
         output: `logits` (resized linearly to the file's grid, then argmax) or `labels` (argmax, then nearest).
         hd95: definition of HD95, `pooled` as medpy.
         policy: empty policy shown in tables, `strict` or `transunet`. Both are computed.
+
+    In classification the fields of `SEGMENTATION_ONLY` have no meaning and stay at their defaults.
     """
 
     image_size: int = 128
@@ -101,31 +104,46 @@ _CHOICES = {
     "normalise": ("zscore", "minmax"),
     "optimizer": ("adamw",),
     "schedule": ("poly",),
-    "loss": ("ce+dice",),
+    "loss": ("ce+dice", "ce"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "selection": ("best-val", "last"),
     "output": ("logits", "labels"),
     "hd95": ("pooled",),
     "policy": ("strict", "transunet"),
 }
+SEGMENTATION_ONLY = ("ce_weight", "dice_weight", "output", "hd95", "policy")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A protocol, the list of models that `all` means under it, and how many seeds it takes when none are asked for."""
+    """A recipe per task, the list of models that `all` means, and how many seeds it takes when none are asked for.
+
+    Attributes:
+        protocol: of segmentation. classification: of classification.
+    """
 
     protocol: Protocol
+    classification: Protocol
     models: str
     seeds: int
+
+    def of(self, task: str) -> Protocol:
+        """The protocol of a task."""
+        return self.classification if task == "classification" else self.protocol
+
+
+# CT slices keep their orientation: no quarter turns.
+_IMAGES = Protocol(image_size=128, steps=500, batch_size=16, lr=1e-3, rot90=0.0, loss="ce", evaluations=10)
 
 
 PRESETS = {
     "smoke": Preset(
         Protocol(image_size=64, steps=60, evaluations=3),
+        dataclasses.replace(_IMAGES, image_size=64, steps=60, evaluations=3),
         models="cpu",
         seeds=1,
     ),
-    "quick": Preset(Protocol(), models="cpu", seeds=3),
+    "quick": Preset(Protocol(), _IMAGES, models="cpu", seeds=3),
     "paper": Preset(
         Protocol(
             image_size=224,
@@ -137,22 +155,25 @@ PRESETS = {
             evaluations=50,
             output="labels",
         ),
+        dataclasses.replace(_IMAGES, image_size=224, steps=10_000, batch_size=32, lr=5e-4, evaluations=25),
         models="paper",
         seeds=3,
     ),
 }
 
 
-def preset_protocol(preset: str, settings: tuple[str, ...] = (), threads: int | None = None) -> Protocol:
-    """A preset's protocol with `field=value` overrides.
+def preset_protocol(
+    preset: str, settings: tuple[str, ...] = (), threads: int | None = None, task: str = "segmentation"
+) -> Protocol:
+    """A preset's protocol of a task with `field=value` overrides.
 
     Raises:
-        UserError: unknown preset or field (with the near ones), or a value of another type.
+        UserError: unknown preset or field (with the near ones), a value of another type, or one that the task lacks.
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     changes: dict[str, Any] = {} if threads is None else {"threads": threads}
-    base = PRESETS[preset].protocol
+    base = PRESETS[preset].of(task)
     types = {f.name: type(getattr(base, f.name)) for f in dataclasses.fields(Protocol) if f.name != "version"}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -160,17 +181,22 @@ def preset_protocol(preset: str, settings: tuple[str, ...] = (), threads: int | 
             raise UserError(f"Expected --set FIELD=VALUE, but got {setting!r}.")
         if name not in types:
             raise unknown("protocol field", name, types)
+        if task == "classification" and name in SEGMENTATION_ONLY:
+            raise UserError(f"Protocol field {name} has no meaning for {task}: leave --set {setting} out.")
         try:
             changes[name] = types[name](text)
         except ValueError:
             kind = types[name].__name__
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
-    return dataclasses.replace(base, **changes)
+    protocol = dataclasses.replace(base, **changes)
+    if task == "classification" and protocol.loss != "ce":
+        raise UserError(f"Expected protocol field loss to be ce for {task}, but got {protocol.loss!r}.")
+    return protocol
 
 
-def preset_label(preset: str, protocol: Protocol) -> str:
+def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") -> str:
     """`quick`, or `quick with steps=50` when fields were overridden; threads are no part of the label."""
-    base = PRESETS[preset].protocol
+    base = PRESETS[preset].of(task)
     changed = [
         f"{f.name}={getattr(protocol, f.name)}"
         for f in dataclasses.fields(Protocol)

@@ -64,6 +64,11 @@ class ModelEntry:
     reduced_from: str | None = None
     note: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def title_of(self, task: str) -> str:
+        """The title under a task: `titles` has it where it is not `title`."""
+        return self.titles.get(task, self.title)
 
 
 _MODELS: dict[str, ModelEntry] = {}
@@ -81,6 +86,7 @@ def register_model(
     published: Published | None = None,
     reduced_from: str | None = None,
     note: str = "",
+    titles: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Registers a builder under its function's own name; its keyword defaults are the model's config.
 
@@ -88,6 +94,7 @@ def register_model(
         lists: the presets' lists that `all` means: `cpu` (smoke, quick), `paper`.
         version: raise it when the same config builds another function; it is part of a cell's key.
         reduced_from: name of the published network that this one is a smaller form of.
+        titles: task -> title, where it is not `title`.
     """
 
     def decorate(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -108,6 +115,7 @@ def register_model(
             reduced_from,
             note,
             defaults,
+            titles or {},
         )
         return build
 

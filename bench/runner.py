@@ -40,16 +40,17 @@ def make_jobs(
         UserError: any name, value or folder that is not right, before anything is trained.
     """
     from bench.datasets.prepared import locate
-    from bench.datasets.splits import assign, load_split
+    from bench.datasets.splits import assign, make_split
 
     spec = dataset_spec(dataset)
-    protocol = preset_protocol(preset, settings, threads)
+    protocol = preset_protocol(preset, settings, threads, spec.task)
     _check_device(device, protocol)
     names = select_models(models, PRESETS[preset].models, spec.task)
     numbers = parse_seeds(seeds, PRESETS[preset].seeds)
-    prepared = locate(spec, data, data_root, report=lambda *progress: _note_drawing(report, *progress))
+    what = "images" if spec.task == "classification" else "volumes"
+    prepared = locate(spec, data, data_root, report=lambda case, *of: _note_drawing(report, what, *of))
     split = split or spec.default_split[prepared.layout]
-    listed = load_split(spec.name, split)
+    listed = make_split(spec, prepared, split)
     assign(prepared.cases, listed)
     source: dict[str, Any] = {"kind": prepared.kind}
     if prepared.kind == "phantom":
@@ -64,7 +65,7 @@ def make_jobs(
             cell = Cell(spec.name, prepared.fingerprint, source, split, parts, None, model, asdict(protocol), seed)
             folder = store.cell_folder(Path(results), cell, name)
             root = prepared.folder.parent
-            label = preset_label(preset, protocol)
+            label = preset_label(preset, protocol, spec.task)
             jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
     return jobs
 
@@ -79,9 +80,9 @@ def _check_device(device: str, protocol: Protocol) -> None:
             raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
 
 
-def _note_drawing(report: Report, case: str, done: int, total: int) -> None:
+def _note_drawing(report: Report, what: str, done: int, total: int) -> None:
     if done == total:
-        report(Event("note", text=f"drew and prepared {total} phantom volumes, no patient's image"))
+        report(Event("note", text=f"drew and prepared {total} phantom {what}, no patient's image"))
 
 
 def _cost(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:

@@ -4,7 +4,7 @@
         cell.json            first: what the cell is
         history.csv          one row per validation round
         checkpoint.pt        while the cell is unfinished
-        cases.csv            one row per part, weights, case and class
+        cases.csv            one row per part, weights, case and class, with the task's columns
         weights.safetensors  the weights that the protocol's selection rule chose
         record.json          last, renamed into place: the cell is finished
 
@@ -37,22 +37,23 @@ RECORD_FIELDS = {
     *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
     *("environment", "cases_sha256", "error"),
 }
-CASE_COLUMNS = (
-    "part",
-    "weights",
-    "case",
-    "patient",
-    "class",
-    "outcome",
-    "reference_voxels",
-    "predicted_voxels",
-    "dice_strict",
-    "dice_transunet",
-    "hd95_vox_strict",
-    "hd95_vox_transunet",
-    "hd95_mm_strict",
-    "hd95_mm_transunet",
-)
+_PLACE = ("part", "weights", "case", "patient", "class")
+# task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
+SCORE_COLUMNS = {
+    "segmentation": (
+        "dice_strict",
+        "dice_transunet",
+        "hd95_vox_strict",
+        "hd95_vox_transunet",
+        "hd95_mm_strict",
+        "hd95_mm_transunet",
+    ),
+    "classification": ("reference", "predicted", "probability"),
+}
+CASE_COLUMNS = {
+    "segmentation": (*_PLACE, "outcome", "reference_voxels", "predicted_voxels", *SCORE_COLUMNS["segmentation"]),
+    "classification": (*_PLACE, *SCORE_COLUMNS["classification"]),
+}
 
 
 def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
@@ -157,9 +158,10 @@ def find_records(results: Path) -> list[Path]:
 def load_cells(results: str | Path) -> pd.DataFrame:
     """One row per finished, failed or diverged cell.
 
-    Columns: key, comparison, status, preset, dataset, dataset_title, source, split, fold, seed, model, version, title,
-    family, reduced_from, params, macs, input, counts, partial, left_out, selection, policy, image_size, device, cpu,
-    torch, commit, threads, seconds, missed, invented, error.
+    Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_flag,
+    fold, seed, model, version, title, family, reduced_from, params, macs, input, classes, counts, present_cases,
+    official_cases, partial, left_out, selection, policy, image_size, device, cpu, torch, commit, threads, seconds,
+    missed, invented, error.
     """
     import pandas as pd
 
@@ -167,20 +169,31 @@ def load_cells(results: str | Path) -> pd.DataFrame:
 
 
 def load_cases(results: str | Path) -> pd.DataFrame:
-    """All cells' cases: the columns of cases.csv and the cell's key."""
+    """All cells' cases: the columns of cases.csv and the cell's key; those that a task lacks are nan in its rows."""
     import pandas as pd
 
-    text = dict.fromkeys(CASE_COLUMNS[:6], str)
-    blank = {column: [""] for column in CASE_COLUMNS[6:]}
-    frames = []
+    frames = [pd.DataFrame(columns=[*CASE_COLUMNS["segmentation"], "key"])]
     for folder in find_records(Path(results)):
         record = read_record(folder)
         if record is not None and record["status"] == "complete":
-            content = io.BytesIO(_checked_cases(folder, record))
-            frame = pd.read_csv(content, dtype=text, keep_default_na=False, na_values=blank)
+            frame = _read_cases(_checked_cases(folder, record), task_of(record))
             frames.append(frame.assign(key=record["key"]))
-    columns = [*CASE_COLUMNS, "key"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return pd.concat(frames[1:], ignore_index=True) if frames[1:] else frames[0]
+
+
+def task_of(record: dict[str, Any]) -> str:
+    """The task of a record; one that does not say is of segmentation."""
+    return record["dataset"].get("task", "segmentation")
+
+
+def _read_cases(content: bytes, task: str) -> pd.DataFrame:
+    """The rows of a cases.csv; probabilities by Python's own float, which loses no digit under any pandas."""
+    import pandas as pd
+
+    text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
+    blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
+    frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
+    return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
 
 
 def _checked_cases(folder: Path, record: dict[str, Any]) -> bytes:
@@ -195,12 +208,21 @@ def _checked_cases(folder: Path, record: dict[str, Any]) -> bytes:
 def load_results(results: str | Path = "results") -> pd.DataFrame:
     """All results as one long table: a row per cell, part, weights, case, class, metric, with its value.
 
+    Metrics: Dice and HD95 under each policy; in classification `reference`, `predicted` (0 or 1) and `probability`.
+
     The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` has them.
     """
+    import pandas as pd
+
     cells, cases = load_cells(results), load_cases(results)
-    metrics = [c for c in CASE_COLUMNS if c.startswith(("dice", "hd95"))]
-    rest = [c for c in cases.columns if c not in metrics]
-    long = cases.melt(id_vars=rest, value_vars=metrics, var_name="metric", value_name="value")
+    scores = [c for columns in SCORE_COLUMNS.values() for c in columns]
+    rest = [c for c in cases.columns if c not in scores]
+    parts = []
+    for task, columns in SCORE_COLUMNS.items():
+        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])] if len(cells) else cases
+        if len(own):
+            parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
+    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
     return long.merge(cells.drop(columns=["missed", "invented"]), on="key") if len(cells) else long
 
 
@@ -222,10 +244,13 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "comparison": record["comparison"],
         "status": record["status"],
         "preset": record["preset"],
+        "task": task_of(record),
         "dataset": dataset["name"],
         "dataset_title": dataset["title"],
         "source": cell["source"]["kind"],
         "split": cell["split"],
+        "split_source": dataset.get("split_source"),
+        "split_flag": dataset.get("split_flag"),
         "fold": cell["fold"],
         "seed": cell["seed"],
         "model": model["name"],
@@ -236,7 +261,10 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "params": cost["params"],
         "macs": cost["macs"],
         "input": "x".join(map(str, cost["input"])),
+        "classes": dataset["classes"],
         "counts": dataset["counts"],
+        "present_cases": dataset.get("present_cases"),
+        "official_cases": dataset.get("official_cases"),
         "partial": dataset["partial"],
         "selection": protocol["selection"],
         "policy": protocol["policy"],

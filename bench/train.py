@@ -67,10 +67,13 @@ def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimize
 
 
 def make_loss(protocol: Protocol) -> nn.Module:
-    """Cross-entropy and soft Dice (MONAI's), softmax inside; background included, sums over the batch.
+    """The loss of logits and labels, softmax inside.
 
-    Takes logits (N, K, H, W) and labels (N, 1, H, W).
+    `ce+dice`: cross-entropy and soft Dice (MONAI's), background included, sums over the batch; of logits (N, K, H, W)
+    and labels (N, 1, H, W). `ce`: mean cross-entropy of logits (N, K, ...) and labels (N, ...).
     """
+    if protocol.loss == "ce":
+        return nn.CrossEntropyLoss()
     from monai.losses import DiceCELoss
 
     return DiceCELoss(
@@ -98,7 +101,8 @@ def train(
     """Trains all steps, from the last checkpoint if there is one of this key; leaves the model at its last weights.
 
     Args:
-        model: set up by Fabric. images: (N, C, S, S) float32. labels: (N, S, S) uint8.
+        model: set up by Fabric; what has no parameters to train may have a method `fit(labels)`, which is called once.
+        images: (N, C, S, S) float32. labels: (N, S, S) uint8, or class indices (N,) int64.
         validate: scores the model on the validation part; higher is better.
         on_step: called with the number of steps done.
 
@@ -106,6 +110,8 @@ def train(
         The run's progress, with the best weights by validation (the first on ties) and the history.
     """
     if not any(p.requires_grad for p in model.parameters()):
+        if hasattr(model, "fit"):
+            cast(Any, model).fit(fabric.to_device(labels))
         return Progress(best_score=validate(model), best_state=_state(model))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
@@ -137,13 +143,13 @@ def _step(
 ) -> torch.Tensor:
     chosen = batch_indices(len(images), step, protocol, seed)
     batch = augment(images[chosen], labels[chosen], protocol, generator(seed, "augment", step))
-    x_NCHW, y_NHW = (fabric.to_device(tensor) for tensor in batch)
+    x_NCHW, y = (fabric.to_device(tensor) for tensor in batch)
     x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
     torch.manual_seed(derive(seed, "dropout", step))
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, protocol)
     model.train()
-    loss = loss_function(model(x_NCHW), y_NHW[:, None].long())
+    loss = loss_function(model(x_NCHW), y.long() if protocol.loss == "ce" else y[:, None].long())
     optimizer.zero_grad()
     fabric.backward(loss)
     if protocol.clip:

@@ -89,7 +89,7 @@ def test_plan_tells_what_is_to_do_and_runs_nothing(tmp_path: Path) -> None:
         (["run", "--dataset", "adcd"], "Error: Unknown dataset 'adcd'. Did you mean: acdc?\n"),
         (
             ["run", "--dataset", "acdc", "--data", "phantom", "--models", "mednxt_tiny"],
-            "Error: Unknown model 'mednxt_tiny'. Did you mean: mednext_tiny?\n",
+            "Error: Unknown model 'mednxt_tiny'. Did you mean: mednext_tiny, deit_tiny, convnext_tiny?\n",
         ),
         (["run", "--dataset", "acdc", "--preset", "smok"], "Error: Unknown preset 'smok'. Did you mean: smoke?\n"),
         (["run"], "Error: Missing option '--dataset'.\n"),

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import zoom
 
-from bench.datasets.loading import augment, label_map, nearest, network_input, network_label
+from bench.datasets.loading import (
+    augment,
+    images_input,
+    label_map,
+    nearest,
+    network_input,
+    network_label,
+    training_arrays,
+)
 from bench.plan import Protocol
 from bench.seeding import generator
 
@@ -95,3 +106,60 @@ def test_flips_and_quarter_turns_are_exact() -> None:
         turns = [torch.rot90(images[i, 0].flip((0, 1)), k) for k in (1, 2, 3)]
         k = next(k for k, turned in enumerate(turns, 1) if torch.equal(turned, moved[i, 0]))
         assert torch.equal(torch.rot90(labels[i].flip((0, 1)), k), maps[i])
+
+
+def photographs(*images: np.ndarray, labels: tuple[int, ...] = ()) -> Any:
+    """A classification dataset in memory: (C, H, W) uint8 each."""
+    cases = [SimpleNamespace(label=label) for label in labels]
+    spec = SimpleNamespace(task="classification")
+    return SimpleNamespace(spec=spec, cases=cases, image=lambda i: images[i])
+
+
+def test_images_of_any_size_are_one_batch_normalised_over_their_channels() -> None:
+    colour = RNG.integers(0, 256, (3, 90, 130), dtype=np.uint8)
+    dark = np.stack([colour[0], colour[1] // 2, colour[2] // 4])[:, :70]
+    data = photographs(colour, dark, np.full((3, 40, 40), 9, np.uint8))
+    out = images_input(data, [1, 0, 2], Protocol(image_size=64))
+    assert out.shape == (3, 3, 64, 64)
+    assert out.dtype == torch.float32
+    x = torch.from_numpy(dark.astype(np.float32))
+    x = ((x - x.mean()) / x.std(correction=0))[None]
+    expected = torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear", align_corners=False, antialias=True)
+    torch.testing.assert_close(out[:1], expected, rtol=1e-4, atol=1e-4)
+    assert out[0, 0].mean() > out[0, 1].mean() > out[0, 2].mean(), "the channels keep their difference"
+    assert out[2].abs().max() == 0
+    low = images_input(data, [0, 2], Protocol(image_size=64, normalise="minmax"))
+    assert 0 <= low.min() < low[0].max() <= 1
+
+
+def test_brightness_and_contrast_of_an_image_do_not_matter() -> None:
+    image = RNG.integers(0, 100, (1, 64, 64), dtype=np.uint8)
+    data = photographs(image, 2 * image + 40)
+    for normalise in ("zscore", "minmax"):
+        one, two = images_input(data, [0, 1], Protocol(image_size=64, normalise=normalise))
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_transunet_resize_of_an_image_is_scipy_s_zoom() -> None:
+    image = RNG.integers(0, 256, (1, 97, 140), dtype=np.uint8)
+    scaled = (image[0] - image.min()) / (image.max() - image.min())
+    expected = zoom(scaled, (56 / 97, 56 / 140), order=3)
+    assert np.abs(images_input(photographs(image), [0], TRANSUNET)[0, 0].numpy() - expected).max() < 2e-6
+
+
+def test_classification_trains_on_images_and_their_classes() -> None:
+    data = photographs(*RNG.integers(0, 256, (3, 1, 50, 60), dtype=np.uint8), labels=(0, 2, 1))
+    images, labels = training_arrays(data, [2, 1], Protocol(image_size=64))
+    assert images.shape == (2, 1, 64, 64)
+    assert labels.tolist() == [1, 2]
+    assert labels.dtype == torch.int64
+
+
+def test_augmentation_leaves_classes_alone_and_draws_the_same() -> None:
+    images, classes = torch.rand(8, 3, 64, 64), torch.arange(8)
+    maps = torch.zeros(8, 64, 64, dtype=torch.uint8)
+    moved, same = augment(images, classes, Protocol(), generator(0, "augment", 3))
+    with_maps, _ = augment(images, maps, Protocol(), generator(0, "augment", 3))
+    assert torch.equal(same, classes)
+    assert torch.equal(moved, with_maps)
+    assert not torch.equal(moved, images)

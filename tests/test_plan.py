@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bench.errors import UserError
-from bench.plan import PRESETS, Cell, Protocol, parse_seeds, preset_label, preset_protocol
+from bench.plan import PRESETS, SEGMENTATION_ONLY, Cell, Protocol, parse_seeds, preset_label, preset_protocol
 
 
 def cell(**changes: object) -> Cell:
@@ -85,6 +85,44 @@ def test_overrides_take_the_field_s_type() -> None:
 def test_a_wrong_override_says_what_is_right(settings: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError) as error:
         preset_protocol("quick", settings)
+    assert str(error.value).startswith(message)
+
+
+def test_a_task_has_its_own_recipe_in_every_preset() -> None:
+    sizes = {name: (p.image_size, p.steps, p.batch_size, p.lr, p.evaluations) for name, p in recipes().items()}
+    assert sizes == {
+        "smoke": (64, 60, 16, 1e-3, 3),
+        "quick": (128, 500, 16, 1e-3, 10),
+        "paper": (224, 10_000, 32, 5e-4, 25),
+    }
+    default = Protocol()
+    for protocol in recipes().values():
+        assert (protocol.loss, protocol.rot90, protocol.normalise) == ("ce", 0, "zscore")
+        assert all(getattr(protocol, name) == getattr(default, name) for name in SEGMENTATION_ONLY)
+
+
+def recipes() -> dict[str, Protocol]:
+    return {name: preset_protocol(name, task="classification") for name in PRESETS}
+
+
+def test_the_label_names_what_differs_from_the_task_s_own_recipe() -> None:
+    protocol = preset_protocol("smoke", ("steps=20",), task="classification")
+    assert preset_label("smoke", protocol, "classification") == "smoke with steps=20"
+    assert preset_label("smoke", recipes()["smoke"], "classification") == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("policy=transunet", "Protocol field policy has no meaning for classification: leave --set policy=transunet"),
+        ("dice_weight=1", "Protocol field dice_weight has no meaning for classification"),
+        ("loss=ce+dice", "Expected protocol field loss to be ce for classification, but got 'ce+dice'."),
+        ("loss=dice", "Expected protocol field loss to be one of ce+dice, ce, but got 'dice'."),
+    ],
+)
+def test_what_a_task_lacks_is_no_setting_of_it(setting: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        preset_protocol("quick", (setting,), task="classification")
     assert str(error.value).startswith(message)
 
 

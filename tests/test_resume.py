@@ -1,4 +1,4 @@
-"""Every model of the `cpu` list, on the default number of threads: stopped and resumed to the same bytes (slow)."""
+"""Every model of the `cpu` list of each task, on two threads: stopped and resumed to the same bytes (slow)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from bench.registry import select_models
 pytestmark = pytest.mark.slow
 
 
-def job(results: Path, model: str) -> cell.Job:
+DATASETS = {"segmentation": "acdc", "classification": "sars-cov2-ct"}
+
+
+def job(results: Path, dataset: str, model: str) -> cell.Job:
     (only,) = runner.make_jobs(
-        models=model, dataset="acdc", preset="smoke", data="phantom", settings=("steps=12",), results=results
+        models=model, dataset=dataset, preset="smoke", data="phantom", settings=("steps=12",), results=results
     )
     return only
 
 
-@pytest.mark.parametrize("model", select_models("all", "cpu", "segmentation"))
-def test_a_stopped_cell_resumes_to_the_same_bytes(model: str, tmp_path: Path) -> None:
-    whole, cut = job(tmp_path / "whole", model), job(tmp_path / "cut", model)
+@pytest.mark.parametrize(
+    ("dataset", "model"),
+    [(dataset, model) for task, dataset in DATASETS.items() for model in select_models("all", "cpu", task)],
+)
+def test_a_stopped_cell_resumes_to_the_same_bytes(dataset: str, model: str, tmp_path: Path) -> None:
+    whole, cut = job(tmp_path / "whole", dataset, model), job(tmp_path / "cut", dataset, model)
     assert whole.cell.protocol["threads"] == 2
     cell.run_cell(whole)
 

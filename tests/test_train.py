@@ -12,12 +12,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from bench.evaluate import predict_logits
 from bench.plan import Protocol
 from bench.registry import build_model
 from bench.seeding import build_seeded
 from bench.train import Progress, batch_indices, evaluation_steps, learning_rate, make_loss, make_optimizer, train
 
 PROTOCOL = Protocol(image_size=64, steps=12, batch_size=4, evaluations=3, lr=1e-3)
+IMAGES = Protocol(image_size=64, steps=24, batch_size=8, evaluations=3, lr=1e-3, rot90=0.0, rotate=0.0, loss="ce")
 # Mean training loss of each third of the twelve steps below. Changing what training computes changes it: raise
 # bench.plan.PROTOCOL_VERSION and pin the new curve.
 GOLDEN = (0.81465, 0.71780, 0.68767)
@@ -109,6 +111,76 @@ def test_nothing_to_train_takes_no_step(tmp_path: Path) -> None:
     _, progress = fit(tmp_path, model="chance", scores=[0.0])
     assert progress.step == 0
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_what_has_nothing_to_train_is_shown_the_labels_once(tmp_path: Path) -> None:
+    model = Fabric(accelerator="cpu", devices=1).setup_module(build_model("chance", "classification", 1, 2, 64))
+    images, labels = torch.zeros(4, 1, 64, 64), torch.tensor([1, 1, 0, 1])
+    fabric, seen = Fabric(accelerator="cpu", devices=1), []
+
+    def validate(network: nn.Module) -> float:
+        seen.append(network(images[:1]).softmax(1).tolist())
+        return 0.0
+
+    progress = train(model, images, labels, IMAGES, 0, fabric, validate, tmp_path / "c.pt", "k")
+    assert seen == [[pytest.approx([0.25, 0.75])]]
+    assert progress.best_state["log_counts"].softmax(0).tolist() == pytest.approx([0.25, 0.75])
+
+
+def stripes(count: int = 24, size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lines across (0) or down (1) on noise: images (N, 1, S, S), classes (N,)."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    wave = np.sin(np.arange(size) / 2)
+    images = rng.normal(0, 0.5, (count, 1, size, size)) + np.where(
+        labels[:, None, None, None] == 1, wave[None, None, None, :], wave[None, None, :, None]
+    )
+    return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels)
+
+
+def classify(folder: Path, stop_at: int = 0) -> tuple[nn.Module, Progress]:
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    built = build_seeded(lambda: build_model("mednext_tiny", "classification", 1, 2, 64), 0)
+    model = fabric.setup_module(built)
+    images, labels = stripes()
+
+    def stop(step: int) -> None:
+        if step == stop_at:
+            raise KeyboardInterrupt
+
+    def score(network: nn.Module) -> float:
+        return -nn.functional.cross_entropy(predict_logits(network, images), labels).item()
+
+    try:
+        progress = train(model, images, labels, IMAGES, 0, fabric, score, folder / "c.pt", "k", on_step=stop)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return model, progress
+
+
+def test_a_classifier_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole, progress = classify(tmp_path / "a")
+    assert progress.history[-1]["train_loss"] < 0.3 < progress.history[0]["train_loss"]
+    assert progress.history[-1]["val_score"] > math.log(0.7)
+    with pytest.raises(KeyboardInterrupt):
+        classify(tmp_path / "b", stop_at=17)
+    resumed, again = classify(tmp_path / "b")
+    assert again.history == progress.history
+    state = whole.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in resumed.state_dict().items())
+
+
+def test_plain_cross_entropy_takes_classes_and_label_maps() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    expected = -logits.log_softmax(1)[range(5), labels].mean().item()
+    assert make_loss(IMAGES)(logits, labels).item() == pytest.approx(expected)
+    maps = make_loss(IMAGES)(logits[..., None, None].expand(5, 3, 4, 4), labels[:, None, None].expand(5, 4, 4))
+    assert maps.item() == pytest.approx(expected)
 
 
 def test_learning_rate_warms_up_and_falls_to_the_end() -> None:

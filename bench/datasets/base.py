@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from bench.datasets.prepared import Prepared
+    from bench.datasets.splits import Split
 
 Task = Literal["classification", "segmentation"]
 Source = Literal["real", "phantom"]
@@ -35,18 +39,44 @@ class RawCase:
 
 
 @dataclass(frozen=True)
+class RawImage:
+    """One classified image as its file gives it.
+
+    Attributes:
+        case: name of the image, unique in the dataset, e.g. `Covid (12)`.
+        patient: the patient or subject, where it is known; else the case's own name.
+        image: (C, H, W) uint8, C the dataset's channels; its longer side at most `images.LONGEST_SIDE`.
+        label: index into the dataset's classes.
+        files: the files read, for their hashes.
+    """
+
+    case: str
+    patient: str
+    image: np.ndarray
+    label: int
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """A dataset's description, and the functions that read and draw it.
 
     Attributes:
+        channels: of an image as the network gets it: 1 grey, 3 RGB.
         classes: class names by label id; in segmentation the first is the background.
         how_to_get: the steps by which a user gets the files.
+        splits: names of the splits: shipped lists, and the keys of `split_functions`.
         default_split: layout name -> name of the split used when none is asked for.
         find_layout: folder -> layout name; raises UserError when the folder has none of the known layouts.
-        read_cases: (folder, layout) -> cases, in order of their names; raises UserError for a bad file.
+        read_cases: (folder, layout) -> cases, in one order whatever the file system's; raises UserError for a bad file.
+            RawCase in segmentation, RawImage in classification.
         count_cases: (folder, layout) -> how many cases `read_cases` will give, for a progress bar; quick.
         draw_phantom: (folder, seed) -> None; writes phantoms in one of the original layouts.
         phantom_version: changes whenever the same seed draws other images.
+        split_functions: name -> function of the prepared cases, for splits that are computed instead of listed.
+        split_notes: name -> how a computed split comes about, and what is wrong with it.
+        official_cases: how many cases were published, where no official split lists them.
+        note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
 
     name: str
@@ -61,7 +91,11 @@ class DatasetSpec:
     splits: tuple[str, ...]
     default_split: dict[str, str]
     find_layout: Callable[[Path], str]
-    read_cases: Callable[[Path, str], Iterator[RawCase]]
+    read_cases: Callable[[Path, str], Iterator[RawCase] | Iterator[RawImage]]
     count_cases: Callable[[Path, str], int]
     draw_phantom: Callable[[Path, int], None]
     phantom_version: int
+    split_functions: dict[str, Callable[[Prepared], Split]] = field(default_factory=dict)
+    split_notes: dict[str, str] = field(default_factory=dict)
+    official_cases: int | None = None
+    note: str = ""

@@ -1,6 +1,7 @@
-"""From a cached volume to the network's input and back, and augmentation of whole batches.
+"""From a cached volume or image to the network's input and back, and augmentation of whole batches.
 
-Shapes: D slices of H x W in the file's own grid; S is the protocol's image size; N images in a batch.
+Shapes: D slices of H x W in the file's own grid, or an image of C channels; S is the protocol's image size; N images
+in a batch.
 """
 
 from __future__ import annotations
@@ -28,10 +29,27 @@ def network_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
     else:
         low, high = slices.min(), slices.max()
         slices = (slices - low) / (high - low).clamp_min(1e-6)
-    if protocol.resize == "linear":
-        return _linear(slices, (protocol.image_size, protocol.image_size))
-    rows, columns = (_cubic_matrix(n, protocol.image_size) for n in slices.shape[-2:])
-    return rows @ slices @ columns.T
+    return _resized(slices, protocol)
+
+
+def images_input(data: Prepared, cases: Sequence[int], protocol: Protocol) -> torch.Tensor:
+    """Images of a classification dataset, of any sizes, as one batch: (N, C, S, S) float32.
+
+    Each is normalised over all its channels together and then resized, its sides to S whatever their ratio; both
+    `zscore` and `minmax` (to [0, 1]) are per image. A constant image is 0.
+    """
+    return torch.cat([_image_input(data.image(i), protocol) for i in cases])
+
+
+def _image_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
+    """(C, H, W) uint8 -> (1, C, S, S) float32."""
+    x = torch.from_numpy(np.array(image, dtype=np.float32))[None]
+    if protocol.normalise == "zscore":
+        sd, mean = torch.std_mean(x, correction=0)
+        x = (x - mean) / (sd + 1e-6)
+    else:
+        x = (x - x.min()) / (x.max() - x.min()).clamp_min(1e-6)
+    return _resized(x, protocol)
 
 
 def network_label(label: np.ndarray, protocol: Protocol) -> torch.Tensor:
@@ -50,10 +68,20 @@ def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: Protocol) 
 
 
 def training_arrays(data: Prepared, cases: Sequence[int], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor]:
-    """All slices of these cases in memory: images (N, 1, S, S) float32 and labels (N, S, S) uint8."""
+    """What training sees, in memory: images (N, C, S, S) float32 and labels.
+
+    Segmentation: all slices of the cases, labels (N, S, S) uint8. Classification: an image a case, labels (N,) int64.
+    """
+    if data.spec.task == "classification":
+        return images_input(data, cases, protocol), class_labels(data, cases)
     images = [network_input(data.image(i), protocol) for i in cases]
     labels = [network_label(data.label(i), protocol) for i in cases]
     return torch.cat(images), torch.cat(labels)
+
+
+def class_labels(data: Prepared, cases: Sequence[int]) -> torch.Tensor:
+    """Each case's class index: (N,) int64."""
+    return torch.tensor([data.cases[i].label for i in cases], dtype=torch.int64)
 
 
 def augment(
@@ -62,20 +90,24 @@ def augment(
     """Flips, rotations by 90 degrees and small rotations, drawn for each image from the generator alone.
 
     Args:
-        images: (N, C, S, S) float32. labels: (N, S, S) uint8.
+        images: (N, C, S, S) float32. labels: (N, S, S) uint8, which move with their image, or (N,), which do not.
     """
-    n = len(images)
+    n, maps = len(images), labels.ndim > 1
     draws = torch.rand(n, 6, generator=generator)
     images, labels = images.clone(), labels.clone()
     for i in range(n):
         dims = [d for d, draw in ((-1, draws[i, 0]), (-2, draws[i, 1])) if draw < protocol.flip]
         turns = 1 + int(draws[i, 3] * 3) if draws[i, 2] < protocol.rot90 else 0
         images[i] = torch.rot90(images[i].flip(dims), turns, (-2, -1))
-        labels[i] = torch.rot90(labels[i].flip(dims), turns, (-2, -1))
+        if maps:
+            labels[i] = torch.rot90(labels[i].flip(dims), turns, (-2, -1))
     rotated = (draws[:, 4] < protocol.rotate).nonzero().flatten()
     if len(rotated):
         angles = torch.deg2rad((2 * draws[rotated, 5] - 1) * protocol.rotate_degrees)
-        images[rotated], labels[rotated] = _rotate(images[rotated], labels[rotated], angles)
+        grid = _rotation(angles, images.shape[-1])
+        images[rotated] = _rotate_images(images[rotated], grid)
+        if maps:
+            labels[rotated] = _rotate_labels(labels[rotated], grid)
     return images, labels
 
 
@@ -88,14 +120,30 @@ def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarra
     return out
 
 
-def _rotate(images: torch.Tensor, labels: torch.Tensor, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotates about the centre: images linearly with their border repeated, labels by nearest with background."""
+def _rotation(angles: torch.Tensor, size: int) -> torch.Tensor:
+    """Where each pixel of images turned about their centre comes from: (N,) radians -> (N, S, S, 2)."""
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    turned = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.affine_grid(theta, [len(angles), 1, size, size], align_corners=False)
+
+
+def _rotate_images(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Linearly, with their border repeated."""
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _rotate_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """By nearest neighbour, with background around."""
     maps = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return turned, maps[:, 0].to(labels.dtype)
+    return maps[:, 0].to(labels.dtype)
+
+
+def _resized(x: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    """(N, C, H, W) -> (N, C, S, S)."""
+    if protocol.resize == "linear":
+        return _linear(x, (protocol.image_size, protocol.image_size))
+    rows, columns = (_cubic_matrix(n, protocol.image_size) for n in x.shape[-2:])
+    return rows @ x @ columns.T
 
 
 def _linear(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -5,29 +5,66 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from bench.datasets.base import Task
 from bench.errors import UserError
 
-SCHEMA = 1
-# Raise it when the same files would give another cache: it is part of the fingerprint.
-PREPARATION_VERSION = 1
-PREPROCESSING = "none: the files' own intensities as float32, axes (z, y, x), labels as uint8, native grid"
-ARRAYS = {"images.npy": "<f4", "labels.npy": "|u1"}
-FILES = {"manifest.json", *ARRAYS}
+
+@dataclass(frozen=True)
+class Format:
+    """How the caches of a task are laid out.
+
+    Attributes:
+        preparation: raise it when the same files would give another cache: it is part of the fingerprint.
+        arrays: file name -> type of its values.
+        hashed: what of an entry the fingerprint covers.
+    """
+
+    schema: int
+    preparation: int
+    preprocessing: str
+    arrays: dict[str, str]
+    hashed: tuple[str, ...]
+
+
+FORMATS: dict[Task, Format] = {
+    "segmentation": Format(
+        schema=1,
+        preparation=1,
+        preprocessing="none: the files' own intensities as float32, axes (z, y, x), labels as uint8, native grid",
+        arrays={"images.npy": "<f4", "labels.npy": "|u1"},
+        hashed=("case", "patient", "shape", "spacing", "image_sha256", "label_sha256"),
+    ),
+    "classification": Format(
+        schema=1,
+        preparation=1,
+        preprocessing=(
+            "8 bit, axes (c, y, x); turned as EXIF says, alpha laid over black, colour to the dataset's channels; "
+            "own size, a longer side over 512 px reduced to 512 by area"
+        ),
+        arrays={"images.npy": "|u1"},
+        hashed=("case", "patient", "shape", "label", "image_sha256"),
+    ),
+}
+FILES = {"manifest.json", *(name for form in FORMATS.values() for name in form.arrays)}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One volume in the cache.
+    """One volume or image in the cache.
 
     Attributes:
-        shape: (D, H, W).
+        patient: the patient where it is known, else the case's own name.
+        shape: (D, H, W) of a volume, (C, H, W) of an image.
         spacing: (z, y, x) in mm, or None where the files do not carry it.
-        offset: index of its first voxel in the flat arrays.
-        voxels: voxels of each class, by label id.
+        offset: index of its first value in the flat arrays.
+        voxels: a volume's voxels of each class, by label id; of an image none.
+        label: an image's class; of a volume None.
     """
 
     case: str
@@ -35,13 +72,22 @@ class Case:
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float] | None
     offset: int
-    voxels: tuple[int, ...]
+    voxels: tuple[int, ...] = ()
+    label: int | None = None
 
 
-def fingerprint(entries: list[dict[str, Any]]) -> str:
-    """12 hex digits of what training can see; where the files came from is not part of it."""
-    keys = ("case", "patient", "shape", "spacing", "image_sha256", "label_sha256")
-    content = [PREPARATION_VERSION, [[entry[key] for key in keys] for entry in entries]]
+def fingerprint(
+    entries: list[dict[str, Any]], task: Task = "segmentation", groups: Sequence[Sequence[str]] | None = None
+) -> str:
+    """12 hex digits of what training can see; where the files came from is not part of it.
+
+    Args:
+        groups: in classification the near-duplicates, which splits keep together.
+    """
+    form = FORMATS[task]
+    content: list[Any] = [form.preparation, [[entry[key] for key in form.hashed] for entry in entries]]
+    if groups is not None:
+        content.append(groups)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -51,17 +97,28 @@ def is_cache(folder: Path) -> bool:
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= FILES
 
 
+def manifest_task(manifest: dict[str, Any]) -> Task:
+    """The task of a cache; the manifests of volumes do not name it. Raises KeyError for one that is none."""
+    task: Task = manifest.get("task", "segmentation")
+    if task not in get_args(Task):
+        raise KeyError(task)
+    return task
+
+
 def load_manifest(folder: Path) -> dict[str, Any]:
     """The manifest, with every field that is read later checked for being there."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if (manifest["schema"], manifest["preparation_version"]) != (SCHEMA, PREPARATION_VERSION):
+        task = manifest_task(manifest)
+        found = (manifest["schema"], manifest["preparation_version"])
+        if found != (FORMATS[task].schema, FORMATS[task].preparation):
             raise broken(folder, "it was prepared by another version of medbench")
-        lengths = [math.prod(read_case(entry).shape) for entry in manifest["cases"]]
-        offsets = [entry["offset"] for entry in manifest["cases"]]
-        sound = offsets == [sum(lengths[:i]) for i in range(len(lengths))] and (
-            manifest["counts"]["voxels"] == sum(lengths)
-            and manifest["fingerprint"] == fingerprint(manifest["cases"])
+        cases = [read_case(entry, task) for entry in manifest["cases"]]
+        ends = list(accumulate((math.prod(case.shape) for case in cases), initial=0))
+        sound = (
+            [case.offset for case in cases] == ends[:-1]
+            and manifest["counts"]["voxels"] == ends[-1]
+            and manifest["fingerprint"] == fingerprint(manifest["cases"], task, _groups(manifest, cases, task))
             and {"dataset", "kind", "layout", "phantom_version"} <= set(manifest)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -71,11 +128,26 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_case(entry: dict[str, Any]) -> Case:
+def _groups(manifest: dict[str, Any], cases: list[Case], task: Task) -> list[list[str]] | None:
+    """The near-duplicates of a classification manifest; ValueError where they are not disjoint sets of its cases."""
+    if task == "segmentation":
+        return None
+    groups: list[list[str]] = manifest["groups"]
+    members = [name for group in groups for name in group]
+    if len(set(members)) < len(members) or not set(members) <= {case.case for case in cases}:
+        raise ValueError("groups name other cases")
+    if any(case.label not in range(len(manifest["classes"])) for case in cases):
+        raise ValueError("a label names no class")
+    return groups
+
+
+def read_case(entry: dict[str, Any], task: Task = "segmentation") -> Case:
     """A case of the manifest; KeyError, TypeError or ValueError where it is not one."""
-    d, h, w = entry["shape"]
+    a, h, w = entry["shape"]
+    if task == "classification":
+        return Case(entry["case"], entry["patient"], (a, h, w), None, entry["offset"], label=entry["label"])
     spacing = entry["spacing"] and (entry["spacing"][0], entry["spacing"][1], entry["spacing"][2])
-    return Case(entry["case"], entry["patient"], (d, h, w), spacing, entry["offset"], tuple(entry["voxels"]))
+    return Case(entry["case"], entry["patient"], (a, h, w), spacing, entry["offset"], tuple(entry["voxels"]))
 
 
 def broken(folder: Path, why: str) -> UserError:

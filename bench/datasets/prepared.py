@@ -1,8 +1,8 @@
-"""The memory-mapped cache of a dataset: two flat arrays and a manifest, written once, renamed into place.
+"""The memory-mapped cache of a dataset: flat arrays and a manifest, written once, renamed into place.
 
-`<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another;
-`manifest.json` says where each begins, what it is, and the hash of its bytes. Nothing in it depends on the
-machine, the path or the time.
+Segmentation: `<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another.
+Classification: `images.npy` (uint8) holds all images; their classes stand in the manifest. `manifest.json` says where
+each case begins, what it is, and the hash of its bytes. Nothing in it depends on the machine, the path or the time.
 """
 
 from __future__ import annotations
@@ -21,16 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.datasets.base import DatasetSpec, Source
-from bench.datasets.manifest import (
-    ARRAYS,
-    PREPARATION_VERSION,
-    SCHEMA,
-    Case,
-    broken,
-    is_cache,
-    load_manifest,
-    read_case,
-)
+from bench.datasets.manifest import FORMATS, Case, broken, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.writing import Report, publish, remove_stale, write_cache
 from bench.errors import UserError, unknown
 
@@ -42,7 +33,8 @@ class Prepared:
     """An opened cache.
 
     Attributes:
-        fingerprint: 12 hex digits of the content: preparation version, voxels, shapes, spacing, ids.
+        fingerprint: 12 hex digits of the content: preparation version, values, shapes, spacing, classes, ids.
+        images: all images, one after another. labels: all label maps, or None in classification.
         kept: `prepare` found the same content there already and wrote nothing.
     """
 
@@ -54,7 +46,7 @@ class Prepared:
     cases: tuple[Case, ...] = field(repr=False)
     manifest: dict[str, Any] = field(repr=False)
     images: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(repr=False)
     kept: bool = False
 
     @property
@@ -63,11 +55,12 @@ class Prepared:
         return cache_name(self.spec, self.kind)
 
     def image(self, i: int) -> np.ndarray:
-        """Volume i as a read-only (D, H, W) float32 view of the file."""
+        """Case i as a read-only view of the file: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
         return _view(self.images, self.cases[i])
 
     def label(self, i: int) -> np.ndarray:
-        """Label map i as a read-only (D, H, W) uint8 view of the file."""
+        """Label map i of a segmentation as a read-only (D, H, W) uint8 view of the file."""
+        assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
         return _view(self.labels, self.cases[i])
 
 
@@ -131,7 +124,7 @@ def prepare(
     replace: bool = False,
     report: Report | None = None,
 ) -> Prepared:
-    """Reads the original files and writes the cache `<root>/<name>`, volume by volume.
+    """Reads the original files and writes the cache `<root>/<name>`, case by case.
 
     Written beside its place and renamed, so that an interrupted run leaves no half cache. Where the same
     content is there already it is kept (`Prepared.kept`).
@@ -187,19 +180,20 @@ def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepa
 
 def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared:
     manifest = load_manifest(folder)
-    if (manifest["dataset"], manifest["kind"]) != (spec.name, kind):
-        raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']})")
-    images, labels = (_map(folder / name, dtype, manifest) for name, dtype in ARRAYS.items())
+    task = manifest_task(manifest)
+    if (manifest["dataset"], manifest["kind"], task) != (spec.name, kind, spec.task):
+        raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']}, {task})")
+    arrays = {name: _map(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
     return Prepared(
         spec=spec,
         folder=folder,
         kind=kind,
         layout=manifest["layout"],
         fingerprint=manifest["fingerprint"],
-        cases=tuple(map(read_case, manifest["cases"])),
+        cases=tuple(read_case(entry, task) for entry in manifest["cases"]),
         manifest=manifest,
-        images=images,
-        labels=labels,
+        images=arrays["images.npy"],
+        labels=arrays.get("labels.npy"),
         kept=kept,
     )
 
@@ -215,10 +209,13 @@ def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
 
 
 def verify(prepared: Prepared) -> list[str]:
-    """Hashes the cache again; one line for each volume whose bytes are not those that were prepared."""
+    """Hashes the cache again; one line for each array of a case whose bytes are not those that were prepared."""
     problems = []
     for i, entry in enumerate(prepared.manifest["cases"]):
-        for what, array in (("image", prepared.image(i)), ("label", prepared.label(i))):
+        arrays = {"image": prepared.image(i)}
+        if prepared.labels is not None:
+            arrays["label"] = prepared.label(i)
+        for what, array in arrays.items():
             if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
                 problems.append(f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed.")
     return problems
@@ -263,4 +260,5 @@ def _outdated(spec: DatasetSpec, folder: Path) -> bool:
         found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return found != (SCHEMA, PREPARATION_VERSION, spec.phantom_version)
+    form = FORMATS[spec.task]
+    return found != (form.schema, form.preparation, spec.phantom_version)

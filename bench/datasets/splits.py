@@ -1,19 +1,26 @@
-"""Which patients train, validate and test: the published lists, and what of them is present."""
+"""Which patients train, validate and test: published lists, computed splits, and what of them is present."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from bench.datasets.base import DatasetSpec
+    from bench.datasets.prepared import Prepared
+
 PARTS = ("train", "val", "test")
-# Under this share of the official test patients a row is `partial`.
+# Under this share of the official test patients (or published cases, where no list is official) a row is `partial`.
 COMPLETE_SHARE = 0.8
 _LISTS = Path(__file__).parent / "lists"
+
+
+Counts = dict[str, dict[str, int | None]]
 
 
 class HasPatient(Protocol):
@@ -25,16 +32,22 @@ class HasPatient(Protocol):
 
 @dataclass(frozen=True)
 class Split:
-    """A published division of a dataset by patients.
+    """A division of a dataset by patients, published or computed.
 
     Attributes:
-        source: where the lists were published.
-        parts: `train`, `val`, `test` -> patient ids.
+        source: where the lists were published, or how they were made.
+        parts: `train`, `val`, `test` -> patient ids; of a dataset without known patients the cases' names.
+        flag: why results of this split are not to be trusted, or None.
+        official_cases: how many cases were published, where the parts are no official list; else None.
+        groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
     """
 
     name: str
     source: str
     parts: dict[str, tuple[str, ...]]
+    flag: str | None = None
+    official_cases: int | None = None
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,13 @@ class Assignment:
 
     Attributes:
         indices: part -> positions in the given cases, in their order.
-        counts: part -> `present_patients`, `official_patients`, `cases`.
+        counts: part -> `present_patients`, `official_patients` (None without an official list), `cases`.
         left_out: names of no part hold for so many cases; they are not used.
-        partial: under 80 % of the official test patients are present.
+        partial: under 80 % of the official test patients, or without a list of the published cases, are present.
     """
 
     indices: dict[str, tuple[int, ...]]
-    counts: dict[str, dict[str, int]]
+    counts: Counts
     left_out: int
     partial: bool
 
@@ -83,6 +96,35 @@ def load_split(dataset: str, name: str) -> Split:
     return Split(name, raw["source"], parts)
 
 
+def make_split(spec: DatasetSpec, prepared: Prepared, name: str) -> Split:
+    """A split of a dataset by name, shipped as a list or computed from the prepared cases.
+
+    Raises:
+        UserError: the dataset has no such split, or a computed one leaves a part without a class.
+    """
+    if name not in spec.splits:
+        raise unknown(f"split of {spec.name}", name, spec.splits)
+    if name not in spec.split_functions:
+        return load_split(spec.name, name)
+    split = replace(spec.split_functions[name](prepared), official_cases=spec.official_cases)
+    _reject_missing_classes(prepared, split)
+    return split
+
+
+def _reject_missing_classes(prepared: Prepared, split: Split) -> None:
+    classes = prepared.spec.classes
+    for part, patients in split.parts.items():
+        members = set(patients)
+        labels = {case.label for case in prepared.cases if case.patient in members}
+        missing = [name for label, name in enumerate(classes) if label not in labels]
+        if missing:
+            raise UserError(
+                f"Expected split {split.name!r} to have every class in every part, but {part} has no image of "
+                f"{' and '.join(missing)} ({len(prepared.cases)} images are present). Add the missing images and "
+                "prepare again, or choose another split."
+            )
+
+
 def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     """Gives each present case its part; cases of patients that the split does not list are left out.
 
@@ -92,21 +134,27 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     indices = _indices(cases, split)
     counts = count_parts(cases, split)
     _reject_empty(split.name, counts)
-    test = counts["test"]
     return Assignment(
         indices={part: tuple(indices[part]) for part in PARTS},
         counts=counts,
         left_out=len(cases) - sum(map(len, indices.values())),
-        partial=test["present_patients"] < COMPLETE_SHARE * test["official_patients"],
+        partial=_is_partial(counts, split),
     )
 
 
-def count_parts(cases: Sequence[HasPatient], split: Split) -> dict[str, dict[str, int]]:
-    """Part -> `present_patients`, `official_patients`, `cases`; an empty part counts 0."""
+def _is_partial(counts: Counts, split: Split) -> bool:
+    if split.official_cases is not None:
+        return sum(of_part["cases"] or 0 for of_part in counts.values()) < COMPLETE_SHARE * split.official_cases
+    present, official = counts["test"]["present_patients"], counts["test"]["official_patients"]
+    return (present or 0) < COMPLETE_SHARE * (official or 0)
+
+
+def count_parts(cases: Sequence[HasPatient], split: Split) -> Counts:
+    """Part -> `present_patients`, `official_patients` (None without a list), `cases`; an empty part counts 0."""
     return {
         part: {
             "present_patients": len({cases[i].patient for i in present}),
-            "official_patients": len(split.parts[part]),
+            "official_patients": len(split.parts[part]) if split.official_cases is None else None,
             "cases": len(present),
         }
         for part, present in _indices(cases, split).items()
@@ -122,10 +170,14 @@ def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
     return indices
 
 
-def _reject_empty(name: str, counts: dict[str, dict[str, int]]) -> None:
+def _reject_empty(name: str, counts: Counts) -> None:
     empty = [part for part in PARTS if not counts[part]["cases"]]
     if empty:
-        present = ", ".join(f"{part} {c['present_patients']} of {c['official_patients']}" for part, c in counts.items())
+        present = ", ".join(
+            f"{part} {c['present_patients']}"
+            + (f" of {c['official_patients']}" if c["official_patients"] is not None else "")
+            for part, c in counts.items()
+        )
         raise UserError(
             f"Expected split {name!r} to have patients in every part, but {' and '.join(empty)} "
             f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {present}). "

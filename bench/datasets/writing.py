@@ -1,4 +1,4 @@
-"""Writing a cache: volume by volume into a temporary folder, which is renamed into place at the end."""
+"""Writing a cache: case by case into a temporary folder, which is renamed into place at the end."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, RawCase
-from bench.datasets.manifest import (
-    ARRAYS,
-    PREPARATION_VERSION,
-    PREPROCESSING,
-    SCHEMA,
-    fingerprint,
-    load_manifest,
-)
+from bench.datasets import duplicates
+from bench.datasets.base import DatasetSpec, RawCase, RawImage
+from bench.datasets.duplicates import near_duplicates, thumbnail
+from bench.datasets.manifest import FORMATS, fingerprint, load_manifest
 from bench.errors import UserError
 
 Report = Callable[[str, int, int], None]
@@ -31,57 +28,95 @@ def write_cache(
     spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
 ) -> dict[str, Any]:
     """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known."""
-    total, offset, entries = spec.count_cases(source, layout), 0, []
-    with (folder / "images.npy").open("wb") as images, (folder / "labels.npy").open("wb") as labels:
-        for file in (images, labels):
+    form = FORMATS[spec.task]
+    total, offset = spec.count_cases(source, layout), 0
+    entries: list[dict[str, Any]] = []
+    thumbnails: list[np.ndarray] = []
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / name).open("wb")) for name in form.arrays]
+        for file in files:
             file.write(bytes(_NPY_HEADER))
         for case in spec.read_cases(source, layout):
-            entries.append(_append(case, images, labels, offset, source, len(spec.classes)))
-            offset += case.image.size
+            arrays, entry = _volume(case, offset, spec) if isinstance(case, RawCase) else _image(case, offset, spec)
+            for file, array in zip(files, arrays, strict=True):
+                file.write(array.data)
+            if isinstance(case, RawImage):
+                thumbnails.append(thumbnail(arrays[0]))
+            hashes = {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files}
+            entries.append({**entry, "files": hashes})
+            offset += arrays[0].size
             if report:
                 report(case.case, len(entries), total)
-        for file, dtype in zip((images, labels), ARRAYS.values(), strict=True):
+        for file, dtype in zip(files, form.arrays.values(), strict=True):
             _write_header(file, dtype, offset)
-    manifest = {
-        "schema": SCHEMA,
-        "preparation_version": PREPARATION_VERSION,
+    manifest = _manifest(spec, kind, layout, entries, offset, thumbnails)
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _manifest(
+    spec: DatasetSpec,
+    kind: str,
+    layout: str,
+    entries: list[dict[str, Any]],
+    voxels: int,
+    thumbnails: list[np.ndarray],
+) -> dict[str, Any]:
+    counts: dict[str, Any] = {"cases": len(entries), "patients": len({e["patient"] for e in entries})}
+    images: dict[str, Any] = {}
+    groups = None
+    if spec.task == "classification":
+        groups = [[entries[i]["case"] for i in group] for group in near_duplicates(thumbnails)]
+        images = {"task": spec.task, "duplicates": duplicates.SETTINGS, "groups": groups}
+        of_class = Counter(e["label"] for e in entries)
+        counts["classes"] = [of_class[k] for k in range(len(spec.classes))]
+    else:
+        counts["slices"] = sum(e["shape"][0] for e in entries)
+    return {
+        "schema": FORMATS[spec.task].schema,
+        "preparation_version": FORMATS[spec.task].preparation,
         "dataset": spec.name,
         "kind": kind,
         "phantom_version": spec.phantom_version if kind == "phantom" else None,
         "layout": layout,
         "classes": list(spec.classes),
-        "preprocessing": PREPROCESSING,
-        "counts": {
-            "cases": len(entries),
-            "patients": len({e["patient"] for e in entries}),
-            "slices": sum(e["shape"][0] for e in entries),
-            "voxels": offset,
-        },
-        "fingerprint": fingerprint(entries),
+        "preprocessing": FORMATS[spec.task].preprocessing,
+        "counts": {**counts, "voxels": voxels},
+        "fingerprint": fingerprint(entries, spec.task, groups),
+        **images,
         "cases": entries,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return manifest
 
 
-def _append(
-    case: RawCase, images: BinaryIO, labels: BinaryIO, offset: int, source: Path, classes: int
-) -> dict[str, Any]:
-    """Writes one volume to the end of both arrays and returns its entry in the manifest."""
+def _volume(case: RawCase, offset: int, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The arrays of a volume as they are written, and its entry in the manifest."""
     image = np.ascontiguousarray(case.image, dtype="<f4")
     label = np.ascontiguousarray(case.label, dtype=np.uint8)
-    images.write(image.data)
-    labels.write(label.data)
-    return {
+    return [image, label], {
         "case": case.case,
         "patient": case.patient,
         "shape": list(image.shape),
         "offset": offset,
         "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
-        "voxels": np.bincount(label.ravel(), minlength=classes).tolist(),
+        "voxels": np.bincount(label.ravel(), minlength=len(spec.classes)).tolist(),
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
         "label_sha256": hashlib.sha256(label.data).hexdigest(),
-        "files": {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files},
+    }
+
+
+def _image(case: RawImage, offset: int, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The array of an image as it is written, and its entry in the manifest."""
+    image = np.ascontiguousarray(case.image)
+    assert image.dtype == np.uint8, f"{case.case}: {image.dtype}"
+    assert image.shape[0] == spec.channels, f"{case.case}: {image.shape}"
+    assert case.label in range(len(spec.classes)), f"{case.case}: class {case.label}"
+    return [image], {
+        "case": case.case,
+        "patient": case.patient,
+        "label": case.label,
+        "shape": list(image.shape),
+        "offset": offset,
+        "image_sha256": hashlib.sha256(image.data).hexdigest(),
     }
 
 

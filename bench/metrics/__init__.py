@@ -1,5 +1,5 @@
 """Metrics as plain functions on numpy arrays."""
 
-from bench.metrics import segmentation
+from bench.metrics import classification, segmentation
 
-__all__ = ["segmentation"]
+__all__ = ["classification", "segmentation"]

@@ -12,6 +12,7 @@ Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -20,8 +21,9 @@ from torch import nn
 
 import bench.models.readings  # noqa: F401  registers its fillings
 from bench.errors import UserError
-from bench.models.fuse import add_identity, affine, fold_before, fused_form, is_depthwise, merge_depthwise, scaled
+from bench.models.fuse import add_identity, affine, fold_before, fused_form, merge_depthwise
 from bench.models.layers import conv_norm_act, depthwise_norm, resize
+from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
 from bench.registry import register_model
 
@@ -123,80 +125,77 @@ class SmoothDwConvFFN(nn.Module):
         return nn.Sequential(expand, self.act, add_identity(self.smooth), self.project)
 
 
-class Residual(nn.Module):
-    """x + DropPath(LayerScale(module(x))); DropPath drops whole images' branches, in training alone."""
+@dataclass(frozen=True)
+class Design:
+    """What makes one variant; every field is our choice, and part of a cell's key.
 
-    def __init__(self, module: nn.Module, channels: int, scale: float, drop: float) -> None:
-        super().__init__()
-        self.module, self.drop = module, drop
-        self.scale = nn.Parameter(torch.full((channels, 1, 1), scale))
+    Attributes:
+        widths, depths, kernels, expansions: channels, blocks, kernel size and FFN ratio of the four stages.
+        fine: channels of the segmenter's plain convolutions at full and at half resolution.
+        act: activation, by name. laffn, sem, sdffn: the slots' fillings.
+        layer_scale: start of LayerScale. drop_path: rate at the last block, rising linearly from 0 at the first.
+    """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        branch = self.scale * self.module(x)
-        if self.training and self.drop > 0:
-            keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
-            branch = branch * keep / (1 - self.drop)
-        return x + branch
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    expansions: tuple[int, ...]
+    fine: tuple[int, ...]
+    act: str
+    laffn: str
+    sem: str
+    sdffn: str
+    layer_scale: float
+    drop_path: float
 
-    def fused(self) -> nn.Module:
-        """LayerScale goes into the branch's last convolution; a branch that is depth-wise takes the shortcut in too."""
-        module = fused_form(self.module)
-        if isinstance(module, nn.Conv2d):
-            conv = scaled(module, self.scale)
-            return add_identity(conv) if is_depthwise(conv) else Shortcut(conv)
-        if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.Conv2d):
-            module[-1] = scaled(module[-1], self.scale)
-            return Shortcut(module)
-        if isinstance(last := getattr(module, getattr(module, "last", ""), None), nn.Conv2d):
-            setattr(module, module.last, scaled(last, self.scale))  # type: ignore[arg-type]
-            return Shortcut(module)
-        self.module = module
-        return self
-
-
-class Shortcut(nn.Module):
-    """x + module(x): a residual branch of the inference form."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.module(x).add_(x)
+    def __post_init__(self) -> None:
+        for name, length in (("widths", 4), ("depths", 4), ("kernels", 4), ("expansions", 4), ("fine", 2)):
+            values = getattr(self, name)
+            whole = isinstance(values, tuple) and all(isinstance(v, int) and v > 0 for v in values)
+            if not whole or len(values) != length:
+                raise UserError(f"Expected {name} to be {length} positive integers, but got {values}.")
+        if not all(kernel % 2 and kernel > 2 for kernel in self.kernels):
+            raise UserError(f"Expected kernels to be odd and at least 3, but got {self.kernels}.")
+        if not 0 <= self.drop_path < 1:
+            raise UserError(f"Expected drop_path to be at least 0 and below 1, but got {self.drop_path}.")
 
 
 class Block(nn.Sequential):
-    """SEM -> LinearAttentionFFN -> SmoothDwConvFFN, each residual; an empty slot leaves nothing behind."""
+    """SEM -> LinearAttentionFFN -> SmoothDwConvFFN, each residual; an empty slot leaves nothing behind.
 
-    def __init__(self, channels: int, slots: dict[str, str], config: BlockConfig, scale: float, drop: float) -> None:
+    The order is our choice. (N, C, H, W) -> (N, C, H, W), C and the rest as the stage has them; its MACs are the sum of
+    its modules'.
+    """
+
+    def __init__(self, design: Design, stage: int, drop: float = 0.0) -> None:
         super().__init__()
+        channels = design.widths[stage]
+        config = BlockConfig(design.kernels[stage], design.expansions[stage], design.act)
         for slot in ("sem", "laffn", "sdffn"):
-            module = fill(slot, slots[slot], channels, config)
+            module = fill(slot, getattr(design, slot), channels, config)
             if module is not None:
-                self.add_module(slot, Residual(module, channels, scale, drop))
+                self.add_module(slot, Residual(module, channels, design.layer_scale, drop))
 
 
 class Encoder(nn.Module):
-    """Stem of two stride-2 convolutions, then four stages: (N, C, H, W) -> five maps, at strides 2, 4, 8, 16, 32."""
+    """A stem of stride 2, then four stages of blocks, each after a stride-2 3x3 convolution with its norm.
 
-    def __init__(
-        self,
-        in_channels: int,
-        widths: tuple[int, ...],
-        depths: tuple[int, ...],
-        configs: list[BlockConfig],
-        slots: dict[str, str],
-        scale: float,
-        drop_path: float,
-    ) -> None:
+    (N, C, H, W) -> five maps, at strides 2, 4, 8, 16 and 32, sizes rounded up: (N, s, H/2, W/2), (N, w_1, H/4, W/4),
+    ... The hierarchy and the norm (BatchNorm2d) are our choice. MACs beside the stem's and the blocks', of H W pixels:
+    9 H W (s w_1 / 16 + w_1 w_2 / 64 + w_2 w_3 / 256 + w_3 w_4 / 1024).
+
+    Args:
+        stem: maps the input to `channels` (s) at half the side.
+    """
+
+    def __init__(self, stem: nn.Module, channels: int, design: Design) -> None:
         super().__init__()
-        act = configs[0].activation
-        self.stem = conv_norm_act(in_channels, widths[0] // 2, act, stride=2)
-        drops = torch.linspace(0, drop_path, sum(depths)).tolist()
+        self.stem = stem
+        drops = torch.linspace(0, design.drop_path, sum(design.depths)).tolist()
         self.down, self.stages = nn.ModuleList(), nn.ModuleList()
-        for before, width, depth, config in zip((widths[0] // 2, *widths), widths, depths, configs, strict=False):
-            self.down.append(conv_norm_act(before, width, act if before < widths[0] else None, stride=2))
-            blocks = [Block(width, slots, config, scale, drops.pop(0)) for _ in range(depth)]
+        for stage, (before, width) in enumerate(pairwise((channels, *design.widths))):
+            self.down.append(conv_norm_act(before, width, None, stride=2))
+            blocks = (Block(design, stage, drops.pop(0)) for _ in range(design.depths[stage]))
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -207,13 +206,17 @@ class Encoder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Encoder, norm, global average pooling, linear: (N, C, H, W) -> logits (N, K)."""
+    """Encoder, norm, global average pooling, linear: (N, C, H, W) -> logits (N, K).
 
-    def __init__(self, encoder: Encoder, width: int, num_classes: int) -> None:
+    The stem is one convolution to w_1 / 2 channels. MACs beside the encoder's: 9 C w_1 / 2 H W / 4 + w_4 K.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, design: Design) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.norm: nn.Module = nn.BatchNorm2d(width)
-        self.head = nn.Linear(width, num_classes)
+        half, deepest = max(1, design.widths[0] // 2), design.widths[-1]
+        self.encoder: nn.Module = Encoder(conv_norm_act(in_channels, half, design.act, stride=2), half, design)
+        self.norm: nn.Module = nn.BatchNorm2d(deepest)
+        self.head = nn.Linear(deepest, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.norm(self.encoder(x)[-1]).mean(dim=(2, 3)))
@@ -223,91 +226,50 @@ class Classifier(nn.Module):
         scale, shift = affine(cast(nn.BatchNorm2d, self.norm))
         self.head.bias = nn.Parameter(self.head.bias + self.head.weight @ shift)
         self.head.weight = nn.Parameter(self.head.weight * scale)
-        self.encoder, self.norm = cast(Encoder, fused_form(self.encoder)), nn.Identity()
+        self.encoder, self.norm = fused_form(self.encoder), nn.Identity()
         return self
 
 
 class Segmenter(nn.Module):
-    """U-shape: (N, C, H, W) -> logits (N, K, H, W).
+    """U-shape: (N, C, H, W) -> logits (N, K, H, W); skips by concatenation.
 
-    Each decoder level: 1x1 to the skip's width, bilinear upsampling, concatenation with the skip, 1x1 fusion, one block
-    of the encoder's kind. The last level is light: the stem's half-resolution map joins through plain 3x3 convolutions
-    (our choice: fine borders at little cost).
+    At full and at half resolution two plain 3x3 convolutions each, before and after, carry the fine borders: blocks
+    are dear there, and without these levels patients that were not trained on were segmented far worse
+    (results/design/table.md). From a quarter of the side on, each decoder level is: 1x1 to the skip's width, bilinear
+    upsampling, concatenation, 1x1 fusion, one block of the encoder's kind without DropPath. All of it is our choice.
+    MACs beside the encoder's and the blocks', of H W pixels, f and h the fine channels:
+    H W (9 (C f + 4 f^2) + f h + K f) + H W / 4 (9 (f h + h^2 + (w_1 + h) h))
+    + sum over levels i = 1, 2, 3 of H W / 4^(i + 1) (w_i w_(i+1) / 4 + 2 w_i^2).
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        widths: tuple[int, ...],
-        configs: list[BlockConfig],
-        slots: dict[str, str],
-        scale: float,
-        k: int,
-        in_channels: int,
-        detail: int,
-        decoder_depth: int,
-        fusion: int,
-        shallow: int,
-        detail_depth: int,
-        stem: str,
-    ) -> None:
+    def __init__(self, in_channels: int, num_classes: int, design: Design) -> None:
         super().__init__()
-        act = configs[0].activation
-        self.encoder = encoder
-        self.reduce, self.fuse, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for (skip, deep), config in zip(list(pairwise(widths))[::-1], configs[-2::-1], strict=True):
-            self.reduce.append(nn.Conv2d(deep, skip, 1))
-            self.fuse.append(conv_norm_act(2 * skip, skip, act, size=fusion))
-            self.blocks.append(nn.Sequential(*(Block(skip, slots, config, scale, 0.0) for _ in range(decoder_depth))))
-        self.fine = None
-        if stem == "full":
-            self.fine = nn.Sequential(conv_norm_act(in_channels, detail, act), conv_norm_act(detail, detail, act))
-            encoder.stem = nn.Sequential(
-                conv_norm_act(detail, shallow, act, stride=2), conv_norm_act(shallow, shallow, act)
-            )
-            encoder.down[0] = conv_norm_act(shallow, widths[0], None, stride=2)
-            self.last = conv_norm_act(widths[0] + shallow, shallow, act)
-            self.narrow = nn.Conv2d(shallow, detail, 1)
-            self.full = nn.Sequential(conv_norm_act(2 * detail, detail, act), conv_norm_act(detail, detail, act))
-            self.head = nn.Conv2d(detail, k, 1)
-            return
-        half = shallow or widths[0] // 2
-        self.shallow = conv_norm_act(widths[0] // 2, half, act)
-        self.last = conv_norm_act(widths[0] + half, max(widths[0], half), act)
-        self.detail = self.full = None
-        if detail:
-            before = [conv_norm_act(in_channels, detail, act)]
-            before += [conv_norm_act(detail, detail, act) for _ in range(detail_depth - 1)]
-            self.detail = nn.Sequential(*before)
-            self.narrow = nn.Conv2d(max(widths[0], half), detail, 1)
-            after = [conv_norm_act(2 * detail, detail, act)]
-            after += [conv_norm_act(detail, detail, act) for _ in range(detail_depth - 1)]
-            self.full = nn.Sequential(*after)
-        self.head = nn.Conv2d(detail or max(widths[0], half), k, 1)
+        (full, half), widths, act = design.fine, design.widths, design.act
+        self.fine = nn.Sequential(conv_norm_act(in_channels, full, act), conv_norm_act(full, full, act))
+        stem = nn.Sequential(conv_norm_act(full, half, act, stride=2), conv_norm_act(half, half, act))
+        self.encoder = Encoder(stem, half, design)
+        self.reduce, self.join, self.blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for stage in (2, 1, 0):
+            self.reduce.append(nn.Conv2d(widths[stage + 1], widths[stage], 1))
+            self.join.append(conv_norm_act(2 * widths[stage], widths[stage], act, size=1))
+            self.blocks.append(Block(design, stage))
+        self.at_half = conv_norm_act(widths[0] + half, half, act)
+        self.narrow = nn.Conv2d(half, full, 1)
+        self.at_full = nn.Sequential(conv_norm_act(2 * full, full, act), conv_norm_act(full, full, act))
+        self.head = nn.Conv2d(full, num_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.fine is not None:
-            full = self.fine(x)
-            half, *skips, y = self.encoder(full)
-        else:
-            half, *skips, y = self.encoder(x)
-        for reduce, fuse, block, skip in zip(self.reduce, self.fuse, self.blocks, skips[::-1], strict=True):
-            y = block(fuse(torch.cat((resize(reduce(y), skip), skip), dim=1)))
-        if self.fine is not None:
-            y = self.last(torch.cat((resize(y, half), half), dim=1))
-            return self.head(self.full(torch.cat((resize(self.narrow(y), full), full), dim=1)))
-        y = self.last(torch.cat((resize(y, half), self.shallow(half)), dim=1))
-        if self.detail is None or self.full is None:
-            return resize(self.head(y), x)
-        return self.head(self.full(torch.cat((resize(self.narrow(y), x), self.detail(x)), dim=1)))
+        fine = self.fine(x)
+        half, *skips, y = self.encoder(fine)
+        for reduce, join, block, skip in zip(self.reduce, self.join, self.blocks, skips[::-1], strict=True):
+            y = block(join(torch.cat((resize(reduce(y), skip), skip), dim=1)))
+        y = self.at_half(torch.cat((resize(y, half), half), dim=1))
+        return self.head(self.at_full(torch.cat((resize(self.narrow(y), fine), fine), dim=1)))
 
 
-def _check_stages(**fields: tuple[int, ...]) -> None:
-    for name, values in fields.items():
-        if len(values) != 4 or not all(isinstance(v, int) and v > 0 for v in values):
-            raise UserError(f"Expected {name} to be four positive integers, one a stage, but got {values}.")
-    if not all(kernel % 2 and kernel > 2 for kernel in fields["kernels"]):
-        raise UserError(f"Expected kernels to be odd and at least 3, but got {fields['kernels']}.")
+def _build(task: str, in_channels: int, num_classes: int, design: Design) -> nn.Module:
+    kind = Classifier if task == "classification" else Segmenter
+    return kind(in_channels, num_classes, design)
 
 
 @register_model(
@@ -328,38 +290,76 @@ def mednext_tiny(
     depths: tuple[int, ...] = (1, 1, 5, 2),
     kernels: tuple[int, ...] = (5, 7, 7, 7),
     expansions: tuple[int, ...] = (2, 2, 3, 3),
+    fine: tuple[int, ...] = (16, 32),
     act: str = "relu",
-    sem: str = "multiscale",
     laffn: str = "convmod",
+    sem: str = "multiscale",
     sdffn: str = "smooth",
     layer_scale: float = 0.5,
     drop_path: float = 0.0,
-    detail: int = 0,
-    decoder_depth: int = 1,
-    fusion: int = 1,
-    shallow: int = 0,
-    detail_depth: int = 1,
-    stem: str = "stride",
 ) -> nn.Module:
-    """The smallest variant. Widths, depths, kernels, expansions, activation and LayerScale's start are our choice."""
-    _check_stages(widths=widths, depths=depths, kernels=kernels, expansions=expansions)
-    slots = {"sem": sem, "laffn": laffn, "sdffn": sdffn}
-    configs = [BlockConfig(kernel, expansion, act) for kernel, expansion in zip(kernels, expansions, strict=True)]
-    encoder = Encoder(in_channels, widths, depths, configs, slots, layer_scale, drop_path)
-    if task == "classification":
-        return Classifier(encoder, widths[-1], num_classes)
-    return Segmenter(
-        encoder,
-        widths,
-        configs,
-        slots,
-        layer_scale,
-        num_classes,
-        in_channels,
-        detail,
-        decoder_depth,
-        fusion,
-        shallow,
-        detail_depth,
-        stem,
-    )
+    """The smallest variant; its design was chosen by cross-validation (results/design/table.md)."""
+    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
+    return _build(task, in_channels, num_classes, design)
+
+
+@register_model(
+    title="MedNeXt-S (reconstr.)",
+    family="proposed",
+    citation=CITATION,
+    tasks=("segmentation", "classification"),
+    lists=("paper",),
+    version=2,
+    year=2026,
+)
+def mednext_small(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    widths: tuple[int, ...] = (32, 72, 192, 368),
+    depths: tuple[int, ...] = (1, 2, 8, 2),
+    kernels: tuple[int, ...] = (5, 7, 7, 7),
+    expansions: tuple[int, ...] = (2, 2, 3, 3),
+    fine: tuple[int, ...] = (16, 32),
+    act: str = "relu",
+    laffn: str = "convmod",
+    sem: str = "multiscale",
+    sdffn: str = "smooth",
+    layer_scale: float = 0.5,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """The tiny variant's design, wider and deeper."""
+    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
+    return _build(task, in_channels, num_classes, design)
+
+
+@register_model(
+    title="MedNeXt-B (reconstr.)",
+    family="proposed",
+    citation=CITATION,
+    tasks=("segmentation", "classification"),
+    lists=("paper",),
+    version=2,
+    year=2026,
+)
+def mednext_base(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    widths: tuple[int, ...] = (48, 104, 272, 512),
+    depths: tuple[int, ...] = (2, 3, 10, 3),
+    kernels: tuple[int, ...] = (5, 7, 7, 7),
+    expansions: tuple[int, ...] = (2, 2, 3, 3),
+    fine: tuple[int, ...] = (24, 48),
+    act: str = "relu",
+    laffn: str = "convmod",
+    sem: str = "multiscale",
+    sdffn: str = "smooth",
+    layer_scale: float = 0.5,
+    drop_path: float = 0.1,
+) -> nn.Module:
+    """The tiny variant's design, widest and deepest."""
+    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
+    return _build(task, in_channels, num_classes, design)

@@ -10,6 +10,7 @@ from bench.errors import UserError
 from bench.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
+    from bench.datasets.base import DatasetSpec
     from bench.datasets.prepared import Prepared
 
 
@@ -35,7 +36,6 @@ def list_table(data_root: str | None) -> Table:
 def info_text(name: str, data_root: str | None) -> str:
     """A dataset's description, the steps to get it, its splits, and what is prepared of it."""
     from bench.datasets.prepared import open_prepared, resolve_root
-    from bench.datasets.splits import load_split
 
     spec = dataset_spec(name)
     root, _ = resolve_root(data_root)
@@ -45,44 +45,101 @@ def info_text(name: str, data_root: str | None) -> str:
         f"citation  {spec.citation}",
         f"licence   {spec.licence}",
         f"homepage  {spec.homepage}",
+        *([f"note      {spec.note}"] if spec.note else []),
         "how to get it",
         *(f"  {i}. {step}" for i, step in enumerate(spec.how_to_get, 1)),
-        "splits by patient",
+        "splits" if spec.split_functions else "splits by patient",
+        *(f"  {split}: {_split_text(spec, split)}" for split in spec.splits),
     ]
-    for split in (load_split(name, s) for s in spec.splits):
-        sizes = ", ".join(f"{len(patients)} {part}" for part, patients in split.parts.items())
-        layouts = [layout for layout, default in spec.default_split.items() if default == split.name]
-        lines.append(f"  {split.name}: {sizes} (default for {', '.join(layouts)}; {split.source})")
     if (root / name).exists():
         return "\n".join([*lines, prepared_text(open_prepared(spec, root, "real"))])
     return "\n".join([*lines, f"prepared  no: run `medbench data prepare {name} --from DIR`"])
 
 
-def prepared_text(prepared: Prepared) -> str:
-    """Where a cache lies and what is in it: counts, spacing, voxels of each class, parts of each split."""
-    from bench.datasets.splits import count_parts, load_split
+def _split_text(spec: DatasetSpec, name: str) -> str:
+    """A split's sizes, where it is a list, the layouts whose default it is, and how it came about."""
+    from bench.datasets.splits import load_split
 
+    if name in spec.split_functions:
+        default = "default; " if name in spec.default_split.values() else ""
+        return f"{default}{spec.split_notes[name]}"
+    split = load_split(spec.name, name)
+    sizes = ", ".join(f"{len(patients)} {part}" for part, patients in split.parts.items())
+    layouts = [layout for layout, default in spec.default_split.items() if default == name]
+    return f"{sizes} (default for {', '.join(layouts)}; {split.source})"
+
+
+def prepared_text(prepared: Prepared) -> str:
+    """Where a cache lies and what is in it: counts, spacing or sizes, classes, parts of each split."""
+    content = _volumes(prepared) if prepared.spec.task == "segmentation" else _images(prepared)
+    return "\n".join(
+        [
+            f"prepared  {prepared.folder}: {_counts(prepared)}",
+            f"layout    {prepared.layout}, fingerprint {prepared.fingerprint}",
+            *content,
+            *(f"split     {_parts(prepared, name)}" for name in prepared.spec.splits),
+        ]
+    )
+
+
+def _volumes(prepared: Prepared) -> list[str]:
     voxels = [sum(case.voxels[k] for case in prepared.cases) for k in range(len(prepared.spec.classes))]
     spacings = sorted({case.spacing for case in prepared.cases if case.spacing})
-    lines = [
-        f"prepared  {prepared.folder}: {_counts(prepared)}",
-        f"layout    {prepared.layout}, fingerprint {prepared.fingerprint}",
+    return [
         "spacing   "
         + (f"{len(spacings)} different, {_mm(spacings[0])} to {_mm(spacings[-1])}" if spacings else "unknown"),
         "voxels    " + ", ".join(f"{name} {n:,}" for name, n in zip(prepared.spec.classes, voxels, strict=True)),
     ]
-    for name in prepared.spec.splits:
-        counts = count_parts(prepared.cases, load_split(prepared.spec.name, name))
+
+
+def _images(prepared: Prepared) -> list[str]:
+    sizes = sorted({case.shape[:0:-1] for case in prepared.cases}, key=lambda size: size[0] * size[1])
+    groups = prepared.manifest["groups"]
+    label = {case.case: case.label for case in prepared.cases}
+    mixed = sum(len({label[name] for name in group}) > 1 for group in groups)
+    least = prepared.manifest["duplicates"]["correlation"]
+    return [
+        f"sizes     {len(sizes)} different, {sizes[0][0]} x {sizes[0][1]} to {sizes[-1][0]} x {sizes[-1][1]} pixels",
+        f"alike     {sum(map(len, groups))} images in {len(groups)} groups of near-duplicates (correlation >= {least})"
+        + (f", {mixed} of them across classes" if mixed else ""),
+    ]
+
+
+def _parts(prepared: Prepared, name: str) -> str:
+    """A split's parts as they are present, or why it cannot be made of what is present."""
+    from bench.datasets.splits import count_parts, make_split
+
+    spec = prepared.spec
+    title = f"{name}{' (default)' if name == spec.default_split[prepared.layout] else ''}"
+    try:
+        split = make_split(spec, prepared, name)
+    except UserError as error:
+        return f"{title}: not usable: {error}"
+    counts = count_parts(prepared.cases, split)
+    if name not in spec.split_functions:
         shown = ", ".join(f"{part} {c['present_patients']}/{c['official_patients']}" for part, c in counts.items())
-        default = " (default)" if name == prepared.spec.default_split[prepared.layout] else ""
-        lines.append(f"split     {name}{default}: patients present/official {shown}")
-    return "\n".join(lines)
+        return f"{title}: patients present/official {shown}"
+    label = {case.patient: case.label for case in prepared.cases}
+    shown = ", ".join(
+        f"{part} {counts[part]['cases']} ("
+        + " + ".join(str(sum(label[p] == k for p in patients)) for k in range(len(spec.classes)))
+        + ")"
+        for part, patients in split.parts.items()
+    )
+    flag = f"; {split.flag}" if split.flag else ""
+    return f"{title}: images {shown}{flag}"
 
 
 def _counts(prepared: Prepared) -> str:
-    patients = {case.patient for case in prepared.cases}
-    slices = sum(case.shape[0] for case in prepared.cases)
-    return f"{len(patients)} patients, {len(prepared.cases)} volumes, {slices} slices"
+    cases, spec = prepared.cases, prepared.spec
+    patients = {case.patient for case in cases}
+    if spec.task == "segmentation":
+        slices = sum(case.shape[0] for case in cases)
+        return f"{len(patients)} patients, {len(cases)} volumes, {slices} slices"
+    of_class = " + ".join(f"{sum(case.label == k for case in cases):,} {name}" for k, name in enumerate(spec.classes))
+    known = "patients unknown" if patients == {case.case for case in cases} else f"{len(patients)} patients"
+    published = f" of {spec.official_cases:,} published" if spec.official_cases and prepared.kind == "real" else ""
+    return f"{len(cases):,}{published} images ({of_class}), {known}"
 
 
 def _mm(spacing: tuple[float, float, float]) -> str:

@@ -1,31 +1,26 @@
 """The results tables of a paper, from records: one table per comparison key.
 
-Nothing here runs a model. A failed cell and a row that lacks seeds are shown as such and never ranked.
+What differs by task stands in `bench.report.segmentation` and `bench.report.classification`, which have the same
+functions. Nothing here runs a model. A failed cell and a row that lacks seeds are shown as such and never ranked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
 from bench.errors import UserError
+from bench.report import classification, segmentation
+from bench.report.columns import Column
+
+TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
-PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
-POLICIES = {
-    "strict": "a class that neither has is left out, one that only one has is Dice 0 and HD95 = the diagonal",
-    "transunet": "an invented class is Dice 1 and HD95 0, a missed or absent one Dice 0 and HD95 0",
-}
-NOTE = (
-    "Mean over classes of the mean over test cases, averaged over seeds. sd seeds: of that mean over seeds; "
-    "sd cases: of a case's mean over classes, seeds averaged first. Missed and invented: structures per run."
-)
-# name in cases.csv, unit, factor from there to the unit, +1 where higher is better
-METRICS = (("dice", "%", 100.0, 1), ("hd95_vox", "vox", 1.0, -1), ("hd95_mm", "mm", 1.0, -1))
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 SHARED = [
     "comparison",
@@ -54,25 +49,6 @@ CSV = [
 ]
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of figures: where its numbers come from and how they are shown.
-
-    Attributes:
-        header, short: the name with the metric's convention, and the terminal's (blank: not shown there).
-        metric, level, figure: address in `Table.figures`; `level` is a class's name, `mean`, or blank.
-        merit: +1 where the highest is best, -1 where the lowest is, 0 where none is.
-    """
-
-    header: str
-    short: str
-    metric: str
-    level: str
-    figure: str = "value"
-    decimals: int = 2
-    merit: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class Table:
     """One comparison, ready to render.
@@ -80,7 +56,7 @@ class Table:
     Attributes:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
-        frame: rows in display order: `Model`, a number per column, `Seeds`. Dice in %.
+        frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
         figures: the same numbers in the long form of `to_csv`, classes included.
@@ -99,13 +75,13 @@ class Table:
 def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
-    Only the test part counts, with the weights that the protocol selects. A figure is the mean over seeds of
-    the mean over foreground classes of the mean over cases.
+    Only the test part counts, with the weights that the protocol selects. A figure is a mean over seeds; of what, its
+    task's module says.
 
     Args:
         cells: a row per cell, as `bench.store.load_cells` gives them.
         cases: a row per cell, part, weights, case and class, as `bench.store.load_cases` gives them.
-        classes: show Dice per class too.
+        classes: show Dice, or sensitivity, per class too.
 
     Raises:
         UserError: two cells of one model and seed in one comparison.
@@ -128,20 +104,20 @@ def _name_versions(cells: pd.DataFrame) -> pd.DataFrame:
 def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
     _check_seeds(cells)
     first = cells.iloc[0]
+    task = TASKS[first["task"]]
     scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
     full, titles = _full_seeds(scored), _titles(cells)
-    rows = [row for title in titles.items() for row in _model_figures(*title, cells, scored, scores, full)]
+    rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
-    columns = _columns(figures, str(first["policy"]), cells["input"], classes)
-    headline = figures[figures["metric"].str.startswith("dice") & (figures["class"] == "mean")]
-    dice = headline.set_index("model")["value"].reindex(list(titles))
+    columns = task.columns(figures, cells, classes)
+    headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
     chance = set(cells.loc[cells["family"] == "chance", "model"])
-    order = sorted(titles, key=lambda model: (model in chance, pd.isna(dice[model]), -dice[model]))
+    order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     caption = _caption(cells, {model: titles[model] for model in order}, scored)
-    notes = _footnotes(cells, titles, ranked, full)
+    notes = (task.note(first, figures), *_footnotes(cells, titles, ranked, full))
     marks = _marks(frame, columns, list(ranked))
     return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures)
 
@@ -177,20 +153,19 @@ def _titles(cells: pd.DataFrame) -> dict[str, str]:
 def _model_figures(
     model: str,
     title: str,
+    task: ModuleType,
     cells: pd.DataFrame,
     scored: pd.DataFrame,
     scores: pd.DataFrame,
     full: frozenset[int],
 ) -> list[dict[str, Any]]:
-    """All figures of one row in long form; without a scored cell those of Dice and HD95 are missing."""
+    """All figures of one row in long form; without a scored cell those of scores are missing."""
     own, done = cells[cells["model"] == model], scored[scored["model"] == model]
     shared = {name: own.iloc[0][name] for name in SHARED}
     is_ranked = bool(full) and shared["family"] != "chance" and full <= set(done["seed"])
     shared |= {"title": title, "status": _status(own, done), "seeds": len(done), "ranked": is_ranked}
-    rows = _scores(scores.merge(done[["key", "seed"]], on="key"), own.iloc[0]["policy"])
+    rows = task.figures(scores.merge(done[["key", "seed"]], on="key"), done)
     for metric, unit, values in (
-        ("missed", "per run", done["missed"]),
-        ("invented", "per run", done["invented"]),
         ("params", "M", own["params"].astype(float) / 1e6),
         ("macs", "G", own["macs"].astype(float) / 1e9),
     ):
@@ -198,51 +173,11 @@ def _model_figures(
     return [{**shared, **row} for row in rows]
 
 
-def _scores(scores: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
-    """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
-    rows = []
-    for metric, unit, factor, _ in METRICS:
-        column = f"{metric}_{policy}"
-        wide = scores.set_index(["seed", "case", "class"])[column].astype(float).unstack("class") * factor
-        by_seed = wide.groupby(level="seed").mean()
-        for name in ("mean", *scores["class"].unique()) if wide.notna().any(axis=None) else ():
-            runs = by_seed.mean(axis=1) if name == "mean" else by_seed[name]
-            per_case = (wide.mean(axis=1) if name == "mean" else wide[name]).groupby(level="case").mean()
-            sd = {"sd_seeds": runs.std(ddof=1), "sd_cases": per_case.std(ddof=1)}
-            rows.append({"metric": column, "unit": unit, "class": name, "value": runs.mean(), **sd})
-    return rows
-
-
 def _status(own: pd.DataFrame, done: pd.DataFrame) -> str:
     """`complete`, or what became of the other seeds: `failed (1 of 3 seeds)`."""
     rest = own.loc[~own["key"].isin(done["key"]), "status"].replace("complete", "without scores")
     counts = rest.value_counts().sort_index()
     return ", ".join(f"{status} ({n} of {len(own)} seeds)" for status, n in counts.items()) or "complete"
-
-
-def _columns(figures: pd.DataFrame, policy: str, inputs: pd.Series[Any], classes: bool) -> tuple[Column, ...]:
-    """The columns that have figures, each with its convention in its header."""
-    present = [m for m in METRICS if m[0] == "dice" or f"{m[0]}_{policy}" in set(figures["metric"])]
-    columns: list[Column] = []
-    for metric, unit, _, merit in present:
-        name, percent = f"{metric}_{policy}", unit == "%"
-        label = "Dice" if percent else f"HD95 {unit}"
-        header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, pooled, {policy})"
-        short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\npooled\n{policy}"
-        columns.append(Column(header, short, name, "mean", merit=merit))
-        columns.append(Column(f"{label} sd seeds", "sd\nseeds" if percent else "", name, "mean", "sd_seeds"))
-        columns.append(Column(f"{label} sd cases", "sd\ncases" if percent else "", name, "mean", "sd_cases"))
-    for name in figures.loc[~figures["class"].isin(["", "mean"]), "class"].unique() if classes else ():
-        header = f"{name} Dice % ({policy})"
-        columns.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1))
-    sizes = [i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs.dropna()]
-    size = ", ".join(dict.fromkeys(sizes))
-    columns.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
-    columns.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
-    columns.append(Column("Params (M)", "Par.\nM", "params", ""))
-    narrow = f"GMACs\n{'x'.join(size.split('x')[-2:])}"
-    columns.append(Column(f"GMACs ({size})", narrow, "macs", "", decimals=3))
-    return tuple(columns)
 
 
 def _row(figures: pd.DataFrame, columns: Sequence[Column], full: frozenset[int]) -> dict[str, Any]:
@@ -273,11 +208,7 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
 def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
     first = cells.iloc[0]
     preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']}"
-    counts = ", ".join(
-        f"{part} {n['present_patients']} / {n.get('official_patients') or 'no list'}"
-        for part, n in first["counts"].items()
-    )
+    task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
     reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
     narrow = ", ".join(f"{title} (of {reduced[m]})" for m, title in titles.items() if m in reduced.index)
@@ -285,11 +216,11 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
     parts = [
         PHANTOM if first["source"] == "phantom" else "",
         f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
-        f"Split {first['split']}{fold}; patients present / official: {counts}",
-        f"{first['counts']['test']['cases']} test cases; seeds {seeds}; weights {first['selection']}",
+        task.parts(first),
+        f"{task.scored_on(first)}; seeds {seeds}; weights {first['selection']}",
         f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
         f"{first['left_out']} cases of patients in no part are left out" if first["left_out"] else "",
-        PARTIAL if first["partial"] else "",
+        task.PARTIAL if first["partial"] else "",
         f"Reduced width: {narrow}" if narrow else "",
         f"{ours}: {RECONSTRUCTION}" if ours else "",
     ]
@@ -299,8 +230,7 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
 def _footnotes(
     cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], full: frozenset[int]
 ) -> tuple[str, ...]:
-    policy = cells["policy"].iloc[0]
-    notes = [f"{NOTE} {policy}: {POLICIES.get(policy, policy)}."]
+    notes: list[str] = []
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:

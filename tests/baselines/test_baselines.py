@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from bench.errors import UserError
 from bench.registry import build_model, model_entry, model_names, parse_model
 
-NAMES = sorted(p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines."))
+NAMES = sorted(
+    p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value
+)
 SMALL = [name for name in NAMES if name.endswith("_s")]
 BIG = [name for name in NAMES if name not in SMALL and name != "chance"]
 TRAINED = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in BIG)]
@@ -146,7 +148,7 @@ def test_small_ones_are_small_at_every_size_and_name_a_published_one(name: str) 
 def test_defaults_come_back_from_the_name(name: str) -> None:
     entry, config = parse_model(name)
     assert config == entry.defaults
-    assert entry.tasks == ("segmentation",)
+    assert entry.tasks == (("segmentation", "classification") if name == "chance" else ("segmentation",))
     assert entry.reduced_from is None or name in SMALL
 
 
@@ -156,6 +158,19 @@ def test_chance_is_background_and_has_nothing_to_train() -> None:
     assert list(model.parameters()) == []
     assert (logits.argmax(1) == 0).all()
     assert model_entry("chance").lists == ("cpu", "paper")
+
+
+def test_chance_of_images_is_the_frequencies_of_the_training_labels() -> None:
+    model = build_model("chance", "classification", 1, 3, 64)
+    assert list(model.parameters()) == []
+    assert model(torch.randn(4, 1, 64, 64)).softmax(1).flatten().tolist() == pytest.approx([1 / 3] * 12)
+    model.fit(torch.tensor([2, 0, 2, 2, 1, 1]))  # type: ignore[operator]
+    other = build_model("chance", "classification", 1, 3, 64)
+    other.load_state_dict(safetensors.torch.load(safetensors.torch.save(model.state_dict())))
+    logits = other(torch.randn(2, 1, 64, 64))
+    assert logits.softmax(1).flatten().tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6] * 2)
+    assert model_entry("chance").title_of("classification") == "Chance (majority class)"
+    assert model_entry("chance").title_of("segmentation") == "Chance (all background)"
 
 
 @pytest.mark.parametrize("up", ["resize", "transpose"])

@@ -10,7 +10,9 @@ from torch import nn
 from bench.cost.complexity import complexity
 from bench.registry import build_model, model_entry
 
-NAMES = sorted(p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines."))
+NAMES = sorted(
+    p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value
+)
 PUBLISHED = ["attention_unet", "swin_unet", "unet"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -84,3 +84,14 @@ def test_a_patient_in_two_parts_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("bench.datasets.splits.load_list", lambda *_: {"source": "", "parts": parts})
     with pytest.raises(AssertionError, match="twice"):
         load_split("acdc", "mtunet")
+
+
+def test_without_an_official_list_the_published_number_of_cases_decides() -> None:
+    cases = [Case(p) for p in "145"]
+    unlisted = replace(SPLIT, parts={"train": ("1",), "val": ("4",), "test": ("5",)}, official_cases=4)
+    result = assign(cases, unlisted)
+    assert result.counts["test"] == {"present_patients": 1, "official_patients": None, "cases": 1}
+    assert result.partial  # 3 of 4
+    assert not assign(cases, replace(unlisted, official_cases=3)).partial
+    with pytest.raises(UserError, match=r"patients present: train 1, val 1, test 0\)"):
+        assign(cases[:2], unlisted)

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from bench.errors import UserError
 from bench.report.render import to_csv, to_latex, to_markdown, to_rich
-from bench.report.tables import NOTE, PARTIAL, PHANTOM, POLICIES, Table, summarise
+from bench.report.segmentation import NOTE, PARTIAL, POLICIES
+from bench.report.tables import PHANTOM, Table, summarise
 
 COUNTS = {
     "train": {"present_patients": 3, "official_patients": 70, "cases": 6},
@@ -26,6 +27,7 @@ CELL: dict[str, Any] = {
     "comparison": "c1",
     "status": "complete",
     "preset": "quick",
+    "task": "segmentation",
     "dataset": "acdc",
     "dataset_title": "ACDC",
     "source": "real",

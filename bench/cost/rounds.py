@@ -1,0 +1,118 @@
+"""Two networks timed by turns: what drifts (clock, heat, other load) drifts for both, and their ratio holds.
+
+Absolute speeds drift by 10 to 40 % from one minute to the next on a shared machine, the median of the per-round ratios
+by about 3 %. A round times a short block of passes of each of the two; which one comes first is swapped each round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+MIN_ROUNDS = 10
+PRECISION = 0.02  # of the ratio: the half-width of its interval at which the rounds end
+LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
+
+Timer = Callable[[], float]
+
+
+@dataclass
+class Samples:
+    """What was timed: an entry of each list is a round.
+
+    Attributes:
+        candidate, reference: seconds of one pass, the mean over the round's block.
+        candidate_first: whether the candidate's block came first.
+        seconds: of all rounds together.
+    """
+
+    candidate: list[float] = field(default_factory=list)
+    reference: list[float] = field(default_factory=list)
+    candidate_first: list[bool] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as many images a second the candidate takes: the median over rounds, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval, as a fraction of the value."""
+        return (self.high - self.low) / 2 / self.value
+
+
+def alternate(
+    candidate: Timer, reference: Timer, budget: float, clock: Callable[[], float] = time.perf_counter
+) -> Samples:
+    """Rounds until the ratio's interval is narrow enough or the budget is spent, at least `MIN_ROUNDS`, an even number.
+
+    Args:
+        candidate, reference: time one block each, and return the seconds of one pass.
+        budget: seconds of all rounds; the last two may go beyond it.
+    """
+    samples, start = Samples(), clock()
+    while True:
+        for first in (True, False):
+            if first:
+                samples.candidate.append(candidate())
+                samples.reference.append(reference())
+            else:
+                samples.reference.append(reference())
+                samples.candidate.append(candidate())
+            samples.candidate_first.append(first)
+        samples.seconds = clock() - start
+        enough = len(samples.candidate) >= MIN_ROUNDS
+        if enough and (samples.seconds >= budget or ratio(samples).half_width <= PRECISION):
+            return samples
+
+
+def ratio(samples: Samples) -> Ratio:
+    """The median of the per-round ratios, with its percentile bootstrap interval (95 %, constant seed).
+
+    The rounds end when the interval is narrow, so that it covers a little less than 95 %.
+    """
+    ratios = np.asarray(samples.reference) / np.asarray(samples.candidate)
+    drawn = np.random.default_rng(SEED).integers(len(ratios), size=(RESAMPLES, len(ratios)))
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def figures(samples: Samples, batch: int) -> dict[str, Any]:
+    """What a profile states, from its raw samples: the ratio, and each network's own speed beside it.
+
+    Returns:
+        ratio, low, high, half_width (a fraction), flagged (it is over `PRECISION`), rounds, seconds, and for candidate
+        and reference each: images_per_second and ms_per_batch (medians over rounds), ms_p25, ms_p75, ms_best.
+    """
+    found = ratio(samples)
+    return {
+        "ratio": found.value,
+        "low": found.low,
+        "high": found.high,
+        "half_width": found.half_width,
+        "flagged": found.half_width > PRECISION,
+        "rounds": len(samples.candidate),
+        "seconds": samples.seconds,
+        "candidate": _speed(samples.candidate, batch),
+        "reference": _speed(samples.reference, batch),
+    }
+
+
+def _speed(seconds: list[float], batch: int) -> dict[str, float]:
+    p25, p50, p75 = (float(q) for q in np.quantile(seconds, [0.25, 0.5, 0.75]))
+    return {
+        "images_per_second": batch / p50,
+        "ms_per_batch": 1e3 * p50,
+        "ms_p25": 1e3 * p25,
+        "ms_p75": 1e3 * p75,
+        "ms_best": 1e3 * min(seconds),
+    }

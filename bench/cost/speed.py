@@ -1,0 +1,228 @@
+"""How fast networks are beside a reference: a child process per candidate holds both and times them by turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cost.profiles import SCHEMA, Setting, profile_row, write_profile
+from bench.cost.rounds import Samples, figures
+from bench.errors import UserError, unknown
+from bench.plan import PRESETS
+from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
+from bench.store import check_writable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCES = {"classification": "resnet18", "segmentation": "unet_s"}
+CHOICES = {
+    "task": tuple(REFERENCES),
+    "device": ("cpu", "cuda"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
+
+
+def profile(
+    models: str,
+    results: str | Path = "results",
+    seconds: float = 60.0,
+    report: Callable[[str], None] = lambda line: None,
+    **request: Any,
+) -> pd.DataFrame:
+    """Measures models against a reference, each in a process of its own; stores each profile as it is measured.
+
+    Args:
+        models: names as elsewhere: `all`, globs, `mednext_tiny[sem=none]`.
+        seconds: most that the rounds of one candidate take, beside building and warming up.
+        report: takes a line of progress.
+        request: the other arguments of `make_settings`.
+
+    Returns:
+        One row per candidate and form (`bench.cost.profiles.profile_row`). A candidate that cannot be built or timed
+        has its reason in `error`, is not stored, and the others go on.
+
+    Raises:
+        UserError: any name or value that is not right, before anything is measured.
+    """
+    import pandas as pd
+
+    if not seconds > 0:
+        raise UserError(f"Expected seconds to be positive, but got {seconds}.")
+    settings = make_settings(models, **request)
+    check_writable(Path(results))
+    rows = []
+    for number, setting in enumerate(settings, 1):
+        name = _name(setting.model)
+        report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}, {seconds:.0f} s at most")
+        try:
+            measured = measure(setting, seconds)
+        except UserError as error:
+            rows.append({"key": setting.key, "model": name, "form": setting.form, "error": str(error)})
+            continue
+        write_profile(Path(results), measured)
+        rows.append(profile_row(measured))
+    return pd.DataFrame(rows)
+
+
+def make_settings(
+    models: str,
+    task: str = "classification",
+    image_size: int = 224,
+    channels: int = 3,
+    classes: int = 2,
+    batch: int = 8,
+    threads: int = 2,
+    device: str = "cpu",
+    precision: str = "fp32",
+    reference: str | None = None,
+    fused: bool = False,
+    step: bool = False,
+    compiled: bool = False,
+    preset: str = "quick",
+) -> list[Setting]:
+    """What a request measures, in order: each model in its training form, then fused where asked for and offered.
+
+    Args:
+        reference: any model's name; `resnet18`, or `unet_s` for segmentation, when none is given.
+        fused: measure the proposed model's inference form as well; other families have none here.
+        step: time training steps in place of inference.
+        compiled: the candidates, not the reference, through torch.compile.
+        preset: whose list `all` means; chance, which does no work, is left out of it.
+
+    Raises:
+        UserError: an unknown name, a value out of range, or `fused` where no model has that form.
+    """
+    _check_choices(task=task, device=device, precision=precision)
+    _check_least(image_size=image_size, channels=channels, classes=classes, batch=batch, threads=threads)
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    if fused and step:
+        raise UserError("A fused form is for inference alone: ask for fused forms or for training steps, not for both.")
+    _check_device(device, precision)
+    other = _one(reference or REFERENCES[task], task)
+    asked = split_outside_brackets(models)
+    chosen = [parse_model(name) for name in select_models(models, PRESETS[preset].models, task)]
+    chosen = [(e, config) for e, config in chosen if e.family != "chance" or e.name in asked]
+    if not chosen:
+        raise UserError(f"Expected a model to time, but {models!r} is chance alone, which does no work.")
+    if fused and not any(entry.family == "proposed" for entry, _ in chosen):
+        names = ", ".join(entry.name for entry, _ in chosen)
+        raise UserError(f"Fused forms are offered for the proposed model alone, but got {names}: leave out --fused.")
+    return [
+        Setting(
+            model=_resolved(entry, config),
+            reference=_resolved(*other),
+            task=task,
+            channels=channels,
+            image_size=image_size,
+            classes=classes,
+            batch=batch,
+            threads=threads,
+            device=device,
+            precision=precision,
+            form=form,
+            work="training-step" if step else "inference",
+            compiled=compiled,
+            torch=version("torch"),
+        )
+        for entry, config in chosen
+        for form in (("training", "fused") if fused and entry.family == "proposed" else ("training",))
+    ]
+
+
+def measure(setting: Setting, seconds: float) -> dict[str, Any]:
+    """The profile of one setting, measured in a child process.
+
+    Raises:
+        UserError: the model does not build or run, or the child died.
+    """
+    model, reference = _name(setting.model), _name(setting.reference)
+    request = {"setting": asdict(setting), "model": model, "reference": reference, "seconds": seconds}
+    answer = _ask(request, f"{model} ({setting.form} form, against {reference})", setting.threads)
+    shown = {key: answer[key] for key in ("samples", "cost", "fused", "peak_bytes", "load", "environment")}
+    timed = {key: answer["samples"][key] for key in ("candidate", "reference", "candidate_first", "seconds")}
+    return {
+        "schema": SCHEMA,
+        "key": setting.key,
+        "setting": asdict(setting),
+        "model": _shown(model, setting.task),
+        "reference": _shown(reference, setting.task),
+        "figures": figures(Samples(**timed), setting.batch),
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        **shown,
+    }
+
+
+def _ask(request: dict[str, Any], what: str, threads: int) -> dict[str, Any]:
+    """A child's answer. It sees the same import paths as this process, and no folder more."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    child = os.environ | {"PYTHONPATH": paths} | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    command = [sys.executable, "-P", "-m", "bench.cost.worker"]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=child)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise UserError(f"Cannot time {what}: its process was killed by {name} (out of memory?).")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise UserError(f"Cannot time {what}: its process ended with code {done.returncode}: {last}") from None
+    if "error" in answer:
+        raise UserError(f"Cannot time {what}: {answer['error']}")
+    return answer
+
+
+def _check_choices(**values: str) -> None:
+    for field, value in values.items():
+        if value not in CHOICES[field]:
+            raise UserError(f"Expected {field} to be one of {', '.join(CHOICES[field])}, but got {value!r}.")
+
+
+def _check_least(**values: int) -> None:
+    for field, value in values.items():
+        if value < LEAST[field]:
+            raise UserError(f"Expected {field} to be at least {LEAST[field]}, but got {value}.")
+
+
+def _check_device(device: str, precision: str) -> None:
+    if device == "cpu" and precision == "fp16":
+        raise UserError("Expected precision fp32 or bf16 on the CPU, but got fp16.")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
+
+
+def _one(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:
+    names = select_models(name, "", task)
+    if len(names) != 1:
+        raise UserError(f"Expected one model as the reference, but {name!r} names {len(names)}: {', '.join(names)}.")
+    return parse_model(names[0])
+
+
+def _resolved(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
+    return {"name": entry.name, "config": config, "version": entry.version}
+
+
+def _name(model: dict[str, Any]) -> str:
+    """The canonical name of a resolved model."""
+    entry, _ = parse_model(model["name"])
+    return canonical_name(entry, model["config"])
+
+
+def _shown(name: str, task: str) -> dict[str, str]:
+    entry, _ = parse_model(name)
+    config = f" [{name.partition('[')[2]}" if "[" in name else ""
+    return {"name": name, "title": entry.title_of(task) + config, "family": entry.family}

@@ -1,0 +1,135 @@
+"""Tables of speed, from profiles: one per machine, input, arithmetic, kind of work and reference, never mixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+# What all rows of one table share.
+SHARED = [
+    *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads"),
+    *("reference", "reference_version"),
+]
+RATIO = (
+    "x {reference}: images a second, times the reference's; the median over rounds that time both by turns in one "
+    "process, the order swapped each round, with its 95 % bootstrap interval. images/s and ms: medians of this "
+    "measurement; on a shared machine they drift by tens of percent from one to the next, the ratio by a few."
+)
+FLAGGED = "* the interval is still wider than 2 % to each side: the time was over."
+FUSED = (
+    "fused: norms and parallel branches folded into convolutions, for the proposed model alone; other networks' own "
+    "re-parameterisations (RepViT's, EfficientViT's) are not used. Difference: the largest of any logit from the "
+    "training form's, and the largest logit, in float32 on the CPU."
+)
+STEP = (
+    "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
+)
+COMPILED = "compiled: the candidate, not the reference, through torch.compile."
+
+
+@dataclass(frozen=True, eq=False)
+class SpeedTable:
+    """One table, its figures as texts, in the order that the rows were measured in."""
+
+    caption: str
+    footnotes: tuple[str, ...]
+    frame: pd.DataFrame
+
+
+def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
+    """Tables of profiles (`bench.cost.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
+    if "ratio" not in profiles or profiles["ratio"].isna().all():
+        return []
+    measured = profiles[profiles["ratio"].notna()]
+    return [_table(group) for _, group in measured.groupby(SHARED, sort=False, dropna=False)]
+
+
+def _table(rows: pd.DataFrame) -> SpeedTable:
+    first = rows.iloc[0]
+    frame = pd.DataFrame([_texts(row) for row in rows.to_dict("records")]).fillna("")
+    forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
+    notes = (
+        RATIO.format(reference=first["reference_title"]),
+        FLAGGED if rows["flagged"].astype(bool).any() else "",
+        FUSED if "fused" in forms else "",
+        STEP if first["work"] == "training-step" else "",
+        COMPILED if compiled.any() else "",
+    )
+    return SpeedTable(_caption(rows), tuple(note for note in notes if note), frame)
+
+
+def _texts(row: dict[Any, Any]) -> dict[str, str]:
+    star = "*" if row["flagged"] else ""
+    texts = {
+        "Model": row["title"],
+        "Form": row["form"] + (", compiled" if row["compiled"] else ""),
+        f"x {row['reference_title']}": f"{row['ratio']:.2f}{star}",
+        "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
+        "images/s": _significant(row["images_per_second"]),
+        "ms per batch": _significant(row["ms_per_batch"]),
+        "Params (M)": f"{row['params'] / 1e6:.2f}",
+        "GMACs": f"{row['macs'] / 1e9:.3f}",
+        "Rounds": f"{row['rounds']:.0f}",
+    }
+    if not pd.isna(row["peak_bytes"]):
+        texts["Peak MiB"] = f"{row['peak_bytes'] / 2**20:.0f}"
+    if not pd.isna(row["fused_difference"]):
+        texts["Difference"] = f"{row['fused_difference']:.1e} of {row['output_scale']:.2g}"
+    return texts
+
+
+def _significant(value: float) -> str:
+    """Three digits that mean something: 1234, 123, 12.3, 1.23."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _caption(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
+    loads = pd.concat([rows["load_start"], rows["load_end"]]).dropna()
+    load = f", load average {loads.min():.1f} to {loads.max():.1f} on {first['cores']:.0f} cores" if len(loads) else ""
+    work = "training steps" if first["work"] == "training-step" else first["work"]
+    return (
+        f"Speed of {work}, {first['task']}, batches of {first['input']}, {first['classes']:.0f} classes, "
+        f"{first['precision']}, {threads}. {first['device']}, torch {first['torch']}{load}."
+    )
+
+
+def render_speeds(profiles: pd.DataFrame, form: str) -> str:
+    """The text of all tables as `markdown`, or the profiles themselves as `csv`, numbers in full."""
+    if form == "csv":
+        return profiles.to_csv(index=False, lineterminator="\n")
+    return "\n".join(map(to_markdown, speed_tables(profiles)))
+
+
+def to_rich(table: SpeedTable) -> RichTable:
+    """For a terminal."""
+    from rich.box import SIMPLE
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
+    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
+    for name in table.frame.columns:
+        rich.add_column(Text(name), justify="left" if name in ("Model", "Form") else "right")
+    for row in table.frame.itertuples(index=False):
+        rich.add_row(*map(Text, row))
+    return rich
+
+
+def to_markdown(table: SpeedTable) -> str:
+    """A GitHub table below its caption and above its footnotes."""
+    rows = [list(table.frame.columns), ["---", "---"] + ["---:"] * (len(table.frame.columns) - 2)]
+    rows += table.frame.to_numpy().tolist()
+    escaped = [rows[0], rows[1], *([_escape(text) for text in row] for row in rows[2:])]
+    lines = [_escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in escaped)]
+    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.footnotes)]) + "\n"
+
+
+def _escape(text: str) -> str:
+    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)

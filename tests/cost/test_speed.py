@@ -1,0 +1,287 @@
+"""Requests, children, failures and the store of profiles; whole measurements on a tiny network."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import bench
+from bench.cli import main
+from bench.cost import speed
+from bench.cost.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
+from bench.cost.rounds import Samples, figures
+from bench.cost.speed import make_settings, measure
+from bench.errors import UserError
+
+SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
+ENVIRONMENT = {
+    "gpu": None,
+    "cpu": "AMD EPYC 7B13",
+    "logical_cores": 2,
+    "versions": {"torch": "2.13.0"},
+    "commit": "a" * 40,
+}
+
+
+def answer(candidate: float = 0.010) -> dict[str, Any]:
+    """What a child answers: ten rounds against a reference of 20 ms a pass."""
+    samples = Samples([candidate] * 10, [0.020] * 10, [True, False] * 5, 4.0)
+    return {
+        "samples": asdict(samples) | {"passes": 20, "reference_passes": 10},
+        "cost": {"params": 2_500_000, "macs": 300_000_000},
+        "fused": None,
+        "peak_bytes": None,
+        "load": {"start": [0.5, 0.4, 0.3], "end": None},
+        "environment": ENVIRONMENT,
+    }
+
+
+def fake_child(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Children that answer by the candidate's name: with a dict, or as a process of a return code and a last line."""
+    asked: list[dict[str, Any]] = []
+
+    def run(command: list[str], input: str, env: dict[str, str], **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        request = json.loads(input)
+        asked.append({**request, "command": command, "env": env})
+        given = answers[request["model"]]
+        if isinstance(given, dict):
+            return subprocess.CompletedProcess(command, 0, json.dumps(given), "")
+        return subprocess.CompletedProcess(command, given[0], "", given[1])
+
+    monkeypatch.setattr(speed.subprocess, "run", run)
+    return asked
+
+
+def medbench(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_a_request_is_resolved_in_full() -> None:
+    (found,) = make_settings("mednext_tiny[sem=none]", image_size=96, batch=4, threads=1)
+    assert found.model["name"] == "mednext_tiny"
+    assert found.model["config"]["sem"] == "none"
+    assert found.reference["name"] == "resnet18"
+    assert (found.form, found.work, found.precision, found.compiled) == ("training", "inference", "fp32", False)
+    (segmenter,) = make_settings("unet_s", "segmentation", step=True)
+    assert segmenter.reference["name"] == "unet_s"
+    assert segmenter.work == "training-step"
+
+
+def test_a_fused_form_follows_its_training_form_where_there_is_one() -> None:
+    found = make_settings("resnet10t,mednext_tiny", fused=True)
+    assert [(s.model["name"], s.form) for s in found] == [
+        ("resnet10t", "training"),
+        ("mednext_tiny", "training"),
+        ("mednext_tiny", "fused"),
+    ]
+    assert all(s.reference["name"] == "resnet18" for s in found)
+
+
+def test_all_is_a_list_without_chance() -> None:
+    names = [s.model["name"] for s in make_settings("all")]
+    assert {"mednext_tiny", "mobilenetv3_small"} <= {*names}
+    assert "chance" not in names
+    assert "resnet50" in [s.model["name"] for s in make_settings("all", preset="paper")]
+    assert [s.model["name"] for s in make_settings("chance")] == ["chance"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "line"),
+    [
+        ({"models": "mednxt_tiny"}, "Unknown model 'mednxt_tiny'. Did you mean: mednext_tiny"),
+        ({"reference": "resnt18"}, "Unknown model 'resnt18'. Did you mean: resnet18"),
+        ({"reference": "resnet*"}, "Expected one model as the reference, but 'resnet\\*' names 3: "),
+        ({"models": "unet"}, "Model 'unet' does segmentation, but the dataset needs classification."),
+        ({"models": "chanc*"}, "Expected a model to time, but 'chanc\\*' is chance alone"),
+        ({"task": "detection"}, "Expected task to be one of classification, segmentation, but got 'detection'."),
+        ({"precision": "fp8"}, "Expected precision to be one of fp32, bf16, fp16, but got 'fp8'."),
+        ({"precision": "fp16"}, "Expected precision fp32 or bf16 on the CPU, but got fp16."),
+        ({"batch": 0}, "Expected batch to be at least 1, but got 0."),
+        ({"classes": 1}, "Expected classes to be at least 2, but got 1."),
+        ({"preset": "fast"}, "Unknown preset 'fast'."),
+        ({"fused": True, "step": True}, "A fused form is for inference alone"),
+        (
+            {"models": "resnet18", "fused": True},
+            "Fused forms are offered for the proposed model alone, but got resnet18",
+        ),
+        ({"seconds": 0.0}, "Expected seconds to be positive, but got 0.0."),
+    ],
+)
+def test_a_mistake_is_found_before_anything_is_measured(request_: dict[str, Any], line: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=line):
+        bench.profile(**{"models": "mednext_tiny", "results": tmp_path, **request_})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_gpu_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="No CUDA device is available to torch here"):
+        make_settings("mednext_tiny", device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert make_settings("mednext_tiny", device="cuda", precision="fp16")[0].precision == "fp16"
+
+
+def test_the_key_names_what_is_timed_and_how() -> None:
+    (first,) = make_settings("mednext_tiny")
+    assert len(first.key) == 12
+    assert make_settings("mednext_tiny[sem=multiscale]")[0].key == first.key
+    assert Setting(**json.loads(json.dumps(asdict(first)))).key == first.key
+    others = [replace(first, **cast(Any, {name: "other"})) for name in asdict(first)]
+    assert len({first.key, *(other.key for other in others)}) == 1 + len(others)
+
+
+def test_the_childs_import_paths_and_threads_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fake_child(monkeypatch, {"mednext_tiny": answer()})
+    monkeypatch.setattr(sys, "path", ["", "/somewhere", *sys.path])
+    measure(make_settings("mednext_tiny", threads=3)[0], 60.0)
+    assert asked[0]["command"] == [sys.executable, "-P", "-m", "bench.cost.worker"]
+    assert asked[0]["env"]["PYTHONPATH"].startswith("/somewhere:")
+    assert asked[0]["env"]["OMP_NUM_THREADS"] == "3"
+    assert asked[0]["seconds"] == 60.0
+
+
+def test_a_profile_survives_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_child(monkeypatch, {"mednext_tiny[sem=none]": answer()})
+    made = measure(make_settings("mednext_tiny[sem=none]")[0], 60.0)
+    path = write_profile(tmp_path, made)
+    assert path == tmp_path / "profiles" / "amd-epyc-7b13-2-cores" / f"{made['key']}.json"
+    back = read_profile(path)
+    assert back == json.loads(json.dumps(made))
+    assert Setting(**back["setting"]).key == back["key"]
+    timed = {k: back["samples"][k] for k in ("candidate", "reference", "candidate_first", "seconds")}
+    assert figures(Samples(**timed), back["setting"]["batch"]) == back["figures"]
+    row = load_profiles(tmp_path).iloc[0]
+    assert row.to_dict() == pd.DataFrame([profile_row(made)]).iloc[0].to_dict()
+    assert (row["ratio"], row["flagged"], row["rounds"]) == (2.0, False, 10)
+    assert row["images_per_second"] == pytest.approx(800)
+    assert row["title"] == "MedNeXt-T (reconstr.) [sem=none]"
+    assert row["input"] == "8x3x224x224"
+
+
+def test_measuring_again_replaces_and_another_setting_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_child(monkeypatch, {"mednext_tiny": answer()})
+    for batch in (8, 8, 4):
+        bench.profile("mednext_tiny", results=tmp_path, batch=batch)
+    assert sorted(bench.load_profiles(tmp_path)["batch"]) == [4, 8]
+    assert load_profiles(tmp_path / "none").empty
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2}', '{"schema": 1, "key": "a"}'])
+def test_a_damaged_profile_is_one_line(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "profiles" / "machine"
+    folder.mkdir(parents=True)
+    (folder / "0123456789ab.json").write_text(text)
+    with pytest.raises(UserError, match=r"0123456789ab.json is no .*Delete it and measure again"):
+        load_profiles(tmp_path)
+
+
+def test_machines_are_named_by_their_kind() -> None:
+    assert machine_name(ENVIRONMENT) == "amd-epyc-7b13-2-cores"
+    gpu = {**ENVIRONMENT, "gpu": "NVIDIA GeForce RTX 3090"}
+    assert machine_name(gpu) == "nvidia-geforce-rtx-3090-amd-epyc-7b13-2-cores"
+
+
+def test_a_child_that_dies_is_one_line_and_the_others_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_child(
+        monkeypatch,
+        {
+            "resnet50": (-9, ""),
+            "resnet18": (1, "Traceback ...\nImportError: no torch\n"),
+            "deit_tiny": {"error": "Expected an image size"},
+            "resnet10t": answer(),
+        },
+    )
+    lines: list[str] = []
+    frame = bench.profile("resnet50,resnet18,deit_tiny,resnet10t", results=tmp_path, report=lines.append)
+    assert list(frame["model"]) == ["resnet50", "resnet18", "deit_tiny", "resnet10t"]
+    assert list(frame["error"][:3]) == [
+        "Cannot time resnet50 (training form, against resnet18): its process was killed by SIGKILL (out of memory?).",
+        "Cannot time resnet18 (training form, against resnet18): its process ended with code 1: ImportError: no torch",
+        "Cannot time deit_tiny (training form, against resnet18): Expected an image size",
+    ]
+    assert pd.isna(frame["error"][3])
+    assert list(load_profiles(tmp_path)["model"]) == ["resnet10t"]
+    assert lines[3] == "measuring resnet10t (training form), 4 of 4, 60 s at most"
+
+
+def test_a_process_that_says_nothing_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(UserError, match="its process ended with code 1: it said nothing"):
+        measure(make_settings("mednext_tiny")[0], 1.0)
+
+
+def test_the_command_shows_the_rows_it_has_and_exits_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_child(monkeypatch, {"resnet50": (-9, ""), "mednext_tiny": answer()})
+    command = ["profile", "--models", "resnet50,mednext_tiny", "--results", str(tmp_path)]
+    result = medbench(*command)
+    assert result.exit_code == 2
+    assert "MedNeXt-T (reconstr.) training" in result.stdout
+    assert "x ResNet-18" in result.stdout
+    assert result.stderr.splitlines()[-1] == (
+        "Error: Cannot time resnet50 (training form, against resnet18): "
+        "its process was killed by SIGKILL (out of memory?)."
+    )
+    assert medbench("profile", "--models", "mednext_tiny", "--results", tmp_path).exit_code == 0
+    frame = pd.read_csv(io.StringIO(medbench(*command, "--format", "csv").stdout))
+    assert list(frame["ratio"].fillna(0)) == [0, 2]
+
+
+def test_the_command_ends_in_one_line_on_a_mistake_and_on_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = medbench("profile", "--models", "unet_s", "--results", tmp_path)
+    line = "Error: Model 'unet_s' does segmentation, but the dataset needs classification.\n"
+    assert (result.exit_code, result.stderr) == (2, line)
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(speed, "measure", stop)
+    result = medbench("profile", "--models", "mednext_tiny", "--results", tmp_path)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "Interrupted. The profiles measured so far are stored."
+
+
+def test_an_unwritable_results_folder_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write to the results folder"):
+        bench.profile("mednext_tiny", results=tmp_path / "file")
+
+
+def test_a_model_against_itself_is_about_1(tmp_path: Path) -> None:
+    """A whole measurement in a real child process; the bounds are wide because the machine may be busy."""
+    request = {"image_size": 32, "channels": 1, "batch": 2, "threads": 1, "seconds": 2.0, "reference": SMALL}
+    frame = bench.profile(SMALL, results=tmp_path, **request)
+    assert frame["error"].isna().all(), list(frame["error"])
+    assert 0.8 < frame["ratio"][0] < 1.25
+    assert frame["rounds"][0] >= 10
+    assert frame["params"][0] > 0
+    assert bool(frame["flagged"][0]) == (frame["half_width"][0] > 0.02)
+    assert load_profiles(tmp_path)["ratio"][0] == frame["ratio"][0]
+    (path,) = (tmp_path / "profiles").rglob("*.json")
+    assert path.stem == frame["key"][0]
+
+
+@pytest.mark.slow
+def test_fused_rows_and_training_steps_of_both_tasks(tmp_path: Path) -> None:
+    small = {"image_size": 64, "channels": 1, "batch": 2, "threads": 1, "seconds": 2.0, "results": tmp_path}
+    frame = bench.profile("mednext_tiny", task="segmentation", fused=True, **small)
+    assert list(frame["form"]) == ["training", "fused"]
+    assert frame["fused_difference"][1] < 1e-4 * frame["output_scale"][1]
+    assert frame["params"][1] < frame["params"][0]
+    steps = bench.profile("mednext_tiny,resnet10t", step=True, **small)
+    assert steps["error"].isna().all()
+    assert len(load_profiles(tmp_path)) == 4

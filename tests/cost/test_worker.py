@@ -1,0 +1,202 @@
+"""What the child process does, in this process: passes, blocks, the fused form, CUDA's calls on a stand-in."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.cost import worker
+from bench.cost.profiles import Setting
+from bench.cost.speed import make_settings
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small(task: str = "classification", **changes: Any) -> Setting:
+    request = {"image_size": 32, "channels": 1, "classes": 3, "batch": 2, "threads": 1, "reference": SMALL}
+    return make_settings(SMALL, task, **{**request, **changes})[-1]
+
+
+class Watched(nn.Module):
+    """A linear map that notes how it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32 * 32, 3)
+        self.seen: list[tuple[Any, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x.flatten(1))
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        self.seen.append((self.training, torch.is_inference_mode_enabled(), y.dtype, tuple(x.shape), channels_last))
+        return y
+
+
+def test_a_pass_of_inference_changes_nothing_and_records_nothing() -> None:
+    model = Watched()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    worker.make_pass(model, small(), CPU, compiled=False)()
+    assert model.seen == [(False, True, torch.float32, (2, 1, 32, 32), True)]
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_training_step_moves_every_parameter_a_little() -> None:
+    model = Watched()
+    before = model.linear.weight.detach().clone()
+    step = worker.make_pass(model, small(step=True), CPU, compiled=False)
+    step()
+    step()
+    assert [seen[:2] for seen in model.seen] == [(True, False)] * 2
+    assert not torch.equal(model.linear.weight, before)
+    torch.testing.assert_close(model.linear.weight, before, atol=1e-5, rtol=0)
+
+
+def test_a_training_step_of_a_segmenter_takes_label_maps() -> None:
+    setting = small("segmentation", step=True)
+    worker.make_pass(worker.network(setting, SMALL), setting, CPU, compiled=False)()
+    images, labels = worker.random_batch(setting, 2)
+    assert images.shape == (2, 1, 32, 32)
+    assert labels.shape == (2, 32, 32)
+    assert sorted(labels.unique().tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("step", [False, True])
+def test_bf16_is_autocast(step: bool) -> None:
+    model = Watched()
+    worker.make_pass(model, small(precision="bf16", step=step), CPU, compiled=False)()
+    assert model.seen[0][2] == torch.bfloat16
+    assert model.linear.weight.dtype == torch.float32
+
+
+def test_a_block_gives_seconds_a_pass() -> None:
+    calls: list[None] = []
+
+    def run() -> None:
+        calls.append(None)
+        time.sleep(0.002)
+
+    assert 0.002 <= worker.block(run, 5, CPU)() < 0.1
+    assert len(calls) == 5
+
+
+def test_warming_up_finds_the_passes_of_a_block() -> None:
+    passes = worker.warm_up(lambda: time.sleep(0.01), CPU, seconds=0.1)
+    assert 2 <= passes <= 20
+    assert worker.warm_up(lambda: time.sleep(0.3), CPU, seconds=0) == 1
+    assert worker.warm_up(lambda: None, CPU, seconds=0.01) == worker.MOST_PASSES
+
+
+def test_a_slow_first_pass_is_no_measure_of_a_block() -> None:
+    times = iter([1.0])
+    passes = worker.warm_up(lambda: time.sleep(next(times, 0.01)), CPU, seconds=0)
+    assert passes > 1
+
+
+def test_on_cuda_the_queue_is_empty_before_and_after_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append("wait"))
+    worker.block(lambda: calls.append("pass"), 3, CUDA)()
+    assert calls == ["wait", "pass", "pass", "pass", "wait"]
+    calls.clear()
+    worker.block(lambda: calls.append("pass"), 2, CPU)()
+    assert calls == ["pass", "pass"]
+
+
+def test_on_cuda_the_peak_is_that_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append("wait"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123 if calls[-1] == "wait" else 0)
+    assert worker.peak_memory(lambda: calls.append("pass"), CUDA) == 123
+    assert calls == ["wait", "reset", "pass", "wait"]
+    assert worker.peak_memory(lambda: None, CPU) is None
+
+
+def test_the_fused_form_is_compared_where_folding_is_a_test() -> None:
+    setting = small(fused=True)
+    assert setting.form == "fused"
+    fused, difference = worker.candidate_network(setting, SMALL)
+    assert difference is not None
+    assert 0 < difference["largest_difference"] < 1e-4 * difference["output_scale"]
+    plain, nothing = worker.candidate_network(replace(setting, form="training"), SMALL)
+    assert nothing is None
+    assert not [m for m in fused.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [m for m in plain.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def test_a_fused_form_that_is_wrong_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench.models.fuse
+
+    right = bench.models.fuse.fuse
+
+    def forgets_the_shift(model: nn.Module) -> nn.Module:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.zero_()  # type: ignore[union-attr]
+        return right(model)
+
+    monkeypatch.setattr(bench.models.fuse, "fuse", forgets_the_shift)
+    _, difference = worker.candidate_network(small(fused=True), SMALL)
+    assert difference is not None
+    assert difference["largest_difference"] > 1e-3 * difference["output_scale"]
+
+
+def request(setting: Setting, model: str = SMALL, reference: str = SMALL) -> dict[str, Any]:
+    return {"setting": asdict(setting), "model": model, "reference": reference, "seconds": 0.01}
+
+
+def test_the_answer_is_one_json_object_whatever_a_network_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request(small()))))
+    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
+    real = worker.build_model
+    monkeypatch.setattr(worker, "build_model", lambda *a: print("hello") or real(*a))
+    worker.main()
+    answer = json.loads(out.getvalue())
+    assert set(answer) == {"samples", "cost", "fused", "peak_bytes", "load", "environment"}
+    assert len(answer["samples"]["candidate"]) == len(answer["samples"]["reference"]) == 10
+    assert answer["samples"]["passes"] == 1
+    assert answer["cost"]["params"] > 0
+    assert answer["environment"]["threads"] == 1
+    assert answer["peak_bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "model", "line"),
+    [
+        (small(image_size=40), "deit_tiny", "Expected an image size for deit_tiny that is a multiple of 16"),
+        (small(step=True), "chance", "It has no trainable parameters: there is no training step to time."),
+        (small(fused=True), "resnet10t", "ResNet has no fused form"),
+        (small(image_size=8), SMALL[:-1], "Expected a model as name[field=value,...]"),
+        (small(batch=1, step=True), SMALL, "ValueError: Expected more than 1 value per channel when training"),
+    ],
+)
+def test_what_cannot_be_timed_is_one_line(setting: Setting, model: str, line: str) -> None:
+    answer = worker.respond(request(setting, model))
+    assert list(answer) == ["error"]
+    assert answer["error"].startswith(line)
+    assert "\n" not in answer["error"]
+
+
+@pytest.mark.slow
+def test_compiled_networks_are_timed_too() -> None:
+    answer = worker.respond(request(small(compiled=True)))
+    assert "error" not in answer, answer

@@ -1,0 +1,134 @@
+"""Tables of speed from rows of profiles: exact texts, groups that are never mixed, flags and footnotes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from bench.report.speeds import FLAGGED, FUSED, STEP, render_speeds, speed_tables, to_rich
+
+
+def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
+    """A profile's row, as `bench.cost.profiles.profile_row` makes it; of the table's columns alone."""
+    return {
+        "model": title.lower(),
+        "title": title,
+        "form": "training",
+        "compiled": False,
+        "reference": "resnet18",
+        "reference_title": "ResNet-18",
+        "reference_version": 1,
+        "task": "classification",
+        "work": "inference",
+        "input": "8x3x224x224",
+        "classes": 2,
+        "precision": "fp32",
+        "threads": 2,
+        "device": "AMD EPYC",
+        "cores": 2,
+        "machine": "amd-epyc-2-cores",
+        "torch": "2.13.0",
+        "ratio": 2.3456,
+        "low": 2.31,
+        "high": 2.38,
+        "flagged": False,
+        "rounds": 24,
+        "images_per_second": 123.4,
+        "ms_per_batch": 64.83,
+        "params": 2_736_834,
+        "macs": 353_000_000,
+        "peak_bytes": None,
+        "fused_difference": None,
+        "output_scale": None,
+        "load_start": 0.26,
+        "load_end": 1.94,
+        "error": None,
+        **changes,
+    }
+
+
+def fused() -> dict[str, Any]:
+    return row(form="fused", ratio=3.3, flagged=True, fused_difference=4.2e-7, output_scale=0.51, load_end=2.2)
+
+
+def test_a_fused_row_stands_below_its_training_form_with_its_difference() -> None:
+    text = render_speeds(pd.DataFrame([row(), fused(), row("ResNet_x")]), "markdown")
+    figures = "x ResNet-18 | 95 % interval | images/s | ms per batch | Params (M) | GMACs | Rounds"
+    lines = text.splitlines()
+    assert lines[0] == (
+        "Speed of inference, classification, batches of 8x3x224x224, 2 classes, fp32, 2 threads. "
+        "AMD EPYC, torch 2.13.0, load average 0.3 to 2.2 on 2 cores."
+    )
+    assert lines[2:7] == [
+        f"| Model | Form | {figures} | Difference |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| MedNeXt-T (reconstr.) | training | 2.35 | 2.31 to 2.38 | 123 | 64.8 | 2.74 | 0.353 | 24 |  |",
+        "| MedNeXt-T (reconstr.) | fused | 3.30\\* | 2.31 to 2.38 | 123 | 64.8 | 2.74 | 0.353 | 24 | 4.2e-07 of 0.51 |",
+        "| ResNet\\_x | training | 2.35 | 2.31 to 2.38 | 123 | 64.8 | 2.74 | 0.353 | 24 |  |",
+    ]
+    assert f"- {FUSED}" in lines
+    assert f"- \\{FLAGGED}" in lines
+
+
+def test_what_no_row_needs_is_not_in_the_notes() -> None:
+    (table,) = speed_tables(pd.DataFrame([row()]))
+    assert len(table.footnotes) == 1
+    assert table.footnotes[0].startswith("x ResNet-18: images a second, times the reference's")
+    assert "Difference" not in table.frame.columns
+    assert "Peak MiB" not in table.frame.columns
+
+
+def test_machines_inputs_and_kinds_of_work_are_never_mixed() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"machine": "other"},
+        {"input": "1x3x224x224"},
+        {"work": "training-step"},
+        {"threads": 1},
+        {"precision": "bf16"},
+        {"torch": "2.14.0"},
+        {"reference": "unet_s"},
+        {"classes": 9},
+    ]
+    tables = speed_tables(pd.DataFrame([row(**change) for change in changes] + [fused()]))
+    assert [len(table.frame) for table in tables] == [2] + [1] * (len(changes) - 1)
+    assert STEP in tables[3].footnotes
+    assert tables[3].caption.startswith("Speed of training steps,")
+    assert "1 thread." in tables[4].caption
+
+
+def test_failed_candidates_have_no_row_and_change_no_number() -> None:
+    failed = {"key": "0123456789ab", "model": "resnet50", "form": "training", "error": "Cannot time resnet50"}
+    frame = pd.DataFrame([failed, row()])
+    (table,) = speed_tables(frame)
+    assert list(table.frame["Model"]) == ["MedNeXt-T (reconstr.)"]
+    assert table.caption == speed_tables(pd.DataFrame([row()]))[0].caption
+    assert speed_tables(pd.DataFrame([failed])) == []
+    assert "Cannot time resnet50" in render_speeds(frame, "csv")
+
+
+def test_a_gpus_memory_is_shown_where_it_was_measured() -> None:
+    (table,) = speed_tables(pd.DataFrame([row(device="RTX 3090", peak_bytes=512 * 2**20, load_start=None)]))
+    assert table.frame["Peak MiB"][0] == "512"
+    assert "RTX 3090, torch 2.13.0, load average 1.9 to 1.9 on 2 cores." in table.caption
+    (table,) = speed_tables(pd.DataFrame([row(load_start=None, load_end=None)]))
+    assert "load" not in table.caption
+
+
+def test_the_terminal_shows_the_same_texts() -> None:
+    (table,) = speed_tables(pd.DataFrame([row(), fused(), row("a [sem=none]", compiled=True)]))
+    console = Console(file=io.StringIO(), width=160)
+    console.print(to_rich(table))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for shown in ("2.35", "3.30*", "4.2e-07 of 0.51", "a [sem=none]", "training, compiled"):
+        assert shown in text
+
+
+def test_csv_keeps_the_numbers_in_full() -> None:
+    frame = pd.DataFrame([row(), fused()])
+    back = pd.read_csv(io.StringIO(render_speeds(frame, "csv")))
+    assert list(back["ratio"]) == [2.3456, 3.3]
+    assert list(back.columns) == list(frame.columns)
