@@ -133,7 +133,7 @@ class Preset:
 
 
 # CT slices keep their orientation: no quarter turns.
-_IMAGES = Protocol(image_size=128, steps=500, batch_size=16, lr=1e-3, rot90=0.0, loss="ce", evaluations=10)
+_IMAGES = Protocol(image_size=128, steps=500, batch_size=8, lr=1e-3, rot90=0.0, loss="ce", evaluations=5)
 
 
 PRESETS = {

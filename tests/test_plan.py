@@ -91,8 +91,8 @@ def test_a_wrong_override_says_what_is_right(settings: tuple[str, ...], message:
 def test_a_task_has_its_own_recipe_in_every_preset() -> None:
     sizes = {name: (p.image_size, p.steps, p.batch_size, p.lr, p.evaluations) for name, p in recipes().items()}
     assert sizes == {
-        "smoke": (64, 60, 16, 1e-3, 3),
-        "quick": (128, 500, 16, 1e-3, 10),
+        "smoke": (64, 60, 8, 1e-3, 3),
+        "quick": (128, 500, 8, 1e-3, 5),
         "paper": (224, 10_000, 32, 5e-4, 25),
     }
     default = Protocol()

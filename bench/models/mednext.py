@@ -79,6 +79,8 @@ class SpatialEncodingModule(nn.Module):
         shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
         self.branches = nn.ModuleList(depthwise_norm(channels, size, dilation) for size, dilation in shapes)
         self.identity = nn.BatchNorm2d(channels)
+        for norm in (self.identity, *(branch[1] for branch in self.branches)):  # type: ignore[index]
+            nn.init.constant_(norm.weight, 1 / (1 + len(shapes)))  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.identity(x)
@@ -278,7 +280,7 @@ def _build(task: str, in_channels: int, num_classes: int, design: Design) -> nn.
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("cpu", "paper"),
-    version=2,
+    version=3,
     year=2026,
 )
 def mednext_tiny(
@@ -309,7 +311,7 @@ def mednext_tiny(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=2,
+    version=3,
     year=2026,
 )
 def mednext_small(
@@ -340,7 +342,7 @@ def mednext_small(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=2,
+    version=3,
     year=2026,
 )
 def mednext_base(

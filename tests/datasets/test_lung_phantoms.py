@@ -168,7 +168,7 @@ def test_two_lungs_widen_from_the_apex_and_the_heart_narrows_the_left_one() -> N
     for k in range(8):
         areas = []
         for z in HEIGHTS:
-            inside = thorax.smooth(outline(k, z), 4)
+            inside = thorax.smooth(outline(k, z), 3)
             pieces, count = ndimage.label(inside < 0)
             assert count == 2, (k, z)
             areas.append(np.bincount(pieces.ravel())[[pieces[len(pieces) // 2, 30], pieces[len(pieces) // 2, -30]]])

@@ -145,7 +145,7 @@ def slice_image(patient: Patient, z: float, finding: str, rng: Generator) -> np.
     if finding not in FINDINGS or not 0 <= z <= 1:
         raise UserError(f"Expected z in 0..1 and a finding of {', '.join(FINDINGS)}, but got z={z:g} and {finding!r}.")
     y, x = _grid(patient, z, rng)
-    inside = smooth(lungs(patient.body, z * patient.body.height, y, x), 4 / patient.pixel)
+    inside = smooth(lungs(patient.body, z * patient.body.height, y, x), 3 / patient.pixel)
     image = chest(patient.body, z, y, x)
     inside += 2.5 * grain(patient.body, z * patient.body.height, y, x, 24)
     share = np.clip(0.5 - inside / 1.5, 0, 1)
@@ -235,7 +235,7 @@ def _peripheral(body: Body, count: int, rng: Generator, tone: tuple[float, float
 def _covid(body: Body, rng: Generator) -> tuple[Opacity, ...]:
     """Ground glass, so much of it along z that hardly a slice is without; in some it is small or faint."""
     severity = rng.uniform(0.85, 1.2)
-    return _peripheral(body, int(rng.integers(8, 16)), rng, tone=(220 * severity, 410 * severity), size=severity)
+    return _peripheral(body, int(rng.integers(8, 16)), rng, tone=(240 * severity, 420 * severity), size=severity)
 
 
 def _cap(body: Body, rng: Generator) -> tuple[Opacity, ...]:

@@ -123,7 +123,9 @@ def lungs(body: Body, mm: float | Field, y: Field, x: Field) -> Field:
     heart = _heart(body, z)
     across = np.abs(x)
     column = np.maximum(across - 16 - 0.3 * np.maximum(y - body.spine, 0), body.spine - 45 - y)
-    septum = np.maximum(np.abs(x - 0.3 * heart[1]) - 2 - 0.3 * np.maximum(-y - 0.8 * axes(body, z)[0], 0), y - heart[0])
+    septum = np.maximum(
+        np.abs(x - 0.3 * heart[1]) - 3.5 - 0.3 * np.maximum(-y - 0.8 * axes(body, z)[0], 0), y - heart[0]
+    )
     hilum = 0.01 + np.exp(-(((z - 0.5) / 0.09) ** 2))
     hila = ellipse(y, across, body.spine - 40, 28, 12 * hilum, 20 * hilum)
     aorta = ellipse(y, x, body.spine - 20, 22, 12, 12) + 40 * np.clip(0.35 - z, 0, 0.3)
