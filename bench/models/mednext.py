@@ -12,7 +12,7 @@ Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -91,6 +91,12 @@ class SpatialEncodingModule(nn.Module):
     def fused(self) -> nn.Module:
         """One depth-wise convolution."""
         return merge_depthwise([(branch[0], branch[1]) for branch in self.branches], self.identity)  # type: ignore[index]
+
+
+@filling("sem", "multiscale5")
+def near_encoding(channels: int, config: BlockConfig) -> nn.Module:
+    """The Spatial Encoding Module with k = 5 whatever the stage's kernel: identity, 3, 3 dilated by 2, and 5."""
+    return SpatialEncodingModule(channels, replace(config, kernel=5))
 
 
 @filling("sdffn", "smooth")
