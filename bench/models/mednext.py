@@ -79,8 +79,9 @@ class SpatialEncodingModule(nn.Module):
         shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
         self.branches = nn.ModuleList(depthwise_norm(channels, size, dilation) for size, dilation in shapes)
         self.identity = nn.BatchNorm2d(channels)
-        for norm in (self.identity, *(branch[1] for branch in self.branches)):  # type: ignore[index]
-            nn.init.constant_(norm.weight, 1 / (1 + len(shapes)))  # type: ignore[arg-type]
+        nn.init.zeros_(self.identity.weight)
+        for branch, shape in zip(self.branches, shapes, strict=True):
+            nn.init.constant_(branch[1].weight, float(shape == (3, 1)))  # type: ignore[index]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.identity(x)
@@ -286,7 +287,7 @@ def _build(task: str, in_channels: int, num_classes: int, design: Design) -> nn.
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("cpu", "paper"),
-    version=3,
+    version=4,
     year=2026,
 )
 def mednext_tiny(
@@ -317,7 +318,7 @@ def mednext_tiny(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=3,
+    version=4,
     year=2026,
 )
 def mednext_small(
@@ -348,7 +349,7 @@ def mednext_small(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=3,
+    version=4,
     year=2026,
 )
 def mednext_base(
