@@ -134,14 +134,17 @@ def dense_kernel(conv: nn.Conv2d, size: int) -> torch.Tensor:
     return F.pad(kernel, (margin,) * 4)
 
 
-def merge_depthwise(branches: Sequence[tuple[nn.Conv2d, nn.BatchNorm2d]], identity: nn.BatchNorm2d) -> nn.Conv2d:
+def merge_depthwise(
+    branches: Sequence[tuple[nn.Conv2d, nn.BatchNorm2d]], identity: nn.BatchNorm2d | None = None
+) -> nn.Conv2d:
     """identity(x) + sum_i norm_i(conv_i(x)) as one depth-wise convolution of the largest extent."""
     folded = [fold_after(conv, norm) for conv, norm in branches]
     size = max(conv.dilation[0] * (conv.kernel_size[0] - 1) + 1 for conv in folded)
     kernel = torch.stack([dense_kernel(conv, size) for conv in folded]).sum(dim=0)
-    scale, shift = affine(identity)
-    kernel[:, 0, size // 2, size // 2] += scale
-    biases = torch.stack([conv.bias for conv in folded if conv.bias is not None])
+    bias = torch.stack([conv.bias for conv in folded if conv.bias is not None]).sum(dim=0)
+    if identity is not None:
+        scale, shift = affine(identity)
+        kernel[:, 0, size // 2, size // 2] += scale
+        bias = bias + shift
     channels = len(kernel)
-    plain = nn.Conv2d(channels, channels, 1, groups=channels, device="meta")
-    return like(plain, kernel, biases.sum(dim=0) + shift)
+    return like(nn.Conv2d(channels, channels, 1, groups=channels, device="meta"), kernel, bias)

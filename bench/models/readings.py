@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from bench.models.fuse import fold_before
+from bench.models.fuse import fold_before, merge_depthwise
 from bench.models.layers import depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
@@ -58,6 +58,30 @@ class SeparableAttention(nn.Module):
 def depthwise3(channels: int, config: BlockConfig) -> nn.Module:
     """One scale alone, the plainest reading: x -> BN(DW_3(x)). MACs: 9 H W C."""
     return depthwise_norm(channels, 3)
+
+
+@filling("sem", "dilated")
+class DilatedEncoding(nn.Module):
+    """Scales by dilation alone: 3x3 kernels at dilations 1, 2 and 3, with norms, averaged at the start.
+
+    x -> sum_d BN_d(DW_3,d(x)), linear: one 7x7 depth-wise kernel at inference. The form is our choice, a depth-wise
+    relative of atrous spatial pyramids (Chen et al., TPAMI 2018).
+    (N, C, H, W) -> (N, C, H, W); MACs: 27 H W C; 49 H W C when folded.
+    """
+
+    def __init__(self, channels: int, config: BlockConfig) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(depthwise_norm(channels, 3, dilation) for dilation in (1, 2, 3))
+        for branch in self.branches:
+            nn.init.constant_(branch[1].weight, 1 / 3)  # type: ignore[index]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, third = self.branches
+        return first(x) + second(x) + third(x)
+
+    def fused(self) -> nn.Module:
+        """One depth-wise convolution."""
+        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches])  # type: ignore[index]
 
 
 @filling("sem", "inception")

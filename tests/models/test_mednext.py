@@ -27,6 +27,7 @@ FORMULAS = {
     ("sem", "multiscale"): lambda hw, c, k, r: hw * c * (k**2 + 18 + (25 if k > 5 else 0)),
     ("sem", "multiscale5"): lambda hw, c, k, r: hw * c * (25 + 18),
     ("sem", "dw3"): lambda hw, c, k, r: hw * 9 * c,
+    ("sem", "dilated"): lambda hw, c, k, r: hw * 27 * c,
     ("sem", "inception"): lambda hw, c, k, r: 31 * hw * (c // 8),
     ("sem", "strip"): lambda hw, c, k, r: hw * (c**2 + (25 + 2 * (7 + 11 + 21)) * c),
     ("sdffn", "smooth"): lambda hw, c, k, r: hw * (2 * r * c**2 + 9 * r * c),
