@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import bench.models.mednext  # noqa: F401  registers the fillings
 from bench.errors import UserError
 from bench.models.fuse import fuse
 from bench.models.slots import BlockConfig, fill, filling_names
