@@ -60,7 +60,7 @@ def test_a_wrong_name_says_what_is_right(text: str, message: str) -> None:
 
 
 def test_an_unknown_filling_gets_the_near_one() -> None:
-    with pytest.raises(UserError, match=r"Unknown filling of slot sem 'multiscal'\. Did you mean: multiscale\?"):
+    with pytest.raises(UserError, match=r"Unknown filling of slot sem 'multiscal'\. Did you mean: multiscale\b"):
         build_model("mednext_tiny[sem=multiscal]", "segmentation", 1, 4, 64)
 
 

@@ -170,13 +170,13 @@ def test_drop_path_drops_whole_images_and_only_in_training() -> None:
     "variant", [VARIANTS[0], *(pytest.param(variant, marks=pytest.mark.slow) for variant in VARIANTS[1:])]
 )
 def test_a_handful_of_images_is_learnt_by_heart(variant: str, task: str) -> None:
-    """120 steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
+    """250 steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
     torch.manual_seed(0)
     model = build_seeded(lambda: build_model(variant, task, 1, 3, 32), 0)
-    images = nn.functional.interpolate(torch.randn(8, 1, 8, 8), size=32, mode="bilinear")
+    images = nn.functional.interpolate(torch.randn(8, 1, 8, 8), size=32, mode="nearest")
     pixels = (images[:, 0] > 0.5).long() + (images[:, 0] > 1).long()
     target = torch.arange(8) % 3 if task == "classification" else pixels
-    protocol = dataclasses.replace(PRESETS["quick"].of(task), steps=120)
+    protocol = dataclasses.replace(PRESETS["quick"].of(task), steps=250)
     optimizer = make_optimizer(model, protocol)
     losses = []
     for step in range(protocol.steps):
@@ -188,4 +188,4 @@ def test_a_handful_of_images_is_learnt_by_heart(variant: str, task: str) -> None
         nn.utils.clip_grad_norm_(model.parameters(), protocol.clip)
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < (0.05 if task == "classification" else 0.1), losses[::10]  # pixels on borders are hard
+    assert losses[-1] < 0.05, losses[::10]
