@@ -26,7 +26,7 @@ def test_names_are_known_from_entry_points() -> None:
     ("text", "canonical"),
     [
         ("mednext_tiny", "mednext_tiny"),
-        ("mednext_tiny[sem=multiscale]", "mednext_tiny"),
+        ("mednext_tiny[sem=dilated]", "mednext_tiny"),
         ("mednext_tiny[sem=none]", "mednext_tiny[sem=none]"),
         ("mednext_tiny[sem=none,laffn=none]", "mednext_tiny[laffn=none,sem=none]"),
         ("mednext_tiny[widths=16-32-64-128]", "mednext_tiny[widths=16-32-64-128]"),

@@ -93,7 +93,7 @@ def test_a_finished_cell_is_not_run_again_and_force_runs_it_anew(tmp_path: Path)
 
 
 def test_equal_configs_are_one_cell(tmp_path: Path) -> None:
-    names = ("mednext_tiny", "mednext_tiny[sem=multiscale]", "mednext_tiny[sem=none]")
+    names = ("mednext_tiny", "mednext_tiny[sem=dilated]", "mednext_tiny[sem=none]")
     keys = [jobs(tmp_path, models=name)[0].cell.key for name in names]
     assert keys[0] == keys[1] != keys[2]
 

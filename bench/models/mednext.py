@@ -287,7 +287,7 @@ def _build(task: str, in_channels: int, num_classes: int, design: Design) -> nn.
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("cpu", "paper"),
-    version=4,
+    version=5,
     year=2026,
 )
 def mednext_tiny(
@@ -302,9 +302,9 @@ def mednext_tiny(
     fine: tuple[int, ...] = (16, 32),
     act: str = "relu",
     laffn: str = "convmod",
-    sem: str = "multiscale",
+    sem: str = "dilated",
     sdffn: str = "smooth",
-    layer_scale: float = 0.5,
+    layer_scale: float = 1.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
     """The smallest variant; its design was chosen by cross-validation (results/design/table.md)."""
@@ -318,7 +318,7 @@ def mednext_tiny(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=4,
+    version=5,
     year=2026,
 )
 def mednext_small(
@@ -333,9 +333,9 @@ def mednext_small(
     fine: tuple[int, ...] = (16, 32),
     act: str = "relu",
     laffn: str = "convmod",
-    sem: str = "multiscale",
+    sem: str = "dilated",
     sdffn: str = "smooth",
-    layer_scale: float = 0.5,
+    layer_scale: float = 1.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
     """The tiny variant's design, wider and deeper."""
@@ -349,7 +349,7 @@ def mednext_small(
     citation=CITATION,
     tasks=("segmentation", "classification"),
     lists=("paper",),
-    version=4,
+    version=5,
     year=2026,
 )
 def mednext_base(
@@ -364,9 +364,9 @@ def mednext_base(
     fine: tuple[int, ...] = (24, 48),
     act: str = "relu",
     laffn: str = "convmod",
-    sem: str = "multiscale",
+    sem: str = "dilated",
     sdffn: str = "smooth",
-    layer_scale: float = 0.5,
+    layer_scale: float = 1.0,
     drop_path: float = 0.1,
 ) -> nn.Module:
     """The tiny variant's design, widest and deepest."""

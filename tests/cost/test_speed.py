@@ -135,7 +135,7 @@ def test_without_a_gpu_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_key_names_what_is_timed_and_how() -> None:
     (first,) = make_settings("mednext_tiny")
     assert len(first.key) == 12
-    assert make_settings("mednext_tiny[sem=multiscale]")[0].key == first.key
+    assert make_settings("mednext_tiny[sem=dilated]")[0].key == first.key
     assert Setting(**json.loads(json.dumps(asdict(first)))).key == first.key
     others = [replace(first, **cast(Any, {name: "other"})) for name in asdict(first)]
     assert len({first.key, *(other.key for other in others)}) == 1 + len(others)

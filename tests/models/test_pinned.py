@@ -18,13 +18,13 @@ from bench.seeding import build_seeded
 OUTPUTS = {
     "attention_unet_s": 0.054082,
     "chance": 1.0,
-    "mednext_tiny": 0.060069,
+    "mednext_tiny": 0.061741,
     "nnunet_s": 0.874459,
     "swin_unet_s": 0.514839,
     "swinunetr_s": 0.307653,
     "unet_s": 0.053326,
 }
-VERSIONS = {"mednext_tiny": 4}
+VERSIONS = {"mednext_tiny": 5}
 
 
 def fixed_input() -> torch.Tensor:
