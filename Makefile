@@ -27,7 +27,7 @@ test-slow: .venv/installed
 
 # The records of real runs, without weights, and the tables made from them; a test makes the tables again.
 RECORDS := results/example/records
-REPORT := $(BIN)/medbench report --results $(RECORDS) --output results/example
+REPORT := $(BIN)/medbench report --results results/example --output results/example
 example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \

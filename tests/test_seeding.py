@@ -36,7 +36,7 @@ def test_constants_stay_what_the_network_makes_them() -> None:
     kernel = next(v for k, v in state.items() if k.endswith("smooth.weight"))
     line = torch.tensor([0.25, 0.5, 0.25])
     assert torch.equal(kernel[0, 0], torch.outer(line, line))
-    assert all((v == 0.5).all() for k, v in state.items() if k.endswith(".scale"))
+    assert all((v == 1.0).all() for k, v in state.items() if k.endswith(".scale"))
 
 
 class Drawn(nn.Module):

@@ -164,7 +164,7 @@ def test_a_classifier_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole, progress = classify(tmp_path / "a")
-    assert progress.history[-1]["train_loss"] < 0.3 < progress.history[0]["train_loss"]
+    assert progress.history[-1]["train_loss"] < min(0.1, progress.history[0]["train_loss"] / 2)
     assert progress.history[-1]["val_score"] > math.log(0.7)
     with pytest.raises(KeyboardInterrupt):
         classify(tmp_path / "b", stop_at=17)

@@ -12,7 +12,7 @@ Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -62,42 +62,29 @@ class LinearAttentionFFN(nn.Module):
         return self
 
 
-@filling("sem", "multiscale")
+@filling("sem", "dilated")
 class SpatialEncodingModule(nn.Module):
-    """Several scales at once: parallel depth-wise convolutions of several sizes and dilations, with norms, summed.
+    """Several scales at once: depth-wise 3x3 convolutions at dilations 1, 2 and 3, with norms, averaged at the start.
 
-    x -> BN(x) + sum_i BN_i(DW_i(x)), kernels k, 3, 3 dilated by (k - 1) / 2, and 5 where k > 5: linear, so that all of
-    it folds into one k x k depth-wise convolution at inference. The abstract fixes the name and the purpose; the form
-    is our choice, after the re-parameterised branches of RepLKNet (Ding et al., CVPR 2022) and UniRepLKNet (Ding et
-    al., CVPR 2024).
-    (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 18), and 25 H W C more where k > 5; H W C k^2 when folded.
+    x -> sum_d BN_d(DW_3,d(x)), d = 1, 2, 3: linear, so that all of it folds into one 7x7 depth-wise convolution at
+    inference. The abstract fixes the name and "multi-scale"; the form is our choice, a depth-wise relative of atrous
+    spatial pyramids (Chen et al., TPAMI 2018), folded as UniRepLKNet (Ding et al., CVPR 2024) folds dilated branches.
+    (N, C, H, W) -> (N, C, H, W); MACs: 27 H W C; 49 H W C when folded.
     """
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        k = config.kernel
-        shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
-        self.branches = nn.ModuleList(depthwise_norm(channels, size, dilation) for size, dilation in shapes)
-        self.identity = nn.BatchNorm2d(channels)
-        nn.init.zeros_(self.identity.weight)
-        for branch, shape in zip(self.branches, shapes, strict=True):
-            nn.init.constant_(branch[1].weight, float(shape == (3, 1)))  # type: ignore[index]
+        self.branches = nn.ModuleList(depthwise_norm(channels, 3, dilation) for dilation in (1, 2, 3))
+        for branch in self.branches:
+            nn.init.constant_(branch[1].weight, 1 / 3)  # type: ignore[index]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.identity(x)
-        for branch in self.branches:
-            out = out + branch(x)
-        return out
+        first, second, third = self.branches
+        return first(x) + second(x) + third(x)
 
     def fused(self) -> nn.Module:
         """One depth-wise convolution."""
-        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches], self.identity)  # type: ignore[index]
-
-
-@filling("sem", "multiscale5")
-def near_encoding(channels: int, config: BlockConfig) -> nn.Module:
-    """The Spatial Encoding Module with k = 5 whatever the stage's kernel: identity, 3, 3 dilated by 2, and 5."""
-    return SpatialEncodingModule(channels, replace(config, kernel=5))
+        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches])  # type: ignore[index]
 
 
 @filling("sdffn", "smooth")

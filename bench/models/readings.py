@@ -6,6 +6,7 @@ filling are the block's, not its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -60,28 +61,41 @@ def depthwise3(channels: int, config: BlockConfig) -> nn.Module:
     return depthwise_norm(channels, 3)
 
 
-@filling("sem", "dilated")
-class DilatedEncoding(nn.Module):
-    """Scales by dilation alone: 3x3 kernels at dilations 1, 2 and 3, with norms, averaged at the start.
+@filling("sem", "multiscale")
+class BranchedEncoding(nn.Module):
+    """Scales by kernel size and dilation: parallel depth-wise convolutions of several of each, with norms, summed.
 
-    x -> sum_d BN_d(DW_3,d(x)), linear: one 7x7 depth-wise kernel at inference. The form is our choice, a depth-wise
-    relative of atrous spatial pyramids (Chen et al., TPAMI 2018).
-    (N, C, H, W) -> (N, C, H, W); MACs: 27 H W C; 49 H W C when folded.
+    x -> BN(x) + sum_i BN_i(DW_i(x)), kernels k, 3, 3 dilated by (k - 1) / 2, and 5 where k > 5: linear, so that all of
+    it folds into one k x k depth-wise convolution at inference. The form is our choice, after the re-parameterised
+    branches of RepLKNet (Ding et al., CVPR 2022) and UniRepLKNet (Ding et al., CVPR 2024).
+    (N, C, H, W) -> (N, C, H, W); MACs: H W C (k^2 + 18), and 25 H W C more where k > 5; H W C k^2 when folded.
     """
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(depthwise_norm(channels, 3, dilation) for dilation in (1, 2, 3))
-        for branch in self.branches:
-            nn.init.constant_(branch[1].weight, 1 / 3)  # type: ignore[index]
+        k = config.kernel
+        shapes = [(k, 1), (3, 1), (3, (k - 1) // 2)] + ([(5, 1)] if k > 5 else [])
+        self.branches = nn.ModuleList(depthwise_norm(channels, size, dilation) for size, dilation in shapes)
+        self.identity = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.identity.weight)
+        for branch, shape in zip(self.branches, shapes, strict=True):
+            nn.init.constant_(branch[1].weight, float(shape == (3, 1)))  # type: ignore[index]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first, second, third = self.branches
-        return first(x) + second(x) + third(x)
+        out = self.identity(x)
+        for branch in self.branches:
+            out = out + branch(x)
+        return out
 
     def fused(self) -> nn.Module:
         """One depth-wise convolution."""
-        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches])  # type: ignore[index]
+        return merge_depthwise([(branch[0], branch[1]) for branch in self.branches], self.identity)  # type: ignore[index]
+
+
+@filling("sem", "multiscale5")
+def near_encoding(channels: int, config: BlockConfig) -> nn.Module:
+    """The branches of `multiscale` with k = 5 whatever the stage's kernel: identity, 3, 3 dilated by 2, and 5."""
+    return BranchedEncoding(channels, replace(config, kernel=5))
 
 
 @filling("sem", "inception")

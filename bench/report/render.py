@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.cost.profiles import load_profiles
 from bench.errors import UserError, unknown
 from bench.report.tables import CSV, Table, summarise
+from bench.report.throughput import with_throughput
 from bench.store import load_cases, load_cells
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ def results_tables(
     results: str | Path, comparisons: Collection[str] | None = None, dataset: str | None = None, classes: bool = False
 ) -> list[Table]:
     """The tables of a results folder: all, or those of some comparison keys or of one dataset.
+
+    Where its `profiles` hold a model's speed at the same input, the table shows it.
 
     Raises:
         UserError: no such folder, no records in it, or none of that dataset.
@@ -37,7 +41,8 @@ def results_tables(
         cells = cells[cells["dataset"] == dataset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
-    return summarise(cells.reset_index(drop=True), cases, classes)
+    cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
+    return summarise(cells, cases, classes)
 
 
 def print_tables(console: Console, tables: list[Table]) -> None:

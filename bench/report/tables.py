@@ -16,6 +16,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.report import classification, segmentation
 from bench.report.columns import Column
+from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
@@ -110,14 +111,15 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
     full, titles = _full_seeds(scored), _titles(cells)
     rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
-    columns = task.columns(figures, cells, classes)
+    columns = (*task.columns(figures, cells, classes), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     caption = _caption(cells, {model: titles[model] for model in order}, scored)
-    notes = (task.note(first, figures), *_footnotes(cells, titles, ranked, full))
+    known = (task.note(first, figures), throughput_note(cells))
+    notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full))
     marks = _marks(frame, columns, list(ranked))
     return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures)
 
@@ -170,6 +172,9 @@ def _model_figures(
         ("macs", "G", own["macs"].astype(float) / 1e9),
     ):
         rows.append({"metric": metric, "unit": unit, "class": "", "value": values.astype(float).mean()})
+    for metric in FORMS.values():
+        if metric in own and own[metric].notna().any():
+            rows.append({"metric": metric, "unit": "x", "class": "", "value": own[metric].mean()})
     return [{**shared, **row} for row in rows]
 
 
