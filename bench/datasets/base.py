@@ -48,6 +48,8 @@ class RawImage:
         image: (C, H, W) uint8, C the dataset's channels; its longer side at most `images.LONGEST_SIDE`.
         label: index into the dataset's classes.
         files: the files read, for their hashes.
+        facts: what is known of the image beside its pixels (`images.file_facts`, columns of metadata), for the audit:
+            a network never sees it.
     """
 
     case: str
@@ -55,6 +57,7 @@ class RawImage:
     image: np.ndarray
     label: int
     files: tuple[Path, ...]
+    facts: dict[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,18 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
 
+def file_facts(path: Path) -> dict[str, str | int]:
+    """What a file says of itself beside its pixels: format, colour mode, sides in pixels, size in bytes.
+
+    For a file that `read_image` has read; a label that these predict is not learnt from the picture alone.
+    """
+    from PIL import Image
+
+    with readable(path), Image.open(path, formats=("PNG", "JPEG")) as file:
+        size = {"width": file.width, "height": file.height, "bytes": path.stat().st_size}
+        return {"format": str(file.format), "mode": file.mode, **size}
+
+
 def _check_checksums(path: Path) -> None:
     """Reads a file through once without decoding it: of a PNG the checksum of every chunk is compared."""
     from PIL import Image

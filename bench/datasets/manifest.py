@@ -51,7 +51,8 @@ FORMATS: dict[Task, Format] = {
         hashed=("case", "patient", "shape", "label", "image_sha256"),
     ),
 }
-FILES = {"manifest.json", *(name for form in FORMATS.values() for name in form.arrays)}
+FACTS = "facts.json"
+FILES = {"manifest.json", FACTS, *(name for form in FORMATS.values() for name in form.arrays)}
 
 
 @dataclass(frozen=True)

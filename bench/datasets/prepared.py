@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.datasets.base import DatasetSpec, Source
-from bench.datasets.manifest import FORMATS, Case, broken, is_cache, load_manifest, manifest_task, read_case
+from bench.datasets.manifest import FACTS, FORMATS, Case, broken, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.writing import Report, publish, remove_stale, write_cache
 from bench.errors import UserError, unknown
 
@@ -62,6 +62,25 @@ class Prepared:
         """Label map i of a segmentation as a read-only (D, H, W) uint8 view of the file."""
         assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
         return _view(self.labels, self.cases[i])
+
+    def facts(self) -> dict[str, dict[str, str | int]]:
+        """Case -> what its file and the metadata say of it beside the pixels; {} where nothing was kept.
+
+        Raises:
+            UserError: the cache was prepared before such facts were kept, or they are damaged.
+        """
+        if self.spec.task == "segmentation":
+            return {}
+        path = self.folder / FACTS
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            return {case.case: facts[case.case] for case in self.cases}
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is missing: give `medbench data prepare {self.spec.name} --from DIR` again, which adds it."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise broken(self.folder, f"{FACTS} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _view(flat: np.ndarray, case: Case) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.datasets.base import DatasetSpec, RawImage
 from bench.datasets.dealing import by_part, deal, deal_randomly
 from bench.datasets.duplicates import join
-from bench.datasets.images import SUFFIXES, read_image
+from bench.datasets.images import SUFFIXES, file_facts, read_image
 from bench.datasets.phantoms import lung
 from bench.datasets.splits import Split
 from bench.errors import UserError
@@ -63,7 +63,7 @@ def read_cases(folder: Path, layout: str) -> Iterator[RawImage]:
     """
     for label, number, path in _files(folder):
         name = case_name(label, number)
-        yield RawImage(name, name, read_image(path, channels=1), label, (path,))
+        yield RawImage(name, name, read_image(path, channels=1), label, (path,), file_facts(path))
 
 
 def count_cases(folder: Path, layout: str) -> int:

@@ -27,6 +27,9 @@ class HasPatient(Protocol):
     """Anything that belongs to one patient, such as a prepared case."""
 
     @property
+    def case(self) -> str: ...
+
+    @property
     def patient(self) -> str: ...
 
 
@@ -37,6 +40,7 @@ class Split:
     Attributes:
         source: where the lists were published, or how they were made.
         parts: `train`, `val`, `test` -> patient ids; of a dataset without known patients the cases' names.
+        by_case: the parts hold cases' names though patients are known: one patient may stand in several parts.
         flag: why results of this split are not to be trusted, or None.
         official_cases: how many cases were published, where the parts are no official list; else None.
         groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
@@ -48,6 +52,11 @@ class Split:
     flag: str | None = None
     official_cases: int | None = None
     groups: dict[str, str] = field(default_factory=dict)
+    by_case: bool = False
+
+    def member(self, case: HasPatient) -> str:
+        """The name under which the parts list a case."""
+        return case.case if self.by_case else case.patient
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def _reject_missing_classes(prepared: Prepared, split: Split) -> None:
     classes = prepared.spec.classes
     for part, patients in split.parts.items():
         members = set(patients)
-        labels = {case.label for case in prepared.cases if case.patient in members}
+        labels = {case.label for case in prepared.cases if split.member(case) in members}
         missing = [name for label, name in enumerate(classes) if label not in labels]
         if missing:
             raise UserError(
@@ -165,8 +174,8 @@ def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
     part_of = {patient: part for part in PARTS for patient in split.parts[part]}
     indices: dict[str, list[int]] = {part: [] for part in PARTS}
     for i, case in enumerate(cases):
-        if case.patient in part_of:
-            indices[part_of[case.patient]].append(i)
+        if split.member(case) in part_of:
+            indices[part_of[split.member(case)]].append(i)
     return indices
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from bench.datasets import duplicates
 from bench.datasets.base import DatasetSpec, RawCase, RawImage
 from bench.datasets.duplicates import near_duplicates, thumbnail
-from bench.datasets.manifest import FORMATS, fingerprint, load_manifest
+from bench.datasets.manifest import FACTS, FORMATS, fingerprint, load_manifest
 from bench.errors import UserError
 
 Report = Callable[[str, int, int], None]
@@ -32,6 +32,7 @@ def write_cache(
     total, offset = spec.count_cases(source, layout), 0
     entries: list[dict[str, Any]] = []
     thumbnails: list[np.ndarray] = []
+    facts: dict[str, dict[str, str | int]] = {}
     with ExitStack() as stack:
         files = [stack.enter_context((folder / name).open("wb")) for name in form.arrays]
         for file in files:
@@ -42,6 +43,7 @@ def write_cache(
                 file.write(array.data)
             if isinstance(case, RawImage):
                 thumbnails.append(thumbnail(arrays[0]))
+                facts[case.case] = case.facts
             hashes = {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files}
             entries.append({**entry, "files": hashes})
             offset += arrays[0].size
@@ -50,6 +52,8 @@ def write_cache(
         for file, dtype in zip(files, form.arrays.values(), strict=True):
             _write_header(file, dtype, offset)
     manifest = _manifest(spec, kind, layout, entries, offset, thumbnails)
+    if facts:
+        (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
@@ -146,6 +150,8 @@ def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: boo
             if not final.exists():
                 raise
         _require_same(final, manifest)
+        if (temporary / FACTS).exists():
+            (temporary / FACTS).replace(final / FACTS)
         return True
     aside = temporary.with_name(f"{temporary.name}-old")
     try:

@@ -119,7 +119,7 @@ def _parts(prepared: Prepared, name: str) -> str:
     if name not in spec.split_functions:
         shown = ", ".join(f"{part} {c['present_patients']}/{c['official_patients']}" for part, c in counts.items())
         return f"{title}: patients present/official {shown}"
-    label = {case.patient: case.label for case in prepared.cases}
+    label = {split.member(case): case.label for case in prepared.cases}
     shown = ", ".join(
         f"{part} {counts[part]['cases']} ("
         + " + ".join(str(sum(label[p] == k for p in patients)) for k in range(len(spec.classes)))

@@ -163,7 +163,8 @@ def test_a_folder_of_something_else_shows_the_layout(tmp_path: Path) -> None:
 def test_what_is_written_comes_back(source: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     data = prepare(SPEC, source, tmp_path / "root", report=lambda *progress: seen.append(progress))
-    assert sorted(p.name for p in data.folder.iterdir()) == ["images.npy", "manifest.json"]
+    assert sorted(p.name for p in data.folder.iterdir()) == ["facts.json", "images.npy", "manifest.json"]
+    assert data.facts()["Covid (1)"]["format"] == "PNG"
     assert seen == [(name, i + 1, 5) for i, name in enumerate(NAMES)]
     assert data.labels is None
     for i, raw in enumerate(read(source)):
