@@ -33,7 +33,7 @@ COLUMNS = (
 )
 KEY = COLUMNS[:9]
 RUNS = Path("results/design/runs.csv")
-REFERENCES = ("unet_s", "mobilenetv3_small")
+REFERENCES = ("unet_s", "resnet10t")
 
 
 def fold_cases(data: Prepared, split: str, folds: int) -> list[list[int]]:

@@ -13,7 +13,9 @@ import click
 import pytest
 
 from bench.cli import main
+from bench.cost.profiles import load_profiles
 from bench.report.render import render_tables, results_tables
+from bench.report.speeds import render_speeds
 from bench.store import find_records, load_cells
 
 ROOT = Path(__file__).parents[1]
@@ -94,3 +96,10 @@ def test_the_committed_latex_compiles(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stdout[-2000:]
     assert "Overfull" not in run.stdout, "the table is wider than a page with margins of 2 cm"
+
+
+def test_the_readme_shows_the_committed_speeds() -> None:
+    profiles = load_profiles(EXAMPLE)
+    shown = profiles[(profiles["input"] == "8x3x224x224") | (profiles["work"] == "training-step")]
+    assert len(shown) == 8
+    assert render_speeds(shown, "markdown").strip() in README

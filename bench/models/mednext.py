@@ -128,7 +128,6 @@ class Design:
     Attributes:
         widths, depths, kernels, expansions: channels, blocks, kernel size and FFN ratio of the four stages.
         fine: channels of the segmenter's plain convolutions at full and at half resolution.
-        stem: the classifier's first layers: `plain`, `deep` or `pool`. down_act: activation after downsampling.
         act: activation, by name. laffn, sem, sdffn: the slots' fillings.
         layer_scale: start of LayerScale. drop_path: rate at the last block, rising linearly from 0 at the first.
     """
@@ -144,8 +143,6 @@ class Design:
     sdffn: str
     layer_scale: float
     drop_path: float
-    stem: str = "plain"
-    down_act: bool = False
 
     def __post_init__(self) -> None:
         for name, length in (("widths", 4), ("depths", 4), ("kernels", 4), ("expansions", 4), ("fine", 2)):
@@ -176,20 +173,6 @@ class Block(nn.Sequential):
                 self.add_module(slot, Residual(module, channels, design.layer_scale, drop))
 
 
-class PoolStem(nn.Sequential):
-    """A stem after which the first downsampling is by maximum."""
-
-
-def _stem(in_channels: int, design: Design) -> tuple[nn.Module, int]:
-    half, act = max(1, design.widths[0] // 2), design.act
-    if design.stem == "plain":
-        return conv_norm_act(in_channels, half, act, stride=2), half
-    if design.stem in ("deep", "pool"):
-        kind = PoolStem if design.stem == "pool" else nn.Sequential
-        return kind(conv_norm_act(in_channels, half, act, stride=2), conv_norm_act(half, 2 * half, act)), 2 * half
-    raise UserError(f"Expected stem to be plain, deep or pool, but got {design.stem}.")
-
-
 class Encoder(nn.Module):
     """A stem of stride 2, then four stages of blocks, each after a stride-2 3x3 convolution with its norm.
 
@@ -207,14 +190,7 @@ class Encoder(nn.Module):
         drops = torch.linspace(0, design.drop_path, sum(design.depths)).tolist()
         self.down, self.stages = nn.ModuleList(), nn.ModuleList()
         for stage, (before, width) in enumerate(pairwise((channels, *design.widths))):
-            pool = stage == 0 and isinstance(stem, PoolStem)
-            self.down.append(
-                nn.Sequential(
-                    nn.MaxPool2d(3, 2, 1), conv_norm_act(before, width, design.act if design.down_act else None)
-                )
-                if pool
-                else conv_norm_act(before, width, design.act if design.down_act else None, stride=2)
-            )
+            self.down.append(conv_norm_act(before, width, None, stride=2))
             blocks = (Block(design, stage, drops.pop(0)) for _ in range(design.depths[stage]))
             self.stages.append(nn.Sequential(*blocks))
 
@@ -233,8 +209,8 @@ class Classifier(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, design: Design) -> None:
         super().__init__()
-        deepest = design.widths[-1]
-        self.encoder: nn.Module = Encoder(*_stem(in_channels, design), design)
+        half, deepest = max(1, design.widths[0] // 2), design.widths[-1]
+        self.encoder: nn.Module = Encoder(conv_norm_act(in_channels, half, design.act, stride=2), half, design)
         self.norm: nn.Module = nn.BatchNorm2d(deepest)
         self.head = nn.Linear(deepest, num_classes)
 
@@ -317,13 +293,9 @@ def mednext_tiny(
     sdffn: str = "smooth",
     layer_scale: float = 1.0,
     drop_path: float = 0.0,
-    stem: str = "plain",
-    down_act: bool = False,
 ) -> nn.Module:
     """The smallest variant; its design was chosen by cross-validation (results/design/table.md)."""
-    design = Design(
-        widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path, stem, down_act
-    )
+    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
     return _build(task, in_channels, num_classes, design)
 
 
