@@ -119,7 +119,7 @@ def to_latex(table: Table) -> str:
         position_float="centering",
         column_format="l" + "r" * (len(texts.columns) - 1),
     )
-    size, gap = ("scriptsize", 2) if len(texts.columns) > 12 else ("footnotesize", 3)
+    size, gap = ("scriptsize", 2) if len(texts.columns) > 10 else ("footnotesize", 3)
     latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap}pt}}\n", 1)
     notes = "".join(f"\\par\\raggedright {_latex(note)}\n" for note in table.footnotes)
     return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
