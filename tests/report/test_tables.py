@@ -118,8 +118,8 @@ MARKDOWN = rf"""{CAPTION.replace("_", chr(92) + "_")}
 """  # noqa: E501
 LATEX = rf"""\begin{{table}}[htbp]
 \centering
-\footnotesize
-\setlength{{\tabcolsep}}{{3pt}}
+\scriptsize
+\setlength{{\tabcolsep}}{{2pt}}
 \caption{{{CAPTION.replace("A_1 & 50%", "A" + chr(92) + "_1 " + chr(92) + "& 50" + chr(92) + "%")}}}
 \label{{tab:acdc-c1}}
 \begin{{tabular}}{{lrrrrrrrrrrr}}
