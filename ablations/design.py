@@ -37,27 +37,13 @@ REFERENCES = ("unet_s", "resnet10t")
 
 
 def fold_cases(data: Prepared, split: str, folds: int) -> list[list[int]]:
-    """The cases of the split's training and validation patients, dealt to folds group by group.
-
-    A group is a patient, or what the split keeps together. In an order that is a constant of the dataset, larger
-    groups first, each goes to the fold that has the fewest cases of its class (of all classes in segmentation).
-    """
-    import numpy as np
-
+    """The cases of the split's training and validation patients, dealt to folds group by group."""
+    from bench.datasets.folds import deal_folds
     from bench.datasets.splits import assign, make_split
 
     divided = make_split(data.spec, data, split)
     parts = assign(data.cases, divided).indices
-    members: dict[str, list[int]] = {}
-    for i in sorted((*parts["train"], *parts["val"])):
-        members.setdefault(divided.groups.get(data.cases[i].patient, data.cases[i].patient), []).append(i)
-    names = sorted(members)
-    order = [names[i] for i in np.random.default_rng(20260105).permutation(len(names))]
-    dealt: list[list[int]] = [[] for _ in range(folds)]
-    for name in sorted(order, key=lambda name: -len(members[name])):
-        label = data.cases[members[name][0]].label
-        min(dealt, key=lambda fold: (sum(data.cases[i].label == label for i in fold), len(fold))).extend(members[name])
-    return [sorted(fold) for fold in dealt]
+    return deal_folds(data.cases, divided, (*parts["train"], *parts["val"]), folds)
 
 
 def run_fold(

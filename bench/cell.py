@@ -19,8 +19,9 @@ from bench.plan import Cell, Protocol
 from bench.registry import build_model, canonical_name, dataset_spec, parse_model
 
 if TYPE_CHECKING:
+    from bench.datasets.base import Source
     from bench.datasets.prepared import Prepared
-    from bench.datasets.splits import Assignment
+    from bench.datasets.splits import Assignment, Split
     from bench.train import Progress as TrainingRun
 
 Report = Callable[["Event"], None]
@@ -109,13 +110,27 @@ def _open_data(job: Job) -> Prepared:
     """The cell's own data. Raises UserError when the cache is no longer the one that the key names."""
     from bench.datasets.prepared import open_prepared
 
-    data = open_prepared(dataset_spec(job.cell.dataset), job.data_root, job.cell.source["kind"])
+    kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
+    data = open_prepared(dataset_spec(job.cell.dataset), job.data_root, kind)
     if data.fingerprint != job.cell.fingerprint:
         raise UserError(
             f"The prepared data in {data.folder} changed while running (fingerprint {data.fingerprint}, expected "
             f"{job.cell.fingerprint}). Give the same command again for the new data."
         )
     return data
+
+
+def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
+    """The cell's split and what of it is there, with as many training patients as the cell takes."""
+    from bench.datasets.folds import take_training
+    from bench.datasets.splits import assign, make_split
+
+    cell = job.cell
+    split = make_split(data.spec, data, cell.split, cell.fold)
+    assignment = assign(data.cases, split)
+    if cell.train_patients is not None:
+        assignment = take_training(data.cases, split, assignment, cell.train_patients, cell.seed)
+    return split, assignment
 
 
 def _clear(folder: Path) -> None:
@@ -132,15 +147,14 @@ def _failed(job: Job, error: Exception) -> dict[str, Any]:
 
 def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     """The record of a cell, with what is missing as None."""
-    from bench.datasets.splits import assign, make_split
+    from bench.datasets.leaks import leak_figures
     from bench.environment import environment
 
     cell = job.cell
     entry, config = parse_model(job.model)
     spec = dataset_spec(cell.dataset)
     prepared = _open_data(job)
-    split = make_split(spec, prepared, cell.split)
-    assignment = assign(prepared.cases, split)
+    split, assignment = _divide(job, prepared)
     return {
         "schema": store.SCHEMA,
         "status": status,
@@ -169,6 +183,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
             "official_cases": spec.official_cases,
             "split_source": split.source,
             "split_flag": split.flag,
+            "split_leak": leak_figures(prepared, assignment) if split.flag else None,
         },
         "cost": job.cost,
         "training": parts.get("training"),
@@ -197,7 +212,6 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
-    from bench.datasets.splits import assign, make_split
     from bench.evaluate import make_validation
     from bench.seeding import build_seeded
     from bench.train import HISTORY_COLUMNS, train
@@ -208,7 +222,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     spec = dataset_spec(cell.dataset)
     data = _open_data(job)
-    parts = assign(data.cases, make_split(spec, data, cell.split)).indices
+    parts = _divide(job, data)[1].indices
     fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     size = protocol.image_size
     model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)

@@ -102,10 +102,13 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--models", default="all", type=TEXT, help="Names, globs, name[field=value] or all, by commas.  [all]"
         ),
-        click.option("--dataset", type=TEXT, required=True, help="Name of a dataset, see `medbench data list`."),
+        click.option("--dataset", type=TEXT, required=True, help="Names by commas, or all; see `medbench data list`."),
         click.option("--preset", default="quick", type=TEXT, help="smoke, quick or paper.  [quick]"),
         click.option("--seeds", type=TEXT, help="How many (3) or which (0,4,).  [1 in smoke, else 3]"),
-        click.option("--split", type=TEXT, help="Name of the split.  [fixed by the files' layout]"),
+        click.option("--split", type=TEXT, help="Name of the split, or any: whatever is there.  [by layout]"),
+        click.option("--folds", type=click.IntRange(3, 100), help="Cross-validation by patient in so many folds."),
+        click.option("--train-patients", type=click.IntRange(1), help="Train on so many of the training patients."),
+        click.option("--train-fraction", type=float, help="Train on such a share of the training patients, 0 to 1."),
         click.option(
             "--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images."
         ),

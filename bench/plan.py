@@ -212,12 +212,15 @@ class Cell:
     Attributes:
         dataset: its name, `acdc`.
         fingerprint: hash of the prepared cache's manifest and of the preparation's version.
-        source: {"kind": "real"} or {"kind": "phantom", "version": ...}.
-        split: name of the split; parts: hash of the patients that it puts in each part.
+        source: {"kind": "real"}, {"kind": "phantom", "version": ...}, or {"kind": "substitute"}: files that are not the
+            published ones.
+        split: name of the split, `blocks`, or `blocks/5` in a cross-validation over five folds.
+        parts: hash of the patients that it puts in each part.
         fold: number in a cross-validation, or None.
         model: {"name", "config", "version"}, the config with every field.
         protocol: every field of `Protocol`.
-        seed: feeds initialisation, order, augmentation and dropout.
+        seed: feeds initialisation, order, augmentation and dropout, and which patients a smaller training part keeps.
+        train_patients: so many of the training patients (or groups) are used; None: all.
     """
 
     dataset: str
@@ -229,21 +232,26 @@ class Cell:
     model: dict[str, Any]
     protocol: dict[str, Any]
     seed: int
+    train_patients: int | None = None
 
     @property
     def key(self) -> str:
         """12 hex digits of the sha256 of the cell's canonical JSON."""
-        return digest(dataclasses.asdict(self))
+        return digest(self._hashed())
 
     @property
     def comparison(self) -> str:
         """The key of the cell without model and seed: what may stand in one table."""
+        return digest({k: v for k, v in self._hashed().items() if k not in ("model", "seed")})
+
+    def _hashed(self) -> dict[str, Any]:
+        """All fields; one that a later version added, only where it differs from what was done before."""
         fields = dataclasses.asdict(self)
-        return digest({k: v for k, v in fields.items() if k not in ("model", "seed")})
+        return {k: v for k, v in fields.items() if k != "train_patients" or v is not None}
 
     @property
     def dataset_label(self) -> str:
-        """`acdc`, or `acdc-phantom`: how the dataset reads everywhere."""
+        """`acdc`, `acdc-phantom` or `acdc-substitute`: how the dataset reads everywhere."""
         return self.dataset if self.source["kind"] == "real" else f"{self.dataset}-{self.source['kind']}"
 
 

@@ -14,7 +14,7 @@ from bench.cell import Event, Job, Report, run_cell, silent
 from bench.errors import UserError
 from bench.executors import make_executor
 from bench.plan import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
-from bench.registry import build_model, dataset_spec, parse_model, select_models
+from bench.registry import build_model, dataset_names, dataset_spec, parse_model, select_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,20 +25,52 @@ def make_jobs(
     dataset: str = "acdc",
     preset: str = "quick",
     seeds: str | None = None,
+    split: str | None = None,
+    folds: int | None = None,
+    train_patients: int | None = None,
+    train_fraction: float | None = None,
+    **place: Any,
+) -> list[Job]:
+    """All cells of a request, resolved: models x seeds (x folds) on each dataset, seed by seed.
+
+    Args:
+        dataset: names by commas, or `all`.
+        split: of the dataset; `any` deals whatever files are there, which then count as a substitute.
+        folds: cross-validation by patient or group in place of the split's own parts.
+        train_patients, train_fraction: so many, or such a share, of the training patients or groups.
+        place: data, data_root, results, settings, threads, device, report, as `_dataset_jobs` takes them.
+
+    Raises:
+        UserError: any name, value or folder that is not right, before anything is trained.
+    """
+    if train_patients is not None and train_fraction is not None:
+        raise UserError("Expected --train-patients or --train-fraction, but got both.")
+    if train_fraction is not None and not 0 < train_fraction <= 1:
+        raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {train_fraction}.")
+    names = dataset_names() if dataset == "all" else [name for name in dataset.split(",") if name]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {dataset!r}.")
+    subset = train_patients if train_fraction is None else train_fraction
+    return [job for name in names for job in _dataset_jobs(models, name, preset, seeds, split, folds, subset, **place)]
+
+
+def _dataset_jobs(
+    models: str,
+    dataset: str,
+    preset: str,
+    seeds: str | None,
+    split: str | None,
+    folds: int | None,
+    subset: int | float | None,
     data: str = "auto",
     data_root: str | Path | None = None,
-    split: str | None = None,
     results: str | Path = "results",
     settings: tuple[str, ...] = (),
     threads: int | None = None,
     device: str = "cpu",
     report: Report = silent,
 ) -> list[Job]:
-    """All cells of a request, resolved: models x seeds on one dataset, seed by seed.
-
-    Raises:
-        UserError: any name, value or folder that is not right, before anything is trained.
-    """
+    from bench.datasets.folds import ANY, count_training, take_training
     from bench.datasets.prepared import locate
     from bench.datasets.splits import assign, make_split
 
@@ -50,23 +82,33 @@ def make_jobs(
     what = "images" if spec.task == "classification" else "volumes"
     prepared = locate(spec, data, data_root, report=lambda case, *of: _note_drawing(report, what, *of))
     split = split or spec.default_split[prepared.layout]
-    listed = make_split(spec, prepared, split)
-    assign(prepared.cases, listed)
+    if "/" in split:
+        raise UserError(f"Expected a split without folds, but got {split!r}: pass --folds {split.partition('/')[2]}.")
     source: dict[str, Any] = {"kind": prepared.kind}
     if prepared.kind == "phantom":
         source["version"] = spec.phantom_version
+    elif split == ANY:
+        source["kind"] = "substitute"
     costs = {name: _cost(name, spec, protocol) for name in names}
     jobs = []
-    for seed in numbers:
-        for name in names:
-            entry, config = parse_model(name)
-            model = {"name": entry.name, "config": config, "version": entry.version}
-            parts = digest(listed.parts)
-            cell = Cell(spec.name, prepared.fingerprint, source, split, parts, None, model, asdict(protocol), seed)
-            folder = store.cell_folder(Path(results), cell, name)
-            root = prepared.folder.parent
-            label = preset_label(preset, protocol, spec.task)
-            jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
+    for fold in range(folds) if folds else [None]:
+        name_of_split = split if fold is None else f"{split}/{folds}"
+        listed = make_split(spec, prepared, name_of_split, fold)
+        assigned = assign(prepared.cases, listed)
+        kept = count_training(prepared.cases, listed, assigned, subset)
+        for seed in numbers:
+            if kept is not None:
+                take_training(prepared.cases, listed, assigned, kept, seed)
+            for name in names:
+                entry, config = parse_model(name)
+                model = {"name": entry.name, "config": config, "version": entry.version}
+                parts = digest(listed.parts)
+                named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
+                cell = Cell(*named, asdict(protocol), seed, kept)
+                folder = store.cell_folder(Path(results), cell, name)
+                root = prepared.folder.parent
+                label = preset_label(preset, protocol, spec.task)
+                jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
     return jobs
 
 

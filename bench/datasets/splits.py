@@ -105,18 +105,30 @@ def load_split(dataset: str, name: str) -> Split:
     return Split(name, raw["source"], parts)
 
 
-def make_split(spec: DatasetSpec, prepared: Prepared, name: str) -> Split:
-    """A split of a dataset by name, shipped as a list or computed from the prepared cases.
+def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | None = None) -> Split:
+    """A split of a dataset by name: a shipped list, computed from the prepared cases, a fold of either, or `any`.
+
+    Args:
+        name: `blocks`; `blocks/5` with a fold, for one of five folds by group.
 
     Raises:
         UserError: the dataset has no such split, or a computed one leaves a part without a class.
     """
-    if name not in spec.splits:
-        raise unknown(f"split of {spec.name}", name, spec.splits)
-    if name not in spec.split_functions:
-        return load_split(spec.name, name)
-    split = replace(spec.split_functions[name](prepared), official_cases=spec.official_cases)
-    _reject_missing_classes(prepared, split)
+    from bench.datasets.folds import ANY, any_split, fold_split
+
+    base, _, folds = name.partition("/")
+    if base not in (*spec.splits, ANY):
+        raise unknown(f"split of {spec.name}", base, (*spec.splits, ANY))
+    if base == ANY:
+        split = any_split(prepared)
+    elif base not in spec.split_functions:
+        split = load_split(spec.name, base)
+    else:
+        split = replace(spec.split_functions[base](prepared), official_cases=spec.official_cases)
+    if fold is not None:
+        split = fold_split(prepared.cases, split, int(folds), fold)
+    if spec.task == "classification":
+        _reject_missing_classes(prepared, split)
     return split
 
 

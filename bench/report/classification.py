@@ -81,13 +81,20 @@ def parts(first: pd.Series[Any]) -> str:
     """Images present and published, the split with its source and flag, and its parts, for the caption."""
     published = "no published number" if pd.isna(first["official_cases"]) else f"{first['official_cases']:.0f}"
     source = "" if pd.isna(first["split_source"]) else f" ({first['split_source']})"
-    flag = "" if pd.isna(first["split_flag"]) else f", flagged: {first['split_flag']}"
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']}"
+    flag = "" if pd.isna(first["split_flag"]) else f", flagged: {first['split_flag']}{_leak(first.get('split_leak'))}"
+    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
     counts = ", ".join(f"{part} {_count(first['counts'][part], first['classes'])}" for part in PARTS)
     return (
         f"Images present / published: {first['present_cases']:.0f} / {published}. "
         f"Split {first['split']}{source}{fold}{flag}; images: {counts}"
     )
+
+
+def _leak(figures: dict[str, float | None] | None) -> str:
+    """` (98.0 % of the test images have their patient in training)`, as far as it is known."""
+    words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate"}
+    known = [f"{100 * v:.1f} % have {words[k]}" for k, v in (figures or {}).items() if v is not None]
+    return f" (of the test images {' and '.join(known)} in training)" if known else ""
 
 
 def _count(part: dict[str, Any], names: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ def parts(first: pd.Series[Any]) -> str:
         for part, n in first["counts"].items()
     )
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']}"
+    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
     return f"Split {first['split']}{fold}{flag}; patients present / official: {counts}"
 
 

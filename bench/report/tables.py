@@ -20,6 +20,7 @@ from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
+SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
@@ -219,10 +220,13 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
     narrow = ", ".join(f"{title} (of {reduced[m]})" for m, title in titles.items() if m in reduced.index)
     ours = ", ".join(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title)
     parts = [
-        PHANTOM if first["source"] == "phantom" else "",
+        {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
         f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
         task.parts(first),
         f"{task.scored_on(first)}; seeds {seeds}; weights {first['selection']}",
+        ""
+        if pd.isna(first.get("train_patients"))
+        else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",
         f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
         f"{first['left_out']} cases of patients in no part are left out" if first["left_out"] else "",
         task.PARTIAL if first["partial"] else "",

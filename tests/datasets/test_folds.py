@@ -1,0 +1,100 @@
+"""Folds by group, nested training parts, whatever is there, and what of a test part was seen in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bench.datasets.folds import any_split, count_training, deal_folds, fold_split, take_training
+from bench.datasets.leaks import leak_figures
+from bench.datasets.manifest import Case
+from bench.datasets.splits import PARTS, Split, assign
+from bench.errors import UserError
+
+
+def case(patient: int, view: int, label: int) -> Case:
+    return Case(f"p{patient}_{view}", f"p{patient}", (1, 8, 8), None, 0, label=label)
+
+
+CASES = [case(p, v, p % 2) for p in range(30) for v in range(1 + p % 3)]
+PATIENTS = [f"p{p}" for p in range(30)]
+SPLIT = Split("s", "made", {"train": tuple(PATIENTS[:20]), "val": tuple(PATIENTS[20:24]), "test": tuple(PATIENTS[24:])})
+ASSIGNED = assign(CASES, SPLIT)
+
+
+def test_every_case_tests_in_one_fold_and_no_patient_is_in_two() -> None:
+    splits = [fold_split(CASES, SPLIT, 5, fold) for fold in range(5)]
+    tested = [name for split in splits for name in split.parts["test"]]
+    assert sorted(tested) == sorted(PATIENTS)
+    for fold, split in enumerate(splits):
+        assert sorted(name for part in PARTS for name in split.parts[part]) == sorted(PATIENTS)
+        assert split.parts["val"] == splits[(fold + 1) % 5].parts["test"]
+        assert split.name == "s/5"
+        labels = [c.label for c in CASES if c.patient in split.parts["test"]]
+        assert 0.25 < sum(map(bool, labels)) / len(labels) < 0.75
+
+
+def test_groups_stay_together_in_folds() -> None:
+    split = replace(SPLIT, groups={f"p{p}": f"g{p // 3}" for p in range(30)})
+    for members in deal_folds(CASES, split, range(len(CASES)), 4):
+        inside = {CASES[i].patient for i in members}
+        assert all({f"p{3 * (int(p[1:]) // 3) + k}" for k in range(3)} <= inside for p in inside)
+
+
+def test_more_folds_than_patients_are_refused() -> None:
+    with pytest.raises(UserError, match="Expected 31 patients or groups or more for 31 folds, but 30"):
+        fold_split(CASES, SPLIT, 31, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_larger_training_part_holds_a_smaller_one(seed: int) -> None:
+    parts = [set(take_training(CASES, SPLIT, ASSIGNED, n, seed).indices["train"]) for n in (2, 6, 13, 20)]
+    assert all(small < large for small, large in pairwise(parts))
+    assert parts[-1] == set(ASSIGNED.indices["train"])
+    for n, part in zip((2, 6, 13, 20), parts, strict=True):
+        patients = {CASES[i].patient for i in part}
+        assert len(patients) == n
+        assert abs(sum(int(p[1:]) % 2 for p in patients) - n / 2) <= 1
+        assert part == {i for i, c in enumerate(CASES) if c.patient in patients}
+
+
+def test_other_seeds_draw_other_patients_and_leave_the_other_parts() -> None:
+    one, two = (take_training(CASES, SPLIT, ASSIGNED, 6, seed) for seed in (0, 1))
+    assert one.indices["train"] != two.indices["train"]
+    assert one.indices["test"] == two.indices["test"] == ASSIGNED.indices["test"]
+    assert one.counts["train"]["present_patients"] == 6
+
+
+def test_too_few_or_too_many_training_patients_are_refused() -> None:
+    with pytest.raises(UserError, match="Expected 1 to 20 training patients"):
+        take_training(CASES, SPLIT, ASSIGNED, 21, 0)
+    with pytest.raises(UserError, match="every class"):
+        take_training(CASES, SPLIT, ASSIGNED, 1, 0)
+
+
+@pytest.mark.parametrize(("subset", "count"), [(None, None), (5, 5), (0.5, 10), (0.01, 1), (1.0, None), (20, None)])
+def test_a_share_of_the_training_patients_is_a_number_of_them(subset: int | float | None, count: int | None) -> None:
+    assert count_training(CASES, SPLIT, ASSIGNED, subset) == count
+
+
+def test_any_deals_all_that_is_there_by_patient() -> None:
+    split = any_split(cast(Any, SimpleNamespace(cases=CASES, spec=SimpleNamespace(name="d"))))
+    assert sorted(name for part in PARTS for name in split.parts[part]) == sorted(PATIENTS)
+    assert all(split.parts[part] for part in PARTS)
+
+
+def test_leaks_are_counted_over_test_cases() -> None:
+    by_case = replace(
+        SPLIT,
+        parts={"train": ("p2_0", "p5_0"), "val": ("p8_0",), "test": ("p2_1", "p11_0", "p5_2", "p0_0")},
+        by_case=True,
+    )
+    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"groups": [["p0_0", "p5_0"], ["p11_0", "p8_0"]]}))
+    assert leak_figures(prepared, assign(CASES, by_case)) == {"patient": 0.5, "near_duplicate": 0.25}
+    unknown = [replace(c, patient=c.case) for c in CASES]
+    nameless = cast(Any, SimpleNamespace(cases=unknown, manifest={}))
+    assert leak_figures(nameless, assign(unknown, by_case)) == {"patient": None, "near_duplicate": None}
