@@ -12,7 +12,7 @@ _HOMES = {
     "load_results": "bench.store",
     "load_cells": "bench.store",
     "profile": "bench.cost.speed",
-    "load_profiles": "bench.cost.profiles",
+    "load_profiles": "bench.profiles",
 }
 __all__ = sorted(_HOMES)
 

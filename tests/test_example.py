@@ -13,7 +13,7 @@ import click
 import pytest
 
 from bench.cli import main
-from bench.cost.profiles import load_profiles
+from bench.profiles import load_profiles
 from bench.report.render import render_tables, results_tables
 from bench.report.speeds import render_speeds
 from bench.store import find_records, load_cells

@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cost.profiles import SCHEMA, Setting, profile_row, write_profile
 from bench.cost.rounds import Samples, figures
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
+from bench.profiles import SCHEMA, Setting, profile_row, write_profile
 from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
 from bench.store import check_writable
 
@@ -49,7 +49,7 @@ def profile(
         request: the other arguments of `make_settings`.
 
     Returns:
-        One row per candidate and form (`bench.cost.profiles.profile_row`). A candidate that cannot be built or timed
+        One row per candidate and form (`bench.profiles.profile_row`). A candidate that cannot be built or timed
         has its reason in `error`, is not stored, and the others go on.
 
     Raises:

@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from bench.cost.complexity import complexity
-from bench.cost.profiles import Setting
 from bench.cost.rounds import Timer, alternate
 from bench.environment import environment
 from bench.errors import UserError
+from bench.profiles import Setting
 from bench.registry import build_model
 
 BLOCK_SECONDS = 0.2  # of one network in one round

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.cost.profiles import load_profiles
 from bench.errors import UserError, unknown
+from bench.profiles import load_profiles
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
 from bench.store import load_cases, load_cells

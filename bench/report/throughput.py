@@ -21,7 +21,7 @@ def with_throughput(cells: pd.DataFrame, profiles: pd.DataFrame) -> pd.DataFrame
 
     Args:
         cells: as `bench.store.load_cells` gives them.
-        profiles: as `bench.cost.profiles.load_profiles` gives them; may be empty.
+        profiles: as `bench.profiles.load_profiles` gives them; may be empty.
     """
     cells = cells.assign(speed=float("nan"), speed_fused=float("nan"), speed_of=None)
     if profiles.empty:

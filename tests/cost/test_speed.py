@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 import bench
 from bench.cli import main
 from bench.cost import speed
-from bench.cost.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
 from bench.cost.rounds import Samples, figures
 from bench.cost.speed import make_settings, measure
 from bench.errors import UserError
+from bench.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 ENVIRONMENT = {

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from bench.cost import worker
-from bench.cost.profiles import Setting
 from bench.cost.speed import make_settings
+from bench.profiles import Setting
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"

@@ -12,7 +12,7 @@ from bench.report.speeds import FLAGGED, FUSED, STEP, render_speeds, speed_table
 
 
 def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
-    """A profile's row, as `bench.cost.profiles.profile_row` makes it; of the table's columns alone."""
+    """A profile's row, as `bench.profiles.profile_row` makes it; of the table's columns alone."""
     return {
         "model": title.lower(),
         "title": title,
