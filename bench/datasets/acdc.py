@@ -12,8 +12,9 @@ The layouts ssl4mis and mtunet were preprocessed by their authors (min-max to [0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,23 +81,20 @@ def find_layout(folder: Path) -> str:
     return found[0]
 
 
-def read_cases(folder: Path, layout: str) -> Iterator[RawCase]:
-    """The cases of a folder in order of their names, each checked.
+def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
+    """The cases of a folder in order of their names, each to be read and checked by a call.
 
     Raises:
-        UserError: the first file that is missing, damaged, or holds what a labelled volume cannot hold.
+        UserError: a missing phase, frame or Info.cfg; from a call, a slice or volume that is missing or damaged.
     """
     if layout == "nifti":
-        for patient, place in sorted(_patient_folders(folder).items()):
-            yield from _read_patient(patient, place)
-    else:
-        for entry in _entries(folder, layout):
-            yield _read_entry(entry, layout)
-
-
-def count_cases(folder: Path, layout: str) -> int:
-    """How many cases `read_cases` will give."""
-    return 2 * len(_patient_folders(folder)) if layout == "nifti" else len(_entries(folder, layout))
+        places = sorted(_patient_folders(folder).items())
+        return [
+            partial(_read_frame, patient, place, phase, frame)
+            for patient, place in places
+            for phase, frame in _frames(place).items()
+        ]
+    return [partial(_read_entry, entry, layout) for entry in _entries(folder, layout)]
 
 
 def _matches(folder: Path, layout: str) -> Iterator[tuple[Path, re.Match[str]]]:
@@ -125,20 +123,19 @@ def _patient_folders(folder: Path) -> dict[str, Path]:
     return folders
 
 
-def _read_patient(patient: str, folder: Path) -> Iterator[RawCase]:
-    for phase, frame in _frames(folder).items():
-        image_path = folder / f"{folder.name}_frame{frame:02d}.nii.gz"
-        label_path = folder / f"{folder.name}_frame{frame:02d}_gt.nii.gz"
-        if not label_path.is_file():
-            raise UserError(
-                f"File {label_path} is missing: every frame needs its _gt labels "
-                "(for an archive whose testing part has none, give the training folder alone)."
-            )
-        image, spacing = read_nifti(image_path)
-        label, _ = read_nifti(label_path)
-        image = check_image(image_path, image, axes=3)
-        label = check_label(label_path, label, image.shape, len(CLASSES))
-        yield RawCase(f"patient{patient}_{phase}", patient, image, label, spacing, (image_path, label_path))
+def _read_frame(patient: str, folder: Path, phase: str, frame: int) -> RawCase:
+    image_path = folder / f"{folder.name}_frame{frame:02d}.nii.gz"
+    label_path = folder / f"{folder.name}_frame{frame:02d}_gt.nii.gz"
+    if not label_path.is_file():
+        raise UserError(
+            f"File {label_path} is missing: every frame needs its _gt labels "
+            "(for an archive whose testing part has none, give the training folder alone)."
+        )
+    image, spacing = read_nifti(image_path)
+    label, _ = read_nifti(label_path)
+    image = check_image(image_path, image, axes=3)
+    label = check_label(label_path, label, image.shape, len(CLASSES))
+    return RawCase(f"patient{patient}_{phase}", patient, image, label, spacing, (image_path, label_path))
 
 
 def _frames(folder: Path) -> dict[str, int]:
@@ -261,8 +258,7 @@ SPEC = DatasetSpec(
     splits=("mtunet", "ssl4mis"),
     default_split={"nifti": "mtunet", "mtunet": "mtunet", "ssl4mis": "ssl4mis"},
     find_layout=find_layout,
-    read_cases=read_cases,
-    count_cases=count_cases,
+    list_cases=list_cases,
     draw_phantom=cardiac.draw,
     phantom_version=cardiac.VERSION,
 )

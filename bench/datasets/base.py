@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -71,14 +71,14 @@ class DatasetSpec:
         splits: names of the splits: shipped lists, and the keys of `split_functions`.
         default_split: layout name -> name of the split used when none is asked for.
         find_layout: folder -> layout name; raises UserError when the folder has none of the known layouts.
-        read_cases: (folder, layout) -> cases, in one order whatever the file system's; raises UserError for a bad file.
-            RawCase in segmentation, RawImage in classification.
-        count_cases: (folder, layout) -> how many cases `read_cases` will give, for a progress bar; quick.
+        list_cases: (folder, layout) -> a function for each case that reads it (RawCase in segmentation, RawImage in
+            classification), in one order whatever the file system's; raises UserError for bad names, the functions
+            for a bad file. They may be called side by side.
         draw_phantom: (folder, seed) -> None; writes phantoms in one of the original layouts.
         phantom_version: changes whenever the same seed draws other images.
         split_functions: name -> function of the prepared cases, for splits that are computed instead of listed.
         split_notes: name -> how a computed split comes about, and what is wrong with it.
-        official_cases: how many cases were published, where no official split lists them.
+        official_cases: layout -> how many cases were published in it, where no official split lists them.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
 
@@ -94,11 +94,15 @@ class DatasetSpec:
     splits: tuple[str, ...]
     default_split: dict[str, str]
     find_layout: Callable[[Path], str]
-    read_cases: Callable[[Path, str], Iterator[RawCase] | Iterator[RawImage]]
-    count_cases: Callable[[Path, str], int]
+    list_cases: Callable[[Path, str], Sequence[Callable[[], RawCase]] | Sequence[Callable[[], RawImage]]]
     draw_phantom: Callable[[Path, int], None]
     phantom_version: int
     split_functions: dict[str, Callable[[Prepared], Split]] = field(default_factory=dict)
     split_notes: dict[str, str] = field(default_factory=dict)
-    official_cases: int | None = None
+    official_cases: dict[str, int] = field(default_factory=dict)
     note: str = ""
+
+    def read_cases(self, folder: Path, layout: str) -> Iterator[RawCase | RawImage]:
+        """The cases of a folder, each read as it is asked for; raises UserError for the first bad file."""
+        for read in self.list_cases(folder, layout):
+            yield read()

@@ -20,9 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.datasets.archives import opened
 from bench.datasets.base import DatasetSpec, Source
+from bench.datasets.journal import adopt
 from bench.datasets.manifest import FACTS, FORMATS, Case, broken, is_cache, load_manifest, manifest_task, read_case
-from bench.datasets.writing import Report, publish, remove_stale, write_cache
+from bench.datasets.writing import Report, publish, write_cache
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
@@ -145,31 +147,38 @@ def prepare(
 ) -> Prepared:
     """Reads the original files and writes the cache `<root>/<name>`, case by case.
 
-    Written beside its place and renamed, so that an interrupted run leaves no half cache. Where the same
-    content is there already it is kept (`Prepared.kept`).
+    Written beside its place and renamed, so that an interrupted run leaves no half cache; the next one goes on behind
+    the cases that are finished. Where the same content is there already it is kept (`Prepared.kept`).
 
     Args:
+        source: a folder in an original layout, or a .zip of one.
         report: called after each case with (case, done, total).
 
     Raises:
         UserError: bad source files, a place that cannot be written, other content there and not `replace`.
     """
-    layout = spec.find_layout(source)
     final = root / (name or cache_name(spec, kind))
     if final.exists() and not is_cache(final):
         raise UserError(
             f"{final} is not a medbench cache and would be overwritten: choose another --data-root, or move it away."
         )
     temporary = root / f"{final.name}.tmp-{os.getpid()}"
+    interrupted = False
     try:
-        remove_stale(root, final.name)
-        temporary.mkdir(parents=True)
-        manifest = write_cache(spec, source, layout, kind, temporary, report)
+        adopt(root, final.name, temporary)
+        with opened(source, root) as folder:
+            layout = spec.find_layout(folder)
+            temporary.mkdir(parents=True, exist_ok=True)
+            manifest = write_cache(spec, folder, layout, kind, temporary, report)
         kept = publish(temporary, final, manifest, replace)
     except OSError as error:
         raise UserError(f"Cannot write the cache under {root}: {error}.") from error
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not interrupted:
+            shutil.rmtree(temporary, ignore_errors=True)
     return _open(spec, final, kind, kept)
 
 

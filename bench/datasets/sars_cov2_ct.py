@@ -8,14 +8,14 @@ uses, tests on patients that were trained on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage
 from bench.datasets.dealing import by_part, deal, deal_randomly
 from bench.datasets.duplicates import join
-from bench.datasets.images import SUFFIXES, file_facts, read_image
+from bench.datasets.folders import class_places, image_case, image_files
 from bench.datasets.phantoms import lung
 from bench.datasets.splits import Split
 from bench.errors import UserError
@@ -29,7 +29,7 @@ _LAYOUT = "folders"
 _LOOK = "COVID/Covid (1).png and non-COVID/Non-Covid (1).png"
 _STEM = ("Non-Covid", "Covid")
 _NAME = re.compile(r"(?P<stem>(?:non-)?covid) ?\((?P<number>[0-9]{1,6})\)", re.IGNORECASE)
-_DEPTH = 3
+_FOLDERS = {"noncovid": 0, "covid": 1}
 _SPLITS = {
     "blocks": (
         f"ours: runs of {BLOCK} consecutive numbers of a class, merged where they share near-duplicates, dealt about "
@@ -41,8 +41,6 @@ _SPLITS = {
     ),
 }
 _LEAK = "images of one patient may stand in training and test"
-# What file managers and archives leave beside images.
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 def find_layout(folder: Path) -> str:
@@ -55,20 +53,17 @@ def find_layout(folder: Path) -> str:
     return _LAYOUT
 
 
-def read_cases(folder: Path, layout: str) -> Iterator[RawImage]:
+def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
     """The images, class by class, in order of their numbers; each is its own patient, since patients are unknown.
 
     Raises:
-        UserError: an empty class, a file that is no image or has another name, or the first that is damaged.
+        UserError: an empty class, or a file that is no image or has another name.
     """
+    cases = []
     for label, number, path in _files(folder):
         name = case_name(label, number)
-        yield RawImage(name, name, read_image(path, channels=1), label, (path,), file_facts(path))
-
-
-def count_cases(folder: Path, layout: str) -> int:
-    """How many images `read_cases` will give."""
-    return len(_files(folder))
+        cases.append(image_case(path, 1, name, name, label))
+    return cases
 
 
 def case_name(label: int, number: int) -> str:
@@ -79,77 +74,34 @@ def case_name(label: int, number: int) -> str:
 # -- files ---------------------------------------------------------------------------------------------------
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def _class_folders(folder: Path) -> dict[int, Path]:
     """The folders of the classes, by label."""
-    if not folder.is_dir():
-        raise UserError(f"Expected a folder with {_LOOK}, but {folder} is not a folder.")
-    places = [place for place in _walk(folder, _DEPTH) if _children(place)]
+    places = class_places(folder, _FOLDERS)
     if not places:
         raise UserError(f"Found no SARS-COV2-CT-Scan files in {folder}. Known layout is {_LOOK}.")
     if len(places) > 1:
-        raise UserError(f"Expected one pair of class folders in {folder}, but found {places[0]} and {places[1]}.")
-    found = _children(places[0])
+        raise UserError(f"Expected one pair of class folders in {folder}, but found {places[0][0]} and {places[1][0]}.")
+    place, found = places[0]
     if set(found) != {0, 1}:
         missing = CLASSES[1 - next(iter(found))]
-        raise UserError(f"Expected the folders COVID and non-COVID in {places[0]}, but {missing} is missing.")
-    return [_innermost(found[label], label) for label in (0, 1)]
-
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    """A folder and those inside it, without the folders of the classes."""
-    yield folder
-    for child in _visible(folder) if depth > 1 else ():
-        if child.is_dir() and _label(child) is None:
-            yield from _walk(child, depth - 1)
-
-
-def _children(place: Path) -> dict[int, Path]:
-    """Label -> the folder of that class in a place."""
-    found: dict[int, Path] = {}
-    for child in _visible(place):
-        label = _label(child)
-        if label is None or not child.is_dir():
-            continue
-        if label in found:
-            raise UserError(f"Expected one folder of each class, but both {found[label]} and {child} exist.")
-        found[label] = child
+        raise UserError(f"Expected the folders COVID and non-COVID in {place}, but {missing} is missing.")
     return found
-
-
-def _innermost(folder: Path, label: int) -> Path:
-    """`COVID/COVID`, as unpacking may double it, is one folder."""
-    inner = _children(folder)
-    if set(inner) == {label} and len(_visible(folder)) == 1:
-        return inner[label]
-    return folder
-
-
-def _label(path: Path) -> int | None:
-    return {"noncovid": 0, "covid": 1}.get(re.sub("[-_ ]", "", path.name.lower()))
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:
     """(label, number, path) of every image, in that order."""
     files: dict[tuple[int, int], Path] = {}
-    for label, place in enumerate(_class_folders(folder)):
-        for path in _visible(place):
+    for label, place in _class_folders(folder).items():
+        for path in image_files(place, CLASSES[label]):
             number = _number(path, label)
             if (label, number) in files:
                 raise UserError(f"Expected each image once, but both {files[label, number]} and {path} exist.")
             files[label, number] = path
-        if not any(key[0] == label for key in files):
-            raise UserError(f"Expected images of the class {CLASSES[label]} in {place}, but it has none.")
     return [(*key, files[key]) for key in sorted(files)]
 
 
 def _number(path: Path, label: int) -> int:
     """The number in a file's name; a name of the other class is refused."""
-    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"Expected only {', '.join(SUFFIXES)} files in {path.parent}, but found {path}: move it away.")
     match = _NAME.fullmatch(path.stem)
     if match is None or match["stem"].lower() != _STEM[label].lower() or int(match["number"]) == 0:
         raise UserError(f"Expected a name like `{case_name(label, 12)}{path.suffix}`, but found {path}.")
@@ -227,13 +179,12 @@ SPEC = DatasetSpec(
     splits=tuple(_SPLITS),
     default_split={_LAYOUT: "blocks"},
     find_layout=find_layout,
-    read_cases=read_cases,
-    count_cases=count_cases,
+    list_cases=list_cases,
     draw_phantom=lung.draw,
     phantom_version=lung.VERSION,
     split_functions={"blocks": blocks, "random-80-20": random_80_20},
     split_notes={**_SPLITS, "random-80-20": f"{_SPLITS['random-80-20']}; {_LEAK}"},
-    official_cases=2481,
+    official_cases={_LAYOUT: 2481},
     note=(
         "1,252 COVID + 1,229 non-COVID = 2,481 images are in the published files (the authors state 2,482); their "
         "names tell no patients"

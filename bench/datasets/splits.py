@@ -124,7 +124,9 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
     elif base not in spec.split_functions:
         split = load_split(spec.name, base)
     else:
-        split = replace(spec.split_functions[base](prepared), official_cases=spec.official_cases)
+        split = spec.split_functions[base](prepared)
+        if split.official_cases is None:
+            split = replace(split, official_cases=spec.official_cases.get(prepared.layout))
     if fold is not None:
         split = fold_split(prepared.cases, split, int(folds), fold)
     if spec.task == "classification":

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-import shutil
-from collections import Counter
-from collections.abc import Callable
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from bench.datasets import duplicates
 from bench.datasets.base import DatasetSpec, RawCase, RawImage
 from bench.datasets.duplicates import near_duplicates, thumbnail
+from bench.datasets.journal import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
 from bench.datasets.manifest import FACTS, FORMATS, fingerprint, load_manifest
 from bench.errors import UserError
 
+T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 _NPY_HEADER = 128
 
@@ -27,35 +33,84 @@ _NPY_HEADER = 128
 def write_cache(
     spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
 ) -> dict[str, Any]:
-    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known."""
+    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known.
+
+    Cases are read by several threads and written in their order. Where the folder holds the finished cases of an
+    interrupted preparation of the same files, it goes on behind them.
+    """
     form = FORMATS[spec.task]
-    total, offset = spec.count_cases(source, layout), 0
-    entries: list[dict[str, Any]] = []
-    thumbnails: list[np.ndarray] = []
-    facts: dict[str, dict[str, str | int]] = {}
+    state = source_state(source, {"preparation": form.preparation, "layout": layout, "kind": kind})
+    lines = finished_lines(folder, state, form.arrays, _NPY_HEADER)
+    reads = spec.list_cases(source, layout)
     with ExitStack() as stack:
-        files = [stack.enter_context((folder / name).open("wb")) for name in form.arrays]
-        for file in files:
-            file.write(bytes(_NPY_HEADER))
-        for case in spec.read_cases(source, layout):
-            arrays, entry = _volume(case, offset, spec) if isinstance(case, RawCase) else _image(case, offset, spec)
+        files = [stack.enter_context(file) for file in open_arrays(folder, lines, form.arrays, _NPY_HEADER)]
+        journal = stack.enter_context((folder / JOURNAL).open("w", encoding="utf-8"))
+        journal.writelines(json.dumps(line) + "\n" for line in (state, *lines))
+        for arrays, line in read_ahead([partial(_load, read, spec, source) for read in reads[len(lines) :]]):
             for file, array in zip(files, arrays, strict=True):
                 file.write(array.data)
-            if isinstance(case, RawImage):
-                thumbnails.append(thumbnail(arrays[0]))
-                facts[case.case] = case.facts
-            hashes = {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files}
-            entries.append({**entry, "files": hashes})
-            offset += arrays[0].size
+                file.flush()
+            journal.write(json.dumps(line) + "\n")
+            journal.flush()
+            lines.append(line)
             if report:
-                report(case.case, len(entries), total)
+                report(line["entry"]["case"], len(lines), len(reads))
+        offsets = list(accumulate((math.prod(line["entry"]["shape"]) for line in lines), initial=0))
         for file, dtype in zip(files, form.arrays.values(), strict=True):
-            _write_header(file, dtype, offset)
-    manifest = _manifest(spec, kind, layout, entries, offset, thumbnails)
+            _write_header(file, dtype, offsets[-1])
+    entries = [_entry(line, offset) for line, offset in zip(lines, offsets[:-1], strict=True)]
+    facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
+    groups = None if spec.task == "segmentation" else _groups(folder, entries)
+    manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups)
     if facts:
         (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (folder / JOURNAL).unlink()
     return manifest
+
+
+def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """The results in their order, a few of them made in advance by as many threads as there are cores (at most 4).
+
+    The first error is raised where its result would have come; what has not begun is then never done.
+    """
+    workers = min(4, os.cpu_count() or 1)
+    waiting: deque[Future[T]] = deque()
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for load in loads:
+                waiting.append(pool.submit(load))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Path) -> tuple[list[np.ndarray], Line]:
+    """A case's arrays as they are written, and its line in the journal."""
+    case = read()
+    arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
+    files = {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files}
+    facts = case.facts if isinstance(case, RawImage) else {}
+    return arrays, {"entry": {**entry, "files": files}, "facts": facts}
+
+
+def _entry(line: Line, offset: int) -> dict[str, Any]:
+    """A case's entry in the manifest."""
+    case, patient, *rest = line["entry"].items()
+    at = [key for key, _ in rest].index("shape") + 1
+    return dict((case, patient, *rest[:at], ("offset", offset), *rest[at:]))
+
+
+def _groups(folder: Path, entries: list[dict[str, Any]]) -> list[list[str]]:
+    """The near-duplicates among the images that were written, as cases' names."""
+    flat = np.memmap(folder / "images.npy", np.uint8, "r", offset=_NPY_HEADER)
+    shapes = [entry["shape"] for entry in entries]
+    images = (flat[e["offset"] : e["offset"] + math.prod(s)].reshape(s) for e, s in zip(entries, shapes, strict=True))
+    small = [thumbnail(np.asarray(image)) for image in images]
+    return [[entries[i]["case"] for i in group] for group in near_duplicates(small)]
 
 
 def _manifest(
@@ -64,13 +119,11 @@ def _manifest(
     layout: str,
     entries: list[dict[str, Any]],
     voxels: int,
-    thumbnails: list[np.ndarray],
+    groups: list[list[str]] | None,
 ) -> dict[str, Any]:
     counts: dict[str, Any] = {"cases": len(entries), "patients": len({e["patient"] for e in entries})}
     images: dict[str, Any] = {}
-    groups = None
     if spec.task == "classification":
-        groups = [[entries[i]["case"] for i in group] for group in near_duplicates(thumbnails)]
         images = {"task": spec.task, "duplicates": duplicates.SETTINGS, "groups": groups}
         of_class = Counter(e["label"] for e in entries)
         counts["classes"] = [of_class[k] for k in range(len(spec.classes))]
@@ -92,7 +145,7 @@ def _manifest(
     }
 
 
-def _volume(case: RawCase, offset: int, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+def _volume(case: RawCase, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The arrays of a volume as they are written, and its entry in the manifest."""
     image = np.ascontiguousarray(case.image, dtype="<f4")
     label = np.ascontiguousarray(case.label, dtype=np.uint8)
@@ -100,7 +153,6 @@ def _volume(case: RawCase, offset: int, spec: DatasetSpec) -> tuple[list[np.ndar
         "case": case.case,
         "patient": case.patient,
         "shape": list(image.shape),
-        "offset": offset,
         "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
         "voxels": np.bincount(label.ravel(), minlength=len(spec.classes)).tolist(),
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
@@ -108,7 +160,7 @@ def _volume(case: RawCase, offset: int, spec: DatasetSpec) -> tuple[list[np.ndar
     }
 
 
-def _image(case: RawImage, offset: int, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+def _image(case: RawImage, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The array of an image as it is written, and its entry in the manifest."""
     image = np.ascontiguousarray(case.image)
     assert image.dtype == np.uint8, f"{case.case}: {image.dtype}"
@@ -119,7 +171,6 @@ def _image(case: RawImage, offset: int, spec: DatasetSpec) -> tuple[list[np.ndar
         "patient": case.patient,
         "label": case.label,
         "shape": list(image.shape),
-        "offset": offset,
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
     }
 
@@ -166,13 +217,6 @@ def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: boo
     return False
 
 
-def restore(aside: Path, final: Path) -> None:
-    """Ends a replacement: the old folder goes back where no new one came, else it is removed."""
-    if aside.exists() and not final.exists():
-        aside.rename(final)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
 def _require_same(final: Path, manifest: dict[str, Any]) -> None:
     old = load_manifest(final)
     if old != manifest:
@@ -180,25 +224,3 @@ def _require_same(final: Path, manifest: dict[str, Any]) -> None:
             f"{final} holds another content (fingerprint {old['fingerprint']}, layout {old['layout']}; "
             f"new: {manifest['fingerprint']}, {manifest['layout']}). Pass --replace to overwrite it."
         )
-
-
-def remove_stale(root: Path, name: str) -> None:
-    """Removes what killed runs left: temporary folders whose process is gone, or that carry our own id."""
-    for path in root.glob(f"{name}.tmp-*"):
-        pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
-        if pid.isdecimal() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            if path.name.endswith("-old"):
-                restore(path, root / name)
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

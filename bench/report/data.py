@@ -138,7 +138,8 @@ def _counts(prepared: Prepared) -> str:
         return f"{len(patients)} patients, {len(cases)} volumes, {slices} slices"
     of_class = " + ".join(f"{sum(case.label == k for case in cases):,} {name}" for k, name in enumerate(spec.classes))
     known = "patients unknown" if patients == {case.case for case in cases} else f"{len(patients)} patients"
-    published = f" of {spec.official_cases:,} published" if spec.official_cases and prepared.kind == "real" else ""
+    official = spec.official_cases.get(prepared.layout) if prepared.kind == "real" else None
+    published = f" of {official:,} published" if official else ""
     return f"{len(cases):,}{published} images ({of_class}), {known}"
 
 

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bench.datasets.acdc import SPEC, count_cases, find_layout, read_cases
+from bench.datasets.acdc import SPEC, find_layout, list_cases
 from bench.datasets.base import RawCase
 from bench.datasets.phantoms import cardiac
 from bench.datasets.splits import assign, load_split, split_names
@@ -22,7 +22,7 @@ LAYOUTS = ("nifti", "ssl4mis", "mtunet")
 
 
 def read(folder: Path) -> list[RawCase]:
-    return list(read_cases(folder, find_layout(folder)))
+    return list(SPEC.read_cases(folder, find_layout(folder)))
 
 
 def error(folder: Path) -> str:
@@ -39,7 +39,7 @@ def test_each_layout_gives_the_same_cases(layout: str, writers, volumes, tmp_pat
     assert find_layout(folder) == layout
     cases = read(folder)
     assert [c.case for c in cases] == sorted(volumes)
-    assert count_cases(folder, layout) == len(cases)
+    assert len(list_cases(folder, layout)) == len(cases)
     for c in cases:
         image, label = volumes[c.case]
         np.testing.assert_array_equal(c.image, image)

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,11 +46,11 @@ FAST = replace(SPEC, draw_phantom=drawing_one)
 def reading(change: Callable[[int, RawCase], RawCase]) -> object:
     """The specification with a changed reader."""
 
-    def read_cases(folder: Path, layout: str) -> Iterator[RawCase]:
-        for i, case in enumerate(SPEC.read_cases(folder, layout)):
-            yield change(i, case)
+    def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
+        reads = SPEC.list_cases(folder, layout)
+        return [lambda i=i, read=read: change(i, read()) for i, read in enumerate(reads)]
 
-    return replace(SPEC, read_cases=read_cases)
+    return replace(SPEC, list_cases=list_cases)
 
 
 def names(folder: Path) -> list[str]:
@@ -160,9 +160,68 @@ def test_an_interruption_leaves_what_was_there(failure, before, source: Path, ro
 
     with pytest.raises(type(failure)):
         prepare(reading(fail), source, root, replace=True)
-    assert names(root) == (["acdc"] if before else [])
+    partial = [f"acdc.tmp-{os.getpid()}"] if isinstance(failure, KeyboardInterrupt) else []
+    assert names(root) == (["acdc"] if before else []) + partial
     if before:
         assert verify(open_prepared(SPEC, root)) == []
+
+
+def interrupted(source: Path, root: Path, at: int) -> list[int]:
+    """Prepares until the case `at`, where Ctrl-C comes; then again to the end: the cases that were then read."""
+
+    def stop(i: int, case: RawCase) -> RawCase:
+        if i == at:
+            raise KeyboardInterrupt
+        return case
+
+    read: list[int] = []
+
+    def note(i: int, case: RawCase) -> RawCase:
+        read.append(i)
+        return case
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reading(stop), source, root)
+    prepare(reading(note), source, root)
+    return sorted(read)
+
+
+def test_an_interrupted_preparation_goes_on_behind_what_is_finished(source: Path, root: Path, tmp_path: Path) -> None:
+    whole = prepare(SPEC, source, tmp_path / "whole")
+    assert interrupted(source, root, at=2) == [2, 3]
+    assert names(root) == ["acdc"]
+    for name in ("manifest.json", "images.npy", "labels.npy"):
+        assert (root / "acdc" / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["progress.jsonl", "images.npy", "labels.npy"])
+def test_what_an_interrupted_preparation_left_is_not_believed(name: str, source: Path, root: Path) -> None:
+    def stop(i: int, case: RawCase) -> RawCase:
+        if i == 3:
+            raise KeyboardInterrupt
+        return case
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reading(stop), source, root)
+    left = root / f"acdc.tmp-{os.getpid()}" / name
+    content = bytearray(left.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4] = b"\0\1\2\3"
+    left.write_bytes(content)
+    assert verify(prepare(SPEC, source, root)) == []
+
+
+def test_a_changed_source_is_prepared_from_the_start(source: Path, root: Path) -> None:
+    def stop(i: int, case: RawCase) -> RawCase:
+        if i == 2:
+            os.utime(next(path for path in source.rglob("*") if path.is_file()), (1, 1))
+            raise KeyboardInterrupt
+        return case
+
+    read: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reading(stop), source, root)
+    prepare(reading(lambda i, case: read.append(i) or case), source, root)
+    assert sorted(read) == [0, 1, 2, 3]
 
 
 def test_leftovers_of_dead_processes_are_removed_and_of_living_ones_kept(source: Path, root: Path) -> None:

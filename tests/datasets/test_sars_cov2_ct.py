@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from bench.datasets.acdc import SPEC as ACDC
 from bench.datasets.base import RawImage
 from bench.datasets.phantoms import lung
 from bench.datasets.prepared import Prepared, open_prepared, prepare, verify
-from bench.datasets.sars_cov2_ct import BLOCK, CLASSES, SPEC, count_cases, find_layout, read_cases
+from bench.datasets.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
 from bench.datasets.splits import PARTS, Split, assign, make_split
 from bench.errors import UserError
 from bench.report.data import info_text, prepared_text
@@ -54,7 +55,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path) -> list[RawImage]:
-    return list(read_cases(folder, find_layout(folder)))
+    return list(SPEC.read_cases(folder, find_layout(folder)))
 
 
 def error(folder: Path) -> str:
@@ -72,7 +73,7 @@ def test_the_images_come_in_order_of_their_numbers_as_grey(source: Path) -> None
     cases = read(source)
     assert [c.case for c in cases] == [c.patient for c in cases] == NAMES
     assert [c.label for c in cases] == [0, 0, 1, 1, 1]
-    assert count_cases(source, "folders") == 5
+    assert len(list_cases(source, "folders")) == 5
     for c in cases:
         number = int(c.case.split("(")[1][:-1])
         np.testing.assert_array_equal(c.image, slice_pixels(10 * number + c.label)[None])
@@ -184,9 +185,9 @@ def test_what_is_written_comes_back(source: Path, tmp_path: Path) -> None:
 
 def test_channels_of_colour_datasets(source: Path, tmp_path: Path) -> None:
     def colour(folder: Path, layout: str) -> object:
-        return (replace(c, image=np.repeat(c.image, 3, axis=0)) for c in read_cases(folder, layout))
+        return [lambda c=c: replace(c, image=np.repeat(c.image, 3, axis=0)) for c in SPEC.read_cases(folder, layout)]
 
-    spec = replace(SPEC, channels=3, read_cases=colour)
+    spec = replace(SPEC, channels=3, list_cases=colour)
     data = prepare(spec, source, tmp_path / "root")
     assert data.image(1).shape == (3, 40, 48)
     with pytest.raises(AssertionError, match="Non-Covid"):
@@ -195,7 +196,7 @@ def test_channels_of_colour_datasets(source: Path, tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_the_contents(source: Path, tmp_path: Path) -> None:
     def fingerprint(change: Callable[[RawImage], RawImage]) -> str:
-        spec = replace(SPEC, read_cases=lambda *a: map(change, read_cases(*a)))
+        spec = replace(SPEC, list_cases=lambda *a: [partial(change, case) for case in SPEC.read_cases(*a)])
         return prepare(spec, source, tmp_path, name=f"n{len(list(tmp_path.iterdir()))}").fingerprint
 
     first = fingerprint(lambda c: c)
@@ -315,12 +316,12 @@ def test_blocks_that_share_near_duplicates_are_one_group(many: Path, tmp_path: P
 @pytest.mark.parametrize("name", SPEC.splits)
 def test_the_order_of_the_files_is_of_no_account(name: str, many: Path, tmp_path: Path) -> None:
     def shuffled(folder: Path, layout: str) -> object:
-        cases = list(read_cases(folder, layout))
+        cases = list_cases(folder, layout)
         random.Random(1).shuffle(cases)
-        return iter(cases)
+        return cases
 
     first = make_split(SPEC, prepared(many, tmp_path / "a"), name)
-    spec = replace(SPEC, read_cases=shuffled)
+    spec = replace(SPEC, list_cases=shuffled)
     second = make_split(spec, prepare(spec, many, tmp_path / "b"), name)
     assert part_of(first) == part_of(second)
 
@@ -356,7 +357,7 @@ def test_counts_have_no_official_list_and_partial_is_of_the_published_images(man
     assert sorted(i for part in result.indices.values() for i in part) == list(range(217))
     assert not assign(data.cases, replace(split, official_cases=271)).partial  # 217 are 80.07 %
     assert assign(data.cases, replace(split, official_cases=272)).partial
-    assert SPEC.official_cases == 2481
+    assert split.official_cases == 2481
 
 
 def test_too_few_images_for_a_split_are_named(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Archives as sources: unpacked with every name and size checked, and gone afterwards."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench.datasets import archives
+from bench.datasets.acdc import SPEC
+from bench.datasets.archives import opened
+from bench.datasets.prepared import prepare, verify
+from bench.errors import UserError
+
+
+def packed(path: Path, files: dict[str, bytes], **how: int) -> Path:
+    with zipfile.ZipFile(path, "w", **how) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def refused(source: Path, root: Path) -> str:
+    with pytest.raises(UserError) as caught, opened(source, root):
+        raise AssertionError("was opened")
+    assert "\n" not in str(caught.value)
+    assert not [path for path in root.rglob("*") if path != source], "something was left"
+    return str(caught.value)
+
+
+def test_an_archive_prepares_like_its_folder(tmp_path: Path, writers, volumes) -> None:
+    folder = writers["mtunet"](tmp_path / "folder", volumes)
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    source = packed(tmp_path / "ACDC.zip", files)
+    of_zip, of_folder = prepare(SPEC, source, tmp_path / "a"), prepare(SPEC, folder, tmp_path / "b")
+    assert of_zip.manifest == of_folder.manifest
+    assert verify(of_zip) == []
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["acdc"]
+
+
+def test_a_bad_file_in_an_archive_is_named_with_the_archive(tmp_path: Path) -> None:
+    files = {f"train/case_101_slice{phase}_0.npz": b"no npz" for phase in ("ED", "ES")}
+    source = packed(tmp_path / "ACDC.zip", files)
+    with pytest.raises(UserError, match=rf"{source}/train/case_101_sliceED_0.npz cannot be read"):
+        prepare(SPEC, source, tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png", "C:/evil.png"])
+def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
+    source = packed(tmp_path / "a.zip", {"good.png": b"1", name: b"2"})
+    assert "which leads out of it" in refused(source, tmp_path)
+    assert not (tmp_path.parent / "evil.png").exists()
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert "the link 'link'" in refused(tmp_path / "a.zip", tmp_path)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "LARGE", 2**20)
+    source = packed(tmp_path / "a.zip", {"zeros.png": bytes(2**21)}, compression=zipfile.ZIP_DEFLATED)
+    assert "would unpack to 1 files of 2,097,152 bytes" in refused(source, tmp_path)
+
+
+def test_more_than_the_disk_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = packed(tmp_path / "a.zip", {"a.png": bytes(100)})
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 99}))
+    assert "only 99 are free" in refused(source, tmp_path)
+
+
+def test_damage_is_one_line(tmp_path: Path) -> None:
+    content = packed(tmp_path / "a.zip", {f"{i}.png": bytes(range(256)) * 9 for i in range(9)}).read_bytes()
+    (tmp_path / "a.zip").write_bytes(content[: len(content) // 2])
+    assert "neither; if it is the download, it may be truncated" in refused(tmp_path / "a.zip", tmp_path)
+    (tmp_path / "a.zip").write_bytes(content[:1000] + b"\xff\xff" + content[1002:])
+    assert "is damaged, download it anew" in refused(tmp_path / "a.zip", tmp_path)
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        prepare(SPEC, tmp_path / "nowhere", tmp_path)
