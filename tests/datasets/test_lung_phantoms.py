@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from probes import SIDE, accuracies
 from scipy import ndimage
 
 from bench.datasets.phantoms import lung, thorax
@@ -186,83 +186,22 @@ def test_what_does_not_exist_is_refused() -> None:
 
 # -- how hard it is ------------------------------------------------------------------------------------------
 
-SIDE, MANY, EACH = 96, 120, 3
+MANY, EACH = 120, 3
 
 
 def pixels(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images (N, SIDE, SIDE), labels and whether the patient is held out: a third of them."""
+    """Images (N, 1, SIDE, SIDE), labels and whether the patient is held out: a third of them."""
     lung.draw(folder, seed, patients=MANY, slices=EACH)
     paths = [folder / name / f"{stem} ({n}).png" for name, stem in FOLDERS.items() for n in range(1, MANY * EACH + 1)]
     grey = [np.asarray(Image.open(p).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)) for p in paths]
     held_out = np.tile(np.arange(MANY * EACH) // EACH % 3 == 0, 2)
-    return np.stack(grey).astype(np.float32), np.repeat([0, 1], MANY * EACH), held_out
-
-
-def linear_accuracy(images: np.ndarray, labels: np.ndarray, test: np.ndarray) -> float:
-    """The best of five strengths of ridge regression on 32 x 32 grey, chosen on the test images in its favour."""
-    x = images.reshape(len(images), 32, SIDE // 32, 32, SIDE // 32).mean((2, 4)).reshape(len(images), -1)
-    x = (x - x[~test].mean(0)) / (x[~test].std(0) + 1)
-    y, train = 2.0 * labels - 1, x[~test]
-    kernel = train @ train.T / train.shape[1]
-    found = []
-    for strength in 10.0 ** np.arange(-1, 4):
-        weights = train.T @ np.linalg.solve(kernel + strength * np.eye(len(train)), y[~test])
-        found.append(np.mean((x[test] @ weights > 0) == labels[test]))
-    return float(max(found))
-
-
-def cnn_accuracy(images: np.ndarray, labels: np.ndarray, test: np.ndarray, epochs: int = 25) -> float:
-    """Four layers of convolution, 40,000 weights, after the last epoch."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy((images - images.mean((1, 2), keepdims=True)) / images.std((1, 2), keepdims=True))[:, None]
-    y = torch.from_numpy(labels).float()
-    widths = [1, 12, 24, 48, 64]
-    layers = [
-        [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
-        for a, b in itertools.pairwise(widths)
-    ]
-    features, head = nn.Sequential(*(layer for block in layers for layer in block)), nn.Linear(128, 1)
-
-    def logits(batch: torch.Tensor) -> torch.Tensor:
-        maps = features(batch)
-        return head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))[:, 0]
-
-    train, batches = np.flatnonzero(~test), int((~test).sum()) // 32
-    weights = [*features.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(weights, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=epochs * batches)
-    for _ in range(epochs):
-        order = rng.permutation(train)
-        for i in range(batches):
-            chosen = order[32 * i : 32 * (i + 1)]
-            batch = torch.roll(x[chosen], tuple(rng.integers(-4, 5, 2).tolist()), (2, 3))
-            batch = batch.flip(3) if rng.random() < 0.5 else batch
-            optimiser.zero_grad()
-            nn.functional.binary_cross_entropy_with_logits(logits(batch), y[chosen]).backward()
-            optimiser.step()
-            schedule.step()
-    features.eval()
-    with torch.no_grad():
-        predicted = torch.cat([logits(part) for part in x[test].split(64)]) > 0
-    return float((predicted.numpy() == labels[test]).mean())
+    return np.stack(grey)[:, None].astype(np.float32), np.repeat([0, 1], MANY * EACH), held_out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cnn_learns_the_classes_on_other_patients_and_a_linear_probe_does_not(tmp_path: Path, seed: int) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        data = pixels(tmp_path, seed)
-        linear, cnn = linear_accuracy(*data), cnn_accuracy(*data)
-    finally:
-        torch.set_num_threads(threads)
+    linear, cnn = accuracies(*pixels(tmp_path, seed))
     print(f"seed {seed}: linear {linear:.3f}, CNN {cnn:.3f}")
     assert linear <= 0.75
     assert 0.85 <= cnn <= 0.97
