@@ -47,7 +47,11 @@ def make_jobs(
         raise UserError("Expected --train-patients or --train-fraction, but got both.")
     if train_fraction is not None and not 0 < train_fraction <= 1:
         raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {train_fraction}.")
-    names = dataset_names() if dataset == "all" else [name for name in dataset.split(",") if name]
+    names = (
+        [name for name in dataset_names() if dataset_spec(name).variant_of is None]
+        if dataset == "all"
+        else [name for name in dataset.split(",") if name]
+    )
     if not names or len(set(names)) < len(names):
         raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {dataset!r}.")
     subset = train_patients if train_fraction is None else train_fraction

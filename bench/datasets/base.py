@@ -61,6 +61,16 @@ class RawImage:
 
 
 @dataclass(frozen=True)
+class Row:
+    """One case as published metadata have it, whether its file is there or not; fields as in `RawImage`."""
+
+    case: str
+    patient: str
+    label: int
+    facts: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """A dataset's description, and the functions that read and draw it.
 
@@ -79,6 +89,9 @@ class DatasetSpec:
         split_functions: name -> function of the prepared cases, for splits that are computed instead of listed.
         split_notes: name -> how a computed split comes about, and what is wrong with it.
         official_cases: layout -> how many cases were published in it, where no official split lists them.
+        list_rows: (folder, layout) -> the published metadata, for the audit; None where there are none.
+        photograph_of: case -> the photograph of which it is an augmented copy (or itself), where names tell that.
+        variant_of: the data set of which this one is another view; `all` leaves it out.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
 
@@ -100,6 +113,9 @@ class DatasetSpec:
     split_functions: dict[str, Callable[[Prepared], Split]] = field(default_factory=dict)
     split_notes: dict[str, str] = field(default_factory=dict)
     official_cases: dict[str, int] = field(default_factory=dict)
+    list_rows: Callable[[Path, str], Sequence[Row]] | None = None
+    photograph_of: Callable[[str], str] | None = None
+    variant_of: str | None = None
     note: str = ""
 
     def read_cases(self, folder: Path, layout: str) -> Iterator[RawCase | RawImage]:

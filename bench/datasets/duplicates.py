@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bench.datasets.pairs import correlating
+
 # Part of a cache's content: whoever changes one raises the preparation version of `manifest.FORMATS`.
 HASH_DISTANCE = 12
 CORRELATION = 0.92
@@ -41,30 +43,16 @@ def perceptual_hash(small: np.ndarray) -> np.ndarray:
 def near_duplicates(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     """Groups of two and more near-duplicates, as ascending positions; a chain of pairs is one group.
 
-    Sums of products of grey levels are whole numbers below 2**53, so that every machine finds the same pairs.
-
     Args:
         thumbnails: N arrays as `thumbnail` gives them.
     """
     if len(thumbnails) < 2:
         return []
-    hashes = np.stack([perceptual_hash(small) for small in thumbnails])
-    pairs = _pairs(hashes, np.stack(thumbnails).reshape(len(thumbnails), -1).astype(np.float64))
-    return [group for group in join(len(thumbnails), pairs) if len(group) > 1]
-
-
-def _pairs(hashes: np.ndarray, grey: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs i < j within the hash distance that correlate; hashes (N, 64) bool, grey (N, P) whole numbers."""
-    total, square, n = grey.sum(1), (grey**2).sum(1), grey.shape[1]
-    spread = n * square - total**2  # n**2 times the variance
-    for i in range(len(grey) - 1):
-        distance = (hashes[i + 1 :] != hashes[i]).sum(1)
-        near = i + 1 + np.flatnonzero(distance <= HASH_DISTANCE)
-        covariance = n * (grey[near] @ grey[i]) - total[near] * total[i]
-        alike = covariance >= CORRELATION * np.sqrt(spread[near] * spread[i])
-        flat = (spread[near] == 0) | (spread[i] == 0)  # an image of one grey level resembles only its equal
-        alike = np.where(flat, (spread[near] == spread[i]) & (total[near] == total[i]), alike)
-        yield from ((i, int(j)) for j in near[alike])
+    small = np.stack(thumbnails)
+    hashes = np.stack([perceptual_hash(image) for image in thumbnails])
+    alike = correlating(small, CORRELATION)
+    pairs = [(pair.i, pair.j) for pair in alike if (hashes[pair.i] != hashes[pair.j]).sum() <= HASH_DISTANCE]
+    return [group for group in join(len(small), pairs) if len(group) > 1]
 
 
 def join(n: int, pairs: Iterator[tuple[int, int]] | Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:

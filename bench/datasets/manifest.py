@@ -51,8 +51,9 @@ FORMATS: dict[Task, Format] = {
         hashed=("case", "patient", "shape", "label", "image_sha256"),
     ),
 }
-FACTS = "facts.json"
-FILES = {"manifest.json", FACTS, *(name for form in FORMATS.values() for name in form.arrays)}
+# Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
+FACTS, ROWS = "facts.json", "rows.json"
+FILES = {"manifest.json", FACTS, ROWS, *(name for form in FORMATS.values() for name in form.arrays)}
 
 
 @dataclass(frozen=True)

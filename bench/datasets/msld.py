@@ -82,16 +82,16 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
             found = {_case(path, label): path for path in image_files(place, CLASSES[label])}
             files |= {name: (label, found[name]) for name in sorted(found)}
     for name, (_, path) in files.items():
-        if (photograph := _photograph(name)) not in files:
+        if (photograph := photograph_of(name)) not in files:
             raise UserError(f"Expected the photograph {photograph} of the augmented copy {path}, but it is missing.")
     folds, rows = _fold_parts(folder), _rows(folder, files)
     cases = []
     for name, (label, path) in files.items():
-        facts: dict[str, str | int] = {"kind": "photograph" if name == _photograph(name) else "augmented copy"}
+        facts: dict[str, str | int] = {"kind": "photograph" if name == photograph_of(name) else "augmented copy"}
         if folds:
             facts["fold1"] = folds.get(name, "none")
         if rows:
-            facts["row"] = "yes" if _photograph(name) in rows else "no"
+            facts["row"] = "yes" if photograph_of(name) in rows else "no"
         cases.append(image_case(path, 3, name, _subject(name), label, facts))
     return cases
 
@@ -100,7 +100,7 @@ def _subject(case: str) -> str:
     return case.split("_")[0]
 
 
-def _photograph(case: str) -> str:
+def photograph_of(case: str) -> str:
     """The photograph of which a case is a copy; itself where it is none."""
     return "_".join(case.split("_")[:2])
 
@@ -243,14 +243,14 @@ def _subject_groups(prepared: Prepared) -> dict[str, str]:
     """Subject -> the first of those whose photographs are near-duplicates of its own."""
     subjects = sorted({case.patient for case in prepared.cases})
     position = {name: i for i, name in enumerate(subjects)}
-    groups = [[case for case in group if case == _photograph(case)] for group in prepared.manifest["groups"]]
+    groups = [[case for case in group if case == photograph_of(case)] for group in prepared.manifest["groups"]]
     held = [[position[_subject(case)] for case in group] for group in groups]
     pairs = [(group[0], other) for group in held for other in group[1:]]
     return {subjects[i]: subjects[members[0]] for members in join(len(subjects), pairs) for i in members}
 
 
 def _is_copy(case: Case) -> bool:
-    return case.case != _photograph(case.case)
+    return case.case != photograph_of(case.case)
 
 
 def _require_copies(prepared: Prepared) -> list[Case]:
@@ -289,6 +289,7 @@ SPEC = DatasetSpec(
         "fold1": fold1,
         "augmented-random": augmented_random,
     },
+    photograph_of=photograph_of,
     split_notes={**_SPLITS, "augmented-random": f"{_SPLITS['augmented-random']}; {_LEAK}"},
     official_cases=_OFFICIAL,
     note="102 Monkeypox and 126 other photographs of 55 and 107 subjects, and 14 augmented copies of each",

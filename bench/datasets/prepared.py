@@ -14,20 +14,32 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from bench.datasets.archives import opened
-from bench.datasets.base import DatasetSpec, Source
+from bench.datasets.base import DatasetSpec, Row, Source
 from bench.datasets.journal import adopt
-from bench.datasets.manifest import FACTS, FORMATS, Case, broken, is_cache, load_manifest, manifest_task, read_case
+from bench.datasets.manifest import (
+    FACTS,
+    FORMATS,
+    ROWS,
+    Case,
+    broken,
+    is_cache,
+    load_manifest,
+    manifest_task,
+    read_case,
+)
 from bench.datasets.writing import Report, publish, write_cache
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,16 +85,28 @@ class Prepared:
         """
         if self.spec.task == "segmentation":
             return {}
-        path = self.folder / FACTS
+        return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
+
+    def rows(self) -> list[Row]:
+        """The published metadata, also of cases that are not present; [] where there are none.
+
+        Raises:
+            UserError: as `facts`.
+        """
+        if self.spec.list_rows is None:
+            return []
+        return self._beside(ROWS, lambda rows: [Row(**row) for row in rows])
+
+    def _beside(self, name: str, read: Callable[[Any], T]) -> T:
+        path = self.folder / name
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            return {case.case: facts[case.case] for case in self.cases}
+            return read(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: give `medbench data prepare {self.spec.name} --from DIR` again, which adds it."
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise broken(self.folder, f"{FACTS} cannot be read ({type(error).__name__}: {error})") from error
+            raise broken(self.folder, f"{name} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _view(flat: np.ndarray, case: Case) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.datasets import duplicates
 from bench.datasets.base import DatasetSpec, RawCase, RawImage
 from bench.datasets.duplicates import near_duplicates, thumbnail
 from bench.datasets.journal import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
-from bench.datasets.manifest import FACTS, FORMATS, fingerprint, load_manifest
+from bench.datasets.manifest import FACTS, FORMATS, ROWS, fingerprint, load_manifest
 from bench.errors import UserError
 
 T = TypeVar("T")
@@ -64,6 +65,9 @@ def write_cache(
     manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups)
     if facts:
         (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
+    if spec.list_rows:
+        rows = [asdict(row) for row in spec.list_rows(source, layout)]
+        (folder / ROWS).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / JOURNAL).unlink()
     return manifest
@@ -201,8 +205,9 @@ def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: boo
             if not final.exists():
                 raise
         _require_same(final, manifest)
-        if (temporary / FACTS).exists():
-            (temporary / FACTS).replace(final / FACTS)
+        for name in (FACTS, ROWS):
+            if (temporary / name).exists():
+                (temporary / name).replace(final / name)
         return True
     aside = temporary.with_name(f"{temporary.name}-old")
     try:
