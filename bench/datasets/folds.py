@@ -65,19 +65,25 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
 
 
 def any_split(prepared: Prepared) -> Split:
-    """Whatever is there, dealt about 60 / 15 / 25 % by patient; for files that are not the published ones."""
+    """Whatever is there, dealt about 60 / 15 / 25 % by patient; for files that are not the published ones.
+
+    Of two volumes' patients one trains and validates (the one with more classes), the other tests.
+    """
     groups: dict[str, dict[int, int]] = {}
     for case in prepared.cases:
         sizes = groups.setdefault(case.patient, {})
         sizes[case.label or 0] = sizes.get(case.label or 0, 0) + 1
-    largest = max(sum(sizes.values()) for sizes in groups.values())
-    part_of = deal(groups, f"{prepared.spec.name} any 1", slack=largest)
-    return Split(
-        name=ANY,
-        source="ours: whatever files are there, dealt about 60/15/25 % by patient where patients are known",
-        parts=by_part(list(groups), part_of.__getitem__),
-        official_cases=len(prepared.cases),
-    )
+    source = "ours: whatever files are there, dealt about 60/15/25 % by patient where patients are known"
+    if prepared.spec.task == "segmentation" and len(groups) == 2:
+        shown = {case.patient: sum(n > 0 for n in case.voxels) for case in prepared.cases}
+        first, last = sorted(groups, key=lambda name: (-shown[name], name))
+        parts: dict[str, tuple[str, ...]] = {"train": (first,), "val": (first,), "test": (last,)}
+        source = "ours: whatever files are there: of two patients one trains and validates, the other tests"
+    else:
+        largest = max(sum(sizes.values()) for sizes in groups.values())
+        part_of = deal(groups, f"{prepared.spec.name} any 1", slack=largest)
+        parts = by_part(list(groups), part_of.__getitem__)
+    return Split(ANY, source, parts, official_cases=len(prepared.cases))
 
 
 def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, count: int, seed: int) -> Assignment:

@@ -169,7 +169,7 @@ def _rows(folder: Path, files: dict[str, tuple[int, Path]]) -> dict[str, int]:
             raise UserError(f"Expected {' or '.join(_ROWS)} for {case} in {found[0]}, but got {row['Label']!r}.")
         rows[case] = _ROWS[row["Label"]]
         if case in files and files[case][0] != rows[case]:
-            raise UserError(f"Row {case} of {found[0]} says {row['Label']}, but the file is {files[case][1]}.")
+            raise UserError(f"Row {case} of {found[0]} says {row['Label']}, but the file is {CLASSES[files[case][0]]}.")
     return rows
 
 

@@ -160,7 +160,7 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     return Assignment(
         indices={part: tuple(indices[part]) for part in PARTS},
         counts=counts,
-        left_out=len(cases) - sum(map(len, indices.values())),
+        left_out=len(cases) - len({i for of_part in indices.values() for i in of_part}),
         partial=_is_partial(counts, split),
     )
 
@@ -185,12 +185,10 @@ def count_parts(cases: Sequence[HasPatient], split: Split) -> Counts:
 
 
 def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
-    part_of = {patient: part for part in PARTS for patient in split.parts[part]}
-    indices: dict[str, list[int]] = {part: [] for part in PARTS}
-    for i, case in enumerate(cases):
-        if split.member(case) in part_of:
-            indices[part_of[split.member(case)]].append(i)
-    return indices
+    members = {part: frozenset(split.parts[part]) for part in PARTS}
+    return {
+        part: [i for i, case in enumerate(cases) if split.member(case) in of_part] for part, of_part in members.items()
+    }
 
 
 def _reject_empty(name: str, counts: Counts) -> None:

@@ -15,7 +15,7 @@ def accuracies(images: np.ndarray, labels: np.ndarray, test: np.ndarray) -> tupl
     """Of the linear classifier and of the CNN, with one thread, so that every machine gives the same.
 
     Args:
-        images: (N, C, SIDE, SIDE) float32. labels: (N,) 0 or 1. test: (N,) whether the patient is held out.
+        images: (N, C, SIDE, SIDE) float32. labels: (N,) from 0. test: (N,) whether the patient is held out.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -29,12 +29,12 @@ def linear_accuracy(images: np.ndarray, labels: np.ndarray, test: np.ndarray) ->
     """The best of five strengths of ridge regression on 32 x 32 pixels, chosen on the test images in its favour."""
     x = images.reshape(*images.shape[:2], 32, SIDE // 32, 32, SIDE // 32).mean((3, 5)).reshape(len(images), -1)
     x = (x - x[~test].mean(0)) / (x[~test].std(0) + 1)
-    y, train = 2.0 * labels - 1, x[~test]
+    y, train = 2.0 * np.eye(labels.max() + 1)[labels] - 1, x[~test]
     kernel = train @ train.T / train.shape[1]
     found = []
     for strength in 10.0 ** np.arange(-1, 4):
         weights = train.T @ np.linalg.solve(kernel + strength * np.eye(len(train)), y[~test])
-        found.append(np.mean((x[test] @ weights > 0) == labels[test]))
+        found.append(np.mean((x[test] @ weights).argmax(1) == labels[test]))
     return float(max(found))
 
 
@@ -43,17 +43,20 @@ def cnn_accuracy(images: np.ndarray, labels: np.ndarray, test: np.ndarray, epoch
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     x = torch.from_numpy((images - images.mean((1, 2, 3), keepdims=True)) / images.std((1, 2, 3), keepdims=True))
-    y = torch.from_numpy(labels).float()
+    y = torch.from_numpy(labels).long()
     widths = [images.shape[1], 12, 24, 48, 64]
     layers = [
         [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2)]
         for a, b in itertools.pairwise(widths)
     ]
-    features, head = nn.Sequential(*(layer for block in layers for layer in block)), nn.Linear(128, 1)
+    features, head = (
+        nn.Sequential(*(layer for block in layers for layer in block)),
+        nn.Linear(128, int(labels.max()) + 1),
+    )
 
     def logits(batch: torch.Tensor) -> torch.Tensor:
         maps = features(batch)
-        return head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))[:, 0]
+        return head(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))
 
     train, batches = np.flatnonzero(~test), int((~test).sum()) // 32
     weights = [*features.parameters(), *head.parameters()]
@@ -66,10 +69,10 @@ def cnn_accuracy(images: np.ndarray, labels: np.ndarray, test: np.ndarray, epoch
             batch = torch.roll(x[chosen], tuple(rng.integers(-4, 5, 2).tolist()), (2, 3))
             batch = batch.flip(3) if rng.random() < 0.5 else batch
             optimiser.zero_grad()
-            nn.functional.binary_cross_entropy_with_logits(logits(batch), y[chosen]).backward()
+            nn.functional.cross_entropy(logits(batch), y[chosen]).backward()
             optimiser.step()
             schedule.step()
     features.eval()
     with torch.no_grad():
-        predicted = torch.cat([logits(part) for part in x[test].split(64)]) > 0
+        predicted = torch.cat([logits(part) for part in x[test].split(64)]).argmax(1)
     return float((predicted.numpy() == labels[test]).mean())

@@ -82,9 +82,18 @@ def test_a_share_of_the_training_patients_is_a_number_of_them(subset: int | floa
 
 
 def test_any_deals_all_that_is_there_by_patient() -> None:
-    split = any_split(cast(Any, SimpleNamespace(cases=CASES, spec=SimpleNamespace(name="d"))))
+    split = any_split(cast(Any, SimpleNamespace(cases=CASES, spec=SimpleNamespace(name="d", task="classification"))))
     assert sorted(name for part in PARTS for name in split.parts[part]) == sorted(PATIENTS)
     assert all(split.parts[part] for part in PARTS)
+
+
+def test_any_of_two_patients_tests_on_the_one_with_fewer_classes() -> None:
+    cases = [Case(n, n, (1, 8, 8), None, 0, voxels) for n, voxels in (("a", (9, 0, 1)), ("b", (8, 1, 1)))]
+    split = any_split(cast(Any, SimpleNamespace(cases=cases, spec=SimpleNamespace(name="d", task="segmentation"))))
+    assert split.parts == {"train": ("b",), "val": ("b",), "test": ("a",)}
+    assigned = assign(cases, split)
+    assert assigned.indices == {"train": (1,), "val": (1,), "test": (0,)}
+    assert assigned.left_out == 0
 
 
 def test_leaks_are_counted_over_test_cases() -> None:

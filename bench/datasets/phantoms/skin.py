@@ -32,7 +32,7 @@ _FOLDERS = ("Others", "Monkey Pox")
 _STEM = ("NM", "M")
 # What makes the classes hard to tell: number, radius and strength of lesions, and the share of those that look like the
 # other class's.
-_COUNT, _RADIUS, _STRENGTH, _ATYPICAL = (5, 10), (9, 16), (0.4, 0.8), 0.2
+_COUNT, _RADIUS, _STRENGTH, _ATYPICAL = (5, 10), (9, 16), (0.5, 1.0), 0.2
 _LIGHT, _DARK = np.array([0.91, 0.74, 0.66]), np.array([0.38, 0.25, 0.19])
 Field = np.ndarray
 
