@@ -2,87 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from bench.cli_data import data
 from bench.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-class Text(click.ParamType):
-    """A text option; an empty one (an unset shell variable) is a mistake, not the default."""
-
-    name = "text"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not str(value):
-            self.fail("it is empty; leave the option out for its default.", param, ctx)
-        return value
-
-
-class FolderOrFile(click.Path):
-    """A path; an empty one is a mistake, not the current folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(Text().convert(value, param, ctx), param, ctx)
-
-
-TEXT, PATH = Text(), FolderOrFile(path_type=Path)
-INTERRUPTED = "Interrupted. What is finished is stored; the same command goes on where this one stopped."
-
-
-class Group(click.Group):
-    """Ends a user's mistake in one line and exit code 2, an interrupt or SIGTERM in one line and 130."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
-        except UserError as error:
-            code = _say(f"Error: {error}", 2)
-        except click.exceptions.NoArgsIsHelpError as error:
-            code = _say(error.format_message(), 2)
-        except click.ClickException as error:
-            code = _say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
-                raise
-            code = _say(f"Error: Cannot write the output: {error.strerror}.", 2)
-        sys.exit(code)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            sys.exit(_say(INTERRUPTED, 130))
-
-
-def _say(line: str, code: int) -> int:
-    click.echo(line, err=True)
-    return code
-
-
-def _console() -> Console:
-    """A console that never cuts a figure, and whose closed pipe (`| head`) does not end a run."""
-    import os
-
-    from rich.console import Console
-
-    class Steady(Console):
-        def on_broken_pipe(self) -> None:
-            self.quiet = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    console = Steady()
-    return Steady(width=max(100, console.width) if console.is_terminal else 160)
+from bench.terminal import PATH, TEXT, Group, make_console, say
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -141,7 +70,7 @@ def run(jobs: int, force: bool, **request: Any) -> None:
     from bench.runner import make_jobs, run_jobs
     from bench.store import is_done
 
-    console = _console()
+    console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
     with show_progress(console, [job for job in work if force or not is_done(job.folder)]) as report:
         counts = run_jobs(work, jobs, force, report)
@@ -167,7 +96,7 @@ def plan(jobs: int, force: bool, **request: Any) -> None:
     from bench.report.plans import plan_table
     from bench.runner import make_jobs
 
-    console = _console()
+    console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
     console.print(plan_table(plan_cells(work, request["results"], force), jobs))
 
@@ -195,7 +124,7 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, output:
         except OSError as error:
             raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
     elif form == "rich":
-        print_tables(_console(), tables)
+        print_tables(make_console(), tables)
     else:
         click.echo(render_tables(tables, form), nl=False)
 
@@ -215,7 +144,7 @@ def models(preset: str, task: str | None, family: str | None) -> None:
     """
     from bench.report.plans import models_table
 
-    _console().print(models_table(preset, task, family))
+    make_console().print(models_table(preset, task, family))
 
 
 @main.command()
@@ -249,103 +178,20 @@ def profile(form: str, **request: Any) -> None:
     try:
         profiles = measure(report=lambda line: click.echo(line, err=True), **request)
     except KeyboardInterrupt:
-        sys.exit(_say("Interrupted. The profiles measured so far are stored.", 130))
+        sys.exit(say("Interrupted. The profiles measured so far are stored.", 130))
     if form == "rich":
         for table in speed_tables(profiles):
-            _console().print(to_rich(table))
+            make_console().print(to_rich(table))
     else:
         click.echo(render_speeds(profiles, form), nl=False)
     failures = profiles["error"].dropna()
     for line in failures:
-        _say(f"Error: {line}", 2)
+        say(f"Error: {line}", 2)
     if len(failures):
         sys.exit(2)
 
 
-@main.group()
-def data() -> None:
-    """Datasets: what there is, how to get it, prepare it, verify it."""
-
-
-_root = click.option(
-    "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
-)
-
-
-@data.command("list")
-@_root
-def data_list(data_root: str | None) -> None:
-    """List the datasets and which are prepared.
-
-    \b
-    Example:
-      medbench data list
-    """
-    from bench.report.data import list_table
-
-    _console().print(list_table(data_root))
-
-
-@data.command("info")
-@click.argument("name")
-@_root
-def data_info(name: str, data_root: str | None) -> None:
-    """Say what a dataset is, its licence and citation, how to get it, and what is prepared of it.
-
-    \b
-    Example:
-      medbench data info acdc
-    """
-    from bench.report.data import info_text
-
-    click.echo(info_text(name, data_root))
-
-
-@data.command("prepare")
-@click.argument("name")
-@click.option("--from", "source", required=True, type=PATH, help="Folder in its original layout.")
-@click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
-@_root
-def data_prepare(name: str, source: Path, replace: bool, data_root: str | None) -> None:
-    """Read a dataset in its original layout into the memory-mapped cache, with a manifest.
-
-    \b
-    Example:
-      medbench data prepare acdc --from DIR
-    """
-    from bench.datasets.prepared import prepare, resolve_root
-    from bench.registry import dataset_spec
-    from bench.report.data import prepared_text
-
-    root, _ = resolve_root(data_root, must_exist=False)
-    with _console().status(f"reading {source}") as status:
-        report = lambda case, done, total: status.update(f"{done} of {total} cases: {case}")  # noqa: E731
-        prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
-    click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
-    click.echo(prepared_text(prepared))
-
-
-@data.command("verify")
-@click.argument("name")
-@_root
-def data_verify(name: str, data_root: str | None) -> None:
-    """Hash a prepared cache again and compare with its manifest.
-
-    \b
-    Example:
-      medbench data verify acdc
-    """
-    from bench.datasets.prepared import open_prepared, resolve_root, verify
-    from bench.registry import dataset_spec
-    from bench.report.data import prepared_text
-
-    prepared = open_prepared(dataset_spec(name), resolve_root(data_root)[0], "real")
-    problems = verify(prepared)
-    if problems:
-        raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
-    click.echo(prepared_text(prepared))
-    click.echo("all hashes agree with the manifest")
-
+main.add_command(data)
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ differ in at most 12 of 64 bits, as 38 % of all pairs do: the hash saves time, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -55,19 +55,29 @@ def near_duplicates(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     return [group for group in join(len(small), pairs) if len(group) > 1]
 
 
-def join(n: int, pairs: Iterator[tuple[int, int]] | Sequence[tuple[int, int]]) -> list[tuple[int, ...]]:
+def join(n: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """The connected components of n things under these pairs (union-find), each ascending, in order of their first."""
     parent = list(range(n))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
     for i, j in pairs:
-        low, high = sorted((root(i), root(j)))
-        parent[high] = low
+        join_at(parent, i, j)
     components: dict[int, list[int]] = {}
-    for i in range(n):
-        components.setdefault(root(i), []).append(i)
+    for i, root in enumerate(roots(parent)):
+        components.setdefault(root, []).append(i)
     return [tuple(members) for members in components.values()]
+
+
+def join_at(parent: list[int], i: int, j: int) -> None:
+    """Makes two things one component; `parent` begins as range(n)."""
+    low, high = sorted((_root(parent, i), _root(parent, j)))
+    parent[high] = low
+
+
+def roots(parent: list[int]) -> list[int]:
+    """Each thing's component, named by its first member."""
+    return [_root(parent, i) for i in range(len(parent))]
+
+
+def _root(parent: list[int], i: int) -> int:
+    while parent[i] != i:
+        parent[i] = i = parent[parent[i]]
+    return i

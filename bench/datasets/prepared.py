@@ -35,7 +35,7 @@ from bench.datasets.manifest import (
     manifest_task,
     read_case,
 )
-from bench.datasets.writing import Report, publish, write_cache
+from bench.datasets.writing import Report, file_sha256, publish, write_cache
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
@@ -271,6 +271,29 @@ def verify(prepared: Prepared) -> list[str]:
             if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
                 problems.append(f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed.")
     return problems
+
+
+def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
+    """Hashes the original files and compares with the manifest; one line for each that is missing, changed or new.
+
+    Raises:
+        UserError: no folder or archive of a layout of the data set.
+    """
+    with opened(source, root) as folder:
+        spec = prepared.spec
+        layout = spec.find_layout(folder)
+        if layout != prepared.layout:
+            return [f"its layout is {layout}, not {prepared.layout}"]
+        known = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
+        changes = []
+        for name, sha in sorted(known.items()):
+            path = folder / name
+            if not path.is_file():
+                changes.append(f"{name} is missing")
+            elif file_sha256(path) != sha:
+                changes.append(f"{name} has changed")
+        more = len(spec.list_cases(folder, layout)) - len(prepared.cases) + sum("missing" in line for line in changes)
+        return [*changes, *([f"it has {more} cases more"] if more > 0 else [])]
 
 
 # -- real or phantom -----------------------------------------------------------------------------------------

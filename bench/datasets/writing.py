@@ -96,7 +96,7 @@ def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Pat
     """A case's arrays as they are written, and its line in the journal."""
     case = read()
     arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
-    files = {path.relative_to(source).as_posix(): _file_sha256(path) for path in case.files}
+    files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
     facts = case.facts if isinstance(case, RawImage) else {}
     return arrays, {"entry": {**entry, "files": files}, "facts": facts}
 
@@ -186,7 +186,8 @@ def _write_header(file: BinaryIO, dtype: str, length: int) -> None:
     assert file.tell() == _NPY_HEADER
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hex digits of the hash of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,24 @@ def show_progress(console: Console, jobs: list[Job]) -> Iterator[Report]:
             bars.update(steps, completed=sum(done.values()))
 
         yield report
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function of (name, done, total): a line on a terminal, elsewhere one every half minute."""
+    if console.is_terminal:
+        with console.status("") as status:
+            yield lambda name, done, total: status.update(f"{done:,} of {total:,} {what} {name}")
+        return
+    last = time.monotonic()
+
+    def report(name: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            console.print(f"{done:,} of {total:,} {what}", highlight=False, markup=False)
+
+    yield report
 
 
 class PlainLines:

@@ -32,7 +32,7 @@ _FOLDERS = ("Others", "Monkey Pox")
 _STEM = ("NM", "M")
 # What makes the classes hard to tell: number, radius and strength of lesions, and the share of those that look like the
 # other class's.
-_COUNT, _RADIUS, _STRENGTH, _ATYPICAL = (5, 10), (9, 16), (0.5, 1.0), 0.2
+_COUNT, _RADIUS, _STRENGTH, _ATYPICAL = (5, 10), (9, 16), (0.55, 1.0), 0.17
 _LIGHT, _DARK = np.array([0.91, 0.74, 0.66]), np.array([0.38, 0.25, 0.19])
 Field = np.ndarray
 
@@ -90,7 +90,8 @@ def draw(folder: Path, seed: int = 0, subjects: int = SUBJECTS, copies: int = CO
                 rows.append(f"{name},{'Monkeypox' if label else 'Non Monkeypox'}")
                 Image.fromarray(image).save(originals / f"{name}.jpg", quality=92)
                 for j in range(copies):
-                    Image.fromarray(augmented_copy(image, rng)).save(augmented / f"{name}_{j:02d}.jpg", quality=92)
+                    copy = augmented_copy(image, rng, moved=j % 2 == 0)
+                    Image.fromarray(copy).save(augmented / f"{name}_{j:02d}.jpg", quality=92)
                     if part != "Test":
                         shutil.copy(augmented / f"{name}_{j:02d}.jpg", fold)
                 if part == "Test":
@@ -204,18 +205,17 @@ def _exposed(image: Field, rng: Generator) -> Field:
     return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def augmented_copy(image: Field, rng: Generator) -> Field:
-    """A copy turned, mirrored, sheared, scaled, shifted and recoloured, as MSLD's authors made theirs."""
+def augmented_copy(image: Field, rng: Generator, moved: bool) -> Field:
+    """A copy recoloured and noisy, and where `moved` turned, mirrored, sheared, scaled and shifted, as MSLD's are."""
     from PIL import Image
 
-    turn, shear, scale = rng.uniform(-0.8, 0.8), rng.uniform(-0.2, 0.2), rng.uniform(0.8, 1.2)
-    mirror = -1 if rng.random() < 0.5 else 1
-    a = np.array([[np.cos(turn), np.sin(turn) + shear], [-np.sin(turn), np.cos(turn)]]) / scale
-    a[:, 0] *= mirror
-    middle = np.array([SIDE / 2, SIDE / 2])
-    offset = middle - a @ (middle + rng.uniform(-16, 16, 2))
-    moved = Image.fromarray(image).transform(
-        (SIDE, SIDE), Image.Transform.AFFINE, (*a[0], offset[0], *a[1], offset[1]), Image.Resampling.BILINEAR
-    )
-    colour = np.asarray(moved) * rng.uniform(0.8, 1.2) * rng.normal(1, 0.05, 3) + rng.normal(0, 4, image.shape)
+    if moved:
+        turn, shear, scale = rng.uniform(-0.8, 0.8), rng.uniform(-0.2, 0.2), rng.uniform(0.8, 1.2)
+        a = np.array([[np.cos(turn), np.sin(turn) + shear], [-np.sin(turn), np.cos(turn)]]) / scale
+        a[:, 0] *= -1 if rng.random() < 0.5 else 1
+        middle = np.array([SIDE / 2, SIDE / 2])
+        y, x = middle - a @ (middle + rng.uniform(-16, 16, 2))
+        way, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+        image = np.asarray(Image.fromarray(image).transform((SIDE, SIDE), way, (*a[0], y, *a[1], x), how))
+    colour = image * rng.uniform(0.8, 1.2) * rng.normal(1, 0.05, 3) + rng.normal(0, 4, image.shape)
     return np.round(np.clip(colour, 0, 255)).astype(np.uint8)

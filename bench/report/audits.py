@@ -1,0 +1,192 @@
+"""What an audit prints and writes: its figures as text, the pairs as CSV, the worst of them as a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.store import write_text
+
+if TYPE_CHECKING:
+    from bench.datasets.audit import Audit
+    from bench.datasets.prepared import Prepared
+
+Figures = Mapping[str, Any]
+_BINS = ((2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 10**9))
+_TILE = 128
+
+
+def audit_text(figures: Figures, problems: Sequence[str]) -> str:
+    """The figures, a section a line or a few; `problems` are what verifying the cache found."""
+    near, exact = figures["near"], figures["exact"]
+    lines = [
+        f"audit     {figures['dataset']}, layout {figures['layout']}, fingerprint {figures['fingerprint']}",
+        *_balance_lines(figures),
+        f"files     {'; '.join(problems) if problems else 'all hashes agree with the manifest; none is broken'}",
+        f"exact     {exact['cases']:,} cases in {exact['groups']:,} groups are the same to the last bit",
+        _alike(near, figures["pictures"]),
+        f"groups    {near['pictures']:,} pictures in {near['groups']:,} groups",
+        *_histogram(near["sizes"]),
+    ]
+    if figures["recall"]:
+        lines += [recall_line(figures["recall"])]
+    for title, splits in (("splits", figures["splits"]), ("metadata", (figures["metadata"] or {}).get("splits"))):
+        lines += [f"{title}, shares of the test part that training has seen:"] if splits else []
+        lines += [f"  {name}: {_split_text(split)}" for name, split in (splits or {}).items()]
+    lines += _predictor_lines("predictors", figures["predictors"], figures)
+    if figures["metadata"]:
+        rows = figures["metadata"]
+        patients = ", ".join(f"{name} {n:,}" for name, n in rows["patients"].items())
+        several, lone = rows["patients in several classes"], rows["files without a row"]
+        counts = f"{rows['rows']:,} rows, {rows['rows without a file']:,} without a file, {lone:,} files without a row"
+        lines.append(f"metadata  {counts}; patients: {patients}, {several} in several classes")
+        lines += _predictor_lines("predictors by the metadata", rows["predictors"], figures)
+    return "\n".join(lines)
+
+
+def _alike(near: Figures, pictures: int) -> str:
+    """How many pairs, and of what kind."""
+    return (
+        f"alike     {near['pairs']:,} pairs of {pictures:,} pictures correlate at {near['correlation']:g} or more in one "
+        f"of 8 orientations: {near['of one patient']:,} of one patient, {near['across classes']:,} across classes, "
+        f"{near['turned or mirrored']:,} turned or mirrored"
+    )
+
+
+def recall_line(recall: Figures) -> str:
+    """How much of what the names tell was found without them."""
+    pairs, pictures = recall["found"] / recall["pairs"], recall["linked"] / recall["pictures"]
+    return (
+        f"recall    with names hidden: {recall['found']:,} of {recall['pairs']:,} pairs of one photograph "
+        f"({_percent(pairs)}); {recall['linked']:,} of {recall['pictures']:,} pictures linked to another of their "
+        f"photograph ({_percent(pictures)}); {_percent(recall['precision'])} of all pairs found are of one photograph"
+    )
+
+
+def _balance_lines(figures: Figures) -> Iterator[str]:
+    if "voxels" in figures:
+        shown = ", ".join(f"{name} {n}" for name, n in figures["cases with class"].items())
+        total = sum(figures["voxels"].values())
+        shares = ", ".join(f"{name} {100 * n / total:.2f} %" for name, n in figures["voxels"].items())
+        yield f"cases     {figures['cases']:,} of {figures['patients']:,} patients; with each label: {shown}"
+        yield f"labels    {shares} of the voxels; no other values"
+        return
+    yield f"classes   {', '.join(f'{name} {n:,}' for name, n in figures['classes'].items())}"
+    several = figures["patients in several classes"]
+    yield "patients  unknown" if several is None else f"patients  {figures['patients']:,}, {several} in several classes"
+
+
+def _histogram(sizes: Mapping[str, int]) -> Iterator[str]:
+    """Groups by size, a bar a line; 40 characters are the most frequent."""
+    counts = {span: sum(n for size, n in sizes.items() if span[0] <= int(size) <= span[1]) for span in _BINS}
+    most = max(counts.values())
+    for (low, high), n in counts.items() if most else ():
+        size = str(low) if low == high else f"{low}-{high}" if high < 10**9 else f"{low}+"
+        yield f"  {size:>6} {n:>6} {'#' * round(40 * n / most)}"
+
+
+def _split_text(split: Figures) -> str:
+    parts = [f"{split['test']:,} test cases"]
+    for key, name in (
+        ("patient", "patient"), ("photograph", "same photograph"), ("near_duplicate", "near-duplicate"),
+    ):  # fmt: skip
+        if split.get(key) is not None:
+            parts.append(f"{name} {_percent(split[key])}")
+    return ", ".join(parts) + (f"; {split['flag']}" if split["flag"] else "")
+
+
+def _predictor_lines(title: str, predictors: Mapping[str, float], figures: Figures) -> list[str]:
+    if not predictors:
+        return []
+    ranked = sorted(predictors.items(), key=lambda pair: -pair[1])
+    chance = _percent(1 / len(figures["classes"]))
+    shown = ", ".join(f"{name} {_percent(accuracy)}" for name, accuracy in ranked)
+    return [f"{title}, balanced accuracy on other patients without the picture (chance {chance}): {shown}"]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+
+def write_audit(folder: Path, prepared: Prepared, audit: Audit) -> list[Path]:
+    """Writes `audit.json`, `pairs.csv` and, where there are pairs, `contact-sheet.png`; returns what was written.
+
+    The sheet shows pixels of the data set: what its licence says holds for it.
+    """
+    from bench.datasets.audit import find_pairs
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "audit.json", json.dumps(audit.figures, indent=1) + "\n")
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        header = ("one", "two", "correlation", "quarter_turns", "mirrored", "one_patient", "two_patient")
+        table.writerow(header)
+        for pair, one, two in find_pairs(prepared, audit.figures["near"]["correlation"]):
+            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.turns, int(pair.mirrored))
+            table.writerow((*row, one.patient, two.patient))
+    written = [folder / "audit.json", folder / "pairs.csv"]
+    if audit.worst:
+        _contact_sheet(prepared, audit).save(folder / "contact-sheet.png")
+        written.append(folder / "contact-sheet.png")
+    return written
+
+
+def _contact_sheet(prepared: Prepared, audit: Audit) -> Any:
+    """The worst pairs side by side, three a row, with their names and correlation."""
+    from PIL import Image, ImageDraw
+
+    columns, cell = 3, (2 * _TILE + 12, _TILE + 30)
+    rows = -(-len(audit.worst) // columns)
+    sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
+    pen = ImageDraw.Draw(sheet)
+    for k, (pair, one, two) in enumerate(audit.worst):
+        x, y = k % columns * cell[0], k // columns * cell[1]
+        for i, picture in enumerate((one, two)):
+            sheet.paste(_tile(prepared, picture.name, picture.case), (x + i * (_TILE + 2), y))
+        turned = f", turned {90 * pair.turns} deg" * (pair.turns > 0) + ", mirrored" * pair.mirrored
+        pen.text((x, y + _TILE + 2), f"{one.name[:20]} | {two.name[:20]}", fill="black")
+        pen.text((x, y + _TILE + 14), f"{pair.correlation:.3f}{turned}", fill="black")
+    return sheet
+
+
+def _tile(prepared: Prepared, name: str, case: int) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    array = np.asarray(prepared.image(case))
+    if prepared.spec.task == "segmentation":
+        plane = array[int(name[name.rindex("[") + 1 : -1])]
+        low, high = float(plane.min()), float(plane.max())
+        array = np.round(255 * (plane - low) / max(high - low, 1e-12)).astype(np.uint8)[None]
+    image = Image.fromarray(array[0]) if len(array) == 1 else Image.fromarray(array.transpose(1, 2, 0))
+    return image.convert("RGB").resize((_TILE, _TILE))
+
+
+# -- the table of leaks --------------------------------------------------------------------------------------
+
+
+def leaks_table(audits: Sequence[Figures]) -> str:
+    """Markdown: a row for each split of each audited data set, and what predicts the label best without the picture."""
+    lines = [
+        "| data set | split | test | same patient | same photograph | near-duplicate | label without the picture |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for figures in audits:
+        metadata = figures["metadata"] or {}
+        whole = not figures["splits"] and bool(metadata)
+        splits = metadata["splits"] if whole else figures["splits"]
+        predictors = metadata.get("predictors") or figures["predictors"]
+        best = max(predictors.items(), key=lambda pair: pair[1], default=None)
+        for i, (name, split) in enumerate(splits.items()):
+            shares = " | ".join(_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
+            told = f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
+            dataset = figures["dataset"] + (" (metadata)" if whole else "") if i == 0 else ""
+            flag = " (flagged)" if split["flag"] else ""
+            lines.append(f"| {dataset} | {name}{flag} | {split['test']:,} | {shares} | {told if i == 0 else ''} |")
+    return "\n".join(lines) + "\n"
