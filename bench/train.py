@@ -142,7 +142,7 @@ def _step(
     step: int,
 ) -> torch.Tensor:
     chosen = batch_indices(len(images), step, protocol, seed)
-    batch = augment(images[chosen], labels[chosen], protocol, generator(seed, "augment", step))
+    batch = augment(images, labels, protocol, generator(seed, "augment", step), chosen)
     x_NCHW, y = (fabric.to_device(tensor) for tensor in batch)
     x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
     torch.manual_seed(derive(seed, "dropout", step))

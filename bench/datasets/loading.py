@@ -85,30 +85,58 @@ def class_labels(data: Prepared, cases: Sequence[int]) -> torch.Tensor:
 
 
 def augment(
-    images: torch.Tensor, labels: torch.Tensor, protocol: Protocol, generator: torch.Generator
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    protocol: Protocol,
+    generator: torch.Generator,
+    chosen: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Flips, rotations by 90 degrees and small rotations, drawn for each image from the generator alone.
 
     Args:
         images: (N, C, S, S) float32. labels: (N, S, S) uint8, which move with their image, or (N,), which do not.
+        chosen: the batch's positions among the images, (B,); all of them by default.
     """
-    n, maps = len(images), labels.ndim > 1
+    chosen = torch.arange(len(images)) if chosen is None else chosen
+    n, maps = len(chosen), labels.ndim > 1
     draws = torch.rand(n, 6, generator=generator)
-    images, labels = images.clone(), labels.clone()
-    for i in range(n):
-        dims = [d for d, draw in ((-1, draws[i, 0]), (-2, draws[i, 1])) if draw < protocol.flip]
-        turns = 1 + int(draws[i, 3] * 3) if draws[i, 2] < protocol.rot90 else 0
-        images[i] = torch.rot90(images[i].flip(dims), turns, (-2, -1))
+    turns = torch.where(draws[:, 2] < protocol.rot90, 1 + (draws[:, 3] * 3).int(), 0)
+    across, down = draws[:, 0] < protocol.flip, draws[:, 1] < protocol.flip
+    ways: dict[tuple[bool, bool, bool], list[int]] = {}
+    for i, way in enumerate(zip(across.tolist(), down.tolist(), turns.tolist(), strict=True)):
+        ways.setdefault(_dihedral(*way), []).append(i)
+    moved, moved_labels = images.new_empty(n, *images.shape[1:]), labels.new_empty(n, *labels.shape[1:])
+    for way, members in ways.items():
+        places = torch.tensor(members)
+        source = chosen[places]
+        moved.index_copy_(0, places, _turned(images.index_select(0, source), way))
         if maps:
-            labels[i] = torch.rot90(labels[i].flip(dims), turns, (-2, -1))
+            moved_labels.index_copy_(0, places, _turned(labels.index_select(0, source), way))
+    if not maps:
+        moved_labels = labels[chosen]
     rotated = (draws[:, 4] < protocol.rotate).nonzero().flatten()
     if len(rotated):
         angles = torch.deg2rad((2 * draws[rotated, 5] - 1) * protocol.rotate_degrees)
         grid = _rotation(angles, images.shape[-1])
-        images[rotated] = _rotate_images(images[rotated], grid)
+        moved.index_copy_(0, rotated, _rotate_images(moved.index_select(0, rotated), grid))
         if maps:
-            labels[rotated] = _rotate_labels(labels[rotated], grid)
-    return images, labels
+            moved_labels.index_copy_(0, rotated, _rotate_labels(moved_labels.index_select(0, rotated), grid))
+    return moved, moved_labels
+
+
+def _dihedral(across: bool, down: bool, turns: int) -> tuple[bool, bool, bool]:
+    """Flips and then quarter turns as one of eight: whether to transpose, then flip across, then down."""
+    if turns % 2 == 0:
+        half = turns == 2
+        return False, across != half, down != half
+    return True, down != (turns == 3), across != (turns == 1)
+
+
+def _turned(x: torch.Tensor, way: tuple[bool, bool, bool]) -> torch.Tensor:
+    transposed, across, down = way
+    dims = [d for d, flipped in ((-1, across), (-2, down)) if flipped]
+    x = x.transpose(-2, -1) if transposed else x
+    return x.flip(dims) if dims else x
 
 
 def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarray:
@@ -121,10 +149,16 @@ def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarra
 
 
 def _rotation(angles: torch.Tensor, size: int) -> torch.Tensor:
-    """Where each pixel of images turned about their centre comes from: (N,) radians -> (N, S, S, 2)."""
-    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    return F.affine_grid(theta, [len(angles), 1, size, size], align_corners=False)
+    """Where each pixel of images turned about their centre comes from: (N,) radians -> (N, S, S, 2).
+
+    As torch's affine_grid without aligned corners, in a tenth of its time: two outer sums in place of a product.
+    """
+    middle = torch.linspace(-1, 1, size) * (size - 1) / size
+    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+    grid = torch.empty(len(angles), size, size, 2)
+    torch.add((middle * cos)[:, None, :], (middle * -sin)[:, :, None], out=grid[..., 0])
+    torch.add((middle * sin)[:, None, :], (middle * cos)[:, :, None], out=grid[..., 1])
+    return grid
 
 
 def _rotate_images(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

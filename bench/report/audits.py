@@ -50,8 +50,8 @@ def audit_text(figures: Figures, problems: Sequence[str]) -> str:
 def _alike(near: Figures, pictures: int) -> str:
     """How many pairs, and of what kind."""
     return (
-        f"alike     {near['pairs']:,} pairs of {pictures:,} pictures correlate at {near['correlation']:g} or more in one "
-        f"of 8 orientations: {near['of one patient']:,} of one patient, {near['across classes']:,} across classes, "
+        f"alike     {near['pairs']:,} pairs of {pictures:,} pictures correlate at {near['correlation']:g} or more in "
+        f"one of 8 orientations: {near['of one patient']:,} of one patient, {near['across classes']:,} across classes, "
         f"{near['turned or mirrored']:,} turned or mirrored"
     )
 
