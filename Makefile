@@ -35,6 +35,7 @@ example: .venv/installed
 	$(REPORT)/tables.md --format markdown
 	$(REPORT)/tables.tex --format latex
 	$(REPORT)/tables.csv --format csv
+	$(BIN)/medbench data leaks --results results/example > results/example/leaks.md
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

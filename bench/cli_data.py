@@ -120,10 +120,13 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
 @click.option(
     "--threshold", default=0.92, type=click.FloatRange(0.5, 1), help="Correlation of near-duplicates.  [0.92]"
 )
+@click.option("--any-angle", is_flag=True, help="Look for copies turned by any angle; some five times as long.")
 @click.option("--output", type=PATH, help="Write audit.json, pairs.csv and a contact sheet of the worst pairs there.")
 @_kind
 @_root
-def data_audit(name: str, threshold: float, output: Path | None, data: str, data_root: str | None) -> None:
+def data_audit(
+    name: str, threshold: float, any_angle: bool, output: Path | None, data: str, data_root: str | None
+) -> None:
     """Look for duplicates, leaks of the splits, and what predicts the label without the picture.
 
     \b
@@ -139,7 +142,7 @@ def data_audit(name: str, threshold: float, output: Path | None, data: str, data
     root = resolve_root(data_root)[0]
     prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
     with counting(make_console(), "blocks of pairs") as report:
-        found = audit(prepared, threshold, lambda done, total: report("", done, total))
+        found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle)
     click.echo(audit_text(found.figures, verify(prepared)))
     if output is not None:
         try:
@@ -147,6 +150,20 @@ def data_audit(name: str, threshold: float, output: Path | None, data: str, data
         except OSError as error:
             raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
         click.echo(f"written   {', '.join(map(str, written))}")
+
+
+@data.command("leaks")
+@click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
+def data_leaks(results: Path) -> None:
+    """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.
+
+    \b
+    Example:
+      medbench data leaks --results results/example
+    """
+    from bench.report.leaks import leaks_text
+
+    click.echo(leaks_text(results), nl=False)
 
 
 @data.command("draw")

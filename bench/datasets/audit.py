@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.datasets.duplicates import CORRELATION, join_at, roots, thumbnail
 from bench.datasets.manifest import Case
-from bench.datasets.pairs import ORIENTATIONS, Pair, Progress, correlating
+from bench.datasets.pairs import ANGLES, ORIENTATIONS, Pair, Progress, correlating
 from bench.datasets.splits import assign, make_split
 from bench.errors import UserError
 
@@ -69,7 +69,7 @@ class _Tally:
         counts["of one patient"] += one.patient == two.patient
         counts["across classes"] += one.label != two.label
         join_at(self.parent, pair.i, pair.j)
-        if pair.turns or pair.mirrored:
+        if pair.degrees or pair.mirrored:
             counts["turned or mirrored"] += 1
         if self.photographs and self.photographs[pair.i] == self.photographs[pair.j]:
             counts["of one photograph"] += 1
@@ -86,8 +86,10 @@ class _Tally:
             heapq.heappop(self.worst)
 
 
-def audit(prepared: Prepared, least: float = CORRELATION, progress: Progress | None = None) -> Audit:
-    """Compares all pictures of a data set, in eight orientations, and what its splits do with those that are alike.
+def audit(
+    prepared: Prepared, least: float = CORRELATION, progress: Progress | None = None, any_angle: bool = False
+) -> Audit:
+    """Compares all pictures of a data set in eight orientations or more, and what splits do with those that are alike.
 
     Figures: `pictures`, `classes`, `patients`, `patients in several classes`, `exact` and `near` (groups and pictures
     in them, `pairs` and of what kind, `sizes` of groups), `splits` (of each: images tested, shares of them whose
@@ -96,6 +98,7 @@ def audit(prepared: Prepared, least: float = CORRELATION, progress: Progress | N
 
     Args:
         least: correlation from which two pictures are near-duplicates.
+        any_angle: compare their discs, turned by multiples of 12 degrees, in place of the squares by 90.
 
     Raises:
         UserError: the cache is broken, or it was prepared before facts were kept.
@@ -111,9 +114,8 @@ def audit(prepared: Prepared, least: float = CORRELATION, progress: Progress | N
         parent=list(range(len(pictures))),
         seen={name: set() for name in splits},
     )
-    for pair in correlating(small, least, ORIENTATIONS, progress):
-        if prepared.spec.task == "classification" or pictures[pair.i].patient != pictures[pair.j].patient:
-            tally.add(pair)
+    for pair, _, _ in _comparable(prepared, pictures, small, least, any_angle, progress):
+        tally.add(pair)
     facts = prepared.facts()
     figures = {
         "dataset": prepared.name,
@@ -121,7 +123,7 @@ def audit(prepared: Prepared, least: float = CORRELATION, progress: Progress | N
         "layout": prepared.layout,
         "pictures": len(pictures),
         **_balance(prepared),
-        "near": _near(tally, least),
+        "near": _near(tally, least, any_angle),
         "exact": _exact(prepared),
         "splits": {name: _split_figures(prepared, cases, parts, tally, name) for name, parts in splits.items()},
         "recall": _recall(tally) if tally.photographs else None,
@@ -132,10 +134,24 @@ def audit(prepared: Prepared, least: float = CORRELATION, progress: Progress | N
     return Audit(figures, [(pair, pictures[pair.i], pictures[pair.j]) for pair in worst])
 
 
-def find_pairs(prepared: Prepared, least: float = CORRELATION) -> Iterator[tuple[Pair, Picture, Picture]]:
+def find_pairs(
+    prepared: Prepared, least: float = CORRELATION, any_angle: bool = False
+) -> Iterator[tuple[Pair, Picture, Picture]]:
     """All pairs of near-duplicates, one by one, for a table; of volumes those of different patients."""
-    pictures, small = _pictures(prepared)
-    for pair in correlating(small, least, ORIENTATIONS):
+    return _comparable(prepared, *_pictures(prepared), least, any_angle, None)
+
+
+def _comparable(
+    prepared: Prepared,
+    pictures: list[Picture],
+    small: np.ndarray,
+    least: float,
+    any_angle: bool,
+    progress: Progress | None,
+) -> Iterator[tuple[Pair, Picture, Picture]]:
+    """Pairs that count: neighbouring slices of one patient's volume resemble each other by nature."""
+    orientations = ANGLES if any_angle else ORIENTATIONS
+    for pair in correlating(small, least, orientations, progress, disc=any_angle):
         one, two = pictures[pair.i], pictures[pair.j]
         if prepared.spec.task == "classification" or one.patient != two.patient:
             yield pair, one, two
@@ -227,12 +243,13 @@ def _balance(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _near(tally: _Tally, least: float) -> dict[str, Any]:
+def _near(tally: _Tally, least: float, any_angle: bool) -> dict[str, Any]:
     sizes = Counter(Counter(roots(tally.parent)).values())
     groups = {size: n for size, n in sorted(sizes.items()) if size > 1}
     kinds = ("pairs", "of one patient", "across classes", "turned or mirrored")
     return {
         "correlation": least,
+        "any angle": any_angle,
         **{kind: tally.counts[kind] for kind in kinds},
         "groups": sum(groups.values()),
         "pictures": sum(size * n for size, n in groups.items()),

@@ -19,25 +19,41 @@ AREAS, BLOCK = 16, 1024
 _MARGIN = 1e-4
 # Share of a block's pairs above which one product of matrices is cheaper than gathering them.
 _DENSE = 0.005
-# The eight ways to turn and mirror a square: quarter turns, after mirroring or not.
-ORIENTATIONS = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
+# Degrees counter-clockwise, after mirroring or not: the eight of a square, and those that discs are compared in.
+ORIENTATIONS = tuple((degrees, mirrored) for mirrored in (False, True) for degrees in range(0, 360, 90))
+ANGLES = tuple((degrees, mirrored) for mirrored in (False, True) for degrees in range(0, 360, 12))
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images, i < j, and how j is turned to look like i: quarter turns counter-clockwise after mirroring or not."""
+    """Two images, i < j, and how j is turned to look like i: degrees counter-clockwise, after mirroring or not."""
 
     i: int
     j: int
     correlation: float
-    turns: int = 0
+    degrees: int = 0
     mirrored: bool = False
 
 
-def oriented(small: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
-    """Square images (..., S, S), mirrored left to right where asked, then turned."""
-    return np.rot90(small[..., ::-1] if mirrored else small, turns, (-2, -1))
+def oriented(small: np.ndarray, degrees: int, mirrored: bool) -> np.ndarray:
+    """Square images (..., S, S) uint8, mirrored left to right where asked, then turned; corners that come in are 0."""
+    from PIL import Image
+
+    small = small[..., ::-1] if mirrored else small
+    if degrees % 90 == 0:
+        return np.rot90(small, degrees // 90, (-2, -1))
+    flat = np.ascontiguousarray(small).reshape(-1, *small.shape[-2:])
+    turned = [np.asarray(Image.fromarray(one).rotate(degrees, Image.Resampling.BILINEAR)) for one in flat]
+    return np.stack(turned).reshape(small.shape)
+
+
+def discs(small: np.ndarray) -> np.ndarray:
+    """Square images (N, S, S) uint8 with all beyond the disc that fits in them at the disc's mean."""
+    middle = (np.arange(small.shape[-1]) + 0.5) / small.shape[-1] * 2 - 1
+    inside = middle[:, None] ** 2 + middle**2 < 0.9
+    mean = np.round(small[:, inside].mean(1)).astype(np.uint8)
+    return np.where(inside, small, mean[:, None, None])
 
 
 def correlating(
@@ -45,6 +61,7 @@ def correlating(
     least: float,
     orientations: Sequence[tuple[int, bool]] = ORIENTATIONS[:1],
     progress: Progress | None = None,
+    disc: bool = False,
 ) -> Iterator[Pair]:
     """Every pair whose grey levels correlate at `least` or more in one of the orientations, each once, at its best.
 
@@ -54,7 +71,10 @@ def correlating(
         small: (N, S, S) uint8, S a multiple of 16.
         least: above 0.
         progress: called with (pairs of blocks done, of all).
+        disc: compare `discs`, which turns by any angle leave whole.
     """
+    whole = small
+    small = discs(small) if disc and len(small) else small
     blocks = [range(start, min(start + BLOCK, len(small))) for start in range(0, len(small), BLOCK)]
     total = len(blocks) * (len(blocks) + 1) // 2
     hashes = np.concatenate([_hashes(small[b.start : b.stop]) for b in blocks]) if blocks else np.zeros((0, 1))
@@ -63,14 +83,15 @@ def correlating(
         of_first = _normalised(small[first.start : first.stop])
         for second in blocks[a:]:
             found: dict[tuple[int, int], Pair] = {}
-            for turns, mirrored in orientations:
-                turned = oriented(small[second.start : second.stop], turns, mirrored)
-                bound = hashes[first.start : first.stop] @ _turned_hashes(hashes, second, turns, mirrored).T
+            for degrees, mirrored in orientations:
+                turned = oriented(whole[second.start : second.stop], degrees, mirrored)
+                turned = discs(turned) if disc else turned
+                bound = hashes[first.start : first.stop] @ _turned_hashes(hashes, second, turned, degrees, mirrored).T
                 rows, columns = _candidates(bound, of_first, turned, least)
                 later = rows + first.start < columns + second.start
                 for i, j in zip(rows[later].tolist(), columns[later].tolist(), strict=True):
                     correlation = exact_correlation(small[first.start + i], turned[j])
-                    pair = Pair(first.start + i, second.start + j, correlation, turns, mirrored)
+                    pair = Pair(first.start + i, second.start + j, correlation, degrees, mirrored)
                     if correlation >= least and correlation > getattr(found.get((i, j)), "correlation", 0):
                         found[i, j] = pair
             yield from (found[key] for key in sorted(found))
@@ -127,8 +148,10 @@ def _hashes(small: np.ndarray) -> np.ndarray:
     return np.concatenate([areas, rest], 1)
 
 
-def _turned_hashes(hashes: np.ndarray, block: range, turns: int, mirrored: bool) -> np.ndarray:
-    """The hashes of a block's images as they are when these are turned."""
+def _turned_hashes(hashes: np.ndarray, block: range, turned: np.ndarray, degrees: int, mirrored: bool) -> np.ndarray:
+    """The hashes of a block's images as they are when these are turned: moved, where the turn moves whole areas."""
+    if degrees % 90:
+        return _hashes(turned)
     part = hashes[block.start : block.stop]
-    areas = oriented(part[:, :-1].reshape(-1, AREAS, AREAS), turns, mirrored).reshape(len(part), -1)
+    areas = oriented(part[:, :-1].reshape(-1, AREAS, AREAS), degrees, mirrored).reshape(len(part), -1)
     return np.concatenate([areas, part[:, -1:]], 1)

@@ -49,9 +49,10 @@ def audit_text(figures: Figures, problems: Sequence[str]) -> str:
 
 def _alike(near: Figures, pictures: int) -> str:
     """How many pairs, and of what kind."""
+    how = "as discs, turned by multiples of 12 degrees" if near["any angle"] else "in one of 8 orientations"
     return (
-        f"alike     {near['pairs']:,} pairs of {pictures:,} pictures correlate at {near['correlation']:g} or more in "
-        f"one of 8 orientations: {near['of one patient']:,} of one patient, {near['across classes']:,} across classes, "
+        f"alike     {near['pairs']:,} pairs of {pictures:,} pictures correlate at {near['correlation']:g} or more, "
+        f"{how}: {near['of one patient']:,} of one patient, {near['across classes']:,} across classes, "
         f"{near['turned or mirrored']:,} turned or mirrored"
     )
 
@@ -121,14 +122,15 @@ def write_audit(folder: Path, prepared: Prepared, audit: Audit) -> list[Path]:
     """
     from bench.datasets.audit import find_pairs
 
+    near = audit.figures["near"]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "audit.json", json.dumps(audit.figures, indent=1) + "\n")
     with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        header = ("one", "two", "correlation", "quarter_turns", "mirrored", "one_patient", "two_patient")
+        header = ("one", "two", "correlation", "degrees", "mirrored", "one_patient", "two_patient")
         table.writerow(header)
-        for pair, one, two in find_pairs(prepared, audit.figures["near"]["correlation"]):
-            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.turns, int(pair.mirrored))
+        for pair, one, two in find_pairs(prepared, near["correlation"], near["any angle"]):
+            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
             table.writerow((*row, one.patient, two.patient))
     written = [folder / "audit.json", folder / "pairs.csv"]
     if audit.worst:
@@ -149,7 +151,7 @@ def _contact_sheet(prepared: Prepared, audit: Audit) -> Any:
         x, y = k % columns * cell[0], k // columns * cell[1]
         for i, picture in enumerate((one, two)):
             sheet.paste(_tile(prepared, picture.name, picture.case), (x + i * (_TILE + 2), y))
-        turned = f", turned {90 * pair.turns} deg" * (pair.turns > 0) + ", mirrored" * pair.mirrored
+        turned = f", turned {pair.degrees} deg" * (pair.degrees > 0) + ", mirrored" * pair.mirrored
         pen.text((x, y + _TILE + 2), f"{one.name[:20]} | {two.name[:20]}", fill="black")
         pen.text((x, y + _TILE + 14), f"{pair.correlation:.3f}{turned}", fill="black")
     return sheet

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from bench.datasets import pairs
-from bench.datasets.pairs import ORIENTATIONS, correlating, exact_correlation, oriented
+from bench.datasets.pairs import ANGLES, ORIENTATIONS, correlating, discs, exact_correlation, oriented
 
 
 def pictures(n: int, seed: int = 0, common: float = 0.0) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_every_pair_is_found_and_no_other(common: float, block: int, monkeypatch
     assert {(pair.i, pair.j): pair.correlation for pair in found} == expected
     assert len(found) == len(expected) > 0
     for pair in found:
-        turned = oriented(small[pair.j], pair.turns, pair.mirrored)
+        turned = oriented(small[pair.j], pair.degrees, pair.mirrored)
         assert exact_correlation(small[pair.i], turned) == pair.correlation
 
 
@@ -50,7 +50,26 @@ def test_a_turned_copy_is_found_with_its_turn(way: tuple[int, bool]) -> None:
     found = [(p.i, p.j, p.correlation) for p in correlating(small, 0.99, ORIENTATIONS)]
     assert found == [(2, 5, 1.0)]
     (pair,) = correlating(small, 0.99, ORIENTATIONS)
-    np.testing.assert_array_equal(oriented(small[5], pair.turns, pair.mirrored), small[2])
+    np.testing.assert_array_equal(oriented(small[5], pair.degrees, pair.mirrored), small[2])
+
+
+@pytest.mark.parametrize("degrees", [0, 12, 100, 250])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_copy_turned_by_any_angle_is_found_by_its_disc(degrees: int, mirrored: bool) -> None:
+    small = pictures(8)
+    small[5] = oriented(small[2], degrees, mirrored)
+    (pair,) = correlating(small, 0.92, ANGLES, disc=True)
+    assert (pair.i, pair.j) == (2, 5)
+    again = discs(oriented(small[5:6], pair.degrees, pair.mirrored))[0]
+    assert exact_correlation(discs(small[2:3])[0], again) == pair.correlation
+    assert degrees == 0 or not list(correlating(small, 0.97, ORIENTATIONS))
+
+
+def test_discs_keep_what_is_in_them_and_their_mean() -> None:
+    small = pictures(3)
+    disc = discs(small)
+    assert (disc[:, 32, :] != small[:, 32, :]).sum() <= 3 * 4
+    assert all(len(np.unique(image[:4, :4])) == 1 for image in disc)
 
 
 def test_pictures_of_one_grey_level_resemble_only_their_equals() -> None:
@@ -68,7 +87,7 @@ def test_nothing_and_one_have_no_pairs() -> None:
 def test_twenty_thousand_pictures_take_under_a_minute_and_no_square_of_memory(common: float) -> None:
     """In all eight orientations, on two cores; a square of single-precision correlations would take 1.6 GB."""
     small = np.concatenate([pictures(2000, seed, common) for seed in range(10)])
-    small[12_345] = oriented(small[77], 1, True)
+    small[12_345] = oriented(small[77], 90, True)
     tracemalloc.start()
     begin = time.perf_counter()
     found = {(pair.i, pair.j) for pair in correlating(small, 0.92, ORIENTATIONS)}
