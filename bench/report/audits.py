@@ -188,7 +188,15 @@ def leaks_table(audits: Sequence[Figures]) -> str:
         for i, (name, split) in enumerate(splits.items()):
             shares = " | ".join(_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
             told = f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
-            dataset = figures["dataset"] + (" (metadata)" if whole else "") if i == 0 else ""
+            dataset = _row_title(figures, whole) if i == 0 else ""
             flag = " (flagged)" if split["flag"] else ""
             lines.append(f"| {dataset} | {name}{flag} | {split['test']:,} | {shares} | {told if i == 0 else ''} |")
-    return "\n".join(lines) + "\n"
+    recalls = [
+        f"- {_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])
+    ]
+    return "\n".join([*lines, *(["", *recalls] if recalls else [])]) + "\n"
+
+
+def _row_title(figures: Figures, metadata: bool) -> str:
+    how = " (any angle)" if figures["near"]["any angle"] else ""
+    return f"{figures['dataset']}{' (metadata)' if metadata else how}"
