@@ -23,6 +23,7 @@ import numpy as np
 
 from bench.datasets.archives import opened
 from bench.datasets.base import DatasetSpec, Row, Source
+from bench.datasets.folders import visible
 from bench.datasets.journal import adopt
 from bench.datasets.manifest import (
     FACTS,
@@ -190,8 +191,8 @@ def prepare(
     interrupted = False
     try:
         adopt(root, final.name, temporary)
-        with opened(source, root) as folder:
-            layout = spec.find_layout(folder)
+        with opened(source, root) as outer:
+            folder, layout = _find(spec, outer)
             temporary.mkdir(parents=True, exist_ok=True)
             manifest = write_cache(spec, folder, layout, kind, temporary, report)
         kept = publish(temporary, final, manifest, replace)
@@ -279,21 +280,31 @@ def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
     Raises:
         UserError: no folder or archive of a layout of the data set.
     """
-    with opened(source, root) as folder:
+    with opened(source, root) as outer:
         spec = prepared.spec
-        layout = spec.find_layout(folder)
+        folder, layout = _find(spec, outer)
         if layout != prepared.layout:
             return [f"its layout is {layout}, not {prepared.layout}"]
+        present = {file_sha256(path) for path in folder.rglob("*") if path.is_file()}
         known = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
-        changes = []
-        for name, sha in sorted(known.items()):
-            path = folder / name
-            if not path.is_file():
-                changes.append(f"{name} is missing")
-            elif file_sha256(path) != sha:
-                changes.append(f"{name} has changed")
-        more = len(spec.list_cases(folder, layout)) - len(prepared.cases) + sum("missing" in line for line in changes)
+        changes = [f"{name} is missing or changed" for name, sha in sorted(known.items()) if sha not in present]
+        more = len(spec.list_cases(folder, layout)) - len(prepared.cases)
         return [*changes, *([f"it has {more} cases more"] if more > 0 else [])]
+
+
+def _find(spec: DatasetSpec, folder: Path) -> tuple[Path, str]:
+    """The folder that has a known layout, and which: this one, or the only one inside it, as archives wrap them."""
+    try:
+        return folder, spec.find_layout(folder)
+    except UserError:
+        inner = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+        if len(inner) != 1:
+            raise
+        try:
+            return _find(spec, inner[0])
+        except UserError:
+            pass
+        raise
 
 
 # -- real or phantom -----------------------------------------------------------------------------------------

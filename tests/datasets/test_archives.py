@@ -11,7 +11,7 @@ import pytest
 from bench.datasets import archives
 from bench.datasets.acdc import SPEC
 from bench.datasets.archives import opened
-from bench.datasets.prepared import prepare, verify
+from bench.datasets.prepared import compare_source, prepare, verify
 from bench.errors import UserError
 
 
@@ -38,6 +38,30 @@ def test_an_archive_prepares_like_its_folder(tmp_path: Path, writers, volumes) -
     assert of_zip.manifest == of_folder.manifest
     assert verify(of_zip) == []
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["acdc"]
+
+
+@pytest.mark.parametrize("wrapper", ["", "ACDC-master/", "a/b/"])
+def test_what_wraps_the_files_is_of_no_account(wrapper: str, tmp_path: Path, writers, volumes) -> None:
+    folder = writers["nifti"](tmp_path / "folder", volumes)
+    files = {wrapper + p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    source = packed(tmp_path / "ACDC.zip", {**files, "__MACOSX/._x": b"", ".DS_Store": b""})
+    first = prepare(SPEC, folder, tmp_path / "root")
+    assert prepare(SPEC, source, tmp_path / "root").kept
+    assert compare_source(first, source, tmp_path / "root") == []
+
+
+def test_changed_missing_and_new_original_files_are_told(tmp_path: Path, writers, volumes) -> None:
+    folder = writers["mtunet"](tmp_path / "folder", volumes)
+    data = prepare(SPEC, folder, tmp_path / "root")
+    train, test = sorted((folder / "ACDC" / "train").iterdir()), folder / "ACDC" / "test"
+    train[0].write_bytes(train[1].read_bytes())
+    for phase in ("ED", "ES"):
+        content = (test / f"case_102_volume_{phase}.npz").read_bytes()
+        (test / f"case_103_volume_{phase}.npz").write_bytes(content)
+    changes = compare_source(data, folder, tmp_path / "root")
+    assert changes == ["ACDC/train/case_101_sliceED_0.npz is missing or changed", "it has 2 cases more"]
+    nifti = writers["nifti"](tmp_path / "other", volumes)
+    assert compare_source(data, nifti, tmp_path / "root") == ["its layout is nifti, not mtunet"]
 
 
 def test_a_bad_file_in_an_archive_is_named_with_the_archive(tmp_path: Path) -> None:
