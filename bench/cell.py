@@ -182,6 +182,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
             "present_cases": len(prepared.cases) - (assignment.left_out if split.by_case else 0),
             "official_cases": split.official_cases,
             "split_source": split.source,
+            "split_note": split.note or None,
             "split_flag": split.flag,
             "split_leak": leak_figures(prepared, assignment) if split.flag else None,
         },

@@ -158,9 +158,9 @@ def find_records(results: Path) -> list[Path]:
 def load_cells(results: str | Path) -> pd.DataFrame:
     """One row per finished, failed or diverged cell.
 
-    Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_flag,
-    split_leak, fold, train_patients, seed, model, version, title, family, reduced_from, params, macs, input, classes,
-    counts, present_cases, official_cases, partial, left_out, selection, policy, image_size, device, cpu, torch, commit,
+    Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_note,
+    split_flag, split_leak, fold, train_patients, seed, model, version, title, family, reduced_from, params, macs,
+    input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy, image_size, device, cpu, torch, commit,
     threads, seconds, missed, invented, error.
     """
     import pandas as pd
@@ -250,6 +250,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "source": cell["source"]["kind"],
         "split": cell["split"],
         "split_source": dataset.get("split_source"),
+        "split_note": dataset.get("split_note"),
         "split_flag": dataset.get("split_flag"),
         "split_leak": dataset.get("split_leak"),
         "fold": cell["fold"],

@@ -61,7 +61,7 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
     present = {split.member(cases[i]) for i in indices}
     official = split.official_cases or round(len(indices) * len(listed) / len(present))
     parts = by_part(list(part_of), part_of.__getitem__)
-    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official)
+    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
 
 
 def any_split(prepared: Prepared) -> Split:

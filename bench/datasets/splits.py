@@ -40,6 +40,7 @@ class Split:
     Attributes:
         source: where the lists were published, or how they were made.
         parts: `train`, `val`, `test` -> patient ids; of a dataset without known patients the cases' names.
+        note: what the caption has to say of it, or "".
         by_case: the parts hold cases' names though patients are known: one patient may stand in several parts.
         flag: why results of this split are not to be trusted, or None.
         official_cases: how many cases were published, where the parts are no official list; else None.
@@ -53,6 +54,7 @@ class Split:
     official_cases: int | None = None
     groups: dict[str, str] = field(default_factory=dict)
     by_case: bool = False
+    note: str = ""
 
     def member(self, case: HasPatient) -> str:
         """The name under which the parts list a case."""
@@ -102,7 +104,7 @@ def load_split(dataset: str, name: str) -> Split:
     parts = {part: tuple(raw["parts"][part]) for part in PARTS}
     listed = [patient for part in PARTS for patient in parts[part]]
     assert len(listed) == len(set(listed)), f"split {name} of {dataset} lists a patient twice"
-    return Split(name, raw["source"], parts)
+    return Split(name, raw["source"], parts, note=raw.get("note", ""))
 
 
 def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | None = None) -> Split:

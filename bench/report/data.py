@@ -89,7 +89,21 @@ def _volumes(prepared: Prepared) -> list[str]:
         "spacing   "
         + (f"{len(spacings)} different, {_mm(spacings[0])} to {_mm(spacings[-1])}" if spacings else "unknown"),
         "voxels    " + ", ".join(f"{name} {n:,}" for name, n in zip(prepared.spec.classes, voxels, strict=True)),
+        *_short_stacks(prepared),
     ]
+
+
+def _short_stacks(prepared: Prepared) -> list[str]:
+    """The cases that have fewer slices than were published, where the split's list says how many."""
+    from bench.datasets.splits import load_list
+
+    spec = prepared.spec
+    if prepared.kind != "real":
+        return []
+    published = load_list(spec.name, spec.default_split[prepared.layout]).get("slices", {})
+    counts = {case.case: (case.shape[0], published.get(case.patient)) for case in prepared.cases}
+    short = [f"{name} {n}/{of}" for name, (n, of) in counts.items() if isinstance(of, int) and n < of]
+    return [f"short     {len(short)} cases have fewer slices than published: {', '.join(short[:6])}"] if short else []
 
 
 def _images(prepared: Prepared) -> list[str]:

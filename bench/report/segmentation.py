@@ -85,7 +85,8 @@ def parts(first: pd.Series[Any]) -> str:
     )
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
     fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
-    return f"Split {first['split']}{fold}{flag}; patients present / official: {counts}"
+    said = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
+    return f"Split {first['split']}{fold}{said}{flag}; patients present / official: {counts}"
 
 
 def scored_on(first: pd.Series[Any]) -> str:

@@ -17,6 +17,7 @@ from bench.datasets.prepared import prepare
 from bench.datasets.splits import load_list, load_split
 from bench.datasets.synapse import CLASSES, ORDERS, SPEC, find_layout
 from bench.errors import UserError
+from bench.report.data import prepared_text
 
 # The ids of CLASSES in each order of the files; BTCV's organs that are no class are 5, 9, 10, 12 and 13.
 IDS = {
@@ -197,9 +198,15 @@ def test_the_split_is_the_published_one_with_validation_carved_out_of_training()
     split = load_split("synapse", "transunet")
     assert {part: len(patients) for part, patients in split.parts.items()} == {"train": 15, "val": 3, "test": 12}
     assert split.parts["test"][:3] == ("0008", "0022", "0038")
-    assert "val is 3 of the 18" in split.source
+    assert split.note.startswith("validation: 3 of the 18 published training patients")
     slices = load_list("synapse", "transunet")["slices"]
     assert sum(slices[patient] for part in ("train", "val") for patient in split.parts[part]) == 2211
+
+
+def test_a_stack_that_is_shorter_than_published_is_told(tmp_path: Path) -> None:
+    data = prepare(SPEC, write(tmp_path / "a", slices=("0005", "0006")), tmp_path / "root")
+    said = "short     2 cases have fewer slices than published: case0005 3/117, case0006 3/131"
+    assert said in prepared_text(data).splitlines()
 
 
 def test_the_real_label_volumes_agree_with_the_order(real_data: Path) -> None:

@@ -348,3 +348,8 @@ def test_latex_compiles(tmp_path: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_caption_says_that_validation_was_carved_out_of_training() -> None:
+    (table,) = tables((cell("a", 0, split_note="validation: 3 of the 18"), 0.5))
+    assert "Split mtunet (validation: 3 of the 18); patients present" in table.caption
