@@ -160,8 +160,8 @@ def load_cells(results: str | Path) -> pd.DataFrame:
 
     Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_note,
     split_flag, split_leak, fold, train_patients, seed, model, version, title, family, reduced_from, params, macs,
-    input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy, image_size, device, cpu, torch, commit,
-    threads, seconds, missed, invented, error.
+    input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy, image_size, device,
+    cpu, torch, commit, threads, seconds, missed, invented, error.
     """
     import pandas as pd
 

@@ -66,7 +66,8 @@ def _split_text(spec: DatasetSpec, name: str) -> str:
     split = load_split(spec.name, name)
     sizes = ", ".join(f"{len(patients)} {part}" for part, patients in split.parts.items())
     layouts = [layout for layout, default in spec.default_split.items() if default == name]
-    return f"{sizes} (default for {', '.join(layouts)}; {split.source})"
+    default = "default" if len(layouts) == len(spec.default_split) else f"default for {', '.join(layouts)}"
+    return f"{sizes} ({default}; {split.source}{'; ' if split.note else ''}{split.note})"
 
 
 def prepared_text(prepared: Prepared) -> str:
