@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from bench.datasets.splits import PARTS
+from bench.datasets.splits import PARTS, Split
+
+if TYPE_CHECKING:
+    from bench.datasets.manifest import Case
 
 SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
 
@@ -62,6 +66,15 @@ def deal_randomly(names: Mapping[int, Sequence[str]], seed: str) -> dict[str, st
         for i, name in enumerate(shuffled):
             parts[name] = "test" if i < test else "val" if i < test + val else "train"
     return parts
+
+
+def random_split(cases: Sequence[Case], name: str, source: str, flag: str, seed: str, **fields: Any) -> Split:
+    """`deal_randomly` of the images of each class as a split by case, flagged with why it leaks."""
+    names: dict[int, list[str]] = {}
+    for case in cases:
+        names.setdefault(case.label or 0, []).append(case.case)
+    parts = by_part([case.case for case in cases], deal_randomly(names, seed).__getitem__)
+    return Split(name, source, parts, flag=flag, by_case=True, **fields)
 
 
 def by_part(names: Sequence[str], part_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:

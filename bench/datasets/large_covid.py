@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Row
-from bench.datasets.dealing import by_part, deal, deal_randomly
+from bench.datasets.dealing import by_part, deal, random_split
 from bench.datasets.folders import class_places, image_case, image_files
 from bench.datasets.phantoms import chest
 from bench.datasets.splits import Split
@@ -152,15 +152,8 @@ def patient(prepared: Prepared) -> Split:
 
 def random_80_20(prepared: Prepared) -> Split:
     """80/20 % of the slices at random, whoever's they are."""
-    names = {k: [c.case for c in prepared.cases if c.label == k] for k in range(len(prepared.spec.classes))}
-    parts = deal_randomly(names, "large-covid-ct random-80-20 1")
-    return Split(
-        name="random-80-20",
-        source=_SPLITS["random-80-20"],
-        parts=by_part([case.case for case in prepared.cases], parts.__getitem__),
-        flag=_LEAK,
-        by_case=True,
-    )
+    seed = "large-covid-ct random-80-20 1"
+    return random_split(prepared.cases, "random-80-20", _SPLITS["random-80-20"], _LEAK, seed)
 
 
 SPEC = DatasetSpec(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage
-from bench.datasets.dealing import by_part, deal, deal_randomly
+from bench.datasets.dealing import by_part, deal, random_split
 from bench.datasets.duplicates import join
 from bench.datasets.folders import class_places, image_case, image_files, plain
 from bench.datasets.phantoms import skin
@@ -188,17 +188,9 @@ def augmented_subject(prepared: Prepared) -> Split:
 
 def augmented_random(prepared: Prepared) -> Split:
     """80/20 % of the augmented copies at random, as in most of the literature."""
-    cases = _require_copies(prepared)
-    names = {k: [case.case for case in cases if case.label == k] for k in range(len(CLASSES))}
-    parts = deal_randomly(names, "msld augmented-random 1")
-    return Split(
-        name="augmented-random",
-        source=_SPLITS["augmented-random"],
-        parts=by_part([case.case for case in cases], parts.__getitem__),
-        flag=_LEAK,
-        official_cases=228 * COPIES,
-        by_case=True,
-    )
+    name, seed = "augmented-random", "msld augmented-random 1"
+    official = 228 * COPIES
+    return random_split(_require_copies(prepared), name, _SPLITS[name], _LEAK, seed, official_cases=official)
 
 
 def fold1(prepared: Prepared) -> Split:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage
-from bench.datasets.dealing import by_part, deal, deal_randomly
+from bench.datasets.dealing import by_part, deal, random_split
 from bench.datasets.duplicates import join
 from bench.datasets.folders import class_places, image_case, image_files
 from bench.datasets.phantoms import lung
@@ -143,14 +143,8 @@ def blocks(prepared: Prepared) -> Split:
 
 def random_80_20(prepared: Prepared) -> Split:
     """80/20 % of the images at random, as in most of the literature, whose lists are not published."""
-    names = {k: [case.case for case in prepared.cases if case.label == k] for k in range(len(CLASSES))}
-    parts = deal_randomly(names, "sars-cov2-ct random-80-20 1")
-    return Split(
-        name="random-80-20",
-        source=_SPLITS["random-80-20"],
-        parts=by_part([case.case for case in prepared.cases], parts.__getitem__),
-        flag=_LEAK,
-    )
+    seed = "sars-cov2-ct random-80-20 1"
+    return random_split(prepared.cases, "random-80-20", _SPLITS["random-80-20"], _LEAK, seed)
 
 
 def _block(case: str) -> tuple[int, int]:
