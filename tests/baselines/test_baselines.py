@@ -52,9 +52,11 @@ def gradients(model: nn.Module) -> dict[str, Tensor | None]:
     return {name: p.grad for name, p in model.named_parameters()}
 
 
-def test_the_eleven_baselines_are_there() -> None:
-    families = ("unet", "attention_unet", "nnunet", "swin_unet", "swinunetr")
-    assert sorted(NAMES) == sorted(["chance", *families, *(f"{name}_s" for name in families)])
+def test_the_baselines_are_there() -> None:
+    both = ("unet", "attention_unet", "nnunet", "swin_unet", "swinunetr")
+    dkfz = [f"dkfz_mednext_{size}" for size in ("small", "base", "medium", "large")]
+    published = ("unet_plus_plus", "unext", "transunet", "segformer_b0", "segformer_b1", "deeplabv3plus", "unetr")
+    assert sorted(NAMES) == sorted(["chance", *both, *(f"{n}_s" for n in both), *dkfz, *published, "segresnet"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_equal_seeds_give_equal_weights_gradients_and_outputs(name: str) -> None
 def test_nothing_follows_the_linear_head(name: str) -> None:
     """Logits: with its bias away, a head that is 100 times as large gives 100 times the output."""
     model, (x, _) = build(name, classes=5).eval(), batch()
-    heads = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 5]
+    heads = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d) and m.out_channels == 5]
     assert len(heads) == 1
     with torch.no_grad():
         if heads[0].bias is not None:

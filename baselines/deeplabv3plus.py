@@ -1,0 +1,30 @@
+"""DeepLabV3+ on segmentation_models_pytorch: ResNet-50, atrous spatial pyramid pooling, a light decoder.
+
+Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018.
+Code: segmentation_models_pytorch (MIT), DeepLabV3Plus with output stride 16.
+Differs from the paper: no pretraining; ResNet-50, as most that compare with it take, not Xception or ResNet-101.
+Published: none for this encoder in the paper, so that it is not in `all`.
+One channel stays one channel.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from baselines.unet import check_image_size
+from bench.registry import register_model
+
+
+@register_model(
+    title="DeepLabV3+ (R50)",
+    family="cnn",
+    citation="Chen et al., ECCV 2018",
+    year=2018,
+    note="the paper has no figure for ResNet-50 to check, so not in `all`",
+)
+def deeplabv3plus(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """DeepLabV3+ with random weights. Raises UserError for an image size that is no multiple of 16, or below 64."""
+    import segmentation_models_pytorch as smp
+
+    check_image_size("deeplabv3plus", image_size, 16, least=64)
+    return smp.DeepLabV3Plus("resnet50", encoder_weights=None, in_channels=in_channels, classes=num_classes)

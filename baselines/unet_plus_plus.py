@@ -1,0 +1,61 @@
+"""U-Net++ on MONAI's network: nested skips between encoder and decoder.
+
+Paper: Zhou, Siddiquee, Tajbakhsh, Liang, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA
+(MICCAI workshop) 2018.
+Code: MONAI (Apache-2.0), BasicUNetPlusPlus with batch normalisation and ReLU.
+Differs from the paper: no deep supervision, so that all networks have one output and one loss; its last node is used.
+Published: 9.04 M parameters (the paper's table of results; no MACs there). The 26.90 M that also circulate are of
+another form, which the list that has them does not name.
+One channel stays one channel.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from baselines.unet import check_image_size
+from bench.registry import Published, register_model
+
+
+class LastNode(nn.Module):
+    """MONAI's BasicUNetPlusPlus without deep supervision: its last node alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        for name in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):  # heads of the nodes that are not used
+            setattr(network, name, nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, K, H, W)."""
+        return self.network(x)[-1]
+
+
+@register_model(
+    title="U-Net++",
+    family="cnn",
+    citation="Zhou et al., DLMIA 2018",
+    lists=("paper",),
+    year=2018,
+    published=Published(9.04e6, None, 3, 256, 1, "the paper's table of results"),
+)
+def unet_plus_plus(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    features: tuple[int, ...] = (32, 64, 128, 256, 512),
+) -> nn.Module:
+    """U-Net++ at the published size. Raises UserError for an image size that is no multiple of 16."""
+    from monai.networks.nets import BasicUNetPlusPlus
+
+    check_image_size("unet_plus_plus", image_size, 16, least=32)
+    network = BasicUNetPlusPlus(
+        spatial_dims=2,
+        in_channels=in_channels,
+        out_channels=num_classes,
+        features=(*features, features[0]),
+        act="relu",
+        norm="batch",
+    )
+    return LastNode(network)

@@ -1,0 +1,83 @@
+"""Networks that were published for volumes, in their 2-D form on MONAI: MIC-DKFZ's MedNeXt, UNETR, SegResNet.
+
+Papers: Roy et al., "MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image Segmentation", MICCAI 2023 (no
+kin of the proposed model, which shares its name); Hatamizadeh et al., "UNETR: Transformers for 3D Medical Image
+Segmentation", WACV 2022; Myronenko, "3D MRI Brain Tumor Segmentation Using Autoencoder Regularization", BrainLes 2018.
+Code: MONAI (Apache-2.0) with spatial_dims=2.
+Differs from the papers: 2-D, no deep supervision, no autoencoder branch, one recipe for all.
+Published: figures of the 3-D forms alone, which MONAI's code meets (MedNeXt 5.6, 10.5, 17.6 and 61.8 M with kernels of
+3; UNETR 92.58 M at 96 x 96 x 96 and 14 classes: `tests/baselines/test_published_costs.py`). The 2-D forms have none
+that could be checked, so that none of them is in `all`.
+One channel stays one channel.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from baselines.unet import check_image_size
+from bench.registry import register_model
+
+UNCHECKED = "2-D form of a 3-D network: no published figure to check, so not in `all`"
+MEDNEXT = "Roy et al., MICCAI 2023"
+
+
+def mednext_2d(size: str, name: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """MONAI's MedNeXt of a size (S, B, M, L). Raises UserError for an image size that is no multiple of 16."""
+    from monai.networks import nets
+
+    check_image_size(name, image_size, 16, least=32)
+    build = getattr(nets, f"MedNeXt{size}")
+    return build(spatial_dims=2, in_channels=in_channels, out_channels=num_classes)
+
+
+@register_model(title="DKFZ MedNeXt-S", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+def dkfz_mednext_small(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """MIC-DKFZ's MedNeXt-S in 2-D."""
+    return mednext_2d("S", "dkfz_mednext_small", in_channels, num_classes, image_size)
+
+
+@register_model(title="DKFZ MedNeXt-B", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+def dkfz_mednext_base(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """MIC-DKFZ's MedNeXt-B in 2-D."""
+    return mednext_2d("B", "dkfz_mednext_base", in_channels, num_classes, image_size)
+
+
+@register_model(title="DKFZ MedNeXt-M", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+def dkfz_mednext_medium(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """MIC-DKFZ's MedNeXt-M in 2-D."""
+    return mednext_2d("M", "dkfz_mednext_medium", in_channels, num_classes, image_size)
+
+
+@register_model(title="DKFZ MedNeXt-L", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+def dkfz_mednext_large(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """MIC-DKFZ's MedNeXt-L in 2-D."""
+    return mednext_2d("L", "dkfz_mednext_large", in_channels, num_classes, image_size)
+
+
+@register_model(title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", year=2022, note=UNCHECKED)
+def unetr(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """UNETR in 2-D: ViT-B/16 and a convolutional decoder. Raises UserError for no multiple of 16."""
+    from monai.networks.nets import UNETR
+
+    check_image_size("unetr", image_size, 16, least=32)
+    network = UNETR(in_channels=in_channels, out_channels=num_classes, img_size=image_size, spatial_dims=2)
+    for block in network.vit.blocks:  # made for text beside the image, and unused
+        block.norm_cross_attn = block.cross_attn = nn.Identity()
+    return network
+
+
+@register_model(title="SegResNet", family="cnn", citation="Myronenko, BrainLes 2018", year=2018, note=UNCHECKED)
+def segresnet(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """SegResNet in 2-D with the paper's blocks and width. Raises UserError for no multiple of 8."""
+    from monai.networks.nets import SegResNet
+
+    check_image_size("segresnet", image_size, 8, least=32)
+    return SegResNet(
+        spatial_dims=2,
+        init_filters=32,
+        in_channels=in_channels,
+        out_channels=num_classes,
+        blocks_down=(1, 2, 2, 4),
+        blocks_up=(1, 1, 1),
+    )
