@@ -28,6 +28,7 @@ DENSENET = "Huang et al., CVPR 2017"
 EFFICIENTNET = "Tan and Le, ICML 2019"
 MOBILENET = "Howard et al., ICCV 2019"
 REGNET = "Radosavovic et al., CVPR 2020"
+VIT = "Dosovitskiy et al., ICLR 2021"
 DEIT = "Touvron et al., ICML 2021"
 SWIN = "Liu et al., ICCV 2021"
 CONVNEXT = "Liu et al., CVPR 2022"
@@ -70,6 +71,7 @@ PAPER = (
     Network("convnext_tiny", "convnext_tiny", "ConvNeXt-T", "cnn", CONVNEXT, 2022, 28.59, 4.47),
     Network("repvit_m1", "repvit_m1", "RepViT-M1", "cnn", REPVIT, 2024, 5.49, 0.83),
     Network("deit_small", "deit_small_patch16_224", "DeiT-S", "transformer", DEIT, 2021, 22.05, 4.61, 224, 16),
+    Network("vit_base", "vit_base_patch16_224", "ViT-B/16", "transformer", VIT, 2021, 86.57, 17.58, 224, 16),
     Network("swin_tiny", "swin_tiny_patch4_window7_224", "Swin-T", "transformer", SWIN, 2021, 28.29, 4.51, 224, 4),
     Network("pvt_v2_b1", "pvt_v2_b1", "PVTv2-B1", "transformer", PVT, 2022, 14.01, 2.12),
     Network("efficientvit_m5", "efficientvit_m5", "EfficientViT-M5", "hybrid", EFFICIENTVIT, 2023, 12.47, 0.53, 224, 1),

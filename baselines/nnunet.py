@@ -66,9 +66,8 @@ def dynunet(name: str, in_channels: int, num_classes: int, image_size: int, feat
     title="nnU-Net",
     family="cnn",
     citation=CITATION,
-    lists=("paper",),
     year=2021,
-    note="network only, no deep supervision; no published figure for this plan",
+    note="network only, no deep supervision; no published figure for this plan to check, so not in `all`",
 )
 def nnunet(
     task: str,

@@ -61,9 +61,8 @@ def swin_unetr_2d(
     title="SwinUNETR",
     family="hybrid",
     citation=CITATION,
-    lists=("paper",),
     year=2021,
-    note="2-D; no published figure for the 2-D form",
+    note="2-D form of a 3-D network: no published figure to check, so not in `all`",
 )
 def swinunetr(
     task: str,

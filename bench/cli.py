@@ -29,7 +29,10 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `run` and `plan` share: what a request is."""
     options = [
         click.option(
-            "--models", default="all", type=TEXT, help="Names, globs, name[field=value] or all, by commas.  [all]"
+            "--models",
+            default="all",
+            type=TEXT,
+            help="Names, globs, families, name[field=value], mod:Net, all, zoo, -name.  [all]",
         ),
         click.option("--dataset", type=TEXT, required=True, help="Names by commas, or all; see `medbench data list`."),
         click.option("--preset", default="quick", type=TEXT, help="smoke, quick or paper.  [quick]"),
@@ -130,20 +133,33 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, output:
 
 
 @main.command()
-@click.option(
-    "--preset", default="quick", type=TEXT, help="Mark the models that `all` means under this preset.  [quick]"
-)
+@click.option("--preset", default="quick", type=TEXT, help="Mark the models that `all` means under it.  [quick]")
 @click.option("--task", type=click.Choice(["segmentation", "classification"]))
 @click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
-def models(preset: str, task: str | None, family: str | None) -> None:
-    """List the models, with citation, size and list.
+@click.option("--check", is_flag=True, help="Count each network's costs beside the published ones; minutes.")
+@click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
+def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None) -> None:
+    """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
     Example:
       medbench models --preset paper
     """
-    from bench.report.plans import models_table
+    from bench.report.plans import checks_table, doctor_line, models_table
 
+    if doctor is not None:
+        from bench.doctor import examine
+
+        failed = 0
+        for finding in examine(doctor):
+            failed += not finding[1]
+            click.echo(doctor_line(finding))
+        sys.exit(say(f"Error: {failed} checks of {doctor} failed.", 2) if failed else 0)
+    if check:
+        from bench.cost.published import check_costs
+
+        make_console().print(checks_table(check_costs(task, family)))
+        return
     make_console().print(models_table(preset, task, family))
 
 

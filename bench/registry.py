@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from bench.errors import UserError, unknown
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.datasets.base import DatasetSpec
 
-Family = Literal["proposed", "cnn", "transformer", "hybrid", "chance"]
+Family = Literal["proposed", "cnn", "transformer", "hybrid", "chance", "other"]
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,21 @@ def dataset_names() -> list[str]:
     return sorted(_targets("medbench.datasets"))
 
 
+def registered(build: Callable[..., Any]) -> ModelEntry | None:
+    """The entry of a builder that was registered, or None."""
+    return next((entry for entry in _MODELS.values() if entry.build is build), None)
+
+
 def model_entry(name: str) -> ModelEntry:
-    """The entry of a plain name (`unet_s`); imports its module. Raises UserError for an unknown name."""
+    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`); imports its module.
+
+    Raises:
+        UserError: an unknown name, or a place where no network is.
+    """
+    if ":" in name:
+        from bench.third_party import load_third_party
+
+        return load_third_party(name)
     if name not in _MODELS:
         if name not in _targets("medbench.models"):
             raise unknown("model", name, model_names())
@@ -184,18 +197,24 @@ def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
 
 
 def select_models(text: str, preset_list: str, task: str) -> list[str]:
-    """`all`, names, globs and bracketed names, separated by commas -> canonical names, each once, in order.
+    """`all`, `zoo`, families, names, globs, bracketed names and places, by commas -> canonical names, each once.
 
-    `all` is the preset's list (`cpu` or `paper`), restricted to the task.
+    `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) what of it is of that family, `zoo` everything; all
+    of them restricted to the task. `-name` or `-glob` leaves out; where nothing else is asked for, of `all`.
 
     Raises:
-        UserError: a name or glob that nothing matches, or a model that does not do the task.
+        UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
     """
     chosen: list[str] = []
-    for item in split_outside_brackets(text):
-        if item == "all":
-            entries = map(model_entry, model_names())
-            chosen += [e.name for e in entries if preset_list in e.lists and task in e.tasks]
+    items = split_outside_brackets(text)
+    dropped = [item[1:] for item in items if item.startswith("-")]
+    asked = [item for item in items if not item.startswith("-")]
+    for item in asked or (["all"] if dropped else []):
+        if item in ("all", "zoo", *get_args(Family)):
+            entries = [entry for entry in map(model_entry, model_names()) if task in entry.tasks]
+            if item != "zoo":
+                entries = [entry for entry in entries if preset_list in entry.lists and item in ("all", entry.family)]
+            chosen += [entry.name for entry in entries]
         elif "[" not in item and any(c in item for c in "*?"):
             matches = fnmatch.filter(model_names(), item)
             if not matches:
@@ -206,6 +225,11 @@ def select_models(text: str, preset_list: str, task: str) -> list[str]:
             if task not in entry.tasks:
                 raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but the dataset needs {task}.")
             chosen.append(canonical_name(entry, config))
+    for pattern in dropped:
+        left = [name for name in chosen if name != pattern and not fnmatch.fnmatch(name, pattern)]
+        if len(left) == len(chosen):
+            raise unknown("model to leave out", pattern, chosen)
+        chosen = left
     if not chosen:
         raise UserError(f"Expected at least one model, but {text!r} selects none for {task}.")
     return list(dict.fromkeys(chosen))

@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ CASE_COLUMNS = {
 def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
     """Where a cell's files lie below the results folder."""
     base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
-    return base / cell.dataset_label / model_name / f"{cell.seed}-{cell.key}"
+    return base / cell.dataset_label / re.sub(r"[^\w.,=()\[\]-]|\.\.", "_", model_name) / f"{cell.seed}-{cell.key}"
 
 
 def check_writable(results: Path) -> None:

@@ -14,10 +14,11 @@ FILES = [p for package in ("bench", "ablations", "baselines") for p in sorted((R
 
 # A room -> the rooms of bench it may import. What a command imports lazily counts too.
 ROOMS = {
-    "cli": {"cli_data", "cost", "errors", "store", "runner", "estimate", "report", "terminal"},
+    "cli": {"cli_data", "cost", "doctor", "errors", "store", "runner", "estimate", "report", "terminal"},
+    "doctor": {"errors", "registry"},
     "cli_data": {"errors", "registry", "report", "datasets", "terminal"},
     "terminal": {"errors"},
-    "report": {"errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"},
+    "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"},
     "estimate": {"store", "cell"},
     "runner": {"errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
     "cell": {"errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding", "datasets"},
@@ -32,7 +33,8 @@ ROOMS = {
     "store": {"errors", "plan"},
     "environment": set(),
     "seeding": set(),
-    "registry": {"errors", "datasets"},
+    "registry": {"errors", "datasets", "third_party"},
+    "third_party": {"errors", "registry"},
     "plan": {"errors"},
     "errors": set(),
 }  # fmt: skip

@@ -75,8 +75,10 @@ def test_all_means_the_preset_s_list() -> None:
 
 
 def test_globs_and_lists_select_each_model_once() -> None:
-    chosen = select_models("unet*,unet_s,mednext_tiny[sem=none,laffn=none]", "cpu", "segmentation")
-    assert chosen == ["unet", "unet_s", "mednext_tiny[laffn=none,sem=none]"]
+    chosen = select_models(
+        "attention_unet*,unet_s,attention_unet,mednext_tiny[sem=none,laffn=none]", "cpu", "segmentation"
+    )
+    assert chosen == ["attention_unet", "attention_unet_s", "unet_s", "mednext_tiny[laffn=none,sem=none]"]
 
 
 def test_a_glob_that_nothing_matches_is_an_error() -> None:
@@ -96,3 +98,33 @@ def test_an_unknown_dataset_gets_the_near_one() -> None:
 
 def test_commas_inside_brackets_do_not_split() -> None:
     assert split_outside_brackets("a[b=1,c=(1,2)],d") == ["a[b=1,c=(1,2)]", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "expected"),
+    [
+        ("proposed", "classification", ["mednext_tiny"]),
+        ("transformer", "segmentation", ["swin_unet_s"]),
+        ("cnn,-nnunet_s", "segmentation", ["attention_unet_s", "unet_s"]),
+        ("all,-*unet*", "segmentation", ["chance", "mednext_tiny"]),
+        ("unet_s,mednext_tiny[sem=none],-unet_s", "segmentation", ["mednext_tiny[sem=none]"]),
+    ],
+)
+def test_families_and_what_is_left_out(text: str, task: str, expected: list[str]) -> None:
+    assert sorted(select_models(text, "cpu", task)) == expected
+
+
+def test_leaving_out_alone_leaves_out_of_all() -> None:
+    everything = select_models("all", "cpu", "classification")
+    assert select_models("-deit_tiny", "cpu", "classification") == [n for n in everything if n != "deit_tiny"]
+    with pytest.raises(UserError, match="Unknown model to leave out 'resnet50'"):
+        select_models("all,-resnet50", "cpu", "classification")
+    with pytest.raises(UserError, match="selects none"):
+        select_models("chance,-chance", "cpu", "classification")
+
+
+def test_the_zoo_is_everything_of_a_task() -> None:
+    zoo = select_models("zoo", "cpu", "segmentation")
+    assert {"unet", "unet_s", "dkfz_mednext_large", "transunet", "mednext_base"} <= set(zoo)
+    assert "resnet18" not in zoo
+    assert set(select_models("cnn", "paper", "segmentation")) == {"attention_unet", "unet", "unet_plus_plus"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from bench.plan import PRESETS
 from bench.registry import model_entry, model_names
 
 if TYPE_CHECKING:
+    from bench.cost.published import Check
     from bench.estimate import PlannedCell
 
 
@@ -60,3 +62,24 @@ def models_table(preset: str, task: str | None, family: str | None) -> Table:
         mark = "*" if listed in entry.lists else ""
         table.add_row(mark, entry.name, entry.title, entry.family, ", ".join(entry.tasks), params, macs, entry.citation)
     return table
+
+
+def checks_table(checks: Iterable[Check]) -> Table:
+    """Ours beside the published params and MACs, with what is to be said where they are not compared."""
+    table = Table(title="costs: ours beside the published (within 2 % of the params, 5 % of the MACs)")
+    for header in ("name", "input", "M params", "published", "GMACs", "published", "verdict"):
+        table.add_column(header, justify="left" if header in ("name", "input", "verdict") else "right")
+    for check in checks:
+        figures = check.entry.published
+        of_input = f"{check.channels}x{check.image_size}x{check.image_size}, {check.classes} classes"
+        params = f"{figures.params / 1e6:.2f}" if figures else ""
+        macs = f"{figures.macs / 1e9:.2f}" if figures and figures.macs else ""
+        ours = f"{check.params / 1e6:.2f}", f"{check.macs / 1e9:.2f}"
+        table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, check.verdict)
+    return table
+
+
+def doctor_line(finding: tuple[str, bool, str]) -> str:
+    """One check of a network's health."""
+    what, holds, seen = finding
+    return f"{'ok    ' if holds else 'FAILED'} {what}: {seen}"

@@ -48,7 +48,7 @@ def batch(n: int = 4, size: int = 64) -> tuple[Tensor, Tensor]:
 def test_every_network_has_an_entry_point_and_no_other_names_this_module() -> None:
     points = {p.name for p in entry_points(group="medbench.models") if p.value == "baselines.classifiers"}
     assert sorted(points) == sorted(NAMES)
-    assert len(set(NAMES)) == len(NAMES) == 18
+    assert len(set(NAMES)) == len(NAMES) == 19
 
 
 def test_all_means_the_small_ones_on_the_cpu_and_the_published_sizes_on_paper() -> None:

@@ -1,0 +1,62 @@
+"""Ours beside the published: what each registered network costs, at the input that its published figures hold for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.cost.complexity import complexity
+from bench.registry import ModelEntry, build_model, model_entry, model_names
+
+PARAMS, MACS = 0.02, 0.05  # how far ours may be from the published
+
+
+@dataclass(frozen=True)
+class Check:
+    """One network's costs.
+
+    Attributes:
+        params, macs: ours, at (channels, image_size, classes).
+        verdict: `agrees`, `differs`, or why there is nothing to compare with.
+    """
+
+    entry: ModelEntry
+    channels: int
+    image_size: int
+    classes: int
+    params: int
+    macs: int
+    verdict: str
+
+
+def check_costs(task: str | None = None, family: str | None = None) -> Iterator[Check]:
+    """Counts every network of a task and family in its default config, one by one."""
+    for entry in map(model_entry, model_names()):
+        if entry.family == "chance" or (task and task not in entry.tasks) or (family and family != entry.family):
+            continue
+        yield _check(entry, task if task in entry.tasks else entry.tasks[0])
+
+
+def _check(entry: ModelEntry, task: str | None) -> Check:
+    published = entry.published
+    shape = (published.channels, published.image_size, published.classes) if published else (3, 224, 9)
+    channels, size, classes = shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = build_model(entry.name, task or entry.tasks[0], channels, classes, size)
+        found = complexity(model, (1, channels, size, size))
+    return Check(entry, channels, size, classes, found.params, found.macs, _verdict(entry, found.params, found.macs))
+
+
+def _verdict(entry: ModelEntry, params: int, macs: int) -> str:
+    if entry.published:
+        figures = entry.published
+        agrees = abs(params / figures.params - 1) <= PARAMS
+        agrees = agrees and (figures.macs is None or abs(macs / figures.macs - 1) <= MACS)
+        return ("agrees" if agrees else "differs") + ("" if figures.macs else "; no MACs published")
+    if entry.family == "proposed":
+        return "reconstruction: the abstract gives no figures"
+    if entry.reduced_from:
+        return f"reduced width of {entry.reduced_from}"
+    return entry.note or "nothing published"

@@ -1,0 +1,55 @@
+"""Ours beside the published costs, and the line that says why there is nothing to compare with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.cost.published import _verdict, check_costs
+from bench.registry import Published, model_entry, model_names
+
+FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
+
+
+@pytest.mark.parametrize(
+    ("params", "macs", "said"),
+    [
+        (100, 1000, "agrees"),
+        (101.9, 1049, "agrees"),
+        (102.1, 1000, "differs"),
+        (100, 940, "differs"),
+    ],
+)
+def test_two_percent_of_the_params_and_five_of_the_macs(params: float, macs: float, said: str) -> None:
+    entry = replace(model_entry("unet"), published=FIGURES)
+    assert _verdict(entry, int(params * 10**6), 0) == "differs"
+    scaled = replace(entry, published=replace(FIGURES, params=100e6, macs=1000e6))
+    assert _verdict(scaled, int(params * 1e6), int(macs * 1e6)) == said
+    without = replace(entry, published=replace(FIGURES, params=100e6, macs=None))
+    expected = "differs" if params > 102 else "agrees"
+    assert _verdict(without, int(params * 1e6), 1) == f"{expected}; no MACs published"
+
+
+def test_no_row_is_unexplained() -> None:
+    for entry in map(model_entry, model_names()):
+        if entry.published is None and entry.family != "chance":
+            verdict = _verdict(entry, 1, 1)
+            assert verdict != "nothing published", entry.name
+            assert len(verdict) > 10
+
+
+def test_what_is_in_the_paper_list_of_all_has_figures_that_were_checked() -> None:
+    """Published sizes without a figure to check are left out of `all`, and say so."""
+    for entry in map(model_entry, model_names()):
+        if "paper" in entry.lists and entry.family not in ("proposed", "chance"):
+            assert entry.published, entry.name
+        if entry.published is None and entry.family in ("cnn", "transformer", "hybrid") and not entry.reduced_from:
+            assert "not in `all`" in entry.note, entry.name
+
+
+def test_costs_are_counted_at_the_published_input() -> None:
+    (check,) = [check for check in check_costs("segmentation", "transformer") if check.entry.name == "swin_unet"]
+    assert (check.channels, check.image_size, check.classes) == (3, 224, 9)
+    assert check.verdict == "agrees"
+    assert check.params == pytest.approx(27.17e6, rel=0.02)
