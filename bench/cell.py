@@ -217,7 +217,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     from bench.seeding import build_seeded
     from bench.train import HISTORY_COLUMNS, train
 
-    cell, protocol = job.cell, Protocol(**job.cell.protocol)
+    cell, protocol = job.cell, job.cell.settings()
     torch.set_num_threads(protocol.threads)
     torch.use_deterministic_algorithms(job.device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -252,6 +252,8 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     }
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
+    if cell.is_trial:
+        return _record(job, "complete", training=training)
     start = time.perf_counter()
     try:
         rows, metrics = _score(model, data, parts, protocol, progress, job.folder)

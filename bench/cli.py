@@ -52,6 +52,7 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]"),
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
         click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]"),
+        click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation."),
         click.option("--force", is_flag=True, help="Run finished cells anew."),
     ]
     for option in reversed(options):
@@ -61,7 +62,7 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @_request_options
-def run(jobs: int, force: bool, **request: Any) -> None:
+def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
     \b
@@ -70,11 +71,17 @@ def run(jobs: int, force: bool, **request: Any) -> None:
     """
     from bench.report.progress import show_progress
     from bench.report.render import print_tables, results_tables
-    from bench.runner import make_jobs, run_jobs
+    from bench.runner import make_jobs, run_jobs, tuned
     from bench.store import is_done
 
     console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    if tune:
+        from bench.tuning import trial_jobs
+
+        trials = trial_jobs(work, tune)
+        with show_progress(console, [job for job in trials if force or not is_done(job.folder)]) as report:
+            work = tuned(work, tune, jobs, force, report)
     with show_progress(console, [job for job in work if force or not is_done(job.folder)]) as report:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
@@ -88,7 +95,7 @@ def run(jobs: int, force: bool, **request: Any) -> None:
 
 @main.command()
 @_request_options
-def plan(jobs: int, force: bool, **request: Any) -> None:
+def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -101,6 +108,11 @@ def plan(jobs: int, force: bool, **request: Any) -> None:
 
     console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    if tune:
+        from bench.tuning import are_done, trial_jobs, tuned_jobs
+
+        trials = trial_jobs(work, tune)
+        work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else work)]
     console.print(plan_table(plan_cells(work, request["results"], force), jobs))
 
 

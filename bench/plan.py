@@ -221,6 +221,8 @@ class Cell:
         protocol: every field of `Protocol`.
         seed: feeds initialisation, order, augmentation and dropout, and which patients a smaller training part keeps.
         train_patients: so many of the training patients (or groups) are used; None: all.
+        tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
+            or `trial`, the number of one of its trials; None: the protocol's.
     """
 
     dataset: str
@@ -233,6 +235,7 @@ class Cell:
     protocol: dict[str, Any]
     seed: int
     train_patients: int | None = None
+    tuned: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -242,12 +245,25 @@ class Cell:
     @property
     def comparison(self) -> str:
         """The key of the cell without model and seed: what may stand in one table."""
-        return digest({k: v for k, v in self._hashed().items() if k not in ("model", "seed")})
+        fields = {k: v for k, v in self._hashed().items() if k not in ("model", "seed")}
+        if self.tuned:  # each model has its own values, found in the same way
+            fields["tuned"] = {k: v for k, v in self.tuned.items() if k not in ("lr", "weight_decay")}
+        return digest(fields)
+
+    def settings(self) -> Protocol:
+        """The protocol that the cell is trained with."""
+        own = {key: self.tuned[key] for key in ("lr", "weight_decay")} if self.tuned else {}
+        return Protocol(**{**self.protocol, **own})
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of a search, which the test part must not see."""
+        return self.tuned is not None and "trial" in self.tuned
 
     def _hashed(self) -> dict[str, Any]:
         """All fields; one that a later version added, only where it differs from what was done before."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k != "train_patients" or v is not None}
+        return {k: v for k, v in fields.items() if k not in ("train_patients", "tuned") or v is not None}
 
     @property
     def dataset_label(self) -> str:

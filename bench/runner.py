@@ -146,18 +146,32 @@ def _cost(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
         raise UserError(f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line}") from error
 
 
-def run(workers: int = 1, force: bool = False, report: Report = silent, **request: Any) -> pd.DataFrame:
+def tuned(jobs: list[Job], trials: int, workers: int = 1, force: bool = False, report: Report = silent) -> list[Job]:
+    """Runs the trials of the jobs' models that are not done, and gives the jobs their best values (`bench.tuning`)."""
+    from bench.tuning import trial_jobs, tuned_jobs
+
+    asked = trial_jobs(jobs, trials)
+    if asked:
+        run_jobs(asked, workers, force, report)
+    return tuned_jobs(jobs, trials)
+
+
+def run(
+    workers: int = 1, force: bool = False, report: Report = silent, tune: int | None = None, **request: Any
+) -> pd.DataFrame:
     """Trains and scores what a request names and is not done; returns one row per cell of it (`bench.load_cells`).
 
     Args:
         workers: processes; each cell keeps the protocol's threads.
         force: runs finished cells anew.
+        tune: so many trials of learning rate and weight decay for each model, on validation data, before.
         request: as `make_jobs` takes it: models, dataset, preset, seeds, data, data_root, split, results, ...
 
     Raises:
         UserError: any name, value or folder that is not right.
     """
     jobs = make_jobs(report=report, **request)
+    jobs = tuned(jobs, tune, workers, force, report) if tune else jobs
     run_jobs(jobs, workers, force, report)
     cells = store.load_cells(request.get("results", "results"))
     return cells[cells["key"].isin([job.cell.key for job in jobs])].reset_index(drop=True)

@@ -132,7 +132,8 @@ def is_done(folder: Path) -> bool:
     record = read_record(folder)
     if record is None or record["status"] == "failed":
         return False
-    return record["status"] == "diverged" or (folder / "cases.csv").exists()
+    unscored = record["metrics"] is None  # diverged, or a trial
+    return unscored or (folder / "cases.csv").exists()
 
 
 @contextmanager

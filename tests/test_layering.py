@@ -14,13 +14,14 @@ FILES = [p for package in ("bench", "ablations", "baselines") for p in sorted((R
 
 # A room -> the rooms of bench it may import. What a command imports lazily counts too.
 ROOMS = {
-    "cli": {"cli_data", "cost", "doctor", "errors", "store", "runner", "estimate", "report", "terminal"},
+    "cli": {"cli_data", "cost", "doctor", "errors", "store", "runner", "estimate", "report", "terminal", "tuning"},
     "doctor": {"errors", "registry"},
     "cli_data": {"errors", "registry", "report", "datasets", "terminal"},
     "terminal": {"errors"},
     "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"},
     "estimate": {"store", "cell"},
-    "runner": {"errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
+    "tuning": {"errors", "registry", "store", "cell"},
+    "runner": {"tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
     "cell": {"errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding", "datasets"},
     "executors": set(),
     "train": {"datasets", "plan", "seeding", "store"},
