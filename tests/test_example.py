@@ -31,8 +31,8 @@ def test_the_committed_tables_are_what_the_records_give(name: str, form: str) ->
 
 def test_the_readme_shows_the_committed_tables_of_the_default_splits() -> None:
     tables = re.split(r"\n(?=[^|\n]*\), real images, preset )", (EXAMPLE / "tables.md").read_text())
-    shown = [table for table in tables if re.match(r"(ACDC|SARS)", table) and "random-80-20" not in table]
-    assert len(shown) == 2
+    shown = [table for table in tables if re.search(r"Split (ssl4mis|blocks|subject)\b", table)]
+    assert len(shown) == 3
     assert all(table.strip() in README for table in shown)
 
 
@@ -81,9 +81,9 @@ def test_three_seeds_of_every_model_of_the_list() -> None:
     from bench.registry import select_models
 
     cells = load_cells(EXAMPLE / "records")
-    for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct")):
+    for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct"), ("classification", "msld")):
         quick = cells[(cells["dataset"] == dataset) & (cells["preset"] == "quick")]
-        quick = quick[quick["split"].isin(["ssl4mis", "blocks"])]
+        quick = quick[quick["split"].isin(["ssl4mis", "blocks", "subject"])]
         newest = quick[quick["version"] == quick.groupby("model")["version"].transform("max")]
         seeds = newest.groupby("model")["seed"].apply(sorted).to_dict()
         assert seeds == {model: [0, 1, 2] for model in select_models("all", "cpu", task)}

@@ -228,7 +228,7 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
         if pd.isna(first.get("train_patients"))
         else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",
         f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
-        f"{first['left_out']} cases of patients in no part are left out" if first["left_out"] else "",
+        f"{first['left_out']} cases in no part are left out" if first["left_out"] else "",
         task.PARTIAL if first["partial"] else "",
         f"Reduced width: {narrow}" if narrow else "",
         f"{ours}: {RECONSTRUCTION}" if ours else "",
