@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -136,19 +137,19 @@ def data_audit(
     from bench.datasets.audit import audit
     from bench.datasets.prepared import open_prepared, resolve_root, verify
     from bench.registry import dataset_spec
-    from bench.report.audits import audit_text, write_audit
+    from bench.report.audits import audit_text, pairs_file, write_audit
     from bench.report.progress import counting
 
     root = resolve_root(data_root)[0]
     prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
-    with counting(make_console(), "blocks of pairs") as report:
-        found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle)
-    click.echo(audit_text(found.figures, verify(prepared)))
-    if output is not None:
-        try:
-            written = write_audit(output, prepared, found)
-        except OSError as error:
-            raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
+    try:
+        with pairs_file(output) if output else nullcontext() as each, counting(make_console(), "blocks") as report:
+            found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle, each)
+        click.echo(audit_text(found.figures, verify(prepared)))
+        written = write_audit(output, prepared, found) if output else []
+    except OSError as error:
+        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
+    if written:
         click.echo(f"written   {', '.join(map(str, written))}")
 
 

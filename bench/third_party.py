@@ -76,7 +76,11 @@ def _from_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    return _run(lambda: spec.loader.exec_module(module), str(path)) or module  # type: ignore[union-attr]
+    try:
+        _run(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]
+    except ModuleNotFoundError as error:
+        raise UserError(f"Importing {path} ended in {error}: install what it imports.") from error
+    return module
 
 
 def _from_package(name: str) -> ModuleType:

@@ -66,6 +66,7 @@ def test_a_wrong_place_is_one_line(text: str, said: str) -> None:
     ("content", "said"),
     [
         ("1 / 0\n", "ended in ZeroDivisionError"),
+        ("import no_such_package\n", "No module named 'no_such_package': install what it imports"),
         ("def Net(depth):\n    pass\n", "'depth' has none"),
         ("def Net():\n    pass\nNet.family = 'dog'\n", "Unknown family"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Audit:
 
     Attributes:
         figures: counts, shares (0 to 1) and tables by name; see `audit`.
-        pairs: those with the highest correlation, of different parts or patients first.
+        worst: pairs with the highest correlation, of different parts or classes first.
     """
 
     figures: dict[str, Any]
@@ -57,7 +57,6 @@ class _Tally:
     photographs: list[str] | None
     parent: list[int]
     counts: Counter[str] = field(default_factory=Counter)
-    turned: Counter[str] = field(default_factory=Counter)
     linked: set[int] = field(default_factory=set)
     seen: dict[str, set[int]] = field(default_factory=dict)
     worst: list[tuple[Any, ...]] = field(default_factory=list)
@@ -87,7 +86,11 @@ class _Tally:
 
 
 def audit(
-    prepared: Prepared, least: float = CORRELATION, progress: Progress | None = None, any_angle: bool = False
+    prepared: Prepared,
+    least: float = CORRELATION,
+    progress: Progress | None = None,
+    any_angle: bool = False,
+    each: Callable[[Pair, Picture, Picture], object] | None = None,
 ) -> Audit:
     """Compares all pictures of a data set in eight orientations or more, and what splits do with those that are alike.
 
@@ -99,6 +102,7 @@ def audit(
     Args:
         least: correlation from which two pictures are near-duplicates.
         any_angle: compare their discs, turned by multiples of 12 degrees, in place of the squares by 90.
+        each: called with every pair as it is found, and its two pictures; of volumes those of different patients.
 
     Raises:
         UserError: the cache is broken, or it was prepared before facts were kept.
@@ -114,8 +118,14 @@ def audit(
         parent=list(range(len(pictures))),
         seen={name: set() for name in splits},
     )
-    for pair, _, _ in _comparable(prepared, pictures, small, least, any_angle, progress):
+    orientations = ANGLES if any_angle else ORIENTATIONS
+    for pair in correlating(small, least, orientations, progress, disc=any_angle):
+        one, two = pictures[pair.i], pictures[pair.j]
+        if prepared.spec.task == "segmentation" and one.patient == two.patient:
+            continue  # neighbouring slices of one volume resemble each other by nature
         tally.add(pair)
+        if each:
+            each(pair, one, two)
     facts = prepared.facts()
     figures = {
         "dataset": prepared.name,
@@ -134,33 +144,10 @@ def audit(
     return Audit(figures, [(pair, pictures[pair.i], pictures[pair.j]) for pair in worst])
 
 
-def find_pairs(
-    prepared: Prepared, least: float = CORRELATION, any_angle: bool = False
-) -> Iterator[tuple[Pair, Picture, Picture]]:
-    """All pairs of near-duplicates, one by one, for a table; of volumes those of different patients."""
-    return _comparable(prepared, *_pictures(prepared), least, any_angle, None)
-
-
-def _comparable(
-    prepared: Prepared,
-    pictures: list[Picture],
-    small: np.ndarray,
-    least: float,
-    any_angle: bool,
-    progress: Progress | None,
-) -> Iterator[tuple[Pair, Picture, Picture]]:
-    """Pairs that count: neighbouring slices of one patient's volume resemble each other by nature."""
-    orientations = ANGLES if any_angle else ORIENTATIONS
-    for pair in correlating(small, least, orientations, progress, disc=any_angle):
-        one, two = pictures[pair.i], pictures[pair.j]
-        if prepared.spec.task == "classification" or one.patient != two.patient:
-            yield pair, one, two
-
-
-def slice_thumbnail(image: np.ndarray) -> np.ndarray:
-    """A slice (H, W) of any intensities as (64, 64) uint8, from its least to its greatest."""
-    low, high = float(image.min()), float(image.max())
-    return thumbnail(np.round(255 * (image - low) / max(high - low, 1e-12)).astype(np.uint8)[None])
+def grey_levels(plane: np.ndarray) -> np.ndarray:
+    """A slice (H, W) of any intensities as (1, H, W) uint8, from its least to its greatest."""
+    low, high = float(plane.min()), float(plane.max())
+    return np.round(255 * (plane - low) / max(high - low, 1e-12)).astype(np.uint8)[None]
 
 
 def _pictures(prepared: Prepared) -> tuple[list[Picture], np.ndarray]:
@@ -173,7 +160,7 @@ def _pictures(prepared: Prepared) -> tuple[list[Picture], np.ndarray]:
             small.append(thumbnail(array))
             continue
         pictures += [Picture(f"{case.case}[{z}]", i, case.patient, None) for z in range(len(array))]
-        small += [slice_thumbnail(plane) for plane in array]
+        small += [thumbnail(grey_levels(plane)) for plane in array]
     return pictures, np.stack(small)
 
 

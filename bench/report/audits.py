@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.store import write_text
 
 if TYPE_CHECKING:
-    from bench.datasets.audit import Audit
+    from bench.datasets.audit import Audit, Picture
+    from bench.datasets.pairs import Pair
     from bench.datasets.prepared import Prepared
 
 Figures = Mapping[str, Any]
@@ -115,23 +117,27 @@ def _percent(share: float | None) -> str:
 # -- files ---------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def pairs_file(folder: Path) -> Iterator[Callable[[Pair, Picture, Picture], object]]:
+    """Yields the function that adds a pair to `pairs.csv`, as the audit finds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("one", "two", "correlation", "degrees", "mirrored", "one_patient", "two_patient"))
+
+        def add(pair: Pair, one: Picture, two: Picture) -> None:
+            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
+            table.writerow((*row, one.patient, two.patient))
+
+        yield add
+
+
 def write_audit(folder: Path, prepared: Prepared, audit: Audit) -> list[Path]:
-    """Writes `audit.json`, `pairs.csv` and, where there are pairs, `contact-sheet.png`; returns what was written.
+    """Writes `audit.json` and, where there are pairs, `contact-sheet.png`, beside `pairs.csv`; returns all of them.
 
     The sheet shows pixels of the data set: what its licence says holds for it.
     """
-    from bench.datasets.audit import find_pairs
-
-    near = audit.figures["near"]
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "audit.json", json.dumps(audit.figures, indent=1) + "\n")
-    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        header = ("one", "two", "correlation", "degrees", "mirrored", "one_patient", "two_patient")
-        table.writerow(header)
-        for pair, one, two in find_pairs(prepared, near["correlation"], near["any angle"]):
-            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
-            table.writerow((*row, one.patient, two.patient))
     written = [folder / "audit.json", folder / "pairs.csv"]
     if audit.worst:
         _contact_sheet(prepared, audit).save(folder / "contact-sheet.png")
@@ -161,11 +167,11 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
     import numpy as np
     from PIL import Image
 
+    from bench.datasets.audit import grey_levels
+
     array = np.asarray(prepared.image(case))
     if prepared.spec.task == "segmentation":
-        plane = array[int(name[name.rindex("[") + 1 : -1])]
-        low, high = float(plane.min()), float(plane.max())
-        array = np.round(255 * (plane - low) / max(high - low, 1e-12)).astype(np.uint8)[None]
+        array = grey_levels(array[int(name[name.rindex("[") + 1 : -1])])
     image = Image.fromarray(array[0]) if len(array) == 1 else Image.fromarray(array.transpose(1, 2, 0))
     return image.convert("RGB").resize((_TILE, _TILE))
 

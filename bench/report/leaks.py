@@ -35,8 +35,9 @@ def leaks_text(results: Path) -> str:
 def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set.
 
-    Accuracy is that of the protocol's weights on the test images, the mean over seeds; the parts differ between the
-    splits, so that the differences are of two samples, not paired.
+    A row is one comparison key and one version of a model. Accuracy is that of the protocol's weights on the test
+    images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
+    paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
@@ -47,20 +48,22 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
         "| data set | model | split | trained on | tested on | accuracy % | sd seeds | seeds |",
         "|---|---|---|---:|---:|---:|---:|---:|",
     ]
-    for dataset, of_dataset in done.groupby("dataset"):
+    done = done[done["train_patients"].isna()]
+    for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]
-        for _, of_model in of_dataset[of_dataset["model"].isin(set(flagged["model"]))].groupby("model"):
-            means = of_model.groupby("split")["accuracy"].mean().sort_values()
-            for i, split in enumerate(means.index):
-                rows = of_model[of_model["split"] == split]
+        for _, of_model in of_dataset[of_dataset["model"].isin(set(flagged["model"]))].groupby(["model", "version"]):
+            means = of_model.groupby("comparison")["accuracy"].mean().sort_values()
+            for i, comparison in enumerate(means.index):
+                rows = of_model[of_model["comparison"] == comparison]
+                split = rows["split"].iloc[0]
                 counts, flag = rows["counts"].iloc[0], rows["split_flag"].notna().any()
                 cells_of_row = (
-                    str(dataset) if i == 0 else "",
+                    f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
                     f"{split}{' (flagged)' if flag else ''}",
                     f"{counts['train']['cases']:,}",
                     f"{counts['test']['cases']:,}",
-                    f"{100 * means[split]:.1f}",
+                    f"{100 * means[comparison]:.1f}",
                     f"{100 * rows['accuracy'].std():.1f}",
                     f"{len(rows)}",
                 )

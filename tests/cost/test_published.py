@@ -23,7 +23,6 @@ FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
 )
 def test_two_percent_of_the_params_and_five_of_the_macs(params: float, macs: float, said: str) -> None:
     entry = replace(model_entry("unet"), published=FIGURES)
-    assert _verdict(entry, int(params * 10**6), 0) == "differs"
     scaled = replace(entry, published=replace(FIGURES, params=100e6, macs=1000e6))
     assert _verdict(scaled, int(params * 1e6), int(macs * 1e6)) == said
     without = replace(entry, published=replace(FIGURES, params=100e6, macs=None))

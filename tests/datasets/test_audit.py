@@ -95,7 +95,6 @@ def test_exact_copies_and_broken_caches_are_told(tmp_path: Path) -> None:
     figures = audit(data).figures
     assert figures["exact"] == {"groups": 1, "cases": 2}
     assert figures["near"]["groups"] >= 1
-    assert "3 problems; x" not in audit_text(figures, ["3 problems", "x"]).splitlines()[1]
     assert "files     3 problems; x" in audit_text(figures, ["3 problems", "x"])
 
 
@@ -135,4 +134,4 @@ def test_the_table_of_leaks_has_a_row_for_each_split(msld: Prepared, large: Prep
     assert lines[2].startswith("| msld | subject | ")
     assert any(line.startswith("|  | augmented-random (flagged) | ") for line in lines)
     assert all(line.count("|") == 8 for line in lines[:-2])
-    assert lines[-1].startswith("- msld-phantom: with names hidden: ") or lines[-1].startswith("- msld: with names")
+    assert lines[-1].startswith("- msld: with names hidden: ")
