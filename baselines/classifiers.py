@@ -1,7 +1,8 @@
 """Classifiers of timm: published networks, and small variants of the same lines, all from random weights.
 
 Papers: a line each in `PAPER` and `CPU`, with timm's exact name of the network. Code: timm (Apache-2.0).
-Differs from the papers: no pretraining, no distillation (RepViT keeps both its heads, averaged), one recipe for all.
+Differs from the papers: no pretraining unless it is asked for (then timm's default weights), no distillation (RepViT
+keeps both its heads, averaged), one recipe for all.
 What timm sets when nothing is asked for is kept: stochastic depth of 0.1 in Swin and none elsewhere, residual branches
 that start at zero or nearly so (ResNet, RegNet, EfficientViT; ConvNeXt's LayerScale of 1e-6). DeiT, Swin and
 EfficientViT are built for the image size asked for; the windows of the last two stay 7 wide, a map that they do not
@@ -14,11 +15,12 @@ One channel stays one channel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from baselines.unet import check_image_size
-from bench.registry import Family, Published, register_model
+from bench.registry import Family, Pretrained, Published, register_model
 
 SOURCE = "timm results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv"
 LEAST = 32  # pixels: the deepest map of all is then one pixel wide
@@ -86,16 +88,44 @@ CPU = (
 )
 
 
+def create(network: Network, in_channels: int, num_classes: int, image_size: int, **weights: Any) -> nn.Module:
+    """timm's network, with random weights where none are given."""
+    import timm
+
+    size = {"img_size": image_size} if network.step else {}
+    asked = {"pretrained": False, "in_chans": in_channels, "num_classes": num_classes, **size, **weights}
+    return timm.create_model(network.timm, **asked)
+
+
+def pretrained(network: Network) -> Pretrained:
+    """timm's default weights of a network; timm sums the first convolution's channels and resizes positions."""
+
+    def repository() -> str:
+        import timm
+
+        return timm.get_pretrained_cfg(network.timm).hf_hub_id
+
+    def heads() -> tuple[str, ...]:
+        import timm
+
+        names = timm.get_pretrained_cfg(network.timm).classifier
+        return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+
+    def adapt(state: dict[str, Any], in_channels: int, num_classes: int, image_size: int) -> dict[str, Any]:
+        overlay = {"state_dict": state}
+        model = create(network, in_channels, num_classes, image_size, pretrained=True, pretrained_cfg_overlay=overlay)
+        return {key: value for key, value in model.state_dict().items() if not key.startswith(heads())}
+
+    return Pretrained(repository, adapt, heads)
+
+
 def register(network: Network, preset_list: str) -> None:
     """Registers a network under its name here, without config fields."""
 
     def build(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
         """timm's network. Raises UserError for an image size that it does not take."""
-        import timm
-
         check_image_size(network.name, image_size, network.step or 1, least=LEAST)
-        size = {"img_size": image_size} if network.step else {}
-        return timm.create_model(network.timm, pretrained=False, in_chans=in_channels, num_classes=num_classes, **size)
+        return create(network, in_channels, num_classes, image_size)
 
     build.__name__ = build.__qualname__ = network.name
     macs = None if network.gmacs is None else network.gmacs * 1e9
@@ -108,6 +138,7 @@ def register(network: Network, preset_list: str) -> None:
         year=network.year,
         published=Published(network.params * 1e6, macs, 3, network.published_size, 1000, SOURCE),
         note=f"timm's {network.timm}, random weights",
+        pretrained=pretrained(network),
     )(build)
 
 

@@ -1,4 +1,5 @@
-"""DeepLabV3+ on segmentation_models_pytorch: ResNet-50, atrous spatial pyramid pooling, a light decoder.
+"""DeepLabV3+ on segmentation_models_pytorch: ResNet-50, atrous spatial pyramid pooling, a light decoder; and
+a form of reduced width.
 
 Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018.
 Code: segmentation_models_pytorch (MIT), DeepLabV3Plus with output stride 16.
@@ -28,3 +29,31 @@ def deeplabv3plus(task: str, in_channels: int, num_classes: int, image_size: int
 
     check_image_size("deeplabv3plus", image_size, 16, least=64)
     return smp.DeepLabV3Plus("resnet50", encoder_weights=None, in_channels=in_channels, classes=num_classes)
+
+
+@register_model(
+    title="DeepLabV3+ (R50) (reduced)",
+    family="cnn",
+    citation="Chen et al., ECCV 2018",
+    lists=("cpu",),
+    year=2018,
+    reduced_from="deeplabv3plus",
+    note="a quarter of ResNet-50's and of the decoder's width",
+)
+def deeplabv3plus_s(
+    task: str, in_channels: int, num_classes: int, image_size: int, features: tuple[int, ...] = (16, 32, 64, 128)
+) -> nn.Module:
+    """DeepLabV3+ at a quarter of the width, on timm's ResNet-50; image sizes as `deeplabv3plus`."""
+    import segmentation_models_pytorch as smp
+
+    check_image_size("deeplabv3plus_s", image_size, 16, least=64)
+    return smp.DeepLabV3Plus(
+        "tu-resnet50",
+        encoder_weights=None,
+        decoder_channels=4 * features[0],
+        in_channels=in_channels,
+        classes=num_classes,
+        channels=features,
+        stem_width=features[0],
+        zero_init_last=False,
+    )

@@ -1,4 +1,4 @@
-"""SegFormer-B0 and -B1 on segmentation_models_pytorch: mix Transformer encoder, decoder of MLPs.
+"""SegFormer-B0, -B1 and a narrower one on segmentation_models_pytorch: mix Transformer encoder, decoder of MLPs.
 
 Paper: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers", NeurIPS 2021.
 Code: segmentation_models_pytorch (MIT), Segformer.
@@ -15,15 +15,24 @@ from torch import nn
 from baselines.unet import check_image_size
 from bench.registry import Published, register_model
 
+NARROW = "medbench_mit_narrow"
 CITATION, SOURCE = "Xie et al., NeurIPS 2021", "the paper, table 1"
 
 
-def segformer(name: str, encoder: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def segformer(
+    name: str, encoder: str, in_channels: int, num_classes: int, image_size: int, decoder: int = 256
+) -> nn.Module:
     """smp's network with random weights. Raises UserError for an image size that is no multiple of 32, or below 64."""
     import segmentation_models_pytorch as smp
 
     check_image_size(name, image_size, 32, least=64)
-    return smp.Segformer(encoder, encoder_weights=None, in_channels=in_channels, classes=num_classes)
+    return smp.Segformer(
+        encoder,
+        encoder_weights=None,
+        decoder_segmentation_channels=decoder,
+        in_channels=in_channels,
+        classes=num_classes,
+    )
 
 
 @register_model(
@@ -50,3 +59,23 @@ def segformer_b0(task: str, in_channels: int, num_classes: int, image_size: int)
 def segformer_b1(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """SegFormer-B1."""
     return segformer("segformer_b1", "mit_b1", in_channels, num_classes, image_size)
+
+
+@register_model(
+    title="SegFormer-B0 (reduced)",
+    family="transformer",
+    citation=CITATION,
+    lists=("cpu",),
+    year=2021,
+    reduced_from="segformer_b0",
+    note="three quarters of B0's encoder width, half its decoder's",
+)
+def segformer_b0_s(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """SegFormer at three quarters of B0's width, by an encoder that smp is told of under a name of our own."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    b0 = encoders["mit_b0"]
+    widths = [24, 48, 120, 192]
+    params = {**b0["params"], "embed_dims": widths, "out_channels": [3, 0, *widths]}
+    encoders[NARROW] = {"encoder": b0["encoder"], "pretrained_settings": {}, "params": params}
+    return segformer("segformer_b0_s", NARROW, in_channels, num_classes, image_size, decoder=128)

@@ -1,4 +1,4 @@
-"""TransUNet: ResNet-50 and ViT-B/16 in a row, and a decoder with skips from the ResNet.
+"""TransUNet: ResNet-50 and ViT-B/16 in a row, and a decoder with skips from the ResNet; and a smaller form.
 
 Paper: Chen et al., "TransUNet: Transformers Make Strong Encoders for Medical Image Segmentation", arXiv:2102.04306,
 2021.
@@ -13,14 +13,15 @@ One channel stays one channel.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from baselines.unet import check_image_size
 from bench.registry import Published, register_model
-
-_SKIPS, _DECODER = (512, 256, 64, 0), (256, 128, 64, 16)
 
 
 def conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -33,34 +34,29 @@ def conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class TransUNet(nn.Module):
-    """Encoder of convolutions and Transformer, decoder that doubles four times."""
+    """Encoder of convolutions and Transformer, decoder that doubles four times.
 
-    def __init__(self, in_channels: int, num_classes: int, image_size: int) -> None:
-        import timm
+    Args:
+        vit: timm's VisionTransformer on the maps of a ResNetV2 of three stages, at 1/16 of the side.
+        skips: channels of the ResNet's maps at 1/8, 1/4 and 1/2 of the side.
+        neck, decoder: channels between the two, and of the decoder's four stages.
+    """
 
+    def __init__(self, vit: Any, num_classes: int, skips: tuple[int, ...], neck: int, decoder: tuple[int, ...]) -> None:
         super().__init__()
-        vit = timm.create_model(
-            "vit_base_r50_s16_224",
-            pretrained=False,
-            in_chans=in_channels,
-            img_size=image_size,
-            num_classes=0,
-            class_token=False,
-            global_pool="",
-        )
         self.resnet = vit.patch_embed.backbone
         for norm in (m for m in self.resnet.modules() if isinstance(m, nn.GroupNorm) and not m.weight.any()):
             nn.init.ones_(norm.weight)
         self.project = vit.patch_embed.proj
         self.position = vit.pos_embed
         self.blocks, self.norm = vit.blocks, vit.norm
-        self.neck = conv_norm(768, 512)
-        ins = (512, *_DECODER[:-1])
+        self.neck = conv_norm(vit.embed_dim, neck)
+        ins = (neck, *decoder[:-1])
         self.decoder = nn.ModuleList(
             nn.Sequential(conv_norm(below + skip, width), conv_norm(width, width))
-            for below, skip, width in zip(ins, _SKIPS, _DECODER, strict=True)
+            for below, skip, width in zip(ins, (*skips, 0), decoder, strict=True)
         )
-        self.head = nn.Conv2d(_DECODER[-1], num_classes, 3, padding=1)
+        self.head = nn.Conv2d(decoder[-1], num_classes, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W)."""
@@ -96,5 +92,59 @@ class TransUNet(nn.Module):
 )
 def transunet(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """TransUNet (R50 + ViT-B/16). Raises UserError for an image size that is no multiple of 16, or below 64."""
+    import timm
+
     check_image_size("transunet", image_size, 16, least=64)
-    return TransUNet(in_channels, num_classes, image_size)
+    vit = timm.create_model(
+        "vit_base_r50_s16_224",
+        pretrained=False,
+        in_chans=in_channels,
+        img_size=image_size,
+        num_classes=0,
+        class_token=False,
+        global_pool="",
+    )
+    return TransUNet(vit, num_classes, skips=(512, 256, 64), neck=512, decoder=(256, 128, 64, 16))
+
+
+@register_model(
+    title="TransUNet (reduced)",
+    family="hybrid",
+    citation="Chen et al., arXiv:2102.04306, 2021",
+    lists=("cpu",),
+    year=2021,
+    reduced_from="transunet",
+    note="a ResNet of two blocks a stage at a quarter of the width, six Transformer blocks at a sixth",
+)
+def transunet_s(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+    """TransUNet of reduced width and depth; image sizes as `transunet`."""
+    from timm.layers import GroupNormAct, HybridEmbed, StdConv2dSame
+    from timm.models.resnetv2 import ResNetV2
+    from timm.models.vision_transformer import VisionTransformer
+
+    check_image_size("transunet_s", image_size, 16, least=64)
+    resnet = ResNetV2(
+        layers=[2, 2, 2],
+        channels=(64, 128, 256),
+        stem_chs=16,
+        num_classes=0,
+        in_chans=in_channels,
+        global_pool="",
+        preact=False,
+        stem_type="same",
+        conv_layer=partial(StdConv2dSame, eps=1e-8),
+        norm_layer=partial(GroupNormAct, num_groups=8),
+    )
+    vit = VisionTransformer(
+        img_size=image_size,
+        patch_size=1,
+        in_chans=in_channels,
+        num_classes=0,
+        global_pool="",
+        class_token=False,
+        embed_dim=128,
+        depth=6,
+        num_heads=4,
+        embed_layer=partial(HybridEmbed, backbone=resnet),
+    )
+    return TransUNet(vit, num_classes, skips=(128, 64, 16), neck=128, decoder=(64, 32, 16, 16))

@@ -1,4 +1,4 @@
-"""U-Net++ on MONAI's network: nested skips between encoder and decoder.
+"""U-Net++ on MONAI's network: nested skips between encoder and decoder; and a form of reduced width.
 
 Paper: Zhou, Siddiquee, Tajbakhsh, Liang, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA
 (MICCAI workshop) 2018.
@@ -47,9 +47,33 @@ def unet_plus_plus(
     features: tuple[int, ...] = (32, 64, 128, 256, 512),
 ) -> nn.Module:
     """U-Net++ at the published size. Raises UserError for an image size that is no multiple of 16."""
+    return nested_unet("unet_plus_plus", in_channels, num_classes, image_size, features)
+
+
+@register_model(
+    title="U-Net++ (reduced)",
+    family="cnn",
+    citation="Zhou et al., DLMIA 2018",
+    year=2018,
+    reduced_from="unet_plus_plus",
+    note="half the published width",
+)
+def unet_plus_plus_s(
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    features: tuple[int, ...] = (16, 32, 64, 128, 256),
+) -> nn.Module:
+    """U-Net++ at half the width. Raises UserError for an image size that is no multiple of 16."""
+    return nested_unet("unet_plus_plus_s", in_channels, num_classes, image_size, features)
+
+
+def nested_unet(name: str, in_channels: int, num_classes: int, image_size: int, features: tuple[int, ...]) -> nn.Module:
+    """MONAI's network without deep supervision. Raises UserError for an image size that is no multiple of 16."""
     from monai.networks.nets import BasicUNetPlusPlus
 
-    check_image_size("unet_plus_plus", image_size, 16, least=32)
+    check_image_size(name, image_size, 16, least=32)
     network = BasicUNetPlusPlus(
         spatial_dims=2,
         in_channels=in_channels,

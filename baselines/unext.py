@@ -95,7 +95,7 @@ def _normalised(x: Tensor, norm: nn.Module) -> Tensor:
     title="UNeXt",
     family="hybrid",
     citation="Valanarasu and Patel, MICCAI 2022",
-    lists=("paper",),
+    lists=("cpu", "paper"),
     year=2022,
     published=Published(1.47e6, 0.58e9, 3, 256, 1, "FengheTan9/Medical-Image-Segmentation-Benchmarks README (2c75eee)"),
 )

@@ -1,4 +1,5 @@
-"""Networks that were published for volumes, in their 2-D form on MONAI: MIC-DKFZ's MedNeXt, UNETR, SegResNet.
+"""Networks that were published for volumes, in their 2-D form on MONAI: MIC-DKFZ's MedNeXt, UNETR, SegResNet; and
+forms of reduced width.
 
 Papers: Roy et al., "MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image Segmentation", MICCAI 2023 (no
 kin of the proposed model, which shares its name); Hatamizadeh et al., "UNETR: Transformers for 3D Medical Image
@@ -58,24 +59,100 @@ def dkfz_mednext_large(task: str, in_channels: int, num_classes: int, image_size
 @register_model(title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", year=2022, note=UNCHECKED)
 def unetr(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """UNETR in 2-D: ViT-B/16 and a convolutional decoder. Raises UserError for no multiple of 16."""
-    from monai.networks.nets import UNETR
-
-    check_image_size("unetr", image_size, 16, least=32)
-    network = UNETR(in_channels=in_channels, out_channels=num_classes, img_size=image_size, spatial_dims=2)
-    for block in network.vit.blocks:  # made for text beside the image, and unused
-        block.norm_cross_attn = block.cross_attn = nn.Identity()
-    return network
+    return unetr_2d("unetr", in_channels, num_classes, image_size, features=16, hidden=768, heads=12)
 
 
 @register_model(title="SegResNet", family="cnn", citation="Myronenko, BrainLes 2018", year=2018, note=UNCHECKED)
 def segresnet(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """SegResNet in 2-D with the paper's blocks and width. Raises UserError for no multiple of 8."""
+    return segresnet_2d("segresnet", in_channels, num_classes, image_size, features=32)
+
+
+@register_model(
+    title="DKFZ MedNeXt-S (reduced)",
+    family="cnn",
+    citation=MEDNEXT,
+    year=2023,
+    reduced_from="dkfz_mednext_small",
+    note="half the published width",
+)
+def dkfz_mednext_small_s(
+    task: str, in_channels: int, num_classes: int, image_size: int, features: int = 16
+) -> nn.Module:
+    """MIC-DKFZ's MedNeXt-S in 2-D at half the width."""
+    from monai.networks.nets import MedNeXt
+
+    check_image_size("dkfz_mednext_small_s", image_size, 16, least=32)
+    return MedNeXt(
+        spatial_dims=2,
+        init_filters=features,
+        in_channels=in_channels,
+        out_channels=num_classes,
+        kernel_size=3,
+        use_residual_connection=True,
+    )
+
+
+@register_model(
+    title="UNETR (reduced)",
+    family="hybrid",
+    citation="Hatamizadeh et al., WACV 2022",
+    lists=("cpu",),
+    year=2022,
+    reduced_from="unetr",
+    note="a seventh of the Transformer's width, half of the decoder's",
+)
+def unetr_s(
+    task: str, in_channels: int, num_classes: int, image_size: int, features: int = 8, hidden: int = 112
+) -> nn.Module:
+    """UNETR in 2-D at a seventh of ViT-B's width. Raises UserError for no multiple of 16."""
+    return unetr_2d("unetr_s", in_channels, num_classes, image_size, features, hidden, heads=4)
+
+
+@register_model(
+    title="SegResNet (reduced)",
+    family="cnn",
+    citation="Myronenko, BrainLes 2018",
+    lists=("cpu",),
+    year=2018,
+    reduced_from="segresnet",
+    note="half the published width",
+)
+def segresnet_s(task: str, in_channels: int, num_classes: int, image_size: int, features: int = 16) -> nn.Module:
+    """SegResNet in 2-D at half the width. Raises UserError for no multiple of 8."""
+    return segresnet_2d("segresnet_s", in_channels, num_classes, image_size, features)
+
+
+def unetr_2d(
+    name: str, in_channels: int, num_classes: int, image_size: int, features: int, hidden: int, heads: int
+) -> nn.Module:
+    """MONAI's UNETR for square images; twelve blocks, MLPs of four times the width."""
+    from monai.networks.nets import UNETR
+
+    check_image_size(name, image_size, 16, least=32)
+    network = UNETR(
+        in_channels=in_channels,
+        out_channels=num_classes,
+        img_size=image_size,
+        feature_size=features,
+        hidden_size=hidden,
+        mlp_dim=4 * hidden,
+        num_heads=heads,
+        spatial_dims=2,
+    )
+    for block in network.vit.blocks:  # made for text beside the image, and unused
+        block.norm_cross_attn = block.cross_attn = nn.Identity()
+    return network
+
+
+def segresnet_2d(name: str, in_channels: int, num_classes: int, image_size: int, features: int) -> nn.Module:
+    """MONAI's SegResNet for square images, with the paper's blocks."""
     from monai.networks.nets import SegResNet
 
-    check_image_size("segresnet", image_size, 8, least=32)
+    check_image_size(name, image_size, 8, least=32)
     return SegResNet(
         spatial_dims=2,
-        init_filters=32,
+        init_filters=features,
         in_channels=in_channels,
         out_channels=num_classes,
         blocks_down=(1, 2, 2, 4),

@@ -33,6 +33,7 @@ class Published:
         macs: multiply-accumulates, as a count, for one image.
         channels, image_size, classes: the input and output that the figures hold for.
         source: where they stand.
+        attention: whether the MACs count the products of attention, of two computed matrices each.
     """
 
     params: float
@@ -41,6 +42,22 @@ class Published:
     image_size: int
     classes: int
     source: str
+    attention: bool = True
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights of a network that others trained, on the hub.
+
+    Attributes:
+        repository: () -> the hub's name of them.
+        adapt: (state, in_channels, num_classes, image_size) -> the state dict for such a network, without its head.
+        heads: () -> the beginnings of the head's keys.
+    """
+
+    repository: Callable[[], str]
+    adapt: Callable[..., dict[str, Any]]
+    heads: Callable[[], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,7 @@ class ModelEntry:
     note: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
+    pretrained: Pretrained | None = None
 
     def title_of(self, task: str) -> str:
         """The title under a task: `titles` has it where it is not `title`."""
@@ -87,6 +105,7 @@ def register_model(
     reduced_from: str | None = None,
     note: str = "",
     titles: dict[str, str] | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Registers a builder under its function's own name; its keyword defaults are the model's config.
 
@@ -95,6 +114,7 @@ def register_model(
         version: raise it when the same config builds another function; it is part of a cell's key.
         reduced_from: name of the published network that this one is a smaller form of.
         titles: task -> title, where it is not `title`.
+        pretrained: weights that `--pretrained` starts from.
     """
 
     def decorate(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -116,6 +136,7 @@ def register_model(
             note,
             defaults,
             titles or {},
+            pretrained,
         )
         return build
 

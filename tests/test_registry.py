@@ -104,9 +104,9 @@ def test_commas_inside_brackets_do_not_split() -> None:
     ("text", "task", "expected"),
     [
         ("proposed", "classification", ["mednext_tiny"]),
-        ("transformer", "segmentation", ["swin_unet_s"]),
-        ("cnn,-nnunet_s", "segmentation", ["attention_unet_s", "unet_s"]),
-        ("all,-*unet*", "segmentation", ["chance", "mednext_tiny"]),
+        ("transformer", "segmentation", ["segformer_b0_s", "swin_unet_s"]),
+        ("cnn,-nnunet_s", "segmentation", ["attention_unet_s", "deeplabv3plus_s", "segresnet_s", "unet_s"]),
+        ("all,-*unet*,-*_s", "segmentation", ["chance", "mednext_tiny", "unext"]),
         ("unet_s,mednext_tiny[sem=none],-unet_s", "segmentation", ["mednext_tiny[sem=none]"]),
     ],
 )

@@ -19,12 +19,14 @@ class Complexity:
         trainable: those that require a gradient.
         macs: multiply-accumulates of convolutions and matrix products (attention's too) for the whole input;
             norms, activations, pooling and resizing are not counted.
+        attention_macs: those of them that are batched products of two computed matrices, as attention's are.
         counted_on: `meta`, or `cpu` for a model that does not run without data.
     """
 
     params: int
     trainable: int
     macs: int
+    attention_macs: int = 0
     counted_on: Literal["meta", "cpu"] = "meta"
 
 
@@ -39,19 +41,20 @@ def complexity(model: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
     """
     counted_on: Literal["meta", "cpu"] = "meta"
     try:
-        flops = _flops(model, input_shape, "meta")
+        flops, batched = _flops(model, input_shape, "meta")
     except RuntimeError:  # forward reads values, or an operator has no meta kernel (NotImplementedError)
-        flops, counted_on = _flops(model, input_shape, "cpu"), "cpu"
+        (flops, batched), counted_on = _flops(model, input_shape, "cpu"), "cpu"
     return Complexity(
         params=sum(p.numel() for p in model.parameters()),
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         macs=flops // 2,
+        attention_macs=batched // 2,
         counted_on=counted_on,
     )
 
 
-def _flops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> int:
-    """FLOPs (2 per MAC) of one forward pass of a copy of the model, with attention as matrix products."""
+def _flops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tuple[int, int]:
+    """FLOPs (2 per MAC) of one forward pass of a copy of the model, and of its batched matrix products."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
@@ -64,4 +67,6 @@ def _flops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> int:
             replica(torch.zeros(input_shape, device=device))
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-    return int(counter.get_total_flops())
+    by_operator = counter.get_flop_counts().get("Global", {})
+    batched = sum(by_operator.get(operator, 0) for operator in (torch.ops.aten.bmm, torch.ops.aten.baddbmm))
+    return int(counter.get_total_flops()), int(batched)

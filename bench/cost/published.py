@@ -17,7 +17,7 @@ class Check:
     """One network's costs.
 
     Attributes:
-        params, macs: ours, at (channels, image_size, classes).
+        params, macs: ours, at (channels, image_size, classes); without attention's products where the figures are.
         verdict: `agrees`, `differs`, or why there is nothing to compare with.
     """
 
@@ -46,7 +46,9 @@ def _check(entry: ModelEntry, task: str | None) -> Check:
         warnings.simplefilter("ignore")
         model = build_model(entry.name, task or entry.tasks[0], channels, classes, size)
         found = complexity(model, (1, channels, size, size))
-    return Check(entry, channels, size, classes, found.params, found.macs, _verdict(entry, found.params, found.macs))
+    bare = published is not None and not published.attention
+    macs = found.macs - found.attention_macs if bare else found.macs
+    return Check(entry, channels, size, classes, found.params, macs, _verdict(entry, found.params, macs))
 
 
 def _verdict(entry: ModelEntry, params: int, macs: int) -> str:
@@ -54,7 +56,8 @@ def _verdict(entry: ModelEntry, params: int, macs: int) -> str:
         figures = entry.published
         agrees = abs(params / figures.params - 1) <= PARAMS
         agrees = agrees and (figures.macs is None or abs(macs / figures.macs - 1) <= MACS)
-        return ("agrees" if agrees else "differs") + ("" if figures.macs else "; no MACs published")
+        verdict = ("agrees" if agrees else "differs") + ("" if figures.macs else "; no MACs published")
+        return verdict + ("" if figures.attention else "; both without attention's products")
     if entry.family == "proposed":
         return "reconstruction: the abstract gives no figures"
     if entry.reduced_from:
