@@ -32,10 +32,13 @@ example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
 	  --exclude=.lock -cf - . | tar -C $(RECORDS) -xf -
+	mkdir -p results/example/tuning
+	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=.lock -cf - . | tar -C results/example/tuning -xf -
 	$(REPORT)/tables.md --format markdown
 	$(REPORT)/tables.tex --format latex
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example > results/example/leaks.md
+	$(REPORT)/trials.md --trials
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -52,6 +52,12 @@ def tuned_jobs(jobs: Sequence[Job], trials: int) -> list[Job]:
     return [_tuned(job, trials) for job in jobs]
 
 
+def pending_jobs(jobs: Sequence[Job], trials: int) -> list[Job]:
+    """The jobs as they stand before their trials are done, for an estimate: cells that no record has."""
+    unknown = {"trials": trials, "seed": SEED, "lr": None, "weight_decay": None}
+    return [_placed(job, replace(job.cell, tuned=unknown), job.preset, "") for job in jobs]
+
+
 def are_done(jobs: Sequence[Job]) -> bool:
     """Whether all trials are."""
     return all(store.is_done(job.folder) for job in jobs)
@@ -63,7 +69,9 @@ def _is_trained(job: Job) -> bool:
 
 def _trials(job: Job, trials: int) -> list[Job]:
     return [
-        _placed(job, replace(job.cell, seed=SEED, tuned={"trial": i, **values}), f"{job.preset}, trial {i}", "tuning")
+        _placed(
+            job, replace(job.cell, seed=SEED, tuned={"trial": i, **values}), f"{job.preset}, trial {i}", store.TUNING
+        )
         for i, values in enumerate(trial_values(job.cell.protocol, trials))
     ]
 

@@ -101,10 +101,18 @@ def test_the_command_tunes_plans_and_says_so(request_of: dict) -> None:
     options = ["--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--models", "resnet10t,chance"]
     options += [part for setting in SETTINGS for part in ("--set", setting)]
     options += ["--results", str(request_of["results"]), "--tune", "2", "--threads", "1"]
+    untuned = CliRunner().invoke(main, ["run", *(option for option in options if option not in ("--tune", "2"))])
+    assert untuned.exit_code == 0, untuned.output
     plan = CliRunner().invoke(main, ["plan", *options])
     assert "0 of 4 cells done" in plan.output, plan.output
     run = CliRunner().invoke(main, ["run", *options])
     assert run.exit_code == 0, run.output
     assert "weight decay tuned in 2 trials on validation data" in " ".join(run.output.split())
+    assert "each model's best on validation data: ResNet-10-T 0." in " ".join(run.output.split())
+    assert len(store.find_records(Path(str(request_of["results"])))) == 4, "trials are no results"
+    report = CliRunner().invoke(main, ["report", "--trials", "--results", str(request_of["results"])])
+    (row,) = [line for line in report.output.splitlines() if line.startswith("| ResNet-10-T")]
+    assert row.count("|") == 4
+    assert row.count("**") == 2, "the chosen one in bold"
     assert "4 of 4 cells done" in CliRunner().invoke(main, ["plan", *options]).output
     assert "2 reused, 0 complete" in CliRunner().invoke(main, ["run", *options]).output

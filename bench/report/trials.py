@@ -1,0 +1,54 @@
+"""The table of trials: what tuning tried for each model, and what it chose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.store import TUNING, find_records, read_record
+
+
+def trials_text(results: Path) -> str:
+    """Markdown: a row per search and model, the validation score of each trial, the chosen one in bold.
+
+    The score is what selects weights too: mean foreground Dice, or minus the mean cross-entropy; the higher the better.
+
+    Raises:
+        UserError: no trials there.
+    """
+    records = [record for folder in find_records(results / TUNING) if (record := read_record(folder))]
+    searches: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {}
+    for record in records:
+        tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
+        place = (f"{record['dataset']['name']}, {record['cell']['split']}, {label}", record["dataset"]["task"])
+        searches.setdefault(place, {}).setdefault(record["model"]["title"], {})[tuned["trial"]] = record
+    if not searches:
+        raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.")
+    return "\n".join(_search(*place, models) for place, models in sorted(searches.items()))
+
+
+def _search(where: str, task: str, models: dict[str, dict[int, dict[str, Any]]]) -> str:
+    numbers = sorted({number for trials in models.values() for number in trials})
+    values = {number: trials[number]["cell"]["tuned"] for trials in models.values() for number in trials}
+    heads = [f"{values[n]['lr']:g}, {values[n]['weight_decay']:g}" for n in numbers]
+    what = "mean foreground Dice" if task == "segmentation" else "minus the mean cross-entropy"
+    lines = [
+        f"Trials of learning rate and weight decay, {where}. Validation score ({what}), the chosen trial in bold.",
+        "",
+        f"| Model | {' | '.join(heads)} |",
+        f"| --- |{' ---: |' * len(heads)}",
+    ]
+    for title, trials in sorted(models.items()):
+        scores = {n: _score(trials[n]) for n in numbers if n in trials}
+        known = {n: score for n, score in scores.items() if score is not None}
+        best = max(known, key=lambda n: (known[n], -n), default=None)
+        texts = ["" if n not in scores else f"{known[n]:.3f}" if n in known else "diverged" for n in numbers]
+        marked = [f"**{text}**" if n == best else text for n, text in zip(numbers, texts, strict=True)]
+        lines.append(f"| {title} | {' | '.join(marked)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score(record: dict[str, Any]) -> float | None:
+    training = record["training"] if record["status"] == "complete" else None
+    return training["val_score"] if training else None
