@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bench import store
 from bench.errors import UserError
 from bench.plan import Cell, Protocol
-from bench.registry import build_model, canonical_name, dataset_spec, parse_model
+from bench.pretrained import load_pretrained
+from bench.registry import build_model, canonical_name, dataset_spec, model_entry, parse_model
 
 if TYPE_CHECKING:
     from bench.datasets.base import Source
@@ -149,6 +150,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     """The record of a cell, with what is missing as None."""
     from bench.datasets.leaks import leak_figures
     from bench.environment import environment
+    from bench.metrics.cases import CONVENTIONS
 
     cell = job.cell
     entry, config = parse_model(job.model)
@@ -189,6 +191,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "cost": job.cost,
         "training": parts.get("training"),
         "metrics": parts.get("metrics"),
+        "conventions": CONVENTIONS if spec.task == "segmentation" else None,
         "environment": environment(job.device, cell.protocol["threads"]),
         "cases_sha256": parts.get("cases_sha256"),
         "error": parts.get("error"),
@@ -227,6 +230,8 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     size = protocol.image_size
     model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
+    if cell.init:
+        load_pretrained(model, model_entry(cell.model["name"]), cell.init, (spec.channels, len(spec.classes), size))
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     images, labels = training_arrays(data, parts["train"], protocol)
     progress = train(

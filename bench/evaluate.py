@@ -16,7 +16,8 @@ from torch import nn
 from bench.datasets.loading import class_labels, images_input, label_map, network_input
 from bench.datasets.prepared import Prepared
 from bench.metrics import classification
-from bench.metrics.segmentation import dice, score_case
+from bench.metrics.cases import score_case
+from bench.metrics.segmentation import dice
 from bench.plan import Protocol
 
 BATCH = 16  # slices a forward pass; no result depends on it but by rounding
@@ -47,7 +48,8 @@ def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol
     for i in cases:
         case = data.cases[i]
         prediction = predict_volume(model, data.image(i), protocol)
-        scores = score_case(prediction, np.asarray(data.label(i)), data.spec.classes, case.spacing)
+        labels = np.asarray(data.label(i))
+        scores = score_case(prediction, labels, data.spec.classes, case.spacing, protocol.threads)
         rows += [{"case": case.case, "patient": case.patient, **score} for score in scores]
     return rows
 
@@ -147,7 +149,7 @@ def _segmentation_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     Missed and invented structures are counted.
     """
     out: dict[str, Any] = {}
-    for metric in [k for k in rows[0] if k.startswith(("dice", "hd95"))]:
+    for metric in [k for k in rows[0] if k.endswith(("_strict", "_transunet"))]:
         by_class: dict[str, list[float]] = {}
         for row in rows:
             if row[metric] is not None:

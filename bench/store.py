@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
+TUNING = "tuning"
 RECORD_FIELDS = {
     *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
     *("environment", "cases_sha256", "error"),
@@ -48,6 +49,9 @@ SCORE_COLUMNS = {
         "hd95_vox_transunet",
         "hd95_mm_strict",
         "hd95_mm_transunet",
+        *("jaccard_strict", "sensitivity_strict", "precision_strict"),
+        *("hd95max_vox_strict", "assd_vox_strict", "nsd_vox_strict"),
+        *("hd95max_mm_strict", "assd_mm_strict", "nsd_mm_strict"),
     ),
     "classification": ("reference", "predicted", "probability"),
 }
@@ -152,18 +156,23 @@ def lock(folder: Path, wait: bool) -> Iterator[bool]:
 
 
 def find_records(results: Path) -> list[Path]:
-    """All folders that hold a record, in order: below `runs` of a results folder, or below a folder of records."""
+    """All folders that hold a record, in order: below `runs` of a results folder, or below a folder of records.
+
+    The trials of a search, in a folder `tuning`, are found in that folder alone: they are no results.
+    """
     runs = results / "runs"
-    return sorted(path.parent for path in (runs if runs.is_dir() else results).rglob("record.json"))
+    base = runs if runs.is_dir() else results
+    found = (path.parent for path in base.rglob("record.json"))
+    return sorted(folder for folder in found if TUNING not in folder.relative_to(base).parts)
 
 
 def load_cells(results: str | Path) -> pd.DataFrame:
     """One row per finished, failed or diverged cell.
 
     Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_note,
-    split_flag, split_leak, fold, train_patients, seed, model, version, title, family, reduced_from, params, macs,
-    input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy, image_size, device,
-    cpu, torch, commit, threads, seconds, missed, invented, error.
+    split_flag, split_leak, fold, train_patients, tuned, init, seed, model, version, title, family, reduced_from,
+    params, macs, input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy,
+    image_size, device, cpu, torch, commit, threads, seconds, missed, invented, error.
     """
     import pandas as pd
 
@@ -223,6 +232,7 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     for task, columns in SCORE_COLUMNS.items():
         own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])] if len(cells) else cases
         if len(own):
+            columns = tuple(c for c in columns if c in own)  # older records lack some
             parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
     long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
     return long.merge(cells.drop(columns=["missed", "invented"]), on="key") if len(cells) else long
@@ -257,6 +267,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "split_leak": dataset.get("split_leak"),
         "fold": cell["fold"],
         "train_patients": cell.get("train_patients"),
+        "tuned": cell.get("tuned"),
+        "init": (cell.get("init") or {}).get("weights"),
         "seed": cell["seed"],
         "model": model["name"],
         "version": cell["model"]["version"],

@@ -1,36 +1,53 @@
-"""Dice and HD95 of masks, and the scores of one case under both empty policies.
+"""Figures of two masks: overlap (Dice, Jaccard, sensitivity, precision) and distance of borders (HD95, ASSD, NSD).
 
-Shapes: D slices, H rows, W columns; spacing runs along the axes of the array, (z, y, x) for a volume.
+All take boolean arrays of one shape with any number of axes, and raise ValueError for others; `spacing` runs along the
+axes of the array, (z, y, x) for a volume. None applies an empty policy: what is not defined is nan. Label maps of whole
+cases, all classes at once, are scored by `bench.metrics.cases`.
+
+Borders are those of `bench.metrics.surface`, connectivity 1.
+
+Note:
+    In a (1, H, W) volume every voxel of a mask has a neighbour outside, so all of them are border, as in medpy. Give a
+    single slice as (H, W).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+
+from bench.metrics.surface import border, distances, joint_box, voxel_size
 
 DEFINITIONS = ("pooled", "max")
 
 
 def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """The Dice coefficient 2 |P and R| / (|P| + |R|) of two masks.
+    """The Dice coefficient 2 |P and R| / (|P| + |R|) in [0, 1]; one empty mask gives 0, two give nan (medpy: 0).
 
-    Definition: the overlap of voxel sets, equal to `medpy.metric.binary.dc` wherever one mask is not empty.
-    Unit: none, in [0, 1].
-    Empty policy: none is applied; one empty mask gives 0 by the formula, two give nan (medpy gives 0).
-    Source: Dice, Ecology 26 (1945) 297.
-
-    Args:
-        prediction, reference: boolean arrays of one shape.
-
-    Raises:
-        ValueError: the arrays are not boolean or differ in shape.
+    Equal to `medpy.metric.binary.dc` elsewhere. Source: Dice, Ecology 26 (1945) 297.
     """
-    _check_masks(prediction, reference)
-    total = np.count_nonzero(prediction) + np.count_nonzero(reference)
-    return 2.0 * np.count_nonzero(prediction & reference) / total if total else math.nan
+    predicted, present, both = _counts(prediction, reference)
+    return 2.0 * both / (predicted + present) if predicted + present else math.nan
+
+
+def jaccard(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """The Jaccard index |P and R| / |P or R| in [0, 1] (IoU); one empty mask gives 0, two give nan."""
+    predicted, present, both = _counts(prediction, reference)
+    return both / (predicted + present - both) if predicted + present else math.nan
+
+
+def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """|P and R| / |R| in [0, 1] (recall): the share of the reference that is found; nan without a reference."""
+    _, present, both = _counts(prediction, reference)
+    return both / present if present else math.nan
+
+
+def precision(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """|P and R| / |P| in [0, 1]: the share of the prediction that is right; nan without a prediction."""
+    predicted, _, both = _counts(prediction, reference)
+    return both / predicted if predicted else math.nan
 
 
 def hd95(
@@ -41,107 +58,102 @@ def hd95(
 ) -> float:
     """The 95th percentile of the Hausdorff distance between the borders of two masks.
 
-    Definition: a border voxel is one of the mask with a face neighbour outside (so is beyond the array). Each
-    has its distance to the other mask's nearest border voxel. `pooled` is the percentile of both directions'
-    distances together, equal to `medpy.metric.binary.hd95`; `max` is the larger of the two percentiles. They
-    differ widely with one far false island: never compare a figure of one with a figure of the other.
-    Percentiles interpolate linearly.
-    Unit: that of `spacing` (mm), or voxels without it.
-    Empty policy: none is applied; an empty mask gives nan (medpy raises).
+    `pooled` is the percentile of both directions' distances together, equal to `medpy.metric.binary.hd95`; `max` is the
+    larger of the two directed percentiles, as MONAI and MetricsReloaded define it. They differ widely with one far
+    false island: never compare a figure of one with a figure of the other. Percentiles interpolate linearly.
+
+    Unit: that of `spacing` (mm), or voxels without it. An empty mask gives nan (medpy raises).
     Source: Huttenlocher et al., IEEE TPAMI 15 (1993) 850; definition as in MedPy 0.5.2.
-
-    Note:
-        In a (1, H, W) volume every voxel of a mask has a neighbour outside, so all of them are border, as in
-        medpy. Give a single slice as (H, W).
-
-    Args:
-        prediction, reference: boolean arrays of one shape, any number of axes.
-        spacing: the voxel's size along each axis.
-        definition: `pooled` or `max`.
 
     Raises:
         ValueError: the arrays are not boolean or differ in shape, or bad spacing or definition.
     """
-    _check_masks(prediction, reference)
     if definition not in DEFINITIONS:
         known = " or ".join(map(repr, DEFINITIONS))
         raise ValueError(f"Expected definition to be {known}, but got {definition!r}.")
-    scale = _scale(spacing, prediction.ndim)
-    if not (prediction.any() and reference.any()):
-        return math.nan
-    box = _joint_box(prediction, reference)
-    ours, theirs = _border(prediction[box]), _border(reference[box])
-    there, back = _distances(ours, theirs, scale), _distances(theirs, ours, scale)
-    if definition == "pooled":
-        return float(np.percentile(np.concatenate([there, back]), 95))
+    ways = _surface_distances(prediction, reference, spacing)
+    return math.nan if ways is None else (hd95_pooled(*ways) if definition == "pooled" else hd95_max(*ways))
+
+
+def assd(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None = None) -> float:
+    """The average symmetric surface distance: the mean of both directions' distances together.
+
+    Equal to `medpy.metric.binary.assd` of MedPy 0.5.2 (older ones averaged the two directed means).
+    Unit: that of `spacing` (mm), or voxels without it. An empty mask gives nan (medpy raises).
+    """
+    ways = _surface_distances(prediction, reference, spacing)
+    return math.nan if ways is None else mean_distance(*ways)
+
+
+def nsd(
+    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None = None, tolerance: float = 1.0
+) -> float:
+    """The normalised surface distance: the share of both borders' voxels within a tolerance of the other border.
+
+    In [0, 1]; the tolerance is in the unit of `spacing` (mm), or voxels without it. An empty mask gives nan.
+    Source: Nikolov et al., JMIR 23 (2021) e26151, whose borders are weighted by area; here each voxel counts once, as
+    in MetricsReloaded.
+
+    Raises:
+        ValueError: as `hd95`, or a negative tolerance.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"Expected tolerance to be at least 0, but got {tolerance}.")
+    ways = _surface_distances(prediction, reference, spacing)
+    return math.nan if ways is None else within(*ways, tolerance)
+
+
+def hd95_pooled(there: np.ndarray, back: np.ndarray) -> float:
+    """HD95 `pooled` of both directions' distances."""
+    return float(np.percentile(np.concatenate([there, back]), 95))
+
+
+def hd95_max(there: np.ndarray, back: np.ndarray) -> float:
+    """HD95 `max` of both directions' distances."""
     return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 
-def diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> float:
-    """The distance between the centres of opposite corner voxels of a grid.
+def mean_distance(there: np.ndarray, back: np.ndarray) -> float:
+    """ASSD of both directions' distances."""
+    return float(np.concatenate([there, back]).mean())
 
-    Definition: sqrt(sum(((n - 1) * s) ** 2)), the largest distance that the grid holds.
-    Unit: that of `spacing` (mm), or voxels without it.
-    Empty policy: this is the HD95 that `strict` gives where one of two masks is empty.
-    Source: ours.
+
+def within(there: np.ndarray, back: np.ndarray, tolerance: float) -> float:
+    """NSD of both directions' distances."""
+    near = np.count_nonzero(there <= tolerance) + np.count_nonzero(back <= tolerance)
+    return near / (len(there) + len(back))
+
+
+def diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> float:
+    """The distance between the centres of opposite corner voxels of a grid, the largest that the grid holds.
+
+    sqrt(sum(((n - 1) * s) ** 2)), in the unit of `spacing` (mm), or voxels without it. It is the HD95 that the policy
+    `strict` gives where one of two masks is empty. Source: ours.
 
     Raises:
         ValueError: the spacing does not fit the shape.
     """
     steps = np.asarray(shape, dtype=float) - 1
-    return float(np.linalg.norm(steps * _scale(spacing, len(shape))))
+    return float(np.linalg.norm(steps * voxel_size(spacing, len(shape))))
 
 
-def score_case(
-    prediction: np.ndarray,
-    reference: np.ndarray,
-    classes: Sequence[str],
-    spacing: Sequence[float] | None,
-) -> list[dict[str, Any]]:
-    """One dict per foreground class with the columns of `cases.csv` from `class` on.
-
-    Definition: `dice`, and `hd95` as `pooled`, of each class's mask against the rest.
-    Unit: Dice in [0, 1]; `hd95_vox_*` in voxels; `hd95_mm_*` in mm, None when the spacing is not known.
-    Empty policy: two, side by side.
-        `strict`: neither has the class -> None, left out of means; one has it -> Dice 0, HD95 = `diagonal`.
-        `transunet`, the literature's: prediction only -> Dice 1, HD95 0; missed or neither -> Dice 0, HD95 0.
-    Source: `transunet` is `calculate_metric_percase` of TransUNet's `utils.py` (arXiv:2102.04306).
-
-    Args:
-        prediction, reference: (D, H, W) uint8, values are indices into `classes`; also (H, W).
-        classes: class names by label id, the background first.
-        spacing: voxel size along the axes in mm, or None.
-
-    Raises:
-        ValueError: the label maps differ in shape, are no uint8, or hold an id that `classes` does not name.
-    """
-    _check_labels(prediction, reference, classes)
-    return [
-        {"class": name, **_score_class(prediction == label, reference == label, spacing)}
-        for label, name in enumerate(classes)
-        if label > 0
-    ]
+def _surface_distances(
+    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both directions' distances, None where a mask is empty."""
+    _check_masks(prediction, reference)
+    scale = voxel_size(spacing, prediction.ndim)
+    if not (prediction.any() and reference.any()):
+        return None
+    box = joint_box(prediction, reference)
+    return distances(border(prediction[box]), border(reference[box]), scale)
 
 
-def _score_class(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None) -> dict[str, Any]:
-    predicted, present = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
-    both = predicted > 0 and present > 0
-    outcome = "both" if both else "missed" if present else "invented" if predicted else "absent"
-    overlap = dice(prediction, reference) if both else None
-    row: dict[str, Any] = {
-        "outcome": outcome,
-        "reference_voxels": present,
-        "predicted_voxels": predicted,
-        "dice_strict": overlap if both else None if outcome == "absent" else 0.0,
-        "dice_transunet": overlap if both else float(outcome == "invented"),
-    }
-    for unit, size in (("vox", None), ("mm", spacing)):
-        known = unit == "vox" or spacing is not None
-        distance = hd95(prediction, reference, size) if both and known else None
-        worst = diagonal(prediction.shape, size) if known and outcome != "absent" else None
-        row[f"hd95_{unit}_strict"] = distance if both else worst
-        row[f"hd95_{unit}_transunet"] = distance if both else 0.0 if known else None
-    return row
+def _counts(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int, int]:
+    """Voxels of the one, of the other, and of both."""
+    _check_masks(prediction, reference)
+    both = np.count_nonzero(prediction & reference)
+    return int(np.count_nonzero(prediction)), int(np.count_nonzero(reference)), int(both)
 
 
 def _check_masks(prediction: np.ndarray, reference: np.ndarray) -> None:
@@ -149,62 +161,5 @@ def _check_masks(prediction: np.ndarray, reference: np.ndarray) -> None:
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             got = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
             raise ValueError(f"Expected {name} to be a boolean array, but got {got}.")
-    _check_shapes(prediction, reference)
-
-
-def _check_labels(prediction: np.ndarray, reference: np.ndarray, classes: Sequence[str]) -> None:
-    for name, labels in (("prediction", prediction), ("reference", reference)):
-        if labels.dtype != np.uint8:
-            raise ValueError(f"Expected {name} to be a uint8 array, but got {labels.dtype}.")
-        if labels.size and labels.max() >= len(classes):
-            raise ValueError(f"Expected {name} to be below {len(classes)} (classes), but got {labels.max()}.")
-    _check_shapes(prediction, reference)
-
-
-def _check_shapes(prediction: np.ndarray, reference: np.ndarray) -> None:
     if prediction.shape != reference.shape:
         raise ValueError(f"Expected prediction to be of shape {reference.shape}, but got {prediction.shape}.")
-
-
-def _scale(spacing: Sequence[float] | None, axes: int) -> np.ndarray:
-    if spacing is None:
-        return np.ones(axes)
-    scale = np.asarray(spacing, dtype=float)
-    if scale.shape != (axes,) or not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ValueError(f"Expected spacing to be {axes} positive numbers, but got {spacing}.")
-    return scale
-
-
-def _joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds both masks: what is outside of it has no part in either border."""
-    union = prediction | reference
-    box = []
-    for axis in range(union.ndim):
-        others = tuple(a for a in range(union.ndim) if a != axis)
-        filled = np.flatnonzero(union.any(axis=others))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
-
-
-def _border(mask: np.ndarray) -> np.ndarray:
-    """mask XOR its erosion by the face-neighbour cross, with the outside as background."""
-    padded = np.pad(mask, 1)
-    inner = mask.copy()
-    for axis, length in enumerate(mask.shape):
-        for start in (0, 2):
-            window = [slice(1, n + 1) for n in mask.shape]
-            window[axis] = slice(start, start + length)
-            inner &= padded[tuple(window)]
-    return mask & ~inner
-
-
-def _distances(of: np.ndarray, to: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Distance of each voxel of one border to the nearest of the other; shared voxels have 0 unasked."""
-    from scipy.spatial import cKDTree
-
-    result = np.zeros(np.count_nonzero(of))
-    apart = np.argwhere(of & ~to) * scale
-    if len(apart):
-        tree = cKDTree(np.argwhere(to) * scale, balanced_tree=False, compact_nodes=False)
-        result[: len(apart)] = tree.query(apart)[0]
-    return result

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.metrics.segmentation import diagonal, dice, hd95, score_case
+from bench.metrics.cases import score_case
+from bench.metrics.segmentation import assd, diagonal, dice, hd95, jaccard, nsd, precision, sensitivity
 
 binary = pytest.importorskip("medpy.metric.binary", reason="medpy is the oracle: pip install medbench[check]")
 
 NAMES = ("background", "RV", "Myo")
+FACTS = ("class", "outcome", "reference", "predicted")
 
 
 def sphere(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> np.ndarray:
@@ -68,6 +70,10 @@ def test_random_masks_equal_medpy(pair: tuple[np.ndarray, np.ndarray, tuple[floa
     assert hd95(prediction, reference) == pytest.approx(binary.hd95(prediction, reference), abs=1e-9)
     ours = hd95(prediction, reference, spacing)
     assert ours == pytest.approx(binary.hd95(prediction, reference, spacing), abs=1e-9)
+    assert assd(prediction, reference, spacing) == pytest.approx(binary.assd(prediction, reference, spacing), abs=1e-9)
+    assert jaccard(prediction, reference) == pytest.approx(binary.jc(prediction, reference), abs=1e-9)
+    assert sensitivity(prediction, reference) == pytest.approx(binary.recall(prediction, reference), abs=1e-9)
+    assert precision(prediction, reference) == pytest.approx(binary.precision(prediction, reference), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", adversarial())
@@ -78,6 +84,29 @@ def test_adversarial_masks_equal_medpy(name: str, anisotropic: bool) -> None:
     expected = binary.hd95(prediction, reference, spacing)
     assert hd95(prediction, reference, spacing) == pytest.approx(expected, abs=1e-9)
     assert dice(prediction, reference) == pytest.approx(binary.dc(prediction, reference), abs=1e-9)
+    expected = binary.assd(prediction, reference, spacing)
+    assert assd(prediction, reference, spacing) == pytest.approx(expected, abs=1e-9)
+
+
+@given(mask_pairs(), st.floats(0, 6))
+@settings(max_examples=50, deadline=None)
+def test_nsd_is_the_share_of_border_voxels_within_the_tolerance(
+    pair: tuple[np.ndarray, np.ndarray, tuple[float, ...]], tolerance: float
+) -> None:
+    prediction, reference, spacing = pair
+    surface = binary.__surface_distances
+    both = np.concatenate([surface(prediction, reference, spacing), surface(reference, prediction, spacing)])
+    if np.abs(both - tolerance).min() > 1e-9:
+        assert nsd(prediction, reference, spacing, tolerance) == pytest.approx((both <= tolerance).mean(), abs=1e-9)
+    assert nsd(prediction, reference, spacing, 1e6) == 1.0
+
+
+def test_overlaps_by_hand() -> None:
+    prediction, reference = np.array([1, 1, 1, 0, 0], bool), np.array([0, 1, 1, 1, 1], bool)
+    assert dice(prediction, reference) == pytest.approx(4 / 7)
+    assert jaccard(prediction, reference) == pytest.approx(2 / 5)
+    assert sensitivity(prediction, reference) == pytest.approx(2 / 4)
+    assert precision(prediction, reference) == pytest.approx(2 / 3)
 
 
 @given(mask_pairs())
@@ -127,7 +156,12 @@ def test_empty_masks_are_nan() -> None:
     empty, one = np.zeros((3, 3), bool), np.eye(3, dtype=bool)
     assert math.isnan(dice(empty, empty))
     assert dice(empty, one) == 0.0
-    assert all(math.isnan(hd95(*pair)) for pair in [(empty, one), (one, empty), (empty, empty)])
+    for distance in (hd95, assd, nsd):
+        assert all(math.isnan(distance(*pair)) for pair in [(empty, one), (one, empty), (empty, empty)])
+    assert math.isnan(jaccard(empty, empty))
+    assert jaccard(empty, one) == sensitivity(empty, one) == precision(one, empty) == 0.0
+    assert math.isnan(sensitivity(one, empty))
+    assert math.isnan(precision(empty, one))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +172,7 @@ def test_empty_masks_are_nan() -> None:
         (lambda m: hd95(m, m[:2]), "Expected prediction to be of shape (2, 3), but got (3, 3)."),
         (lambda m: hd95(m, m, definition="x"), "Expected definition to be 'pooled' or 'max', but got 'x'."),
         (lambda m: hd95(m, m, (1.0,)), "Expected spacing to be 2 positive numbers, but got (1.0,)."),
+        (lambda m: nsd(m, m, tolerance=-1), "Expected tolerance to be at least 0, but got -1."),
         (lambda m: hd95(m, m, (1, 0)), "Expected spacing to be 2 positive numbers, but got (1, 0)."),
         (
             lambda m: diagonal((2, 2), (1, math.nan)),
@@ -190,6 +225,17 @@ def test_policies_by_hand(
     spacing = (math.sqrt(169 - 36 - 64), 2.0, 2.0)  # the diagonal is 13 mm
     row = score_case(prediction, reference, NAMES, spacing)[0]
     columns = ("dice", "hd95_vox", "hd95_mm")
+    further = {key: row.pop(key) for key in list(row) if not key.startswith(("dice", "hd95_", *FACTS))}
+    overlap, vox, mm = strict
+    assert further == {
+        "jaccard_strict": overlap,
+        "sensitivity_strict": 0.0 if present else None,
+        "precision_strict": 0.0 if predicted else None,
+        **{f"{name}_vox_strict": vox if vox is None else pytest.approx(vox) for name in ("hd95max", "assd")},
+        **{f"{name}_mm_strict": mm if mm is None else pytest.approx(mm) for name in ("hd95max", "assd")},
+        "nsd_vox_strict": overlap,  # two voxels and 4 mm apart: beyond both tolerances
+        "nsd_mm_strict": overlap,
+    }
     assert row == {
         "class": "RV",
         "outcome": outcome,
@@ -206,3 +252,25 @@ def test_case_has_a_row_per_foreground_class_and_no_mm_without_spacing() -> None
     assert [row["dice_strict"] for row in rows] == [1.0, 0.0]
     assert [row["hd95_vox_strict"] for row in rows] == [0.0, 3.0]
     assert all(row[f"hd95_mm_{policy}"] is None for row in rows for policy in ("strict", "transunet"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("spacing", [None, (5.0, 1.5, 0.7)])
+def test_all_classes_at_once_are_each_class_alone(threads: int, spacing: tuple[float, ...] | None) -> None:
+    rng = np.random.default_rng(3)
+    names = ("background", "a", "b", "c", "d")
+    prediction, reference = (rng.integers(0, 5, (4, 9, 11), dtype=np.uint8) for _ in range(2))
+    prediction[prediction == 4], reference[reference == 3] = 0, 0  # one missed, one invented
+    for label, row in enumerate(score_case(prediction, reference, names, spacing, threads), start=1):
+        masks = prediction == label, reference == label
+        assert row["class"] == names[label]
+        assert row["dice_strict"] == dice(*masks)
+        assert row["reference_voxels"] == masks[1].sum()
+        if row["outcome"] == "both":
+            for name, figure in (("hd95", hd95), ("assd", assd), ("nsd", nsd)):
+                assert row[f"{name}_vox_strict"] == pytest.approx(figure(*masks), abs=1e-12)
+            assert row["hd95max_vox_strict"] == pytest.approx(hd95(*masks, definition="max"), abs=1e-12)
+            mm = None if spacing is None else pytest.approx(hd95(*masks, spacing), abs=1e-12)
+            assert row["hd95_mm_strict"] == mm
+            near = None if spacing is None else pytest.approx(nsd(*masks, spacing, tolerance=2.0), abs=1e-12)
+            assert row["nsd_mm_strict"] == near

@@ -1,0 +1,208 @@
+"""How sure a figure and a difference are: two-way bootstrap over seeds and patients, paired tests, rank frequencies.
+
+A model's `Scores` are sums and counts for each seed, unit and class. The unit is the patient (in classification the
+subject, or the group of near-duplicates); its frames or images are summed first. A figure is the mean over classes of
+the mean over cases, averaged over seeds: what the tables show, recomputed on each resample.
+
+The bootstrap draws one patient, and one seed of each model, less than there are: a resample of n - 1 of n has the
+variance of the mean that is sought, where one of n falls short of it by (n - 1) / n, a third with three seeds (our
+choice). All models see the same patients in a resample. The percentile interval is then stretched about the figure by
+Student's t over the normal's quantile, with Satterthwaite's degrees of freedom: with three seeds, and noise that is of
+seeds alone, the percentiles are too narrow (`tests/metrics/test_statistics.py` simulates it).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 4000
+SEED = 20261125  # of the resampling: a table that is made twice is the same
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model's scores in one comparison.
+
+    Attributes:
+        sums: (S, P, C) float64, S seeds, P units, C classes: scores summed over a unit's cases.
+        counts: (S, P, C), how many were summed; 0 where a unit has none of a class.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.sums.ndim != 3 or self.counts.shape != self.sums.shape:
+            raise ValueError(f"Expected sums and counts (S, P, C), but got {self.sums.shape} and {self.counts.shape}.")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure or a difference, and the ends of its 95 % interval, in one unit."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether a difference is told from none."""
+        return self.low > 0 or self.high < 0
+
+
+def figure(scores: Scores) -> float:
+    """The mean over classes of the mean over cases, averaged over seeds; nan where no class has a case."""
+    return float(_by_seed(scores, np.ones((1, scores.sums.shape[1]))).mean())
+
+
+def interval(scores: Scores, resamples: int = RESAMPLES) -> Interval:
+    """The figure with its percentile interval over patients and seeds.
+
+    Raises:
+        ValueError: fewer than two seeds or patients.
+    """
+    (draws,) = bootstrap({"": scores}, resamples).values()
+    return _stretched(figure(scores), draws, [scores])
+
+
+def difference(scores: Scores, other: Scores, resamples: int = RESAMPLES) -> Interval:
+    """The figure of one model less another's, with its interval: the claim that a method is better, or not.
+
+    Raises:
+        ValueError: fewer than two seeds or patients, or other units.
+    """
+    draws = bootstrap({"one": scores, "other": other}, resamples)
+    return _stretched(figure(scores) - figure(other), draws["one"] - draws["other"], [scores, other])
+
+
+def rank_frequencies(models: Mapping[str, Scores], higher: bool = True, resamples: int = RESAMPLES) -> np.ndarray:
+    """(M, M): how often each model, in their order, has rank 1, 2, ... among resamples; ties share the better."""
+    draws = np.stack(list(bootstrap(models, resamples).values()))
+    ranks = _ranks(draws if higher else -draws)
+    return np.stack([(ranks == k).mean(axis=1) for k in range(len(models))], axis=1)
+
+
+def bootstrap(models: Mapping[str, Scores], resamples: int = RESAMPLES) -> dict[str, np.ndarray]:
+    """Model -> its figure on each resample (B,): the same patients for all, and seeds of its own.
+
+    Raises:
+        ValueError: a model with fewer than two seeds or patients, or models of different units.
+    """
+    units = {scores.sums.shape[1] for scores in models.values()}
+    seeds = [scores.sums.shape[0] for scores in models.values()]
+    if len(units) != 1 or min(units) < 2 or min(seeds) < 2:
+        raise ValueError(f"Expected at least two seeds and two units, the same for all, but got {seeds} and {units}.")
+    (count,) = units
+    rng = np.random.default_rng(SEED)
+    weights = rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples).astype(float)
+    found = {}
+    for name, scores in models.items():
+        runs = _by_seed(scores, weights)  # (B, S)
+        n = runs.shape[1]
+        chosen = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) / (n - 1)
+        found[name] = (runs * chosen).sum(axis=1)
+    return found
+
+
+def _by_seed(scores: Scores, weights: np.ndarray) -> np.ndarray:
+    """(B, S): each seed's figure under each of B weightings of the units; a class that no unit has is left out."""
+    sums = np.einsum("bp,spc->bsc", weights, scores.sums, optimize=True)
+    counts = np.einsum("bp,spc->bsc", weights, scores.counts.astype(float), optimize=True)
+    with np.errstate(invalid="ignore"):
+        means = np.where(counts > 0, sums / counts, np.nan)
+    known = np.isfinite(means)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, means, 0).sum(axis=2) / known.sum(axis=2)
+
+
+def _stretched(value: float, draws: np.ndarray, models: Sequence[Scores]) -> Interval:
+    """The percentile interval of the draws, its sides stretched by t over z."""
+    from scipy import stats
+
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    of_seeds = [(_by_seed(s, np.ones((1, s.sums.shape[1])))[0].var(ddof=1) / len(s.sums), len(s.sums)) for s in models]
+    seeds = sum(variance for variance, _ in of_seeds)
+    patients = max(float(np.nanvar(draws)) - seeds, 0.0)
+    squares = sum(variance**2 / (n - 1) for variance, n in of_seeds) + patients**2 / (models[0].sums.shape[1] - 1)
+    if squares == 0:
+        return Interval(value, float(low), float(high))
+    freedom = (seeds + patients) ** 2 / squares
+    stretch = stats.t.ppf((1 + LEVEL) / 2, freedom) / stats.norm.ppf((1 + LEVEL) / 2)
+    return Interval(value, float(value - stretch * (value - low)), float(value + stretch * (high - value)))
+
+
+def _ranks(draws: np.ndarray) -> np.ndarray:
+    """(M, B) ranks from 0, the highest first."""
+    return np.stack([(draws > row).sum(axis=0) for row in draws])
+
+
+def wilcoxon(one: np.ndarray, other: np.ndarray) -> float:
+    """The p of a paired test over patients on means over seeds: of these trained networks, not of methods.
+
+    Wilcoxon's signed ranks, two-sided, exact where scipy can; 1 where no pair differs. Both (P,).
+    """
+    from scipy import stats
+
+    gaps = np.asarray(one, float) - np.asarray(other, float)
+    gaps = gaps[np.isfinite(gaps)]
+    return float(stats.wilcoxon(gaps).pvalue) if gaps.any() else 1.0
+
+
+def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+    """The exact p of McNemar's test of two single classifiers: boolean (N,), which images each has right.
+
+    Source: McNemar, Psychometrika 12 (1947) 153; the binomial form.
+    """
+    from scipy import stats
+
+    first, second = int(np.count_nonzero(one & ~other)), int(np.count_nonzero(other & ~one))
+    return float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values of one family, adjusted by Holm's step-down (Scandinavian Journal of Statistics 6 (1979) 65)."""
+    order = np.argsort(values, kind="stable")
+    adjusted, running = np.empty(len(values)), 0.0
+    for position, i in enumerate(order):
+        running = max(running, min(1.0, (len(values) - position) * values[i]))
+        adjusted[i] = running
+    return adjusted.tolist()
+
+
+def unit_means(scores: Scores) -> np.ndarray:
+    """(P,): each unit's mean over classes of its cases' mean, averaged over seeds; nan for a unit without a case."""
+    with np.errstate(invalid="ignore"):
+        means = np.where(scores.counts > 0, scores.sums / scores.counts, np.nan)
+    known = np.isfinite(means)
+    totals = np.where(known, means, 0).sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        by_seed = totals / known.sum(axis=2)
+    return by_seed.mean(axis=0)
+
+
+def smallest_difference(models: Sequence[Scores], seeds: int, units: int, power: float = 0.8) -> float:
+    """The smallest difference of two methods that so many seeds and units would show, four times in five.
+
+    (z(0.975) + z(power)) times the standard error of a difference, whose variances are estimated from stored scores:
+    between seeds of a model and between two models over units: medians over models and pairs, since one that hardly
+    trains would outweigh all others (our choice).
+
+    Raises:
+        ValueError: fewer than two models, or none with two seeds.
+    """
+    from scipy import stats
+
+    several = [scores for scores in models if scores.sums.shape[0] > 1]
+    if len(models) < 2 or not several:
+        raise ValueError("Expected at least two models, one of them with two seeds.")
+    between_seeds = np.median([_by_seed(s, np.ones((1, s.sums.shape[1])))[0].var(ddof=1) for s in several])
+    gaps = [unit_means(one) - unit_means(other) for one, other in itertools.combinations(models, 2)]
+    within_unit = np.median([np.nanvar(gap, ddof=1) / 2 for gap in gaps])
+    error = math.sqrt(2 * between_seeds / seeds + 2 * within_unit / units)
+    return float((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * error)

@@ -1,0 +1,158 @@
+"""Intervals and tests: figures by hand, coverage by simulation, and the cases where nothing may be claimed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.metrics.statistics import (
+    Scores,
+    bootstrap,
+    difference,
+    figure,
+    holm,
+    interval,
+    mcnemar,
+    rank_frequencies,
+    smallest_difference,
+    unit_means,
+    wilcoxon,
+)
+
+
+def plain(values: np.ndarray) -> Scores:
+    """(S, P) values of one class, a case each."""
+    return Scores(values[:, :, None], np.ones((*values.shape, 1)))
+
+
+def drawn(
+    rng: np.random.Generator, patients: np.ndarray, seeds: int, run: float, rest: float, mean: float = 0
+) -> Scores:
+    """Patient effect + run effect + rest, in points of Dice."""
+    shape = (seeds, len(patients))
+    return plain(mean + patients + rng.normal(0, run, (seeds, 1)) + rng.normal(0, rest, shape))
+
+
+def test_figure_is_the_mean_over_classes_of_means_over_cases_then_over_seeds() -> None:
+    sums = np.array([[[2.0, 3.0], [1.0, 0.0]], [[4.0, 1.0], [2.0, 0.0]]])  # seeds x patients x classes
+    counts = np.array([[[2, 1], [1, 0]], [[2, 1], [2, 0]]])
+    scores = Scores(sums, counts)
+    first, second = ((2 + 1) / 3 + 3 / 1) / 2, ((4 + 2) / 4 + 1 / 1) / 2
+    assert figure(scores) == pytest.approx((first + second) / 2)
+    by_unit = [(2 / 2 + 3) / 2, 1.0], [(4 / 2 + 1) / 2, 1.0]
+    assert unit_means(scores) == pytest.approx(np.mean(by_unit, axis=0))
+
+
+def test_a_class_that_no_unit_has_is_left_out_and_nothing_is_nan() -> None:
+    scores = Scores(np.array([[[1.0, 0.0], [3.0, 0.0]]] * 2), np.array([[[1, 0], [1, 0]]] * 2))
+    assert figure(scores) == 2.0
+    assert np.isfinite(bootstrap({"a": scores}, 50)["a"]).all()
+
+
+def test_the_interval_is_reproducible_holds_the_figure_and_shrinks_with_more_patients() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (interval(drawn(rng, rng.normal(0, 5, n), 3, 0.3, 1.0, 80)) for n in (8, 80))
+    assert few.low < few.value < few.high
+    assert few.high - few.low > 2 * (many.high - many.low)
+    scores = plain(np.arange(12.0).reshape(3, 4))
+    assert interval(scores) == interval(scores)
+
+
+def test_with_one_patient_s_noise_alone_the_interval_is_that_of_student_s_t() -> None:
+    """Equal seeds: what is left is the mean of 30 patients, whose interval is known."""
+    values = np.random.default_rng(1).normal(70, 6, 30)
+    found = interval(plain(np.stack([values] * 3)))
+    half = stats.t.ppf(0.975, 29) * values.std(ddof=1) / 30**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_with_seed_s_noise_alone_too() -> None:
+    runs = np.array([70.0, 71.0, 73.0, 74.0, 76.0])
+    found = interval(plain(np.stack([runs] * 20, axis=1)))
+    half = stats.t.ppf(0.975, 4) * runs.std(ddof=1) / 5**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.25), "five seeds give coarse percentiles"
+
+
+def test_differences_are_paired_over_patients() -> None:
+    rng = np.random.default_rng(2)
+    patients = rng.normal(0, 15, 15)
+    one, other = (drawn(rng, patients, 5, 0.1, 0.5, mean) for mean in (83, 80))
+    gap = difference(one, other)
+    assert gap.excludes_zero
+    assert gap.value == pytest.approx(3, abs=0.7)
+    assert gap.high - gap.low < 0.2 * (interval(one).high - interval(one).low)
+    back = difference(other, one)
+    assert back.value == pytest.approx(-gap.value)
+    assert back.excludes_zero
+
+
+@pytest.mark.parametrize("shape", [(1, 10), (3, 1)])
+def test_one_seed_or_one_patient_makes_no_interval(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="at least two seeds and two units"):
+        interval(plain(np.ones(shape)))
+    with pytest.raises(ValueError, match="the same for all"):
+        difference(plain(np.ones((3, 4))), plain(np.ones((3, 5))))
+    with pytest.raises(ValueError, match=r"sums and counts \(S, P, C\)"):
+        Scores(np.ones((2, 3)), np.ones((2, 3)))
+
+
+def test_rank_frequencies_by_hand() -> None:
+    grids = {name: plain(np.full((3, 6), value)) for name, value in (("a", 1.0), ("b", 3.0), ("c", 3.0))}
+    assert rank_frequencies(grids).tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 0]], "ties share the better rank"
+    assert rank_frequencies(grids, higher=False)[0].tolist() == [1, 0, 0]
+    rng = np.random.default_rng(4)
+    equal = {name: drawn(rng, np.zeros(20), 5, 1.0, 1.0) for name in "ab"}
+    assert rank_frequencies(equal).sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_paired_tests_by_hand() -> None:
+    one, other = np.array([True] * 9 + [False]), np.array([True, *[False] * 9])
+    assert mcnemar(one, other) == pytest.approx(2 * 0.5**8)
+    assert mcnemar(one, one) == 1.0
+    assert wilcoxon(np.arange(1.0, 7), np.zeros(6)) == pytest.approx(2 / 2**6)
+    assert wilcoxon(np.ones(5), np.ones(5)) == 1.0
+
+
+def test_the_smallest_difference_shrinks_with_seeds_and_patients_and_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(5)
+    patients = rng.normal(0, 5, 40)
+    models = [drawn(rng, patients, 10, 0.8, 1.0, 80) for _ in range(6)]
+    sizes = {(s, p): smallest_difference(models, s, p) for s, p in itertools.product((3, 12), (10, 40))}
+    assert sizes[3, 10] > sizes[12, 10] > sizes[12, 40]
+    assert sizes[3, 10] > sizes[3, 40]
+    expected = (1.96 + 0.84) * (2 * 0.64 / 12 + 2 * 0.1 / 40) ** 0.5  # rest within a unit is over ten seeds
+    assert sizes[12, 40] == pytest.approx(expected, rel=0.35)
+
+
+def rejections(patients: int, seeds: int, run: float, rest: float, tries: int, gap: float = 0.0) -> float:
+    rng = np.random.default_rng(abs(hash((patients, seeds, run, rest))) % 2**32)
+    count = 0
+    for _ in range(tries):
+        effect = rng.normal(0, 8, patients)
+        pair = [drawn(rng, effect, seeds, run, rest, 80 + mean) for mean in (0, gap)]
+        count += difference(*pair, resamples=800).excludes_zero
+    return count / tries
+
+
+def test_a_large_difference_is_found() -> None:
+    assert rejections(12, 5, 0.5, 1.0, 40, gap=4.0) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [12, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("run", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("rest", [0.3, 1.0, 3.0])
+def test_equals_are_called_different_in_at_most_eight_percent(
+    patients: int, seeds: int, run: float, rest: float
+) -> None:
+    assert rejections(patients, seeds, run, rest, 500) <= 0.08
