@@ -53,6 +53,7 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]"),
         click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]"),
         click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation."),
+        click.option("--pretrained", is_flag=True, help="Start from weights of the hub, where a model has some."),
         click.option("--force", is_flag=True, help="Run finished cells anew."),
     ]
     for option in reversed(options):
@@ -104,16 +105,20 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     """
     from bench.estimate import plan_cells
     from bench.report.plans import plan_table
+    from bench.report.power import smallest_difference_line
     from bench.runner import make_jobs
 
     console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
     if tune:
-        from bench.tuning import are_done, trial_jobs, tuned_jobs
+        from bench.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
         trials = trial_jobs(work, tune)
-        work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else work)]
+        work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else pending_jobs(work, tune))]
     console.print(plan_table(plan_cells(work, request["results"], force), jobs))
+    for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
+        of_one = [job for job in work if job.cell.comparison == comparison]
+        console.print(smallest_difference_line(of_one, request["results"]), markup=False, highlight=False)
 
 
 @main.command()
@@ -121,8 +126,9 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
+@click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
-def report(results: Path, form: str, dataset: str | None, classes: bool, output: Path | None) -> None:
+def report(results: Path, form: str, dataset: str | None, classes: bool, trials: bool, output: Path | None) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
     \b
@@ -130,18 +136,19 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, output:
       medbench report --format latex
     """
     from bench.report.render import print_tables, render_tables, results_tables
+    from bench.report.trials import trials_text
     from bench.store import write_text
 
-    tables = results_tables(results, dataset=dataset, classes=classes)
+    tables = [] if trials else results_tables(results, dataset=dataset, classes=classes)
     if output is not None:
         try:
-            write_text(output, render_tables(tables, form))
+            write_text(output, trials_text(results) if trials else render_tables(tables, form))
         except OSError as error:
             raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
-    elif form == "rich":
+    elif form == "rich" and not trials:
         print_tables(make_console(), tables)
     else:
-        click.echo(render_tables(tables, form), nl=False)
+        click.echo(trials_text(results) if trials else render_tables(tables, form), nl=False)
 
 
 @main.command()

@@ -223,6 +223,7 @@ class Cell:
         train_patients: so many of the training patients (or groups) are used; None: all.
         tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
             or `trial`, the number of one of its trials; None: the protocol's.
+        init: {"weights", "sha256"} of the pretrained weights that it starts from; None: random ones.
     """
 
     dataset: str
@@ -236,6 +237,7 @@ class Cell:
     seed: int
     train_patients: int | None = None
     tuned: dict[str, Any] | None = None
+    init: dict[str, str] | None = None
 
     @property
     def key(self) -> str:
@@ -246,6 +248,8 @@ class Cell:
     def comparison(self) -> str:
         """The key of the cell without model and seed: what may stand in one table."""
         fields = {k: v for k, v in self._hashed().items() if k not in ("model", "seed")}
+        if self.init:  # each model has its own weights
+            fields["init"] = "pretrained"
         if self.tuned:  # each model has its own values, found in the same way
             fields["tuned"] = {k: v for k, v in self.tuned.items() if k not in ("lr", "weight_decay")}
         return digest(fields)
@@ -263,7 +267,7 @@ class Cell:
     def _hashed(self) -> dict[str, Any]:
         """All fields; one that a later version added, only where it differs from what was done before."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in ("train_patients", "tuned") or v is not None}
+        return {k: v for k, v in fields.items() if k not in ("train_patients", "tuned", "init") or v is not None}
 
     @property
     def dataset_label(self) -> str:

@@ -14,6 +14,7 @@ from bench.cell import Event, Job, Report, run_cell, silent
 from bench.errors import UserError
 from bench.executors import make_executor
 from bench.plan import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
+from bench.pretrained import initial_weights
 from bench.registry import build_model, dataset_names, dataset_spec, parse_model, select_models
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def make_jobs(
         split: of the dataset; `any` deals whatever files are there, which then count as a substitute.
         folds: cross-validation by patient or group in place of the split's own parts.
         train_patients, train_fraction: so many, or such a share, of the training patients or groups.
-        place: data, data_root, results, settings, threads, device, report, as `_dataset_jobs` takes them.
+        place: data, data_root, results, settings, threads, device, pretrained, report, as `_dataset_jobs` takes them.
 
     Raises:
         UserError: any name, value or folder that is not right, before anything is trained.
@@ -72,6 +73,7 @@ def _dataset_jobs(
     settings: tuple[str, ...] = (),
     threads: int | None = None,
     device: str = "cpu",
+    pretrained: bool = False,
     report: Report = silent,
 ) -> list[Job]:
     from bench.datasets.folds import ANY, count_training, take_training
@@ -94,6 +96,7 @@ def _dataset_jobs(
     elif split == ANY:
         source["kind"] = "substitute"
     costs = {name: _cost(name, spec, protocol) for name in names}
+    init = initial_weights(names) if pretrained else {}
     jobs = []
     for fold in range(folds) if folds else [None]:
         name_of_split = split if fold is None else f"{split}/{folds}"
@@ -108,7 +111,7 @@ def _dataset_jobs(
                 model = {"name": entry.name, "config": config, "version": entry.version}
                 parts = digest(listed.parts)
                 named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
-                cell = Cell(*named, asdict(protocol), seed, kept)
+                cell = Cell(*named, asdict(protocol), seed, kept, init=init.get(name))
                 folder = store.cell_folder(Path(results), cell, name)
                 root = prepared.folder.parent
                 label = preset_label(preset, protocol, spec.task)

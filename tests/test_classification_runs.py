@@ -153,7 +153,7 @@ def test_both_tasks_are_read_from_one_folder(tmp_path: Path) -> None:
     assert long.loc[long["metric"] == "probability", "value"].between(0, 1).all()
     assert list(long.columns[:5]) == ["part", "weights", "case", "patient", "class"]
     text = report(tmp_path, "markdown")
-    first, second = text.split("\n\n- ")[0], text.split("\n\n- ")[1]
+    first, second = text[: text.index("Accuracy %")], text[text.index("Accuracy %") :]
     assert "Dice % (strict)" in first
     assert "Accuracy %" not in first
     assert "Accuracy %" in second

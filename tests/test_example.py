@@ -17,6 +17,7 @@ from bench.profiles import load_profiles
 from bench.report.leaks import leaks_text
 from bench.report.render import render_tables, results_tables
 from bench.report.speeds import render_speeds
+from bench.report.trials import trials_text
 from bench.store import find_records, load_cells
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +33,18 @@ def test_the_committed_tables_are_what_the_records_give(name: str, form: str) ->
 def test_the_readme_shows_the_committed_tables_of_the_default_splits() -> None:
     tables = re.split(r"\n(?=[^|\n]*\), real images, preset )", (EXAMPLE / "tables.md").read_text())
     shown = [table for table in tables if re.search(r"Split (ssl4mis|blocks|subject)\b", table)]
-    assert len(shown) == 3
+    assert len(shown) == 4
     assert all(table.strip() in README for table in shown)
+
+
+def test_the_committed_trials_are_what_their_records_give_and_none_is_a_result() -> None:
+    text = trials_text(EXAMPLE)
+    assert (EXAMPLE / "trials.md").read_text() == text
+    assert text.strip() in README
+    trials = [json.loads((folder / "record.json").read_text()) for folder in find_records(EXAMPLE / "tuning")]
+    assert len(trials) == 30
+    assert all(trial["metrics"] is None for trial in trials), "the test part is not read"
+    assert not {trial["key"] for trial in trials} & set(load_cells(EXAMPLE)["key"])
 
 
 def test_the_readme_shows_the_committed_leaks() -> None:
@@ -44,7 +55,7 @@ def test_the_readme_shows_the_committed_leaks() -> None:
 
 def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> None:
     cells = load_cells(EXAMPLE / "records")
-    cells = cells[cells["model"].isin(["mednext_tiny", "resnet10t"])]
+    cells = cells[cells["model"].isin(["mednext_tiny", "resnet10t"]) & cells["tuned"].isna()]
     for dataset, splits in (
         ("msld", ("subject", "augmented-subject", "augmented-random")),
         ("sars-cov2-ct", ("blocks", "random-80-20")),
@@ -82,11 +93,15 @@ def test_three_seeds_of_every_model_of_the_list() -> None:
 
     cells = load_cells(EXAMPLE / "records")
     for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct"), ("classification", "msld")):
-        quick = cells[(cells["dataset"] == dataset) & (cells["preset"] == "quick")]
+        quick = cells[(cells["dataset"] == dataset) & cells["preset"].str.startswith("quick")]
         quick = quick[quick["split"].isin(["ssl4mis", "blocks", "subject"])]
         newest = quick[quick["version"] == quick.groupby("model")["version"].transform("max")]
-        seeds = newest.groupby("model")["seed"].apply(sorted).to_dict()
-        assert seeds == {model: [0, 1, 2] for model in select_models("all", "cpu", task)}
+        expected = {model: [0, 1, 2] for model in select_models("all", "cpu", task)}
+        untuned = newest[newest["tuned"].isna() & newest["init"].isna()]
+        assert untuned.groupby("model")["seed"].apply(sorted).to_dict() == expected
+        if dataset == "msld":
+            tuned = newest[newest["tuned"].notna()]
+            assert tuned.groupby("model")["seed"].apply(sorted).to_dict() == expected
 
 
 def readme_commands() -> list[str]:

@@ -21,8 +21,10 @@ ROOMS = {
     "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"},
     "estimate": {"store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
-    "runner": {"tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
-    "cell": {"errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding", "datasets"},
+    "pretrained": {"errors", "registry"},
+    "runner": {"pretrained", "tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
+    "cell": {"pretrained", "errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding"}
+    | {"datasets", "metrics"},
     "executors": set(),
     "train": {"datasets", "plan", "seeding", "store"},
     "evaluate": {"datasets", "metrics", "plan"},

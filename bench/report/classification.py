@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metrics.classification import score_images, sensitivity
+from bench.report.certainty import Measure
 from bench.report.columns import Column, cost_columns
 
 PARTIAL = "partial: under 80 % of the published images; not comparable with published figures"
@@ -103,6 +104,22 @@ def _count(part: dict[str, Any], names: Sequence[str]) -> str:
     official = part.get("official_patients")
     listed = f", patients {part['present_patients']} / {official} official" if official else ""
     return f"{part['cases']} ({classes}){listed}"
+
+
+UNITS = {True: "patients or subjects", False: "images (patients unknown: too narrow where images share one)"}
+
+
+def counted(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows that figures with intervals are made of: each image's true class, and whether it is predicted."""
+    return scores[scores["reference"].astype(float) == 1]
+
+
+def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
+    """The figures that have intervals, the one that orders the rows first."""
+    return [
+        Measure("Accuracy %", "predicted", 100.0, 1, by_class=False, most=100.0),
+        Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0),
+    ]
 
 
 def scored_on(first: pd.Series[Any]) -> str:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from bench.errors import UserError, unknown
 from bench.profiles import load_profiles
+from bench.report.certainty_text import sure_to_latex, sure_to_markdown, sure_to_rich
+from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
 from bench.store import load_cases, load_cells
@@ -49,6 +51,9 @@ def print_tables(console: Console, tables: list[Table]) -> None:
     """Prints tables on a terminal."""
     for table in tables:
         console.print(to_rich(table))
+        console.print(sure_to_rich(table))
+        for line in ("Claims checklist", *(f"  {line}" for line in table.checklist), ""):
+            console.print(line, markup=False, highlight=False)
 
 
 def render_tables(tables: list[Table], form: str) -> str:
@@ -61,8 +66,8 @@ def render_tables(tables: list[Table], form: str) -> str:
         console = Console(file=io.StringIO(), width=120)
         print_tables(console, tables)
         return console.file.getvalue()  # type: ignore[attr-defined]
-    render = to_markdown if form == "markdown" else to_latex
-    return "\n".join(map(render, tables))
+    whole = (to_markdown, sure_to_markdown) if form == "markdown" else (to_latex, sure_to_latex)
+    return "\n".join(render(table) for table in tables for render in whole)
 
 
 def _texts(table: Table) -> list[dict[str, str]]:
@@ -98,30 +103,31 @@ def to_markdown(table: Table) -> str:
     """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
     wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
     headers = ["Model", *(c.header for c in table.columns), "Seeds"]
-    rows = [[_markdown(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
+    rows = [[markdown_text(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
     for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
-        rows.append([wraps[marks[name]].format(_markdown(row[name])) for name in headers])
-    lines = [_markdown(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in table.footnotes)]) + "\n"
+        rows.append([wraps[marks[name]].format(markdown_text(row[name])) for name in headers])
+    lines = [markdown_text(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, "", *(f"- {markdown_text(note)}" for note in table.footnotes)]) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
-    texts = pd.DataFrame([{_stack(k): _latex(v) for k, v in row.items()} for row in _texts(table)])
+    texts = pd.DataFrame([{stacked(k): latex_text(v) for k, v in row.items()} for row in _texts(table)])
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
     commands.columns = texts.columns
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
     latex = styler.to_latex(
         hrules=True,
-        caption=_latex(table.caption),
+        caption=latex_text(table.caption),
         label=f"tab:{table.name}-{table.key}",
         position="htbp",
         position_float="centering",
         column_format="l" + "r" * (len(texts.columns) - 1),
     )
-    size, gap = ("scriptsize", 2) if len(texts.columns) > 10 else ("footnotesize", 3)
-    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap}pt}}\n", 1)
-    notes = "".join(f"\\par\\raggedright {_latex(note)}\n" for note in table.footnotes)
+    size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
+    gap = 1.4 if len(texts.columns) > 13 else gap
+    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap:g}pt}}\n", 1)
+    notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in table.footnotes)
     return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
 
 
@@ -129,19 +135,3 @@ def to_csv(tables: Sequence[Table]) -> str:
     """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full."""
     frames = [table.figures for table in tables] or [pd.DataFrame(columns=CSV)]
     return pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n")
-
-
-def _markdown(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)
-
-
-def _stack(header: str) -> str:
-    """A header of one word a line: what a wide table has least of is width."""
-    return "\\shortstack{" + _latex(header).replace(" \\%", "~\\%").replace(" ", "\\\\") + "}"
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
-    special |= {c: f"\\{c}" for c in "&%$#_{}"}
-    return "".join(special.get(c, c) for c in text)

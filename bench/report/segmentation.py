@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
 
+from bench.report.certainty import Measure
 from bench.report.columns import Column, cost_columns
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
@@ -87,6 +89,25 @@ def parts(first: pd.Series[Any]) -> str:
     fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
     said = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
     return f"Split {first['split']}{fold}{said}{flag}; patients present / official: {counts}"
+
+
+UNITS = {True: "patients", False: "patients (a volume each)"}
+
+
+def counted(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows that figures with intervals are made of: all."""
+    return scores
+
+
+def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
+    """The figures that have intervals, the one that orders the rows first."""
+    return [
+        Measure(
+            f"{'Dice' if unit == '%' else 'HD95'} {unit} ({policy})", f"{metric}_{policy}", factor, merit, most=most
+        )
+        for (metric, unit, factor, merit), most in zip(METRICS, (100.0, math.inf, math.inf), strict=True)
+        if scores[f"{metric}_{policy}"].notna().any()
+    ]
 
 
 def scored_on(first: pd.Series[Any]) -> str:

@@ -15,6 +15,8 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report import classification, segmentation
+from bench.report.certainty import Certainty, certainty
+from bench.report.checklist import checklist
 from bench.report.columns import Column
 from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
@@ -62,6 +64,7 @@ class Table:
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
         figures: the same numbers in the long form of `to_csv`, classes included.
+        sure: intervals and differences. checklist: what a reviewer would ask, answered.
     """
 
     key: str
@@ -72,6 +75,8 @@ class Table:
     marks: pd.DataFrame
     columns: tuple[Column, ...]
     figures: pd.DataFrame
+    sure: Certainty
+    checklist: tuple[str, ...]
 
 
 def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -> list[Table]:
@@ -122,7 +127,11 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
     known = (task.note(first, figures), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full))
     marks = _marks(frame, columns, list(ranked))
-    return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures)
+    best = [model for model in order if ranked[model]]
+    rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
+    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles)
+    asked = checklist(cells, titles, ranked, sure)
+    return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures, sure, asked)
 
 
 def _check_seeds(cells: pd.DataFrame) -> None:
@@ -244,6 +253,7 @@ def _footnotes(
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
         notes.append(f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
+    notes += filter(None, (_tuned_values(cells, titles), _initial_weights(cells, titles)))
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
@@ -251,3 +261,21 @@ def _footnotes(
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)
+
+
+def _tuned_values(cells: pd.DataFrame, titles: dict[str, str]) -> str:
+    """What the trials chose for each model, where there were any."""
+    rows = cells[cells["tuned"].notna()].drop_duplicates("model").set_index("model")["tuned"]
+    values = [
+        f"{title} {rows[model]['lr']:g}, {rows[model]['weight_decay']:g}"
+        for model, title in titles.items()
+        if model in rows.index and model != "chance"
+    ]
+    return f"Learning rate and weight decay, each model's best on validation data: {'; '.join(values)}." * bool(values)
+
+
+def _initial_weights(cells: pd.DataFrame, titles: dict[str, str]) -> str:
+    """Where each model's pretrained weights are from, where it starts from some."""
+    rows = cells[cells["init"].notna()].drop_duplicates("model").set_index("model")["init"]
+    values = [f"{titles[model]} {rows[model]}" for model in titles if model in rows.index and rows[model] != "none"]
+    return f"Pretrained weights, heads random: {'; '.join(values)}." * bool(values)

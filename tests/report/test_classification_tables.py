@@ -37,6 +37,8 @@ CELL: dict[str, Any] = {
     "split_source": "reduces leakage",
     "split_flag": None,
     "fold": None,
+    "tuned": None,
+    "init": None,
     "version": 1,
     "left_out": 0,
     "device": "cpu",
@@ -81,6 +83,7 @@ def cases(cell: dict[str, Any], covid: tuple[float, ...], classes: tuple[str, ..
             of_class = [(1 - last) / (len(classes) - 1)] * (len(classes) - 1) + [last]
             for k, (name, probability) in enumerate(zip(classes, of_class, strict=True)):
                 where = {"key": cell["key"], "part": part, "weights": weights, "case": f"{i}", "class": name}
+                where["patient"] = f"{i}"
                 predicted = int(k == of_class.index(max(of_class)))
                 rows.append({**where, "reference": int(k == true), "predicted": predicted, "probability": probability})
     return rows
@@ -88,7 +91,7 @@ def cases(cell: dict[str, Any], covid: tuple[float, ...], classes: tuple[str, ..
 
 def tables(*pairs: tuple[dict[str, Any], tuple[float, ...] | None], classes: bool = False) -> list[Table]:
     rows = [row for one, covid in pairs if covid is not None for row in cases(one, covid)]
-    columns = ["key", "part", "weights", "case", "class", "reference", "predicted", "probability"]
+    columns = ["key", "part", "weights", "case", "patient", "class", "reference", "predicted", "probability"]
     return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), classes)
 
 
@@ -230,7 +233,7 @@ def test_tables_of_both_tasks_stand_side_by_side() -> None:
     """Their cases are read as one frame, in which each task lacks the other's columns."""
     seg = {**CELL, "task": "segmentation", "comparison": "c2", "dataset": "acdc", "key": "s", "model": "u", "seed": 0}
     seg |= {"title": "U", "missed": 0, "invented": 0}
-    place = {"key": "s", "part": "test", "weights": "best-val", "case": "p", "class": "RV"}
+    place = {"key": "s", "part": "test", "weights": "best-val", "case": "p", "patient": "p", "class": "RV"}
     dice = {"dice_strict": 0.5, "hd95_vox_strict": 3.0, "hd95_mm_strict": None}
     rows = [*cases(SHORT[2][0], RIGHT), {**place, **dice}]
     first, second = summarise(pd.DataFrame([SHORT[2][0], seg]), pd.DataFrame(rows))

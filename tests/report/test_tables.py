@@ -33,6 +33,8 @@ CELL: dict[str, Any] = {
     "source": "real",
     "split": "mtunet",
     "fold": None,
+    "tuned": None,
+    "init": None,
     "version": 1,
     "left_out": 0,
     "device": "cpu",
@@ -72,7 +74,7 @@ def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str,
         value = base + (0.03 if case == "p1" else -0.03) + (0.02 if name == "RV" else -0.02) if shown else 0.01
         scores = {"dice_strict": value, "hd95_vox_strict": 10 * value, "hd95_mm_strict": 20 * value if mm else None}
         literature = {"dice_transunet": 1.0, "hd95_vox_transunet": 0.0, "hd95_mm_transunet": None}
-        where = {"key": cell["key"], "part": part, "weights": weights, "case": case, "class": name}
+        where = {"key": cell["key"], "part": part, "weights": weights, "case": case, "patient": case, "class": name}
         rows.append({**where, **scores, **literature})
     return rows
 
@@ -80,7 +82,7 @@ def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str,
 def tables(*pairs: tuple[dict[str, Any], float | None], mm: bool = False, classes: bool = False) -> list[Table]:
     """Tables of cells with their mean Dice; None for a cell without scores."""
     rows = [row for one, base in pairs if base is not None for row in cases(one, base, mm)]
-    columns = ["key", "part", "weights", "case", "class", "dice_strict", "hd95_vox_strict", "hd95_mm_strict"]
+    columns = ["key", "part", "weights", "case", "patient", "class", "dice_strict", "hd95_vox_strict", "hd95_mm_strict"]
     columns += ["dice_transunet", "hd95_vox_transunet", "hd95_mm_transunet"]
     return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), classes)
 

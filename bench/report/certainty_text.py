@@ -1,0 +1,66 @@
+"""Intervals and claims checklists, rendered: what stands below each table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.tables import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+def sure_to_rich(table: Table) -> RichTable:
+    """Intervals for a terminal; the checklist is printed as lines."""
+    from rich.box import SIMPLE
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    sure = table.sure
+    rich = RichTable(
+        title=Text(sure.caption),
+        caption=Text("\n".join(sure.footnotes)),
+        box=SIMPLE,
+        padding=0,
+        caption_justify="left",
+    )
+    for name in sure.frame.columns:
+        rich.add_column(Text(name), justify="left" if name == "Model" else "right")
+    for row, marks in zip(sure.frame.to_numpy(), sure.marks.to_numpy(), strict=True):
+        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in zip(row, marks, strict=True)))
+    return rich
+
+
+def sure_to_markdown(table: Table) -> str:
+    """Intervals and checklist as Markdown, to stand below the table."""
+    sure = table.sure
+    lines = [markdown_text(sure.caption), ""]
+    if not sure.frame.empty:
+        lines += [
+            f"| {' | '.join(map(markdown_text, sure.frame.columns))} |",
+            f"| --- |{' ---: |' * (sure.frame.shape[1] - 1)}",
+        ]
+        for row, marks in zip(sure.frame.to_numpy(), sure.marks.to_numpy(), strict=True):
+            texts = [f"**{markdown_text(t)}**" if m else markdown_text(t) for t, m in zip(row, marks, strict=True)]
+            lines.append(f"| {' | '.join(texts)} |")
+        lines.append("")
+    lines += [*(f"- {markdown_text(note)}" for note in sure.footnotes), *([""] * bool(sure.footnotes))]
+    return (
+        "\n".join([*lines, "Claims checklist:", "", *(f"- {markdown_text(line)}" for line in table.checklist)]) + "\n"
+    )
+
+
+def sure_to_latex(table: Table) -> str:
+    """A float of its own: intervals, then the checklist."""
+    sure, asked = table.sure, [f"Claims checklist. {table.checklist[0]}", *table.checklist[1:]]
+    lines = ["\\begin{table}[htbp]", "\\centering", "\\scriptsize", "\\setlength{\\tabcolsep}{3pt}"]
+    lines += [f"\\caption{{{latex_text(sure.caption)}}}", f"\\label{{tab:{table.name}-{table.key}-sure}}"]
+    if not sure.frame.empty:
+        texts = sure.frame.map(latex_text)
+        texts.columns = [stacked(name) for name in sure.frame.columns]
+        commands = sure.marks.replace({"best": "textbf:--rwrap;"}).set_axis(texts.columns, axis=1)
+        styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
+        lines.append(styler.to_latex(hrules=True, column_format="l" + "r" * (texts.shape[1] - 1)).rstrip())
+    lines += [f"\\par\\raggedright {latex_text(note)}" for note in (*sure.footnotes, *asked)]
+    return "\n".join([*lines, "\\end{table}", ""])
