@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench.train import Progress as TrainingRun
 
 Report = Callable[["Event"], None]
+Stop = Callable[[int, float], bool]
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -45,7 +46,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a cell (`started`, `step`, `complete`, `failed`, `diverged`, `reused`, `waiting`), or a note."""
+    """What happened to a cell, or a note.
+
+    `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `note`.
+    """
 
     kind: str
     job: Job | None = None
@@ -57,11 +61,19 @@ def silent(event: Event) -> None:
     """The report that says nothing."""
 
 
-def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = silent) -> str:
+def never(step: int, score: float) -> bool:
+    """The rule that stops no run."""
+    return False
+
+
+def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = silent, stop: Stop = never) -> str:
     """Trains and scores one cell, unless it is done; returns what became of it.
 
+    Args:
+        stop: takes step and score of each validation round; true prunes a trial of a search there.
+
     Returns:
-        `complete`, `diverged`, `failed`, `reused` (another process finished it meanwhile) or `busy`.
+        `complete`, `diverged`, `failed`, `pruned`, `reused` (another process finished it meanwhile) or `busy`.
 
     Raises:
         UserError: the disk is full or may not be written to.
@@ -75,7 +87,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
             if force:
                 _clear(job.folder)
             report(Event("started", job))
-            outcome = _run_recorded(job, report)
+            outcome = _run_recorded(job, report, stop)
             report(Event(outcome, job))
             return outcome
     except BrokenPipeError:  # standard output, not the results
@@ -87,11 +99,11 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         ) from None
 
 
-def _run_recorded(job: Job, report: Report) -> str:
+def _run_recorded(job: Job, report: Report, stop: Stop) -> str:
     """Runs a locked cell; any exception but those of the disk ends as a failed record with a traceback beside it."""
     store.write_json(job.folder / "cell.json", asdict(job.cell))
     try:
-        record = _train_and_score(job, report)
+        record = _train_and_score(job, report, stop)
     except OSError as error:
         if error.errno in DISK:
             raise
@@ -210,7 +222,7 @@ def _counts(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, A
     return counts
 
 
-def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
+def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
     import torch
     from lightning_fabric import Fabric
@@ -245,6 +257,7 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
         checkpoint=job.folder / "checkpoint.pt",
         key=cell.key,
         on_step=lambda step: report(Event("step", job, step)),
+        stop=stop,
     )
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = {
@@ -257,6 +270,8 @@ def _train_and_score(job: Job, report: Report) -> dict[str, Any]:
     }
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
+    if progress.stopped:
+        return _record(job, "pruned", training=training)
     if cell.is_trial:
         return _record(job, "complete", training=training)
     start = time.perf_counter()

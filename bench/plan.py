@@ -205,6 +205,9 @@ def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") ->
     return f"{preset} with {', '.join(changed)}" if changed else preset
 
 
+_ADDED = ("train_patients", "tuned", "init", "unscored")  # fields of a cell that later versions added
+
+
 @dataclass(frozen=True)
 class Cell:
     """One training run, fully resolved: nothing in it reads `auto` or `default`.
@@ -224,6 +227,7 @@ class Cell:
         tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
             or `trial`, the number of one of its trials; None: the protocol's.
         init: {"weights", "sha256"} of the pretrained weights that it starts from; None: random ones.
+        unscored: True for a trial of a search over models: validation data alone, the test part is not read.
     """
 
     dataset: str
@@ -238,6 +242,7 @@ class Cell:
     train_patients: int | None = None
     tuned: dict[str, Any] | None = None
     init: dict[str, str] | None = None
+    unscored: bool | None = None
 
     @property
     def key(self) -> str:
@@ -262,12 +267,12 @@ class Cell:
     @property
     def is_trial(self) -> bool:
         """Whether it is a trial of a search, which the test part must not see."""
-        return self.tuned is not None and "trial" in self.tuned
+        return bool(self.unscored) or (self.tuned is not None and "trial" in self.tuned)
 
     def _hashed(self) -> dict[str, Any]:
         """All fields; one that a later version added, only where it differs from what was done before."""
         fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in ("train_patients", "tuned", "init") or v is not None}
+        return {k: v for k, v in fields.items() if k not in _ADDED or v is not None}
 
     @property
     def dataset_label(self) -> str:

@@ -134,7 +134,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def is_done(folder: Path) -> bool:
     """Whether a cell needs no more work: complete, or diverged, which it would be again."""
     record = read_record(folder)
-    if record is None or record["status"] == "failed":
+    if record is None or record["status"] in ("failed", "pruned"):
         return False
     unscored = record["metrics"] is None  # diverged, or a trial
     return unscored or (folder / "cases.csv").exists()

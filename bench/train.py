@@ -37,6 +37,7 @@ class Progress:
     best_state: State = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     diverged: bool = False
+    stopped: bool = False
 
 
 def learning_rate(step: int, protocol: Protocol) -> float:
@@ -97,6 +98,7 @@ def train(
     checkpoint: Path,
     key: str,
     on_step: Callable[[int], None] = lambda step: None,
+    stop: Callable[[int, float], bool] = lambda step, score: False,
 ) -> Progress:
     """Trains all steps, from the last checkpoint if there is one of this key; leaves the model at its last weights.
 
@@ -105,6 +107,8 @@ def train(
         images: (N, C, S, S) float32. labels: (N, S, S) uint8, or class indices (N,) int64.
         validate: scores the model on the validation part; higher is better.
         on_step: called with the number of steps done.
+        stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
+            run there. Only a trial of a search has it.
 
     Returns:
         The run's progress, with the best weights by validation (the first on ties) and the history.
@@ -116,8 +120,9 @@ def train(
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
     progress = _load(checkpoint, key, model, optimizer)
+    progress.stopped = any([stop(row["step"], row["val_score"]) for row in progress.history])
     start, losses = time.perf_counter() - progress.seconds, []
-    while progress.step < protocol.steps and not progress.diverged:
+    while progress.step < protocol.steps and not progress.diverged and not progress.stopped:
         losses.append(_step(model, optimizer, loss_function, images, labels, protocol, seed, fabric, progress.step))
         progress.step += 1
         on_step(progress.step)
@@ -127,6 +132,7 @@ def train(
             _record(progress, model, mean_loss, validate, protocol)
             progress.seconds = time.perf_counter() - start
             _save(checkpoint, key, model, optimizer, progress)
+            progress.stopped = not progress.diverged and stop(progress.step, progress.history[-1]["val_score"])
     return progress
 
 

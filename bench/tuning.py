@@ -55,7 +55,7 @@ def tuned_jobs(jobs: Sequence[Job], trials: int) -> list[Job]:
 def pending_jobs(jobs: Sequence[Job], trials: int) -> list[Job]:
     """The jobs as they stand before their trials are done, for an estimate: cells that no record has."""
     unknown = {"trials": trials, "seed": SEED, "lr": None, "weight_decay": None}
-    return [_placed(job, replace(job.cell, tuned=unknown), job.preset, "") for job in jobs]
+    return [placed(job, replace(job.cell, tuned=unknown), job.preset, "") for job in jobs]
 
 
 def are_done(jobs: Sequence[Job]) -> bool:
@@ -69,7 +69,7 @@ def _is_trained(job: Job) -> bool:
 
 def _trials(job: Job, trials: int) -> list[Job]:
     return [
-        _placed(
+        placed(
             job, replace(job.cell, seed=SEED, tuned={"trial": i, **values}), f"{job.preset}, trial {i}", store.TUNING
         )
         for i, values in enumerate(trial_values(job.cell.protocol, trials))
@@ -86,7 +86,7 @@ def _tuned(job: Job, trials: int) -> Job:
         settings = {key: best[1].cell.tuned[key] for key in settings}  # type: ignore[index]
     tuned = {"trials": trials, "seed": SEED, **settings}
     label = f"{job.preset}, learning rate and weight decay tuned in {trials} trials on validation data"
-    return _placed(job, replace(job.cell, tuned=tuned), label, "")
+    return placed(job, replace(job.cell, tuned=tuned), label, "")
 
 
 def _score(trial: Job) -> float:
@@ -97,7 +97,7 @@ def _score(trial: Job) -> float:
     return -np.inf if score is None else float(score)
 
 
-def _placed(job: Job, cell: Any, preset: str, below: str) -> Job:
-    """The job of another cell, its folder below a part of the results folder."""
+def placed(job: Job, cell: Any, preset: str, below: str) -> Job:
+    """The job of another cell, its folder below a part of the results folder (`tuning`, or blank)."""
     folder = store.cell_folder(job.results / below if below else job.results, cell, job.model)
     return replace(job, cell=cell, preset=preset, folder=folder)

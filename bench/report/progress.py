@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.cell import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
-ENDS = ("complete", "failed", "diverged", "reused")
+ENDS = ("complete", "failed", "diverged", "pruned", "reused")
 
 
 @contextmanager
