@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bench.cli_ablate import ablate
 from bench.cli_data import data
 from bench.errors import UserError
 from bench.terminal import PATH, TEXT, Group, make_console, say
@@ -227,6 +228,7 @@ def profile(form: str, **request: Any) -> None:
 
 
 main.add_command(data)
+main.add_command(ablate)
 
 if __name__ == "__main__":
     main()

@@ -95,7 +95,7 @@ def _dataset_jobs(
         source["version"] = spec.phantom_version
     elif split == ANY:
         source["kind"] = "substitute"
-    costs = {name: _cost(name, spec, protocol) for name in names}
+    costs = {name: cost_of(name, spec, protocol) for name in names}
     init = initial_weights(names) if pretrained else {}
     jobs = []
     for fold in range(folds) if folds else [None]:
@@ -134,7 +134,7 @@ def _note_drawing(report: Report, what: str, done: int, total: int) -> None:
         report(Event("note", text=f"drew and prepared {total} phantom {what}, no patient's image"))
 
 
-def _cost(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
+def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
     """Params and MACs of a model at the protocol's input; building it also shows whether it takes that input."""
     from bench.cost.complexity import complexity
 

@@ -1,0 +1,204 @@
+"""What `medbench ablate` does, behind its options: arms run and tabulated, the search, the listing, the replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ablations.arms import incomplete, run_arms
+from ablations.effects import Stored, stored_arms
+from ablations.figures import draw_ablation, draw_front, draw_importances
+from ablations.plans import make_arms, match_arms, null_seeds
+from ablations.search import Goal, best, front, run_search
+from ablations.tables import TextTable, ablation_tables, render
+from bench import store
+from bench.cell import Job, Report, silent
+from bench.errors import UserError
+from bench.plan import PRESETS, parse_seeds
+from bench.profiles import load_profiles
+from bench.registry import dataset_spec
+from bench.report.throughput import with_throughput
+from bench.runner import make_jobs
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def plan_jobs(
+    model: str,
+    dataset: str,
+    asked: dict[str, Any],
+    match: str | None,
+    seeds: str | None,
+    null: bool,
+    **request: Any,
+) -> tuple[list[Job], list[str]]:
+    """The cells of an ablation on one dataset, and lines that say how near matched arms came.
+
+    Args:
+        model: the full model. asked: `remove`, `swap`, `leave_one_out`, `factorial`, as `make_arms` takes them.
+        match: `params` or `macs`: the arms that are asked for, widened or narrowed, in place of the plain ones.
+        null: the full model under as many other seeds as well.
+        request: as `bench.runner.make_jobs` takes it.
+
+    Raises:
+        UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
+    """
+    arms = make_arms(model, **asked)
+    spec = dataset_spec(dataset)
+    preset = request.get("preset", "quick")
+    lines: list[str] = []
+    if match:
+        from bench.plan import preset_protocol
+
+        protocol = preset_protocol(preset, request.get("settings", ()), request.get("threads"), spec.task)
+        shape = {
+            "task": spec.task,
+            "in_channels": spec.channels,
+            "num_classes": len(spec.classes),
+            "image_size": protocol.image_size,
+        }
+        pairs = match_arms(arms, match, **shape)
+        lines = [f"{arm.label}: {arm.model}, {_nearness(found, match)}" for arm, found in pairs]
+        arms = [arms[0], *(arm for arm, _ in pairs)]
+    names = ",".join(arm.model for arm in arms)
+    jobs = make_jobs(names, dataset, seeds=seeds, **request)
+    if null:
+        numbers = null_seeds(parse_seeds(seeds, PRESETS[preset].seeds))
+        text = ",".join(map(str, numbers)) + ","
+        jobs += make_jobs(arms[0].model, dataset, seeds=text, **request)
+    return jobs, lines
+
+
+def _nearness(found: Any, budget: str) -> str:
+    near = "" if found.within_one_percent else ", the nearest reachable: not within 1 %"
+    return f"{found.params / 1e6:.3f} M params, {found.macs / 1e9:.4f} GMACs, {found.ratio:.4f} x the {budget}{near}"
+
+
+def run_ablation(
+    jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None, report: Report = silent
+) -> list[Job]:
+    """Runs the cells through the study; the jobs whose cell is not finished at the end."""
+    found = run_arms(jobs, results, study, storage, report)
+    return incomplete(found, jobs)
+
+
+def load_ablations(results: Path, model: str = "mednext_tiny", dataset: str | None = None) -> list[Stored]:
+    """The ablations of a model among stored records, with the speeds that were measured.
+
+    Args:
+        dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
+    """
+    cells = store.load_cells(results)
+    if cells.empty:
+        return []
+    cells = with_throughput(cells, load_profiles(results))
+    if dataset is not None:
+        cells = cells[cells["dataset"] == dataset]
+    return stored_arms(cells, store.load_cases(results), model)
+
+
+def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:
+    """Tables as Markdown, LaTeX and CSV, and figures as PNG and PDF, of stored ablations."""
+    tables, paths = ablation_tables(found), []
+    for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
+        paths.append(_write(folder / f"ablations.{suffix}", render(tables, form)))
+    for stored in found:
+        paths += draw_ablation(stored, folder)
+    return paths
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.write_text(path, text)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder with --output.") from None
+    return path
+
+
+def search_template(model: str, dataset: str, **request: Any) -> Job:
+    """The cell that a search takes all but model and seed from."""
+    return make_jobs(model, dataset, seeds="0,", **request)[0]
+
+
+def search(
+    goal: Goal,
+    template: Job,
+    results: Path,
+    study: str | None = None,
+    storage: str | None = None,
+    report: Report = silent,
+) -> optuna.Study:
+    """Runs or goes on with a search."""
+    return run_search(goal, template, results, study, storage, report)
+
+
+def search_tables(study: optuna.Study, template: Job) -> list[TextTable]:
+    """The front, and the importances, of a search."""
+    about, trials = study.user_attrs["about"], study.get_trials(deepcopy=False)
+    states = pd.Series([_state_of(t) for t in trials]).value_counts()
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    chosen = best(study)
+    caption = (
+        f"Search over {about['model']}: {about['dataset']}, preset {template.preset}, "
+        f"{template.cell.protocol['steps']} steps a trial. Trials: {counts}. Validation data alone; the front: what no "
+        "other trial beats in both score and MACs."
+    )
+    rows = [
+        {
+            "Model": t.user_attrs["model"],
+            "Trial": str(t.number),
+            "Validation score": f"{t.values[0]:.4f}",
+            "GMACs": f"{t.user_attrs['macs'] / 1e9:.3f}",
+            "Params (M)": f"{t.user_attrs['params'] / 1e6:.2f}",
+        }
+        for t in front(study)
+    ]
+    frame = pd.DataFrame(rows)
+    note = f"The best by validation score: medbench run --models '{chosen.user_attrs['model']}'."
+    tables = [TextTable(f"{study.study_name}-front", caption, frame, frame == "", (note,))]
+    shares = search_importances(study)
+    if shares:
+        frame = pd.DataFrame([{"Parameter": k, "Importance (fANOVA)": f"{v:.3f}"} for k, v in shares.items()])
+        text = (
+            "Importances by Optuna, evaluator fANOVA, of the finished trials' validation scores; no sign, no interval."
+        )
+        tables.append(TextTable(f"{study.study_name}-importances", text, frame, frame == "", ()))
+    return tables
+
+
+def _state_of(trial: Any) -> str:
+    if "rejected" in trial.user_attrs:
+        return f"rejected before training ({trial.user_attrs['rejected']})"
+    return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed or taken back"}.get(
+        trial.state.name, trial.state.name.lower()
+    )
+
+
+def search_importances(study: optuna.Study) -> dict[str, float]:
+    """Parameter -> importance among finished trials; empty with fewer than four, or where all score the same."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+    if len(done) < 4 or len({t.values[0] for t in done}) < 2:
+        return {}
+    target = (lambda trial: trial.values[0]) if len(study.directions) > 1 else None
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), target=target)
+
+
+def draw_search(study: optuna.Study, template: Job, folder: Path) -> list[Path]:
+    """The front and the importances as figures."""
+    about = study.user_attrs["about"]
+    title = f"{about['model']}, {about['dataset']}, {template.preset}, {template.cell.protocol['steps']} steps a trial"
+    paths = draw_front(study, title, folder, study.study_name)
+    shares = search_importances(study)
+    return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
+
+
+def front_models(study: optuna.Study) -> list[str]:
+    """The front as names that `medbench run` takes."""
+    return [trial.user_attrs["model"] for trial in front(study)]

@@ -1,0 +1,169 @@
+"""Studies: Optuna's journal on disk, shared by processes, with a lease of ours on each running trial.
+
+    results/studies/<name>.log      Optuna's journal (JournalStorage), or any storage URL in its place
+    results/studies/<name>.claim    locked while a process prepares or claims trials; a kill releases it
+
+JournalStorage has no heartbeat: a killed process leaves its trial RUNNING for ever. So each running trial carries a
+lease (host, process, its start, time). A lease ends when its process is gone, or, seen from another host, when it was
+not renewed for `LEASE` seconds; the trial is then told FAIL and enqueued again, and the next process goes on from the
+cell's checkpoint.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+LEASE = 900.0  # seconds without renewal after which a lease from another host has ended
+RENEWAL = 60.0  # seconds between two renewals
+FOLDER = "studies"
+
+
+def open_study(
+    results: Path, name: str, about: dict[str, Any], directions: list[str], storage: str | None = None, **tools: Any
+) -> optuna.Study:
+    """The study of a name, made where there is none.
+
+    Args:
+        about: what the study is of (dataset, comparison, model, ...); kept in it, and compared when it is opened again.
+        directions: `maximize` or `minimize`, one for each objective.
+        storage: a URL that Optuna takes, or None for a journal under the results folder.
+        tools: sampler and pruner.
+
+    Raises:
+        UserError: a study of that name is of something else, or the storage cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        found = optuna.create_study(
+            storage=_storage(results, name, storage),
+            study_name=name,
+            directions=directions,
+            load_if_exists=True,
+            **tools,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        where = storage or results / FOLDER / f"{name}.log"
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Cannot open study {name!r} in {where}: {line}. Name another with --study.") from None
+    with claiming(results, name):
+        if "about" not in found.user_attrs:
+            found.set_user_attr("about", about)
+    other = found.user_attrs["about"]
+    differing = [key for key in about if other.get(key) != about[key]]
+    if differing:
+        key = differing[0]
+        raise UserError(
+            f"Study {name!r} is of {key} {other.get(key)}, not of {about[key]}. Name another with --study, or delete "
+            f"{storage or results / FOLDER / f'{name}.log'}."
+        )
+    if [d.name.lower() for d in found.directions] != directions:
+        raise UserError(f"Study {name!r} has {len(found.directions)} objectives, not {len(directions)}: use --study.")
+    return found
+
+
+def _storage(results: Path, name: str, url: str | None) -> Any:
+    if url is not None:
+        return url
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = results / FOLDER / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with claiming(results, name):
+        _drop_half_line(path)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _drop_half_line(path: Path) -> None:
+    """Takes away a last line without an end, which a full disk or a kill left: nothing could be read after it."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+
+
+@contextmanager
+def claiming(results: Path, name: str) -> Iterator[None]:
+    """Holds a study's claim lock: one process at a time enqueues, claims and takes back."""
+    folder = results / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.claim").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def lease() -> dict[str, Any]:
+    """This process's lease, from now."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_of(os.getpid()), "time": time.time()}
+
+
+def has_ended(found: dict[str, Any] | None) -> bool:
+    """Whether a trial with such a lease is nobody's any more; one without is a claim cut short."""
+    if not found:
+        return True
+    if found["host"] != socket.gethostname():
+        return time.time() - found["time"] > LEASE
+    return _start_of(found["pid"]) is None or _start_of(found["pid"]) != found["start"]
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process of this host was started, in the kernel's count; None where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:  # no /proc on this system: whether it lives is all that can be told
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"
+
+
+def take_back(study: optuna.Study) -> int:
+    """Tells trials whose lease has ended FAIL and enqueues them again; their number. Hold the claim lock."""
+    from optuna.trial import TrialState
+
+    stale = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if has_ended(_lease_of(t))]
+    for trial in stale:
+        fixed = {k: v for k, v in trial.user_attrs.items() if k != "lease"}
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        if params:  # a claim cut short before anything was drawn leaves nothing to repeat
+            study.enqueue_trial(params, user_attrs={**fixed, "again": trial.number})
+    return len(stale)
+
+
+def _lease_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
+    return trial.user_attrs.get("lease")
+
+
+class Renewal:
+    """Renews a trial's lease, at most every `RENEWAL` seconds."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial, self.last = trial, time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.last >= RENEWAL:
+            self.last = time.monotonic()
+            self.trial.set_user_attr("lease", lease())

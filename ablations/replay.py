@@ -1,0 +1,139 @@
+"""What pruning saves, and what it costs: stored learning curves, replayed through a pruner in many orders.
+
+A curve is the validation scores of a cell that ran all its steps. In each ordering the curves arrive one by one, as
+trials of a search; the pruner sees each round and may stop the curve there. Counted are the steps that are not run,
+and whether the best curve of all was stopped before its end.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablations.search import make_pruner
+from bench import store
+from bench.errors import UserError
+
+SEED = 20261126
+LEAST = 8  # curves, below which a replay says nothing
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A stored cell's validation rounds.
+
+    Attributes:
+        name: model and seed. steps, scores: of each round.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+def stored_curves(results: Path, dataset: str, steps: int | None = None) -> list[Curve]:
+    """The curves of a dataset's complete cells and trials, of one number of steps; the commonest when none is named.
+
+    Raises:
+        UserError: too few of them.
+    """
+    found: dict[int, list[Curve]] = {}
+    bases = [path for path in (results, results / store.TUNING) if path.is_dir()]
+    for folder in dict.fromkeys(folder for base in bases for folder in store.find_records(base)):
+        record = store.read_record(folder)
+        if record is None or record["status"] != "complete" or record["dataset"]["name"] != dataset:
+            continue
+        if record["model"]["family"] == "chance" or not (folder / "history.csv").exists():
+            continue
+        with (folder / "history.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        places = tuple(int(row["step"]) for row in rows)
+        if len(rows) > 1:
+            curve = Curve(
+                f"{record['model']['name']} {record['cell']['seed']}",
+                places,
+                tuple(float(r["val_score"]) for r in rows),
+            )
+            found.setdefault(places[-1], []).append(curve)
+    length = steps or max(found, key=lambda n: len(found[n]), default=0)
+    curves = [c for c in found.get(length, []) if len(c.steps) == _commonest(found[length])]
+    if len(curves) < LEAST:
+        raise UserError(
+            f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has {len(curves)}. "
+            "Run its models first: medbench run."
+        )
+    return curves
+
+
+def _commonest(curves: Sequence[Curve]) -> int:
+    lengths = [len(curve.steps) for curve in curves]
+    return max(set(lengths), key=lengths.count)
+
+
+def replay(curves: Sequence[Curve], pruner: str, orderings: int = 20) -> pd.DataFrame:
+    """A row for each ordering: `saved`, the share of all steps not run; `pruned`, how many curves; `best_pruned`."""
+    rng = np.random.default_rng(SEED)
+    best = max(range(len(curves)), key=lambda i: max(curves[i].scores))
+    rows = []
+    for _ in range(orderings):
+        stops = _one(curves, rng.permutation(len(curves)).tolist(), pruner)
+        run = sum(curves[i].steps[rounds - 1] for i, rounds in stops.items())
+        rows.append(
+            {
+                "saved": 1 - run / sum(curve.steps[-1] for curve in curves),
+                "pruned": sum(rounds < len(curves[i].steps) for i, rounds in stops.items()),
+                "best_pruned": stops[best] < len(curves[best].steps),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _one(curves: Sequence[Curve], order: Sequence[int], pruner: str) -> dict[int, int]:
+    """Index of each curve -> number of rounds that it ran."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rounds = max(len(curve.steps) for curve in curves)
+    # Hyperband takes a trial's bracket from the study's name and the trial's number: one name, one assignment.
+    study = optuna.create_study(study_name="replay", direction="maximize", pruner=make_pruner(pruner, rounds))
+    stops: dict[int, int] = {}
+    for i in order:
+        trial = study.ask()
+        for number, score in enumerate(curves[i].scores, 1):
+            trial.report(score, number)
+            stops[i] = number
+            if number < len(curves[i].scores) and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, max(curves[i].scores))
+    return stops
+
+
+def summary(results: Path, dataset: str, orderings: int, steps: int | None = None) -> tuple[str, list[dict[str, Any]]]:
+    """What was replayed, and a row of texts for each pruner."""
+    curves = stored_curves(results, dataset, steps)
+    rows = []
+    for pruner in ("median", "hyperband"):
+        found = replay(curves, pruner, orderings)
+        rows.append(
+            {
+                "Pruner": pruner,
+                "Steps saved %, median": f"{100 * found['saved'].median():.0f}",
+                "lowest": f"{100 * found['saved'].min():.0f}",
+                "highest": f"{100 * found['saved'].max():.0f}",
+                f"Curves stopped of {len(curves)}, median": f"{found['pruned'].median():.0f}",
+                "Best was pruned": f"{found['best_pruned'].sum()} of {orderings}",
+            }
+        )
+    length, rounds = curves[0].steps[-1], len(curves[0].steps)
+    what = (
+        f"{len(curves)} learning curves of {dataset}, {length} steps, {rounds} validation rounds, {orderings} orderings"
+    )
+    return what, rows

@@ -1,0 +1,296 @@
+"""The search: which fillings, kernels, widths, depths and expansions do best on validation data, under a budget.
+
+A trial is a model of the space, trained as a cell of its own whose test part is not read; its score is the best
+validation score of its rounds. Configurations over the budget are rejected before they are trained. With one objective
+a pruner may stop a trial after a round; with two (`pareto`: score and MACs) Optuna prunes nothing. Ranges are our
+choice; fillings that break the convolution-only rule are left out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.journal import Renewal, claiming, has_ended, lease, open_study, take_back
+from bench import store
+from bench.cell import Event, Job, Report, run_cell, silent
+from bench.errors import UserError, unknown
+from bench.models.slots import SLOTS, filling_names, filling_note
+from bench.registry import canonical_name, parse_model
+from bench.tuning import SEED, placed
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLED_BEFORE = 10  # trials drawn at random before the sampler learns from them
+REJECTIONS = 200  # configurations over the budget in a row, after which the budget is taken to admit none
+POLL = 2.0
+PRUNERS = ("median", "hyperband", "none")
+KERNELS = (3, 5, 7, 9)
+# stage -> lowest, highest, step
+WIDTHS = ((16, 40, 8), (32, 80, 8), (80, 192, 16), (128, 320, 32))
+DEPTHS = ((1, 2, 1), (1, 3, 1), (2, 6, 1), (1, 3, 1))
+EXPANSIONS = ((1, 4, 1),) * 4
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search looks for.
+
+    Attributes:
+        model: the model whose config is searched, and the first trial.
+        trials: so many are trained to the end, or pruned; rejected ones do not count.
+        max_macs: highest MACs of one image, or None.
+        pareto: two objectives, score and MACs, by NSGA-II; else the score alone, by TPE.
+        pruner: `median`, `hyperband` or `none`; of no effect with `pareto`.
+    """
+
+    model: str = "mednext_tiny"
+    trials: int = 40
+    max_macs: float | None = None
+    pareto: bool = False
+    pruner: str = "median"
+
+    def __post_init__(self) -> None:
+        if self.pruner not in PRUNERS:
+            raise unknown("pruner", self.pruner, PRUNERS)
+        if self.trials < 1:
+            raise UserError(f"Expected at least one trial, but got {self.trials}.")
+        if self.max_macs is not None and not self.max_macs > 0:
+            raise UserError(f"Expected --max-macs to be positive (in GMACs), but got {self.max_macs / 1e9:g}.")
+
+
+def draw(trial: optuna.Trial, model: str) -> str:
+    """A model of the space, by its canonical name."""
+    entry, config = parse_model(model)
+    chosen: dict[str, Any] = {slot: trial.suggest_categorical(slot, fillings(slot)) for slot in SLOTS}
+    for field, ranges in (("widths", WIDTHS), ("depths", DEPTHS), ("expansions", EXPANSIONS)):
+        values = [
+            trial.suggest_int(f"{field}{i}", low, high, step=step) for i, (low, high, step) in enumerate(ranges, 1)
+        ]
+        chosen[field] = tuple(values)
+    chosen["kernels"] = tuple(trial.suggest_categorical(f"kernels{i}", KERNELS) for i in range(1, 5))
+    return canonical_name(entry, config | chosen)
+
+
+def fillings(slot: str) -> list[str]:
+    """A slot's fillings in the space: those of convolutions and MLPs, `none` included."""
+    return [name for name in filling_names(slot) if not filling_note(slot, name)]
+
+
+def starting_point(model: str) -> dict[str, Any]:
+    """The parameters of the model itself, as far as the space has them: widths go to the nearest step."""
+    _, config = parse_model(model)
+    params: dict[str, Any] = {slot: config[slot] for slot in SLOTS}
+    for field, ranges in (("widths", WIDTHS), ("depths", DEPTHS), ("expansions", EXPANSIONS)):
+        for i, (low, high, step) in enumerate(ranges, 1):
+            nearest = low + step * round((config[field][i - 1] - low) / step)
+            params[f"{field}{i}"] = max(low, min(high, nearest))
+    return params | {f"kernels{i}": k for i, k in enumerate(config["kernels"], 1)}
+
+
+def run_search(
+    goal: Goal,
+    template: Job,
+    results: Path,
+    study: str | None = None,
+    storage: str | None = None,
+    report: Report = silent,
+) -> optuna.Study:
+    """Runs trials until the study has as many as the goal asks for; several processes may share it.
+
+    Killed and started again it goes on: finished trials stay, an unfinished one is enqueued again and resumes.
+
+    Args:
+        template: a cell of the goal's model on the dataset: everything but model and seed is taken from it.
+        study: its name; by default one made from dataset, model and kind.
+
+    Raises:
+        UserError: the study is of something else, or no configuration is within the budget.
+    """
+    label = template.cell.dataset_label
+    name = study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}"
+    found = open_study(
+        results,
+        name,
+        _about(goal, template),
+        ["maximize", "minimize"] if goal.pareto else ["maximize"],
+        storage,
+        sampler=_sampler(goal, 0),
+        pruner=_pruner(goal, template),
+    )
+    with claiming(results, name):
+        if not found.get_trials(deepcopy=False):
+            found.enqueue_trial(starting_point(goal.model))
+    while True:
+        trial, job = _claim(found, results, name, goal, template)
+        if trial is not None and job is not None:
+            _run(found, trial, job, goal, report)
+        elif _running(found):  # the last ones, in other processes; should one die, its trial comes back
+            time.sleep(POLL)
+        else:
+            return found
+
+
+def _about(goal: Goal, template: Job) -> dict[str, Any]:
+    entry, _ = parse_model(goal.model)
+    return {
+        "dataset": template.cell.dataset_label,
+        "comparison": _trial_job(goal.model, template).cell.comparison,
+        "model": f"{goal.model} v{entry.version}",
+        "max_macs": goal.max_macs,
+        "fillings": {slot: fillings(slot) for slot in SLOTS},
+    }
+
+
+def _sampler(goal: Goal, drawn: int) -> Any:
+    """A sampler that starts elsewhere after each restart: one of a constant seed would draw the same again."""
+    from optuna.samplers import NSGAIISampler, TPESampler
+
+    if goal.pareto:
+        return NSGAIISampler(seed=SEED + drawn, population_size=min(20, max(4, goal.trials // 2)))
+    return TPESampler(seed=SEED + drawn, n_startup_trials=SAMPLED_BEFORE, constant_liar=True)
+
+
+def _pruner(goal: Goal, template: Job) -> Any:
+    return make_pruner("none" if goal.pareto else goal.pruner, template.cell.protocol["evaluations"])
+
+
+def make_pruner(name: str, rounds: int) -> Any:
+    """A pruner for curves of so many validation rounds, counted from 1."""
+    from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+
+    if name == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=rounds, reduction_factor=3)
+    return NopPruner()
+
+
+def is_trained(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a finished trial was trained, to the end or until it was pruned."""
+    return trial.state.name == "COMPLETE" or (trial.state.name == "PRUNED" and "rejected" not in trial.user_attrs)
+
+
+def _running(study: optuna.Study) -> bool:
+    running = [t for t in study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
+    return any(not has_ended(t.user_attrs.get("lease")) for t in running)
+
+
+def _claim(
+    study: optuna.Study, results: Path, name: str, goal: Goal, template: Job
+) -> tuple[optuna.Trial | None, Job | None]:
+    """The next configuration within the budget, leased to this process; None when enough are done or under way."""
+    with claiming(results, name):
+        take_back(study)
+        for _ in range(REJECTIONS):
+            trials = study.get_trials(deepcopy=False)
+            if sum(is_trained(t) or t.state.name == "RUNNING" for t in trials) >= goal.trials:
+                return None, None
+            study.sampler = _sampler(goal, len(trials))
+            trial = study.ask()
+            trial.set_user_attr("lease", lease())
+            job = _admitted(study, trial, goal, template)
+            if job is not None:
+                return trial, job
+    raise UserError(
+        f"{REJECTIONS} configurations in a row were over --max-macs {(goal.max_macs or 0) / 1e9:g} (GMACs) or could "
+        "not be built: raise it."
+    )
+
+
+def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Job) -> Job | None:
+    """The job of a drawn configuration, or None for one that is told as rejected."""
+    from optuna.trial import TrialState
+
+    job = _trial_job(draw(trial, goal.model), template)
+    macs = job.cost["macs"]
+    trial.set_user_attr("model", job.model)
+    trial.set_user_attr("macs", macs)
+    trial.set_user_attr("params", job.cost["params"])
+    trial.set_user_attr("key", job.cell.key)
+    if goal.max_macs is not None and macs > goal.max_macs:
+        trial.set_user_attr("rejected", "over --max-macs")
+    elif any(t.state.name == "COMPLETE" and t.user_attrs.get("key") == job.cell.key for t in study.get_trials()):
+        trial.set_user_attr("rejected", "drawn before")
+    else:
+        return job
+    study.tell(trial, state=TrialState.FAIL if goal.pareto else TrialState.PRUNED)
+    return None
+
+
+def _trial_job(model: str, template: Job) -> Job:
+    """The cell of one configuration: the template's, of another model, with the search's seed, test part unread."""
+    from bench.registry import dataset_spec
+    from bench.runner import cost_of
+
+    entry, config = parse_model(model)
+    cell = replace(
+        template.cell,
+        model={"name": entry.name, "config": config, "version": entry.version},
+        seed=SEED,
+        unscored=True,
+    )
+    cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
+    job = replace(template, model=model, cost=cost)
+    return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
+
+
+def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report: Report) -> None:
+    from optuna.trial import TrialState
+
+    renew = Renewal(trial)
+
+    def renewing(event: Event) -> None:
+        renew()
+        report(event)
+
+    rounds = _rounds(job)
+
+    def stop(step: int, score: float) -> bool:
+        if goal.pareto:
+            return False
+        trial.report(score, rounds[step])
+        return rounds[step] < len(rounds) and trial.should_prune()
+
+    run_cell(job, report=renewing, stop=stop)
+    record = store.read_record(job.folder)
+    training = (record or {}).get("training") or {}
+    trial.set_user_attr("outcome", record["status"] if record else "lost")
+    trial.set_user_attr("steps", training.get("steps"))
+    score = training.get("val_score")
+    if record is not None and record["status"] == "complete" and score is not None:
+        study.tell(trial, [score, job.cost["macs"]] if goal.pareto else score)
+    elif record is not None and record["status"] == "pruned":
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def _rounds(job: Job) -> dict[int, int]:
+    """Step of each validation round -> its number from 1."""
+    from bench.train import evaluation_steps
+
+    return {step: i for i, step in enumerate(sorted(evaluation_steps(job.cell.settings())), 1)}
+
+
+def front(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The finished trials that no other beats in both score and MACs, the fewest MACs first."""
+    done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+    done.sort(key=lambda t: (t.user_attrs["macs"], -t.values[0]))
+    found: list[optuna.trial.FrozenTrial] = []
+    for trial in done:
+        if not found or trial.values[0] > found[-1].values[0]:
+            found.append(trial)
+    return found
+
+
+def best(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    """The finished trial of the highest validation score. Raises UserError when none is finished."""
+    found: Sequence[optuna.trial.FrozenTrial] = front(study)
+    if not found:
+        raise UserError("No trial of the search is finished: see the error.log files under results/tuning.")
+    return found[-1]
