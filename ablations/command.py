@@ -11,6 +11,7 @@ import pandas as pd
 from ablations.arms import incomplete, run_arms
 from ablations.effects import Stored, stored_arms
 from ablations.figures import draw_ablation, draw_front, draw_importances
+from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import Goal, best, front, run_search
 from ablations.tables import TextTable, ablation_tables, render
@@ -20,6 +21,7 @@ from bench.errors import UserError
 from bench.plan import PRESETS, parse_seeds
 from bench.profiles import load_profiles
 from bench.registry import dataset_spec
+from bench.report.tables import PHANTOM
 from bench.report.throughput import with_throughput
 from bench.runner import make_jobs
 
@@ -137,16 +139,17 @@ def search(
     return run_search(goal, template, results, study, storage, report)
 
 
-def search_tables(study: optuna.Study, template: Job) -> list[TextTable]:
+def search_tables(study: optuna.Study) -> list[TextTable]:
     """The front, and the importances, of a search."""
     about, trials = study.user_attrs["about"], study.get_trials(deepcopy=False)
     states = pd.Series([_state_of(t) for t in trials]).value_counts()
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     chosen = best(study)
+    limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
     caption = (
-        f"Search over {about['model']}: {about['dataset']}, preset {template.preset}, "
-        f"{template.cell.protocol['steps']} steps a trial. Trials: {counts}. Validation data alone; the front: what no "
-        "other trial beats in both score and MACs."
+        f"{PHANTOM + '. ' if 'phantom' in about['dataset'] else ''}Search over {about['model']}: {about['dataset']}, "
+        f"preset {about['preset']}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation data alone; the "
+        "front: what no other trial beats in both score and MACs."
     )
     rows = [
         {
@@ -190,13 +193,22 @@ def search_importances(study: optuna.Study) -> dict[str, float]:
     return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), target=target)
 
 
-def draw_search(study: optuna.Study, template: Job, folder: Path) -> list[Path]:
-    """The front and the importances as figures."""
-    about = study.user_attrs["about"]
-    title = f"{about['model']}, {about['dataset']}, {template.preset}, {template.cell.protocol['steps']} steps a trial"
-    paths = draw_front(study, title, folder, study.study_name)
+def write_search(study: optuna.Study, folder: Path) -> list[Path]:
+    """Its tables as Markdown, LaTeX and CSV, front and importances as figures."""
+    about, tables, paths = study.user_attrs["about"], search_tables(study), []
+    for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
+        paths.append(_write(folder / f"{study.study_name}.{suffix}", render(tables, form)))
+    source = "PHANTOM images, " if "phantom" in about["dataset"] else ""
+    title = f"{source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
+    paths += draw_front(study, title, folder, study.study_name)
     shares = search_importances(study)
     return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
+
+
+def load_searches(results: Path, dataset: str | None = None) -> list[optuna.Study]:
+    """The searches whose journals lie in a results folder, read and not changed."""
+    found = [read_study(path) for path in sorted((results / FOLDER).glob("search-*.log"))]
+    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset]
 
 
 def front_models(study: optuna.Study) -> list[str]:

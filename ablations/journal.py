@@ -88,6 +88,19 @@ def _storage(results: Path, name: str, url: str | None) -> Any:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
+def read_study(path: Path) -> optuna.Study:
+    """The study of a journal file, to look at. Raises UserError for a file that is none."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
+
+
 def _drop_half_line(path: Path) -> None:
     """Takes away a last line without an end, which a full disk or a kill left: nothing could be read after it."""
     if not path.exists():

@@ -141,6 +141,8 @@ def _about(goal: Goal, template: Job) -> dict[str, Any]:
         "dataset": template.cell.dataset_label,
         "comparison": _trial_job(goal.model, template).cell.comparison,
         "model": f"{goal.model} v{entry.version}",
+        "preset": template.preset,
+        "steps": template.cell.protocol["steps"],
         "max_macs": goal.max_macs,
         "fillings": {slot: fillings(slot) for slot in SLOTS},
     }

@@ -110,16 +110,21 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
 
 
 def _show(datasets: list[str], asked: dict[str, Any]) -> None:
-    from ablations.command import load_ablations
+    from ablations.command import load_ablations, load_searches, search_tables, write_search
 
     names: list[str | None] = [*datasets] if datasets else [None]
     found = [stored for name in names for stored in load_ablations(asked["results"], asked["model"], name)]
-    if not found:
+    searches = [study for name in names for study in load_searches(asked["results"], name)]
+    if not found and not searches:
         raise UserError(
             f"No ablation of {asked['model']} is stored in {asked['results']}. Run `medbench ablate --all --dataset "
             f"{datasets[0] if datasets else 'acdc'}` first."
         )
     _print(found, asked)
+    for study in searches:
+        _print_tables(search_tables(study), asked["form"])
+        if asked["output"] is not None:
+            write_search(study, asked["output"])
 
 
 def _print(found: list[Any], asked: dict[str, Any]) -> None:
@@ -144,7 +149,7 @@ def _print_tables(tables: list[Any], form: str) -> None:
 
 
 def _search(datasets: list[str], asked: dict[str, Any]) -> None:
-    from ablations.command import draw_search, front_models, search, search_tables, search_template
+    from ablations.command import front_models, search, search_tables, search_template, write_search
     from ablations.search import Goal
     from bench.report.progress import show_progress
 
@@ -157,21 +162,11 @@ def _search(datasets: list[str], asked: dict[str, Any]) -> None:
     template = search_template(asked["model"], datasets[0], **request)
     with show_progress(console, [template] * goal.trials) as report:
         study = search(goal, template, results, asked["study"], asked["storage"], report)
-    _print_tables(search_tables(study, template), asked["form"])
-    folder = asked["output"] or Path(results) / "studies"
-    for path in draw_search(study, template, folder):
-        click.echo(f"drawn: {path}", err=True)
-    _write_search(search_tables(study, template), folder, study.study_name)
+    _print_tables(search_tables(study), asked["form"])
+    for path in write_search(study, asked["output"] or Path(results) / "studies"):
+        click.echo(f"written: {path}", err=True)
     if asked["score_front"]:
         _score_front(front_models(study), datasets[0], asked, request, template)
-
-
-def _write_search(tables: list[Any], folder: Path, name: str) -> None:
-    from ablations.tables import render
-    from bench.store import write_text
-
-    for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        write_text(folder / f"{name}.{suffix}", render(tables, form))
 
 
 def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request: dict[str, Any], template: Any) -> None:
@@ -222,6 +217,7 @@ def _replay(datasets: list[str], asked: dict[str, Any]) -> None:
 
 def _list(datasets: list[str], asked: dict[str, Any]) -> None:
     from ablations.fillings import listing
+
     from ablations.tables import listing_table
     from bench.plan import preset_protocol
     from bench.registry import dataset_spec

@@ -120,7 +120,8 @@ def train(
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
     progress = _load(checkpoint, key, model, optimizer)
-    progress.stopped = any([stop(row["step"], row["val_score"]) for row in progress.history])
+    for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
+        progress.stopped |= stop(row["step"], row["val_score"])
     start, losses = time.perf_counter() - progress.seconds, []
     while progress.step < protocol.steps and not progress.diverged and not progress.stopped:
         losses.append(_step(model, optimizer, loss_function, images, labels, protocol, seed, fabric, progress.step))
