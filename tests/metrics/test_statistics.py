@@ -11,6 +11,7 @@ from scipy import stats
 from bench.metrics.statistics import (
     Scores,
     bootstrap,
+    contrast,
     difference,
     figure,
     holm,
@@ -89,6 +90,64 @@ def test_differences_are_paired_over_patients() -> None:
     assert back.excludes_zero
 
 
+def factorial(seed: int, seeds: int = 3, noise: float = 0.2) -> dict[str, Scores]:
+    """Arms of two factors: a adds 2 points, b 1, both together 3 more; each seed shifts all arms alike."""
+    rng = np.random.default_rng(seed)
+    patients, common = rng.normal(0, 6, 15), rng.normal(0, 4, (seeds, 1))
+    effects = {"none": 0, "a": 2, "b": 1, "ab": 6}
+    return {
+        arm: plain(80 + mean + patients + common + rng.normal(0, noise, (seeds, 15))) for arm, mean in effects.items()
+    }
+
+
+def test_a_difference_is_a_contrast_of_one_and_minus_one() -> None:
+    arms = factorial(0)
+    assert contrast(arms, {"a": 1, "b": -1}) == difference(arms["a"], arms["b"])
+    assert contrast(arms, {"ab": 1}) == interval(arms["ab"])
+
+
+def test_contrasts_give_main_effects_and_interactions() -> None:
+    arms = factorial(1)
+    main = contrast(arms, {"a": 0.5, "ab": 0.5, "none": -0.5, "b": -0.5}, paired_seeds=True)
+    assert main.value == pytest.approx(3.5, abs=0.3)
+    assert main.excludes_zero
+    interaction = contrast(arms, {"ab": 1, "a": -1, "b": -1, "none": 1}, paired_seeds=True)
+    assert interaction.value == pytest.approx(3, abs=0.5)
+    assert interaction.excludes_zero
+    doubled = contrast(arms, {"a": 2, "b": -2}, paired_seeds=True)
+    single = contrast(arms, {"a": 1, "b": -1}, paired_seeds=True)
+    assert doubled.low == pytest.approx(2 * single.low)
+    assert doubled.high == pytest.approx(2 * single.high)
+
+
+def test_what_a_seed_does_to_all_arms_cancels_where_seeds_are_paired() -> None:
+    arms = factorial(2)
+    paired, own = (contrast(arms, {"a": 1, "none": -1}, paired_seeds=p) for p in (True, False))
+    assert paired.value == own.value
+    assert paired.high - paired.low < 0.1 * (own.high - own.low)
+    shifted = {name: plain(arms[name].sums[:, :, 0] + np.array([[0], [50], [-9]])) for name in ("a", "none")}
+    moved = contrast(shifted, {"a": 1, "none": -1}, paired_seeds=True)
+    assert (moved.low, moved.high) == pytest.approx((paired.low, paired.high))
+
+
+def test_paired_seeds_alone_give_student_s_t_of_the_contrasts_by_seed() -> None:
+    runs = np.array([70.0, 71.0, 73.0, 74.0, 76.0])
+    arms = {"a": plain(np.tile(runs[:, None], (1, 20))), "b": plain(np.tile((runs % 2)[:, None], (1, 20)))}
+    found = contrast(arms, {"a": 1, "b": -1}, paired_seeds=True)
+    half = stats.t.ppf(0.975, 4) * (runs - runs % 2).std(ddof=1) / 5**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.25)
+
+
+def test_contrasts_that_cannot_be_formed_say_why() -> None:
+    arms = {"a": plain(np.ones((3, 4))), "b": plain(np.ones((2, 4)))}
+    with pytest.raises(ValueError, match=r"weights of some of \['a', 'b'\], but got \['c'\]"):
+        contrast(arms, {"c": 1})
+    with pytest.raises(ValueError, match="but got \\[\\]"):
+        contrast(arms, {})
+    with pytest.raises(ValueError, match=r"as many for each model, but got \[3, 2\]"):
+        contrast(arms, {"a": 1, "b": -1}, paired_seeds=True)
+
+
 @pytest.mark.parametrize("shape", [(1, 10), (3, 1)])
 def test_one_seed_or_one_patient_makes_no_interval(shape: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="at least two seeds and two units"):
@@ -156,3 +215,24 @@ def test_equals_are_called_different_in_at_most_eight_percent(
     patients: int, seeds: int, run: float, rest: float
 ) -> None:
     assert rejections(patients, seeds, run, rest, 500) <= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [12, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("run", "rest"), [(0.3, 0.3), (0.6, 1.0), (1.0, 0.1), (1.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize("weights", [(1, -1), (1, -1, -1, 1)])
+def test_equal_arms_with_paired_seeds_are_called_different_in_at_most_eight_percent(
+    patients: int, seeds: int, run: float, rest: float, weights: tuple[int, ...]
+) -> None:
+    """Half of a run's variance is its seed's, the same in all arms."""
+    rng = np.random.default_rng(abs(hash((patients, seeds, run, rest, weights))) % 2**32)
+    tries, count = 1500, 0
+    for _ in range(tries):
+        both = rng.normal(0, 8, patients) + rng.normal(0, run * 0.5**0.5, (seeds, 1))
+        arms = {
+            str(k): plain(80 + both + drawn(rng, np.zeros(patients), seeds, run * 0.5**0.5, rest).sums[:, :, 0])
+            for k in range(len(weights))
+        }
+        count += contrast(arms, dict(zip(arms, weights, strict=True)), resamples=400, paired_seeds=True).excludes_zero
+    assert count / tries <= 0.08
