@@ -8,7 +8,10 @@ The bootstrap draws one patient, and one seed of each model, less than there are
 variance of the mean that is sought, where one of n falls short of it by (n - 1) / n, a third with three seeds (our
 choice). All models see the same patients in a resample. The percentile interval is then stretched about the figure by
 Student's t over the normal's quantile, with Satterthwaite's degrees of freedom: with three seeds, and noise that is of
-seeds alone, the percentiles are too narrow (`tests/metrics/test_statistics.py` simulates it).
+seeds alone, the percentiles are too narrow (`tests/metrics/test_statistics.py` simulates it). With paired seeds, which
+make nine resamples of three, an interval is no narrower than t times the standard deviation of the resamples.
+Units that are of one class each are drawn within their class, as a split deals them: how many of a class there are is
+its choice, no chance.
 """
 
 from __future__ import annotations
@@ -32,14 +35,24 @@ class Scores:
     Attributes:
         sums: (S, P, C) float64, S seeds, P units, C classes: scores summed over a unit's cases.
         counts: (S, P, C), how many were summed; 0 where a unit has none of a class.
+        strata: (P,), what each unit is drawn within, two units or more each; None: all are drawn alike.
     """
 
     sums: np.ndarray
     counts: np.ndarray
+    strata: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.sums.ndim != 3 or self.counts.shape != self.sums.shape:
             raise ValueError(f"Expected sums and counts (S, P, C), but got {self.sums.shape} and {self.counts.shape}.")
+        if self.strata is not None and self.strata.shape != self.sums.shape[1:2]:
+            raise ValueError(f"Expected a stratum for each of {self.sums.shape[1]} units, but got {self.strata.shape}.")
+
+    @property
+    def members(self) -> list[np.ndarray]:
+        """The units of each stratum, as boolean (P,)."""
+        strata = np.zeros(self.sums.shape[1]) if self.strata is None else self.strata
+        return [strata == stratum for stratum in np.unique(strata)]
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,7 @@ def contrast(
         groups: at least those that have a weight; one without has no part in it.
         weights: of each model's figure.
         paired_seeds: the models share seeds, in their order: same initialisation, data order and augmentation. They
-            then share the drawn seeds in a resample, and what a seed does to all alike cancels. Of equal models 5 to
-            7 % are called different with three seeds, 10 % with two, where all noise is of seeds (simulated).
+            then share the drawn seeds in a resample, and what a seed does to all alike cancels.
 
     Raises:
         ValueError: a weight of no model, or what `bootstrap` raises.
@@ -103,8 +115,11 @@ def contrast(
     runs = [weight * _all_units(groups[name]) for name, weight in weights.items()]
     value = float(sum(run.mean() for run in runs))
     drawn = np.sum([weight * draws[name] for name, weight in weights.items()], axis=0)
-    units = groups[next(iter(weights))].sums.shape[1]
-    return _stretched(value, drawn, [np.sum(runs, axis=0)] if paired_seeds else runs, units)
+    members = groups[next(iter(weights))].members
+    freedom = len(members[0]) - len(members)
+    if not paired_seeds:
+        return _stretched(value, drawn, runs, freedom)
+    return _stretched(value, drawn, [np.sum(runs, axis=0)], freedom, at_least_t=True)
 
 
 def rank_frequencies(models: Mapping[str, Scores], higher: bool = True, resamples: int = RESAMPLES) -> np.ndarray:
@@ -133,8 +148,14 @@ def bootstrap(
     if paired_seeds and len(set(seeds)) != 1:
         raise ValueError(f"Expected paired seeds to be as many for each model, but got {seeds}.")
     (count,) = units
+    members = next(iter(models.values())).members
+    if min(map(np.count_nonzero, members)) < 2:
+        raise ValueError("Expected at least two units in each stratum.")
     rng = np.random.default_rng(SEED)
-    weights = rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples).astype(float)
+    weights = np.zeros((resamples, count))
+    for of_stratum in members:
+        n = np.count_nonzero(of_stratum)
+        weights[:, of_stratum] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
     found: dict[str, np.ndarray] = {}
     for name, scores in models.items():
         runs = _by_seed(scores, weights)  # (B, S)
@@ -161,12 +182,15 @@ def _by_seed(scores: Scores, weights: np.ndarray) -> np.ndarray:
         return np.where(known, means, 0).sum(axis=2) / known.sum(axis=2)
 
 
-def _stretched(value: float, draws: np.ndarray, runs: Sequence[np.ndarray], units: int) -> Interval:
+def _stretched(
+    value: float, draws: np.ndarray, runs: Sequence[np.ndarray], of_units: int, at_least_t: bool = False
+) -> Interval:
     """The percentile interval of the draws, its sides stretched by t over z.
 
     Args:
         runs: independent terms of the value by seed, (S,) each: what varies between seeds.
-        units: that the draws were made from.
+        of_units: degrees of freedom of what varies between units.
+        at_least_t: no side shorter than t times the standard deviation of the draws.
     """
     from scipy import stats
 
@@ -174,12 +198,13 @@ def _stretched(value: float, draws: np.ndarray, runs: Sequence[np.ndarray], unit
     of_seeds = [(run.var(ddof=1) / len(run), len(run)) for run in runs]
     seeds = sum(variance for variance, _ in of_seeds)
     patients = max(float(np.nanvar(draws)) - seeds, 0.0)
-    squares = sum(variance**2 / (n - 1) for variance, n in of_seeds) + patients**2 / (units - 1)
+    squares = sum(variance**2 / (n - 1) for variance, n in of_seeds) + patients**2 / of_units
     if squares == 0:
         return Interval(value, float(low), float(high))
-    freedom = (seeds + patients) ** 2 / squares
-    stretch = stats.t.ppf((1 + LEVEL) / 2, freedom) / stats.norm.ppf((1 + LEVEL) / 2)
-    return Interval(value, float(value - stretch * (value - low)), float(value + stretch * (high - value)))
+    t = stats.t.ppf((1 + LEVEL) / 2, (seeds + patients) ** 2 / squares)
+    stretch, least = t / stats.norm.ppf((1 + LEVEL) / 2), t * float(np.nanstd(draws)) * at_least_t
+    below, above = (max(stretch * side, least) for side in (value - low, high - value))
+    return Interval(value, float(value - below), float(value + above))
 
 
 def _ranks(draws: np.ndarray) -> np.ndarray:
@@ -248,6 +273,14 @@ def smallest_difference(models: Sequence[Scores], seeds: int, units: int, power:
         raise ValueError("Expected at least two models, one of them with two seeds.")
     between_seeds = np.median([_all_units(s).var(ddof=1) for s in several])
     gaps = [unit_means(one) - unit_means(other) for one, other in itertools.combinations(models, 2)]
-    within_unit = np.median([np.nanvar(gap, ddof=1) / 2 for gap in gaps])
+    members = models[0].members
+    within_unit = np.median([_variance_within(gap, members) / 2 for gap in gaps])
     error = math.sqrt(2 * between_seeds / seeds + 2 * within_unit / units)
     return float((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * error)
+
+
+def _variance_within(values: np.ndarray, members: Sequence[np.ndarray]) -> float:
+    """The variance of (P,) values about the means of their strata; nan counts for nothing."""
+    known = [values[of_stratum & np.isfinite(values)] for of_stratum in members]
+    squares = sum(float(((some - some.mean()) ** 2).sum()) for some in known if len(some))
+    return squares / max(sum(map(len, known)) - len(members), 1)

@@ -167,6 +167,35 @@ def test_rank_frequencies_by_hand() -> None:
     assert rank_frequencies(equal).sum(axis=1) == pytest.approx([1, 1])
 
 
+def test_units_are_drawn_within_their_stratum() -> None:
+    """A network that calls all images ill has half of them right, whatever units are drawn."""
+    right = np.repeat([[100.0] * 4 + [0.0] * 4], 3, axis=0)
+    strata = np.repeat([0, 1], 4)
+    found = interval(Scores(right[:, :, None], np.ones((3, 8, 1)), strata))
+    assert (found.value, found.low, found.high) == pytest.approx((50, 50, 50))
+    loose = interval(plain(right))
+    assert loose.high - loose.low > 50
+    with pytest.raises(ValueError, match="two units in each stratum"):
+        interval(Scores(right[:, :, None], np.ones((3, 8, 1)), np.array([0] * 7 + [1])))
+    with pytest.raises(ValueError, match="a stratum for each of 8 units"):
+        Scores(right[:, :, None], np.ones((3, 8, 1)), strata[:5])
+
+
+def test_the_interval_of_a_stratified_mean_is_that_of_student_s_t() -> None:
+    values = np.concatenate([np.random.default_rng(k).normal(70 + 20 * k, 5, 30) for k in (0, 1)])
+    found = interval(Scores(np.tile(values, (3, 1))[:, :, None], np.ones((3, 60, 1)), np.repeat([0, 1], 30)))
+    half = stats.t.ppf(0.975, 58) * np.sqrt(sum(values[k : k + 30].var(ddof=1) / 30 for k in (0, 30))) / 2
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.06)
+
+
+def test_what_strata_differ_by_does_not_raise_the_smallest_difference() -> None:
+    rng = np.random.default_rng(6)
+    strata, gaps = np.repeat([0, 1], 20), np.repeat([10.0, -10.0], 20)
+    models = [drawn(rng, np.zeros(40) + k * gaps, 3, 0.5, 0.5, 80) for k in range(2)]
+    held = [Scores(one.sums, one.counts, strata) for one in models]
+    assert smallest_difference(held, 3, 40) < 0.5 * smallest_difference(models, 3, 40)
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
