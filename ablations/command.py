@@ -148,8 +148,8 @@ def search_tables(study: optuna.Study) -> list[TextTable]:
     limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
     caption = (
         f"{PHANTOM + '. ' if 'phantom' in about['dataset'] else ''}Search over {about['model']}: {about['dataset']}, "
-        f"preset {about['preset']}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation data alone; the "
-        "front: what no other trial beats in both score and MACs."
+        f"preset {about['preset']}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation data alone; "
+        "the front: what no other trial beats in both score and MACs."
     )
     rows = [
         {

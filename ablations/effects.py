@@ -98,7 +98,7 @@ def stored_arms(cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_
     entry, base = parse_model(model)
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
     own = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
-    own = own.assign(changes=[_changes(name, base) for name in own["model"]])
+    own = own.assign(changes=own["model"].map(lambda name: _changes(name, base)))
     own = own[own["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
     found = (_stored(group, cases) for _, group in own.groupby("comparison", sort=False))
     return [arms for arms in found if arms is not None]
@@ -121,7 +121,7 @@ def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
     cells = cells.assign(matched=[_matched(row, full.iloc[0]) for row in cells.to_dict("records")])
     cells = cells[cells["matched"] != "none"]
     cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
-    sets = {name: frozenset(group["seed"]) for name, group in cells.groupby("label")}
+    sets: dict[str, frozenset[int]] = {str(name): frozenset(group["seed"]) for name, group in cells.groupby("label")}
     arms = [seeds for name, seeds in sets.items() if name != "full"]
     if not arms:
         return None
@@ -207,7 +207,8 @@ def importances(stored: Stored) -> dict[str, float]:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    present = {slot: optuna.distributions.CategoricalDistribution([True, False]) for slot in SLOTS}
+    is_there = optuna.distributions.CategoricalDistribution([True, False])
+    present: dict[str, optuna.distributions.BaseDistribution] = dict.fromkeys(SLOTS, is_there)
     for removed, name in arms.items():
         for value in run_figures(stored, name):
             params = {slot: slot not in removed for slot in SLOTS}
@@ -226,7 +227,7 @@ def cost_per_point(stored: Stored, effect: Effect) -> tuple[float, float] | None
 
     None for swaps, matched arms, and where the arm without them is as good or better: they bring nothing.
     """
-    changes = next(iter(stored.cells.loc[stored.cells["label"] == effect.name, "changes"]), {})
+    changes: dict[str, str] = next(iter(stored.cells.loc[stored.cells["label"] == effect.name, "changes"]), {})
     is_removal = bool(changes) and set(changes.values()) == {"none"} and "matched" not in effect.name
     brought = -effect.gaps[stored.measures[0].name].value if effect.gaps else 0.0
     if not is_removal or brought <= 0:

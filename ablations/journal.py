@@ -15,10 +15,10 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import UserError
 
@@ -31,7 +31,12 @@ FOLDER = "studies"
 
 
 def open_study(
-    results: Path, name: str, about: dict[str, Any], directions: list[str], storage: str | None = None, **tools: Any
+    results: Path,
+    name: str,
+    about: dict[str, Any],
+    directions: Sequence[Literal["maximize", "minimize"]],
+    storage: str | None = None,
+    **tools: Any,
 ) -> optuna.Study:
     """The study of a name, made where there is none.
 
@@ -45,6 +50,7 @@ def open_study(
         UserError: a study of that name is of something else, or the storage cannot be opened.
     """
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -55,7 +61,7 @@ def open_study(
             load_if_exists=True,
             **tools,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError) as error:
         where = storage or results / FOLDER / f"{name}.log"
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Cannot open study {name!r} in {where}: {line}. Name another with --study.") from None
@@ -70,7 +76,7 @@ def open_study(
             f"Study {name!r} is of {key} {other.get(key)}, not of {about[key]}. Name another with --study, or delete "
             f"{storage or results / FOLDER / f'{name}.log'}."
         )
-    if [d.name.lower() for d in found.directions] != directions:
+    if [d.name.lower() for d in found.directions] != list(directions):
         raise UserError(f"Study {name!r} has {len(found.directions)} objectives, not {len(directions)}: use --study.")
     return found
 

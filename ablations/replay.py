@@ -65,8 +65,8 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> list
     curves = [c for c in found.get(length, []) if len(c.steps) == _commonest(found[length])]
     if len(curves) < LEAST:
         raise UserError(
-            f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has {len(curves)}. "
-            "Run its models first: medbench run."
+            f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has "
+            f"{len(curves)}. Run its models first: medbench run."
         )
     return curves
 

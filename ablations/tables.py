@@ -174,10 +174,11 @@ def _caption(stored: Stored, what: str) -> str:
     first = stored.first
     task = TASKS[first["task"]]
     units, cases = stored.scores["patient"].nunique(), stored.scores["case"].nunique()
+    model = first["title"].partition(" [")[0]
+    what = f"{what} of {model}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         PHANTOM if first["source"] == "phantom" else "",
-        f"{what} of {first['title'].partition(' [')[0]}: {first['dataset_title']} ({first['dataset']}), "
-        f"{first['source']} images, preset {first['preset']}",
+        f"{what}, preset {first['preset']}",
         task.parts(first),
         f"{task.scored_on(first)}, {units} {task.UNITS[units < cases]}; seeds {', '.join(map(str, stored.seeds))}"
         + (f", null arm {', '.join(map(str, stored.null))}" if stored.null else "")
@@ -190,6 +191,17 @@ def _caption(stored: Stored, what: str) -> str:
 def _text(found: Interval, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return f"{found.value:{sign}.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str, Any]) -> TextTable:
+    """Slots and fillings with the cost of the whole model (`ablations.fillings.listing`)."""
+    size = f"1x{shape['channels']}x{shape['image_size']}x{shape['image_size']}"
+    caption = (
+        f"Fillings of {model}'s slots, with what the whole model costs: {shape['task']} as on {dataset}, "
+        f"{shape['classes']} classes, input {size}. Nothing is trained."
+    )
+    frame = rows.astype(str)
+    return TextTable(f"{model}-fillings-{dataset}", caption, frame, frame != frame, ())
 
 
 def render(tables: Sequence[TextTable], form: str) -> str:

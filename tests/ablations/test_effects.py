@@ -1,0 +1,171 @@
+"""Effects from records: main effects and interactions against a hand-made truth, the null arm, what is left out."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
+from ablations.figures import draw_ablation
+from ablations.plans import label
+from ablations.tables import ablation_tables, render, to_rich
+from bench.models.slots import SLOTS
+from bench.registry import model_entry
+
+WORTH = {"laffn": 8.0, "sem": 0.0, "sdffn": 4.0}
+PATIENTS = 20
+
+
+def name_of(removed: tuple[str, ...], widths: str = "") -> str:
+    parts = [f"{slot}=none" for slot in sorted(removed)] + ([f"widths={widths}"] if widths else [])
+    return f"mednext_tiny[{','.join(parts)}]" if parts else "mednext_tiny"
+
+
+def a_cell(model: str, seed: int, params: float, macs: float, version: int) -> dict:
+    return {
+        "key": f"{model}-{seed}-{version}",
+        "comparison": "c0ffee123456",
+        "status": "complete",
+        "preset": "quick",
+        "task": "segmentation",
+        "dataset": "acdc",
+        "dataset_title": "ACDC",
+        "source": "real",
+        "split": "ssl4mis",
+        "fold": None,
+        "seed": seed,
+        "model": model,
+        "version": version,
+        "title": "MedNeXt-T (reconstr.)",
+        "family": "proposed",
+        "params": params,
+        "macs": macs,
+        "input": "1x1x128x128",
+        "counts": {"test": {"present_patients": 12, "official_patients": 20, "cases": 12}},
+        "partial": False,
+        "selection": "best-val",
+        "policy": "strict",
+        "threads": 2,
+    }
+
+
+def some_records(noise: float = 0.5, extra: tuple[dict, ...] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The 2^3 arms on three seeds and a null arm: Dice is 60 and what the modules are worth, 3 more for two of them."""
+    version = model_entry("mednext_tiny").version
+    rng = np.random.default_rng(0)
+    patients = rng.normal(0, 5, PATIENTS)
+    cells, cases = [], []
+    subsets = [s for n in range(4) for s in itertools.combinations(SLOTS, n)]
+    arms = [(name_of(s), set(SLOTS) - set(s), range(6) if not s else range(3)) for s in subsets]
+    arms.append((name_of(("sem",), "26-60-156-276"), {"laffn", "sdffn"}, range(3)))
+    arms.append((name_of(("sem",), "50-120-300-500"), {"laffn", "sdffn"}, range(3)))
+    for model, present, seeds in arms:
+        mean = 60 + sum(WORTH[slot] for slot in present) + 3 * ({"laffn", "sdffn"} <= present)
+        for seed in seeds:
+            params = 4e6 if "50-120" in model else 3e6 - 4e5 * (3 - len(present)) * ("widths" not in model)
+            cells.append(a_cell(model, seed, params, 1e8 * (1 + len(present)), version))
+            run = rng.normal(0, noise)
+            for i in range(PATIENTS):
+                for name in ("RV", "LV"):
+                    dice = (mean + patients[i] + run + rng.normal(0, noise)) / 100
+                    row = {"dice_strict": dice, "hd95_vox_strict": 5.0, "hd95_mm_strict": np.nan}
+                    where = {
+                        "part": "test",
+                        "weights": "best-val",
+                        "case": f"p{i}_ED",
+                        "patient": f"p{i}",
+                        "class": name,
+                    }
+                    cases.append({"key": cells[-1]["key"], **where, **row})
+    return pd.DataFrame([*cells, *extra]), pd.DataFrame(cases)
+
+
+@pytest.fixture(scope="module")
+def stored() -> object:
+    (found,) = stored_arms(*some_records())
+    return found
+
+
+def test_main_effects_and_interactions_are_what_the_records_were_made_with(stored: object) -> None:
+    """3 for both of two modules is 1.5 more for each in the mean, and an interaction of 1.5."""
+    effects = {e.name: e.gaps["Dice % (strict)"] for e in factorial_effects(stored)}  # type: ignore[arg-type]
+    truth = {"laffn": 9.5, "sem": 0.0, "sdffn": 5.5, "laffn x sdffn": 1.5, "laffn x sem": 0.0, "sem x sdffn": 0.0}
+    assert set(effects) == {*truth, "laffn x sem x sdffn"}
+    for name, value in truth.items():
+        assert effects[name].value == pytest.approx(value, abs=1.0)
+        assert effects[name].low <= value <= effects[name].high
+    assert effects["laffn"].excludes_zero
+    assert not effects["sem"].excludes_zero
+
+
+def test_arms_stand_beside_the_null_arm_and_cost_what_they_save(stored: object) -> None:
+    effects = {e.name: e for e in arm_effects(stored)}  # type: ignore[arg-type]
+    assert list(effects)[:2] == ["full", NULL]
+    gap = effects["without laffn"].gaps["Dice % (strict)"]
+    assert gap.value == pytest.approx(-11, abs=1.2)
+    assert gap.excludes_zero
+    assert not effects[NULL].gaps["Dice % (strict)"].excludes_zero
+    params, macs = cost_per_point(stored, effects["without laffn"])  # type: ignore[arg-type, misc]
+    assert (params, macs) == pytest.approx((4e5 / -gap.value, 1e8 / -gap.value))
+    assert cost_per_point(stored, effects["full"]) is None  # type: ignore[arg-type]
+
+
+def test_matched_arms_are_told_by_their_budget_and_others_left_out(stored: object) -> None:
+    labels = stored.labels  # type: ignore[attr-defined]
+    assert "without sem, params matched" in labels
+    assert len(labels) == 9, "the arm of 4 M params is matched to nothing"
+
+
+def test_an_arm_that_lacks_seeds_is_left_out_and_named() -> None:
+    cells, cases = some_records()
+    lacking = cells["model"].eq("mednext_tiny[sem=none]") & cells["seed"].eq(2)
+    (found,) = stored_arms(cells[~lacking], cases)
+    assert found.incomplete == ("without sem",)
+    assert factorial_effects(found) == []
+    assert "Left out for lack of seeds: without sem." in ablation_tables([found])[0].footnotes
+
+
+def test_an_older_version_of_the_model_is_no_arm() -> None:
+    cells, cases = some_records(extra=(a_cell("mednext_tiny[sem=strip]", 0, 3e6, 4e8, 1),))
+    (found,) = stored_arms(cells, cases)
+    assert "sem=strip" not in found.labels
+
+
+def test_importances_are_optuna_s_and_order_the_modules(stored: object) -> None:
+    shares = importances(stored)  # type: ignore[arg-type]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["laffn"] > shares["sdffn"] > shares["sem"]
+
+
+def test_with_one_seed_nothing_is_claimed() -> None:
+    cells, cases = some_records()
+    (found,) = stored_arms(cells[cells["seed"] == 0], cases)
+    assert arm_effects(found) == []
+    assert ablation_tables([found])[0].footnotes == (
+        "No claim is made of one seed, or one patient: figures of single runs.",
+    )
+
+
+def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
+    arms, factorial = ablation_tables([stored])  # type: ignore[list-item]
+    assert "sem brings nothing that can be told from noise" in factorial.footnotes[-1]
+    assert "laffn brings something" in factorial.footnotes[-1]
+    text = render([arms, factorial], "markdown")
+    assert "**" in text
+    assert label({"laffn": "none"}) in text
+    latex = render([arms, factorial], "latex")
+    assert latex.count("\\begin{table}") == 2
+    assert "%" not in latex.replace("\\%", "")
+    assert render([arms], "csv").startswith("table,row,figure,value\n")
+    assert to_rich(arms).row_count == len(arms.frame)
+
+
+def test_figures_are_the_same_bytes_when_drawn_again(stored: object, tmp_path: Path) -> None:
+    first = draw_ablation(stored, tmp_path / "a")  # type: ignore[arg-type]
+    second = draw_ablation(stored, tmp_path / "b")  # type: ignore[arg-type]
+    assert [p.suffix for p in first] == [".png", ".pdf"] * 3
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]

@@ -1,0 +1,53 @@
+"""Replaying learning curves: what a pruner saves, and that it never stops a curve that leads throughout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ablations.replay import Curve, replay, stored_curves, summary
+from bench.errors import UserError
+
+EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+STEPS = (100, 200, 300, 400, 500)
+
+
+def ramp(name: str, height: float) -> Curve:
+    return Curve(name, STEPS, tuple(height * (i + 1) / 5 for i in range(5)))
+
+
+def test_curves_that_never_cross_cost_steps_but_never_the_best() -> None:
+    curves = [ramp(str(k), k / 20) for k in range(20)]
+    found = replay(curves, "median", 20)
+    assert len(found) == 20
+    assert not found["best_pruned"].any()
+    assert found["saved"].median() > 0.2
+    assert (found["pruned"] > 0).all()
+
+
+def test_no_pruner_saves_nothing() -> None:
+    found = replay([ramp(str(k), k / 20) for k in range(9)], "none", 20)
+    assert (found["saved"] == 0).all()
+    assert not found["best_pruned"].any()
+
+
+def test_a_best_curve_that_starts_last_is_pruned_in_most_orders() -> None:
+    curves = [ramp(str(k), 0.5 + k / 100) for k in range(12)]
+    curves.append(Curve("late", STEPS, (0.0, 0.0, 0.0, 0.1, 0.9)))
+    found = replay(curves, "median", 20)
+    assert found["best_pruned"].mean() > 0.3
+
+
+def test_the_committed_records_can_be_replayed() -> None:
+    curves = stored_curves(EXAMPLE, "acdc")
+    assert len(curves) > 30
+    assert len({c.steps for c in curves}) == 1
+    what, rows = summary(EXAMPLE, "acdc", 20)
+    assert what.startswith(f"{len(curves)} learning curves of acdc, 500 steps, 5 validation rounds, 20 orderings")
+    assert [row["Pruner"] for row in rows] == ["median", "hyperband"]
+
+
+def test_too_few_curves_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Expected at least 8 stored learning curves of acdc to replay"):
+        stored_curves(tmp_path, "acdc")

@@ -1,0 +1,196 @@
+"""The search: its space and budget, what it neither loses nor repeats, two processes on one study, its front."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ablations.command import front_models, search_importances, search_tables
+from ablations.journal import read_study
+from ablations.search import Goal, best, draw, fillings, front, is_trained, run_search, starting_point
+from bench import store
+from bench.errors import UserError
+from bench.models.slots import SLOTS
+from bench.registry import build_model, parse_model
+from bench.runner import make_jobs
+
+SETTINGS = ("steps=4", "evaluations=2", "image_size=32")
+
+
+def template_in(folder: Path) -> object:
+    return make_jobs(
+        models="mednext_tiny",
+        dataset="large-covid-ct",
+        preset="smoke",
+        seeds="0,",
+        data="phantom",
+        settings=SETTINGS,
+        threads=1,
+        results=folder / "results",
+    )[0]
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+    return template_in(tmp_path)
+
+
+def test_every_configuration_of_the_space_is_a_model_that_run_takes() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(starting_point("mednext_tiny"))
+    names = []
+    for _ in range(6):
+        trial = study.ask()
+        names.append(draw(trial, "mednext_tiny"))
+        study.tell(trial, 0.0)
+    assert names[0] == "mednext_tiny", "the first trial is the default"
+    assert len(set(names)) == 6
+    for name in names:
+        entry, _ = parse_model(name)
+        assert entry.name == "mednext_tiny"
+        build_model(name, "segmentation", 1, 4, 64)
+
+
+def test_what_breaks_the_convolution_only_rule_is_not_in_the_space() -> None:
+    assert "mhsa" not in fillings("laffn")
+    assert {"none", "convmod"} <= set(fillings("laffn"))
+    assert all("none" in fillings(slot) for slot in SLOTS)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"pruner": "medain"}, "Unknown pruner 'medain'. Did you mean: median?"),
+        ({"trials": 0}, "Expected at least one trial"),
+        ({"max_macs": -1.0}, "Expected --max-macs to be positive"),
+    ],
+)
+def test_a_wrong_goal_is_one_line(values: dict, line: str) -> None:
+    with pytest.raises(UserError) as error:
+        Goal(**values)
+    assert str(error.value).startswith(line)
+
+
+def test_a_search_keeps_to_its_budget_and_never_reads_the_test_part(template: object, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    limit = 6e6
+    study = run_search(Goal(trials=5, max_macs=limit), template, results)  # type: ignore[arg-type]
+    trials = study.get_trials()
+    trained = [t for t in trials if is_trained(t)]
+    assert len(trained) == 5
+    assert all(t.user_attrs["macs"] <= limit for t in trained)
+    rejected = [t for t in trials if t.user_attrs.get("rejected") == "over --max-macs"]
+    assert all(t.user_attrs["macs"] > limit for t in rejected)
+    keys = {t.user_attrs["key"] for t in trained}
+    records = {r["key"]: r for r in map(store.read_record, store.find_records(results / "tuning")) if r}
+    assert keys == set(records), "a rejected configuration is not trained"
+    assert all(r["metrics"] is None and r["cell"]["unscored"] for r in records.values())
+    assert not (results / "runs").exists()
+    assert all(t.values[0] == records[t.user_attrs["key"]]["training"]["val_score"] for t in front(study))
+    again = run_search(Goal(trials=5, max_macs=limit), template, results)  # type: ignore[arg-type]
+    assert len(again.get_trials()) == len(trials), "a finished search trains nothing more"
+    assert best(again).values[0] == max(t.values[0] for t in trained if t.state.name == "COMPLETE")
+    assert front_models(study)[-1] == best(study).user_attrs["model"]
+    (tables, *_) = search_tables(study)
+    assert "PHANTOM" in tables.caption
+    assert list(tables.frame["Model"]) == front_models(study)
+    shares = search_importances(study)
+    assert not shares or sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_budget_that_admits_nothing_is_one_line(
+    template: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablations.search.REJECTIONS", 3)
+    with pytest.raises(UserError, match="3 configurations in a row were over --max-macs 1e-06"):
+        run_search(Goal(max_macs=1e3), template, tmp_path / "results")  # type: ignore[arg-type]
+
+
+def test_two_objectives_give_a_front_that_nothing_beats(template: object, tmp_path: Path) -> None:
+    study = run_search(Goal(trials=5, pareto=True), template, tmp_path / "results")  # type: ignore[arg-type]
+    done = [t for t in study.get_trials() if t.state.name == "COMPLETE"]
+    assert len(done) == 5
+    assert {t.number for t in front(study)} <= {t.number for t in study.best_trials}
+    for trial in front(study):
+        assert trial.values[1] == trial.user_attrs["macs"]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_search import template_in
+from ablations.search import Goal, run_search
+folder = Path(sys.argv[1])
+run_search(Goal(trials=int(sys.argv[3]), pruner=sys.argv[4]), template_in(folder), folder / "results")
+"""
+
+
+def searching(folder: Path, trials: int, pruner: str = "none") -> subprocess.Popen:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(Path(__file__).parent), str(trials), pruner]
+    return subprocess.Popen(command, env={**os.environ, "MEDBENCH_DATA": str(folder)})
+
+
+def finished(folder: Path) -> list:
+    journals = list((folder / "results" / "studies").glob("*.log"))
+    return [t for t in read_study(journals[0]).get_trials() if is_trained(t)] if journals else []
+
+
+@pytest.mark.slow
+def test_a_killed_search_neither_loses_nor_repeats_a_finished_trial(template: object, tmp_path: Path) -> None:
+    process = searching(tmp_path, 6)
+    while len(finished(tmp_path)) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {t.number: (t.user_attrs["key"], t.values) for t in finished(tmp_path)}
+    assert searching(tmp_path, 6).wait() == 0
+    after = finished(tmp_path)
+    assert len(after) == 6
+    assert {t.number: (t.user_attrs["key"], t.values) for t in after if t.number in before} == before
+    assert len({t.user_attrs["key"] for t in after}) == 6, "no configuration is trained twice"
+    stale = read_study(next((tmp_path / "results" / "studies").glob("*.log"))).get_trials()
+    assert not [t for t in stale if t.state.name in ("RUNNING", "WAITING")]
+    failed = [t for t in stale if t.state.name == "FAIL"]
+    taken = {t.user_attrs.get("again") for t in stale} - {None}
+    assert {t.number for t in failed} == taken, "what the kill cut short was run again"
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(template: object, tmp_path: Path) -> None:
+    processes = [searching(tmp_path, 8) for _ in range(2)]
+    assert [p.wait() for p in processes] == [0, 0]
+    done = finished(tmp_path)
+    assert len(done) == 8
+    assert len({t.user_attrs["key"] for t in done}) == 8
+    pids = {t.user_attrs["lease"]["pid"] for t in done}
+    assert pids == {p.pid for p in processes}, "each of the two ran some"
+
+
+def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from bench.cell import run_cell
+    from bench.tuning import placed
+
+    cell = replace(template.cell, unscored=True)  # type: ignore[attr-defined]
+    job = placed(template, cell, "smoke, trial of a search", store.TUNING)  # type: ignore[arg-type]
+    assert run_cell(job, stop=lambda step, score: True) == "pruned"
+    record = json.loads((job.folder / "record.json").read_text())
+    assert record["training"]["steps"] == 2
+    assert record["metrics"] is None
+    assert not (job.folder / "checkpoint.pt").exists()
+    assert not store.is_done(job.folder), "another search may run it to its end"
+    assert run_cell(job) == "complete"
