@@ -33,7 +33,7 @@ ARM_NOTE = (
 NULL_NOTE = "null: the full model trained again under other seeds; what it differs by is the noise of training."
 POINT_NOTE = (
     "Cost per point: what the removed modules have of parameters and MACs for each point of {measure} that the full "
-    "model has over the arm; blank where it has none: there they bring nothing."
+    "model has over the arm; in brackets where these points cannot be told from none; blank where there are none."
 )
 MATCHED_NOTE = (
     "matched: all four widths scaled until the arm has the full model's parameters or MACs, so that fewer parameters "
@@ -90,9 +90,8 @@ def _arms(stored: Stored) -> TextTable:
         bold.append(marks)
     frame = pd.DataFrame(rows).fillna("")
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
-    marks_frame = pd.DataFrame(bold).reindex(columns=frame.columns).fillna(False).astype(bool)
     return TextTable(
-        f"{_slug(stored)}-arms", _caption(stored, "Ablation"), frame, marks_frame, _arm_notes(stored, frame)
+        f"{_slug(stored)}-arms", _caption(stored, "Ablation"), frame, _bold(bold, frame), _arm_notes(stored, frame)
     )
 
 
@@ -108,9 +107,17 @@ def _costs(stored: Stored, effect: Effect) -> dict[str, str]:
         "x full, params": f"{own['params'] / full['params']:.3f}",
         "x full, MACs": f"{own['macs'] / full['macs']:.3f}",
         "x full, images/s": "" if pd.isna(own["speed"] / full["speed"]) else f"{own['speed'] / full['speed']:.2f}",
-        "k params per point": "" if point is None else f"{point[0] / 1e3:.1f}",
-        "MMACs per point": "" if point is None else f"{point[1] / 1e6:.2f}",
+        "k params per point": _point(stored, effect, point and point[0] / 1e3, 1),
+        "MMACs per point": _point(stored, effect, point and point[1] / 1e6, 2),
     }
+
+
+def _point(stored: Stored, effect: Effect, value: float | None, decimals: int) -> str:
+    """The cost of a point, in brackets where the points themselves cannot be told from none."""
+    if value is None:
+        return ""
+    told = effect.gaps[stored.measures[0].name].excludes_zero
+    return f"{value:.{decimals}f}" if told else f"({value:.{decimals}f})"
 
 
 def _arm_notes(stored: Stored, frame: pd.DataFrame) -> tuple[str, ...]:
@@ -146,9 +153,13 @@ def _effects(stored: Stored) -> TextTable | None:
         rows.append(row)
         bold.append({f"{name} [95 %]": effect.gaps[name].excludes_zero for name in names})
     frame = pd.DataFrame(rows)
-    marks = pd.DataFrame(bold).reindex(columns=frame.columns).fillna(False).astype(bool)
     caption = _caption(stored, "Factorial of the three modules, all eight arms")
-    return TextTable(f"{_slug(stored)}-factorial", caption, frame, marks, (EFFECT_NOTE, verdict(stored, effects)))
+    return TextTable(f"{_slug(stored)}-factorial", caption, frame, _bold(bold, frame), (EFFECT_NOTE, verdict(stored, effects)))
+
+
+def _bold(marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame:
+    """True where a row's marks say so, of the frame's shape."""
+    return pd.DataFrame([[row.get(name, False) for name in frame] for row in marks], frame.index, frame.columns)
 
 
 def verdict(stored: Stored, effects: Sequence[Effect]) -> str:
