@@ -11,6 +11,7 @@ import click
 
 from bench.cli_ablate import ablate
 from bench.cli_data import data
+from bench.cli_evaluate import evaluate
 from bench.errors import UserError
 from bench.terminal import PATH, TEXT, Group, make_console, say
 
@@ -229,6 +230,7 @@ def profile(form: str, **request: Any) -> None:
 
 main.add_command(data)
 main.add_command(ablate)
+main.add_command(evaluate)
 
 if __name__ == "__main__":
     main()
