@@ -154,7 +154,9 @@ def _effects(stored: Stored) -> TextTable | None:
         bold.append({f"{name} [95 %]": effect.gaps[name].excludes_zero for name in names})
     frame = pd.DataFrame(rows)
     caption = _caption(stored, "Factorial of the three modules, all eight arms")
-    return TextTable(f"{_slug(stored)}-factorial", caption, frame, _bold(bold, frame), (EFFECT_NOTE, verdict(stored, effects)))
+    return TextTable(
+        f"{_slug(stored)}-factorial", caption, frame, _bold(bold, frame), (EFFECT_NOTE, verdict(stored, effects))
+    )
 
 
 def _bold(marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame:

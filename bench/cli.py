@@ -88,7 +88,8 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     with show_progress(console, [job for job in work if force or not is_done(job.folder)]) as report:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
-    print_tables(console, results_tables(request["results"], {job.cell.comparison for job in work}))
+    comparisons = {job.cell.comparison for job in work}
+    print_tables(console, results_tables(request["results"], comparisons, asked={job.model for job in work}))
     if counts["failed"]:
         for job in work:
             if (job.folder / "error.log").exists():
@@ -128,9 +129,12 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
+@click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
-def report(results: Path, form: str, dataset: str | None, classes: bool, trials: bool, output: Path | None) -> None:
+def report(
+    results: Path, form: str, dataset: str | None, classes: bool, arms: bool, trials: bool, output: Path | None
+) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
     \b
@@ -141,7 +145,7 @@ def report(results: Path, form: str, dataset: str | None, classes: bool, trials:
     from bench.report.trials import trials_text
     from bench.store import write_text
 
-    tables = [] if trials else results_tables(results, dataset=dataset, classes=classes)
+    tables = [] if trials else results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
     if output is not None:
         try:
             write_text(output, trials_text(results) if trials else render_tables(tables, form))

@@ -183,6 +183,7 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
     jobs = make_jobs(",".join(models), dataset, seeds=asked["seeds"], **request)
     with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
         run_jobs(jobs, report=report)
+    comparisons = {job.cell.comparison for job in jobs}
     if asked["speed_seconds"] > 0 and len(models) > 1:
         spec, protocol = dataset_spec(dataset), Protocol(**template.cell.protocol)
         profile(
@@ -198,7 +199,7 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
             device=asked["device"],
             reference=asked["model"],
         )
-    print_tables(console, results_tables(asked["results"], {job.cell.comparison for job in jobs}))
+    print_tables(console, results_tables(asked["results"], comparisons, asked=models))
 
 
 def _replay(datasets: list[str], asked: dict[str, Any]) -> None:

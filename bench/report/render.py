@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 
 
 def results_tables(
-    results: str | Path, comparisons: Collection[str] | None = None, dataset: str | None = None, classes: bool = False
+    results: str | Path,
+    comparisons: Collection[str] | None = None,
+    dataset: str | None = None,
+    classes: bool = False,
+    asked: Collection[str] | None = (),
 ) -> list[Table]:
     """The tables of a results folder: all, or those of some comparison keys or of one dataset.
+
+    Arms of ablations are set aside but for those of `asked`; None shows them all.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
@@ -44,7 +50,7 @@ def results_tables(
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
-    return summarise(cells, cases, classes)
+    return summarise(cells, cases, classes, asked)
 
 
 def print_tables(console: Console, tables: list[Table]) -> None:

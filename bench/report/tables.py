@@ -6,7 +6,7 @@ functions. Nothing here runs a model. A failed cell and a row that lacks seeds a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.report import classification, segmentation
+from bench.report.aside import common_seeds, set_aside
 from bench.report.certainty import Certainty, certainty
 from bench.report.checklist import checklist
 from bench.report.columns import Column
@@ -79,7 +80,9 @@ class Table:
     checklist: tuple[str, ...]
 
 
-def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -> list[Table]:
+def summarise(
+    cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False, asked: Collection[str] | None = None
+) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
     Only the test part counts, with the weights that the protocol selects. A figure is a mean over seeds; of what, its
@@ -89,6 +92,7 @@ def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -
         cells: a row per cell, as `bench.store.load_cells` gives them.
         cases: a row per cell, part, weights, case and class, as `bench.store.load_cases` gives them.
         classes: show Dice, or sensitivity, per class too.
+        asked: models to show though they are arms of an ablation, which are else set aside; None: all.
 
     Raises:
         UserError: two cells of one model and seed in one comparison.
@@ -98,7 +102,8 @@ def summarise(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False) -
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
     cells = _name_versions(cells)
-    return [_table(group, cases, classes) for _, group in cells.groupby("comparison", sort=False)]
+    groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
+    return [_table(group, cases, classes, notes) for group, notes in groups if len(group)]
 
 
 def _name_versions(cells: pd.DataFrame) -> pd.DataFrame:
@@ -108,13 +113,13 @@ def _name_versions(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 
 
-def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
+def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...]) -> Table:
     _check_seeds(cells)
     first = cells.iloc[0]
     task = TASKS[first["task"]]
     scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
-    full, titles = _full_seeds(scored), _titles(cells)
+    full, titles = common_seeds(scored), _titles(cells)
     rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = (*task.columns(figures, cells, classes), *throughput_columns(cells))
@@ -125,7 +130,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool) -> Table:
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     caption = _caption(cells, {model: titles[model] for model in order}, scored)
     known = (task.note(first, figures), throughput_note(cells))
-    notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full))
+    notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *aside)
     marks = _marks(frame, columns, list(ranked))
     best = [model for model in order if ranked[model]]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
@@ -143,13 +148,6 @@ def _check_seeds(cells: pd.DataFrame) -> None:
             f"Expected one cell per model, version and seed in a table, but {model} has several ({keys}): its defaults "
             "changed and its version did not. Raise the version, or delete the older cells' folders."
         )
-
-
-def _full_seeds(scored: pd.DataFrame) -> frozenset[int]:
-    """The seeds of the most complete row, chance aside; the commonest such set, then the lowest, on ties."""
-    rows = scored[scored["family"] != "chance"]
-    sets = [frozenset(group["seed"]) for _, group in rows.groupby("model")]
-    return max(sets, key=lambda s: (len(s), sets.count(s), [-seed for seed in sorted(s)]), default=frozenset())
 
 
 def _titles(cells: pd.DataFrame) -> dict[str, str]:
