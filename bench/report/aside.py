@@ -13,8 +13,8 @@ ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs
 def set_aside(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells of one comparison that its table shows, and footnotes on the others.
 
-    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with the
-    statistics of pairs. A null arm's seeds would make every other row lack seeds.
+    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with
+    the statistics of pairs. A null arm's seeds would make every other row lack seeds.
 
     Args:
         asked: models to show whatever they are; None: every model.

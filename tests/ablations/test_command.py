@@ -1,0 +1,193 @@
+"""`medbench ablate` as a user meets it, on phantoms: arms, null arm, reuse, resume, tables, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ablations.journal import read_study
+from bench import store
+from bench.cli import main
+
+SETTINGS = ["--preset", "smoke", "--data", "phantom", "--threads", "1"]
+SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for word in ("--set", field)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "data"))
+    return tmp_path / "results"
+
+
+def call(folder: Path, *words: str, command: str = "ablate", dataset: str = "large-covid-ct") -> Result:
+    line = [command, *words, "--dataset", dataset, "--results", str(folder), *SETTINGS]
+    return CliRunner().invoke(main, line)
+
+
+def journals(folder: Path) -> list:
+    return [read_study(path) for path in sorted((folder / "studies").glob("ablate-*.log"))]
+
+
+def test_removing_a_module_reuses_the_full_model_s_records(folder: Path) -> None:
+    assert call(folder, "--models", "mednext_tiny", "--seeds", "2", command="run").exit_code == 0
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("record.json")}
+    done = call(folder, "--remove", "sem", "--seeds", "2", "--format", "markdown")
+    assert done.exit_code == 0, done.output
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    cells = store.load_cells(folder)
+    assert cells.groupby("model")["seed"].apply(sorted).to_dict() == {
+        "mednext_tiny": [0, 1, 2, 3],
+        "mednext_tiny[sem=none]": [0, 1],
+    }
+    for words in ("| full |", "| full, other seeds (null) |", "| without sem |", "PHANTOM images"):
+        assert words in done.stdout
+    (study,) = journals(folder)
+    trials = study.get_trials()
+    assert {t.state.name for t in trials} == {"COMPLETE"}
+    assert {t.user_attrs["key"] for t in trials} == set(cells["key"])
+    again = call(folder, "--remove", "sem", "--seeds", "2", "--format", "markdown")
+    assert again.exit_code == 0
+    assert "| without sem |" in again.stdout
+    assert len(journals(folder)[0].get_trials()) == len(trials), "nothing is run or told twice"
+
+
+def test_a_matched_arm_has_the_full_model_s_budget(folder: Path) -> None:
+    done = call(folder, "--remove", "sdffn", "--match", "params", "--seeds", "2", "--no-null", "--format", "markdown")
+    assert done.exit_code == 0, done.output
+    cells = store.load_cells(folder).drop_duplicates("model").set_index("model")["params"]
+    (arm,) = [name for name in cells.index if "widths=" in name]
+    assert cells[arm] == pytest.approx(cells["mednext_tiny"], rel=0.01)
+    assert "without sdffn, params matched" in done.stdout
+
+
+def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_path: Path) -> None:
+    assert call(folder, "--all", "--seeds", "2", "--no-null").exit_code == 0
+    line = ["ablate", "--show", "--results", str(folder), "--format", "markdown", "--output", str(tmp_path / "out")]
+    shown = CliRunner().invoke(main, line)
+    assert shown.exit_code == 0, shown.output
+    assert (tmp_path / "out" / "ablations.md").read_text() == shown.stdout
+    names = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert names == {".md", ".tex", ".csv", ".png", ".pdf"}
+
+
+def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench.cell
+
+    build = bench.cell.build_model
+
+    def failing(name: str, *args: object, **kwargs: object) -> object:
+        if "sem=none" in name:
+            raise RuntimeError("no memory left")
+        return build(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.cell, "build_model", failing)
+    done = call(folder, "--all", "--seeds", "1", "--no-null")
+    assert done.exit_code == 1
+    assert "not finished: mednext_tiny[sem=none] seed 0, see" in done.stderr
+    assert sum(store.load_cells(folder)["status"] == "complete") == 3
+    monkeypatch.undo()
+    os.environ["MEDBENCH_DATA"] = str(folder.parent / "data")
+    assert call(folder, "--all", "--seeds", "1", "--no-null").exit_code == 0
+    states = [t.state.name for t in journals(folder)[0].get_trials()]
+    assert sorted(states) == ["COMPLETE"] * 4 + ["FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
+        (["--swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
+        (["--remove", "sem", "--match", "flops"], "Error: Unknown budget 'flops'."),
+        (["--remove", "sem", "--search"], "Error: Expected one of: arms"),
+        (["--remove", "sem", "--max-macs", "1"], "Error: --pareto and --max-macs are of a search"),
+        (["--remove", "sem", "--model", "unet_s"], "Error: Model 'unet_s' has no slots to ablate"),
+        ([], "Error: Expected something to ablate"),
+        (["--search", "--pruner", "medain"], "Error: Unknown pruner 'medain'. Did you mean: median?"),
+        (["--search", "--trials", "0"], "Error: Expected at least one trial"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], line: str) -> None:
+    done = call(folder, *words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert not folder.exists() or not list(folder.rglob("cell.json"))
+
+
+def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: Path) -> None:
+    assert call(folder, "--remove", "sem", "--seeds", "1", "--no-null", "--study", "mine").exit_code == 0
+    done = call(folder, "--remove", "sem", "--seeds", "1", "--no-null", "--study", "mine", dataset="msld")
+    assert done.exit_code == 2
+    assert "Study 'mine' is of dataset large-covid-ct-phantom, not of msld-phantom." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
+    folder.mkdir()
+    done = CliRunner().invoke(main, ["ablate", "--show", "--results", str(folder)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: No ablation of mednext_tiny is stored in")
+
+
+def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
+    words = ["--search", "--trials", "3", "--seeds", "1", "--speed-seconds", "0", "--pruner", "none"]
+    done = call(folder, *words)
+    assert done.exit_code == 0, done.output
+    study = read_study(next((folder / "studies").glob("search-*.log")))
+    front = {name.removesuffix(".png") for name in os.listdir(folder / "studies") if name.endswith("-front.png")}
+    assert front == {f"{study.study_name}-front"}
+    scored = store.load_cells(folder)
+    assert "mednext_tiny" in set(scored["model"])
+    assert scored["missed"].isna().all()
+    before = len(scored)
+    assert call(folder, *words).exit_code == 0
+    assert len(store.load_cells(folder)) == before, "the test part is read once"
+
+
+def test_the_listing_has_every_filling_with_its_cost(folder: Path) -> None:
+    done = CliRunner().invoke(main, ["ablate", "--list", "--dataset", "acdc", "--format", "csv"])
+    assert done.exit_code == 0, done.output
+    from bench.models.slots import SLOTS, filling_names
+
+    for slot in SLOTS:
+        for name in filling_names(slot):
+            assert name in done.stdout
+    assert "breaks the convolution-only rule" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_factorial_goes_on_and_loses_no_arm(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.cli", "ablate", "--factorial", "--seeds", "1", "--no-null"]
+    command += ["--dataset", "large-covid-ct", "--results", str(folder), *SETTINGS]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while len(list(folder.rglob("record.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (study,) = journals(folder)
+    done = [t.user_attrs["key"] for t in study.get_trials() if t.state.name == "COMPLETE"]
+    assert len(done) == len(set(done)) == 8
+    assert not [t for t in study.get_trials() if t.state.name in ("RUNNING", "WAITING")]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_factorial(folder: Path) -> None:
+    command = [sys.executable, "-m", "bench.cli", "ablate", "--factorial", "--seeds", "1", "--no-null"]
+    command += ["--dataset", "large-covid-ct", "--results", str(folder), *SETTINGS]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [p.wait() for p in processes] == [0, 0]
+    (study,) = journals(folder)
+    done = [t for t in study.get_trials() if t.state.name == "COMPLETE"]
+    assert len(done) == len({t.user_attrs["key"] for t in done}) == 8
+    assert {t.user_attrs["lease"]["pid"] for t in done} == {p.pid for p in processes}
