@@ -32,6 +32,8 @@ example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
 	  --exclude=.lock -cf - . | tar -C $(RECORDS) -xf -
+	mkdir -p results/example/units
+	cp results/units/*.json results/example/units
 	mkdir -p results/example/tuning
 	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=.lock -cf - . | tar -C results/example/tuning -xf -
 	$(REPORT)/tables.md --format markdown

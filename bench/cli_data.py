@@ -167,6 +167,32 @@ def data_leaks(results: Path) -> None:
     click.echo(leaks_text(results), nl=False)
 
 
+@data.command("units")
+@click.argument("name")
+@click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
+@_kind
+@_root
+def data_units(name: str, results: Path, data: str, data_root: str | None) -> None:
+    """Write which images count as one in intervals beside results that lack it; `medbench run` does so itself.
+
+    \b
+    Example:
+      medbench data units sars-cov2-ct --results results
+    """
+    from bench.datasets.prepared import open_prepared, resolve_root
+    from bench.datasets.units import unit_table
+    from bench.registry import dataset_spec
+    from bench.store import check_writable, write_units
+
+    prepared = open_prepared(dataset_spec(name), resolve_root(data_root)[0], "phantom" if data == "phantom" else "real")
+    table = unit_table(prepared, prepared.name)
+    if table is None:
+        click.echo(f"{prepared.name}: one patient is one unit, nothing to write")
+        return
+    check_writable(results)
+    click.echo(f"{prepared.name}: {prepared.spec.unit}, written to {write_units(results, table)}")
+
+
 @data.command("draw")
 @click.argument("name")
 @click.argument("folder", type=PATH)

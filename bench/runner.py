@@ -20,6 +20,8 @@ from bench.registry import build_model, dataset_names, dataset_spec, parse_model
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.datasets.base import Source
+
 
 def make_jobs(
     models: str = "all",
@@ -189,6 +191,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     if workers < 1:
         raise UserError(f"Expected at least one worker, but got {workers}.")
     store.check_writable(jobs[0].results)
+    _write_units(jobs)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
     todo = [job for job in jobs if force or not store.is_done(job.folder)]
     counts["reused"] = len(jobs) - len(todo)
@@ -202,6 +205,20 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
                 counts[outcome] += 1
         todo = busy
     return counts
+
+
+def _write_units(jobs: list[Job]) -> None:
+    """Writes which cases count as one, for the data sets that have such a table; also where all cells are done."""
+    from bench.datasets.prepared import open_prepared
+    from bench.datasets.units import unit_table
+
+    for label, job in {job.cell.dataset_label: job for job in jobs}.items():
+        spec = dataset_spec(job.cell.dataset)
+        if spec.units is not None:
+            kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
+            table = unit_table(open_prepared(spec, job.data_root, kind), label)
+            if table is not None:
+                store.write_units(job.results, table)
 
 
 def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Report) -> Iterator[tuple[Job, str]]:

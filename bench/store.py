@@ -1,5 +1,6 @@
 """Results on disk: a cell's record is written once and last; all results are a view of those files.
 
+    <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
     <results>/runs/<dataset>/<model>/<seed>-<key>/
         cell.json            first: what the cell is
         history.csv          one row per validation round
@@ -99,7 +100,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Canonical, readable JSON; NaN is an error here, never in a reader."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
@@ -109,6 +115,35 @@ def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]])
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, buffer.getvalue())
+
+
+def units_path(results: str | Path, dataset: str, fingerprint: str) -> Path:
+    """Where the table of `bench.datasets.units` lies; `dataset` as results call it."""
+    return Path(results) / "units" / f"{dataset}-{fingerprint}.json"
+
+
+def write_units(results: str | Path, table: dict[str, Any]) -> Path:
+    """Writes a table of units, unless it is there."""
+    path = units_path(results, table["dataset"], table["fingerprint"])
+    if not path.is_file() or path.read_text(encoding="utf-8") != as_json(table):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, table)
+    return path
+
+
+def read_units(results: str | Path, dataset: str, fingerprint: str) -> dict[str, Any] | None:
+    """A table of units, or None where none was written. Raises UserError for a damaged one."""
+    path = units_path(results, dataset, fingerprint)
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return {"unit": str(table["unit"]), "cases": dict(table["cases"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}). Delete it; `medbench run` and `medbench data units` "
+            "write it."
+        ) from None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -169,10 +204,10 @@ def find_records(results: Path) -> list[Path]:
 def load_cells(results: str | Path) -> pd.DataFrame:
     """One row per finished, failed or diverged cell.
 
-    Columns: key, comparison, status, preset, task, dataset, dataset_title, source, split, split_source, split_note,
-    split_flag, split_leak, fold, train_patients, tuned, init, seed, model, version, title, family, reduced_from,
-    params, macs, input, classes, counts, present_cases, official_cases, partial, left_out, selection, policy,
-    image_size, device, cpu, torch, commit, threads, seconds, missed, invented, error.
+    Columns: key, comparison, status, preset, task, dataset, dataset_title, fingerprint, source, split, split_source,
+    split_note, split_flag, split_leak, fold, train_patients, tuned, init, seed, model, version, title, family,
+    reduced_from, params, macs, input, classes, counts, present_cases, official_cases, partial, left_out, selection,
+    policy, image_size, device, cpu, torch, commit, threads, seconds, missed, invented, error.
     """
     import pandas as pd
 
@@ -259,6 +294,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "task": task_of(record),
         "dataset": dataset["name"],
         "dataset_title": dataset["title"],
+        "fingerprint": cell["fingerprint"],
         "source": cell["source"]["kind"],
         "split": cell["split"],
         "split_source": dataset.get("split_source"),

@@ -18,7 +18,7 @@ ROOMS = {
     | {"cli_ablate", "cli_evaluate"},
     "cli_ablate": {"cost", "errors", "plan", "registry", "report", "runner", "store", "terminal"},
     "doctor": {"errors", "registry"},
-    "cli_data": {"errors", "registry", "report", "datasets", "terminal"},
+    "cli_data": {"errors", "registry", "report", "datasets", "store", "terminal"},
     "cli_evaluate": {"errors", "metrics", "predictions", "report", "terminal"},
     "predictions": {"datasets", "errors", "metrics", "store"},
     "terminal": {"errors"},

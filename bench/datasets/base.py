@@ -91,6 +91,8 @@ class DatasetSpec:
         official_cases: layout -> how many cases were published in it, where no official split lists them.
         list_rows: (folder, layout) -> the published metadata, for the audit; None where there are none.
         photograph_of: case -> the photograph of which it is an augmented copy (or itself), where names tell that.
+        units: the prepared cases -> case -> what counts as one in an interval, where that is not the patient.
+        unit: what one of these is, in the plural.
         variant_of: the data set of which this one is another view; `all` leaves it out.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
@@ -115,6 +117,8 @@ class DatasetSpec:
     official_cases: dict[str, int] = field(default_factory=dict)
     list_rows: Callable[[Path, str], Sequence[Row]] | None = None
     photograph_of: Callable[[str], str] | None = None
+    units: Callable[[Prepared], dict[str, str]] | None = None
+    unit: str = "patients"
     variant_of: str | None = None
     note: str = ""
 

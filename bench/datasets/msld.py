@@ -231,6 +231,12 @@ def _by_subject(prepared: Prepared, name: str, official: int, cases: list[Case])
     )
 
 
+def units(prepared: Prepared) -> dict[str, str]:
+    """Case -> its subject, or the first of those that the split `subject` keeps together."""
+    groups = _subject_groups(prepared)
+    return {case.case: groups[case.patient] for case in prepared.cases}
+
+
 def _subject_groups(prepared: Prepared) -> dict[str, str]:
     """Subject -> the first of those whose photographs are near-duplicates of its own."""
     subjects = sorted({case.patient for case in prepared.cases})
@@ -284,5 +290,7 @@ SPEC = DatasetSpec(
     photograph_of=photograph_of,
     split_notes={**_SPLITS, "augmented-random": f"{_SPLITS['augmented-random']}; {_LEAK}"},
     official_cases=_OFFICIAL,
+    units=units,
+    unit="subjects (those of near-duplicate photographs as one)",
     note="102 Monkeypox and 126 other photographs of 55 and 107 subjects, and 14 augmented copies of each",
 )

@@ -72,7 +72,8 @@ def _machine(cells: pd.DataFrame) -> str:
 
 
 def _told(sure: Certainty) -> str:
-    if sure.frame.empty:
+    if not sure.reference:
         return sure.caption
-    told, rest = ", ".join(sure.told) or "none", ", ".join(sure.not_told) or "none"
-    return f"{sure.reference} from: {told}; not from: {rest}"
+    told = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
+    rest = [title for title in sure.gaps if title not in told]
+    return f"{sure.reference} from: {', '.join(told) or 'none'}; not from: {', '.join(rest) or 'none'}"

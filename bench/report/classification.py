@@ -114,11 +114,16 @@ def counted(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[scores["reference"].astype(float) == 1]
 
 
+def right(scores: pd.DataFrame) -> pd.DataFrame | None:
+    """(cases, models): which images each of several networks has right, of rows with one seed of each."""
+    return scores.pivot(index="case", columns="model", values="predicted").astype(float) == 1
+
+
 def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
     """The figures that have intervals, the one that orders the rows first."""
     return [
-        Measure("Accuracy %", "predicted", 100.0, 1, by_class=False, most=100.0),
-        Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0),
+        Measure("Accuracy %", "predicted", 100.0, 1, by_class=False, most=100.0, stratified=True),
+        Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0, stratified=True),
     ]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.metrics.statistics import smallest_difference
-from bench.report.certainty import scores_of
+from bench.report.certainty import scores_of, unit_words
 from bench.report.tables import TASKS
+from bench.report.units import with_units
 from bench.store import load_cases, load_cells
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     first = cells.iloc[0]
     task, cases = TASKS[first["task"]], load_cases(results)
     rows = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    cells, rows = with_units(cells, rows, results)
     rows = task.counted(rows.merge(cells[["key", "model", "version", "seed"]], on="key"))
     main = task.measures(first["policy"], rows)[0]
     models = [scores_of(of_model, main) for _, of_model in rows.groupby(["model", "version"])]
-    seeds, units = len({job.cell.seed for job in jobs}), rows["patient"].nunique()
+    seeds, units = len({job.cell.seed for job in jobs}), rows["unit"].nunique()
     size = smallest_difference(models, seeds, units)
-    what = task.UNITS[units < rows["case"].nunique()]
+    what = unit_words(task, cells, rows)
     return (
         f"Smallest difference in {main.name} that {seeds} seeds and {units} {what} could show, four times in five: "
         f"{size:.1f} points, from {len(cells)} stored cells."

@@ -15,6 +15,7 @@ from bench.report.certainty_text import sure_to_latex, sure_to_markdown, sure_to
 from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
+from bench.report.units import with_units
 from bench.store import load_cases, load_cells
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def results_tables(
         cells = cells[cells["dataset"] == dataset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
+    cells, cases = with_units(cells, cases, results)
     cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
     return summarise(cells, cases, classes, asked)
 

@@ -99,6 +99,11 @@ def counted(scores: pd.DataFrame) -> pd.DataFrame:
     return scores
 
 
+def right(scores: pd.DataFrame) -> pd.DataFrame | None:
+    """None: a volume is not right or wrong."""
+    return None
+
+
 def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
     """The figures that have intervals, the one that orders the rows first."""
     return [

@@ -199,3 +199,15 @@ def test_the_real_photographs(real_data: Path, tmp_path: Path) -> None:
     assert len(set(groups.values())) == 160
     assert np.asarray(data.image(0)).shape == (3, 224, 224)
     assert Image.open(real_data / "msld" / "Original Images" / "Others" / "NM01_01.jpg").size == (224, 224)
+
+
+def test_subjects_of_near_duplicate_photographs_are_one_unit(data: Prepared) -> None:
+    from dataclasses import replace
+
+    one, other = sorted({case.patient for case in data.cases})[:2]
+    alike = [[f"{one}_01", f"{other}_01"]]
+    assert SPEC.units is not None
+    found = SPEC.units(replace(data, manifest={**data.manifest, "groups": alike}))
+    assert {found[case.case] for case in data.cases if case.patient in (one, other)} == {one}
+    rest = [case for case in data.cases if case.patient not in (one, other)]
+    assert all(found[case.case] == case.patient for case in rest)

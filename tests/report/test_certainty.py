@@ -40,6 +40,10 @@ def table(*pairs: tuple[dict[str, Any], float], patients: int = 8) -> Table:
     return found
 
 
+def shown_models(found: Table) -> list[str]:
+    return found.sure.frame["Model"].to_list()
+
+
 def three(model: str, mean: float, **fields: Any) -> list[tuple[dict[str, Any], float]]:
     return [(cell(model, seed, **fields), mean + 0.001 * seed) for seed in range(3)]
 
@@ -65,7 +69,10 @@ def test_differences_are_from_the_proposed_model_and_say_which_exclude_zero() ->
     found = table(*pairs)
     sure = found.sure
     assert sure.caption == "How sure: two-way bootstrap over 8 patients and 3 seeds of each model."
-    assert (sure.reference, sure.told, sure.not_told) == ("OURS", ("A",), ("SAME",))
+    assert sure.reference == "OURS"
+    assert {model: gap.excludes_zero for model, gap in sure.gaps.items()} == {"A": True, "SAME": False}
+    assert list(sure.ranks.index) == list(shown_models(found))
+    assert sure.ranks.loc["A"].tolist() == [1, 0, 0]
     shown = sure.frame.set_index("Model")
     assert shown.loc["OURS", "OURS less it [95 %]"] == ""
     assert shown.loc["A", "OURS less it [95 %]"].startswith("-10.")
