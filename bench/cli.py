@@ -11,6 +11,7 @@ import click
 
 from bench.cli_ablate import ablate
 from bench.cli_data import data
+from bench.cli_evaluate import doctor as doctor_command
 from bench.cli_evaluate import evaluate
 from bench.errors import UserError
 from bench.terminal import PATH, TEXT, Group, make_console, say
@@ -235,6 +236,7 @@ def profile(form: str, **request: Any) -> None:
 main.add_command(data)
 main.add_command(ablate)
 main.add_command(evaluate)
+main.add_command(doctor_command)
 
 if __name__ == "__main__":
     main()

@@ -19,11 +19,12 @@ ROOMS = {
     "cli_ablate": {"cost", "errors", "plan", "registry", "report", "runner", "store", "terminal"},
     "doctor": {"errors", "registry"},
     "cli_data": {"errors", "registry", "report", "datasets", "store", "terminal"},
-    "cli_evaluate": {"errors", "metrics", "predictions", "report", "terminal"},
+    "cli_evaluate": {"errors", "metrics_doctor", "predictions", "report", "terminal"},
+    "metrics_doctor": {"datasets", "errors", "metrics"},
     "predictions": {"datasets", "errors", "metrics", "store"},
     "terminal": {"errors"},
     "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"}
-    | {"predictions"},
+    | {"metrics_doctor", "predictions"},
     "estimate": {"store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
     "pretrained": {"errors", "registry"},
@@ -75,6 +76,11 @@ def test_imports_run_one_way(path: Path) -> None:
         assert {n for n in ours if n.startswith("bench.")} <= {
             n for n in ours if n.startswith(("bench.registry", "bench.errors"))
         }
+
+
+def test_medpy_is_the_doctor_s_alone() -> None:
+    users = [p.name for p in FILES if any(name.split(".")[0] == "medpy" for name in imported(p))]
+    assert users == ["metrics_doctor.py"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
