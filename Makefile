@@ -41,6 +41,11 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example > results/example/leaks.md
 	$(REPORT)/trials.md --trials
+	mkdir -p results/example/studies
+	cp results/studies/*.log results/example/studies
+	$(BIN)/medbench ablate --show --results results/example --output results/example/ablations > /dev/null
+	$(BIN)/medbench ablate --replay --results results/example --dataset acdc,sars-cov2-ct --format markdown \
+	  > results/example/ablations/replay.md
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -18,6 +18,7 @@ from bench.cell import Event, Job, Report, run_cell, silent
 from bench.models.slots import SLOTS, filling_names
 from bench.plan import digest
 from bench.registry import parse_model
+from bench.runner import write_unit_tables
 
 if TYPE_CHECKING:
     import optuna
@@ -48,6 +49,7 @@ def run_arms(
     name = study or f"ablate-{cell.dataset_label}-{digest(about)}"
     found = open_study(results, name, about, ["maximize"], storage)
     by_key = {job.cell.key: job for job in jobs}
+    write_unit_tables(jobs)
     with claiming(results, name):
         take_back(found)
         _enqueue(found, by_key)

@@ -23,6 +23,7 @@ from bench.profiles import load_profiles
 from bench.registry import dataset_spec
 from bench.report.tables import PHANTOM
 from bench.report.throughput import with_throughput
+from bench.report.units import with_units
 from bench.runner import make_jobs
 
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ def load_ablations(results: Path, model: str = "mednext_tiny", dataset: str | No
     cells = store.load_cells(results)
     if cells.empty:
         return []
-    cells = with_throughput(cells, load_profiles(results))
+    cells, cases = with_units(with_throughput(cells, load_profiles(results)), store.load_cases(results), results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, store.load_cases(results), model)
+    return stored_arms(cells, cases, model)
 
 
 def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from ablations.plans import label
 from bench.metrics.statistics import Interval, Scores, contrast, difference, figure, interval
 from bench.models.slots import SLOTS
 from bench.registry import parse_model
-from bench.report.certainty import Measure, scores_of
+from bench.report.certainty import Measure, scores_of, unit_column
 from bench.report.tables import TASKS
 
 NEAR = 0.05  # how far an arm's params or MACs may be from the full model's to count as matched
@@ -237,7 +237,7 @@ def cost_per_point(stored: Stored, effect: Effect) -> tuple[float, float] | None
 
 
 def _is_enough(stored: Stored) -> bool:
-    return len(stored.seeds) > 1 and stored.scores["patient"].nunique() > 1
+    return len(stored.seeds) > 1 and stored.scores[unit_column(stored.scores)].nunique() > 1
 
 
 def _sign(slots: Sequence[str], removed: frozenset[str]) -> int:

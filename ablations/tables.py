@@ -19,6 +19,7 @@ from ablations.effects import (
     run_figures,
 )
 from bench.metrics.statistics import Interval
+from bench.report.certainty import unit_column, unit_words
 from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import PHANTOM, TASKS
 
@@ -161,7 +162,7 @@ def _effects(stored: Stored) -> TextTable | None:
 
 def _bold(marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame:
     """True where a row's marks say so, of the frame's shape."""
-    return pd.DataFrame([[row.get(name, False) for name in frame] for row in marks], frame.index, frame.columns)
+    return pd.DataFrame([[row.get(str(name), False) for name in frame] for row in marks], frame.index, frame.columns)
 
 
 def verdict(stored: Stored, effects: Sequence[Effect]) -> str:
@@ -186,16 +187,17 @@ def _slug(stored: Stored) -> str:
 def _caption(stored: Stored, what: str) -> str:
     first = stored.first
     task = TASKS[first["task"]]
-    units, cases = stored.scores["patient"].nunique(), stored.scores["case"].nunique()
+    units = stored.scores[unit_column(stored.scores)].nunique()
+    seeds = ", ".join(map(str, stored.seeds))
+    seeds += f", null arm {', '.join(map(str, stored.null))}" if stored.null else ""
     model = first["title"].partition(" [")[0]
     what = f"{what} of {model}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         PHANTOM if first["source"] == "phantom" else "",
         f"{what}, preset {first['preset']}",
         task.parts(first),
-        f"{task.scored_on(first)}, {units} {task.UNITS[units < cases]}; seeds {', '.join(map(str, stored.seeds))}"
-        + (f", null arm {', '.join(map(str, stored.null))}" if stored.null else "")
-        + f"; weights {first['selection']}; {first['threads']} threads",
+        f"{task.scored_on(first)}, {units} {unit_words(task, stored.cells, stored.scores)}",
+        f"Seeds {seeds}; weights {first['selection']}; {first['threads']} threads",
         task.PARTIAL if first["partial"] else "",
     ]
     return ". ".join(part for part in parts if part) + "."
@@ -213,7 +215,9 @@ def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str,
         f"Fillings of {model}'s slots, with what the whole model costs: {shape['task']} as on {dataset}, "
         f"{shape['classes']} classes, input {size}. Nothing is trained."
     )
-    frame = rows.astype(str)
+    decimals = {"params M": "{:.2f}", "GMACs": "{:.3f}", "params %": "{:+.1f}", "MACs %": "{:+.1f}"}
+    frame = rows.assign(**{name: rows[name].map(form.format) for name, form in decimals.items()})
+    frame["default"] = rows["default"].map({True: "default", False: ""})
     return TextTable(f"{model}-fillings-{dataset}", caption, frame, frame != frame, ())
 
 

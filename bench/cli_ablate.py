@@ -217,8 +217,7 @@ def _replay(datasets: list[str], asked: dict[str, Any]) -> None:
 
 
 def _list(datasets: list[str], asked: dict[str, Any]) -> None:
-    from ablations.fillings import listing
-
+    from ablations.listing import listing
     from ablations.tables import listing_table
     from bench.plan import preset_protocol
     from bench.registry import dataset_spec
@@ -227,7 +226,7 @@ def _list(datasets: list[str], asked: dict[str, Any]) -> None:
     for dataset in datasets:
         spec = dataset_spec(dataset)
         protocol = preset_protocol(asked["preset"], asked["settings"], asked["threads"], spec.task)
-        shape = {
+        shape: dict[str, Any] = {
             "task": spec.task,
             "image_size": protocol.image_size,
             "channels": spec.channels,

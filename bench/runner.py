@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -191,7 +191,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     if workers < 1:
         raise UserError(f"Expected at least one worker, but got {workers}.")
     store.check_writable(jobs[0].results)
-    _write_units(jobs)
+    write_unit_tables(jobs)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
     todo = [job for job in jobs if force or not store.is_done(job.folder)]
     counts["reused"] = len(jobs) - len(todo)
@@ -207,7 +207,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     return counts
 
 
-def _write_units(jobs: list[Job]) -> None:
+def write_unit_tables(jobs: Sequence[Job]) -> None:
     """Writes which cases count as one, for the data sets that have such a table; also where all cells are done."""
     from bench.datasets.prepared import open_prepared
     from bench.datasets.units import unit_table

@@ -42,7 +42,7 @@ def test_the_committed_trials_are_what_their_records_give_and_none_is_a_result()
     assert (EXAMPLE / "trials.md").read_text() == text
     assert text.strip() in README
     trials = [json.loads((folder / "record.json").read_text()) for folder in find_records(EXAMPLE / "tuning")]
-    assert len(trials) == 30
+    assert sum(not trial["cell"].get("unscored") for trial in trials) == 30
     assert all(trial["metrics"] is None for trial in trials), "the test part is not read"
     assert not {trial["key"] for trial in trials} & set(load_cells(EXAMPLE)["key"])
 

@@ -3,18 +3,25 @@
 A slot is a field of the model's config (`laffn`, `sem`, `sdffn`); its value names a filling. `none` means that the
 residual branch is absent: no module, no parameters, no work. A filling is a function of (channels, BlockConfig) that
 returns a module mapping (N, C, H, W) to (N, C, H, W); the residual, LayerScale and DropPath around it are the block's.
+
+Modules that register fillings are found by the entry-point group `medbench.fillings`. They are imported when a name is
+asked for that is not known yet, or when names are listed.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 
 from torch import nn
 
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 
 SLOTS = ("laffn", "sem", "sdffn")
+ATTENTION_NOTE = "breaks the convolution-only rule"
 
 
 @dataclass(frozen=True)
@@ -28,30 +35,79 @@ class BlockConfig:
 
 Filling = Callable[[int, BlockConfig], nn.Module]
 _FILLINGS: dict[str, dict[str, Filling]] = {slot: {} for slot in SLOTS}
+_NOTES: dict[tuple[str, str], str] = {}
 
 
-def filling(slot: str, name: str) -> Callable[[Filling], Filling]:
-    """Registers a filling of a slot under a name."""
+def filling(slot: str, name: str, *, attention: bool = False) -> Callable[[Filling], Filling]:
+    """Registers a filling of a slot under a name, as a decorator or by a call: `filling("sem", "mine")(make)`.
+
+    Args:
+        attention: it computes an N x N matrix over pixels, so it breaks the convolution-only rule; listings say so.
+
+    Raises:
+        UserError: an unknown slot, or a name that another filling of the slot has.
+    """
+    if slot not in _FILLINGS:
+        raise unknown("slot", slot, SLOTS)
 
     def decorate(make: Filling) -> Filling:
+        present = _FILLINGS[slot].get(name)
+        if name == "none" or (present is not None and _place(present) != _place(make)):
+            raise UserError(f"Slot {slot} has a filling {name!r} already: give {_place(make)} another name.")
         _FILLINGS[slot][name] = make
+        _NOTES[slot, name] = ATTENTION_NOTE if attention else ""
         return make
 
     return decorate
 
 
+def _place(make: Filling) -> str:
+    """Where a filling is defined; a module that is imported twice defines the same ones again."""
+    return f"{make.__module__}.{getattr(make, '__qualname__', type(make).__qualname__)}"
+
+
+@cache
+def _load_registered() -> None:
+    """Imports what the entry points of the group `medbench.fillings` name, once."""
+    for point in sorted(entry_points(group="medbench.fillings"), key=lambda p: (p.name, p.value)):
+        try:
+            point.load()
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"Entry point {point.name!r} of medbench.fillings, {point.value!r}: {error}.") from error
+
+
 def filling_names(slot: str) -> list[str]:
     """Names that a slot takes, `none` included."""
+    _load_registered()
     return ["none", *sorted(_FILLINGS[slot])]
+
+
+def _find(slot: str, name: str) -> Filling:
+    """The maker of a filling. Raises UserError for a name that the slot does not take."""
+    if name not in _FILLINGS[slot]:
+        _load_registered()
+    if name not in _FILLINGS[slot]:
+        raise unknown(f"filling of slot {slot}", name, filling_names(slot))
+    return _FILLINGS[slot][name]
 
 
 def fill(slot: str, name: str, channels: int, config: BlockConfig) -> nn.Module | None:
     """Builds a slot's filling; None for `none`. Raises UserError for a name that the slot does not take."""
+    return None if name == "none" else _find(slot, name)(channels, config)
+
+
+def filling_note(slot: str, name: str) -> str:
+    """What a listing has to say beside a filling's name: that it breaks the convolution-only rule, or nothing."""
+    if name != "none":
+        _find(slot, name)
+    return _NOTES.get((slot, name), "")
+
+
+def filling_summary(slot: str, name: str) -> str:
+    """The first line of a filling's docstring."""
     if name == "none":
-        return None
-    if name not in _FILLINGS[slot]:
-        raise unknown(f"filling of slot {slot}", name, filling_names(slot))
-    return _FILLINGS[slot][name](channels, config)
+        return "The residual branch is absent."
+    return (inspect.getdoc(_find(slot, name)) or "").partition("\n")[0]
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "hardswish": nn.Hardswish}

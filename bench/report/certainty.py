@@ -86,7 +86,7 @@ def certainty(
         order: the models, best first; titles: of each.
     """
     scores = task.counted(scores)
-    units = scores[_unit_column(scores)].nunique()
+    units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order or seeds < 2 or units < 2:
         why = "no model has all seeds" if not order else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
@@ -162,7 +162,7 @@ def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
     Args:
         rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
     """
-    unit = _unit_column(rows)
+    unit = unit_column(rows)
     known = rows[["seed", unit, "class"]].assign(value=rows[measure.column].astype(float) * measure.factor)
     known = known if measure.by_class else known.assign(**{"class": ""})
     grid = known.groupby(["seed", unit, "class"])["value"].agg(["sum", "count"])
@@ -180,7 +180,8 @@ def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
     return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
 
 
-def _unit_column(rows: pd.DataFrame) -> str:
+def unit_column(rows: pd.DataFrame) -> str:
+    """The column that says whose a row is: `unit` where that was joined, else `patient`."""
     return "unit" if "unit" in rows else "patient"
 
 

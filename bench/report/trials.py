@@ -20,6 +20,8 @@ def trials_text(results: Path) -> str:
     records = [record for folder in find_records(results / TUNING) if (record := read_record(folder))]
     searches: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {}
     for record in records:
+        if record["cell"].get("unscored"):  # of a search over models (`medbench ablate --search`)
+            continue
         tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
         place = (f"{record['dataset']['name']}, {record['cell']['split']}, {label}", record["dataset"]["task"])
         searches.setdefault(place, {}).setdefault(record["model"]["title"], {})[tuned["trial"]] = record
