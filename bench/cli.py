@@ -132,9 +132,19 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
+@click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
+@click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
 def report(
-    results: Path, form: str, dataset: str | None, classes: bool, arms: bool, trials: bool, output: Path | None
+    results: Path,
+    form: str,
+    dataset: str | None,
+    classes: bool,
+    arms: bool,
+    trials: bool,
+    ranks: bool,
+    figures: Path | None,
+    output: Path | None,
 ) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -146,7 +156,16 @@ def report(
     from bench.report.trials import trials_text
     from bench.store import write_text
 
+    if trials + ranks + (figures is not None) > 1:
+        raise UserError("Expected one of --trials, --ranks and --figures, but got several.")
     tables = [] if trials else results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
+    if figures is not None:
+        from bench.report.figures import draw_report
+
+        for line in (line for lines in draw_report(tables, figures) for line in lines):
+            click.echo(line)
+        return
+    form = "ranks" if ranks else form
     if output is not None:
         try:
             write_text(output, trials_text(results) if trials else render_tables(tables, form))

@@ -51,6 +51,23 @@ def sure_to_markdown(table: Table) -> str:
     )
 
 
+def ranks_to_markdown(table: Table) -> str:
+    """How often each model has each rank among the resamples, as Markdown; a line where nothing is claimed."""
+    sure = table.sure
+    if sure.ranks.empty:
+        return f"{markdown_text(f'{table.where}. {sure.caption}')}\n"
+    title = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
+    lines = [
+        markdown_text(title),
+        "",
+        f"| Model | {' | '.join(map(str, sure.ranks.columns))} |",
+        f"| --- |{' ---: |' * sure.ranks.shape[1]}",
+    ]
+    for model, shares in sure.ranks.iterrows():
+        lines.append(f"| {markdown_text(str(model))} | {' | '.join(f'{100 * share:.0f}' for share in shares)} |")
+    return "\n".join(lines) + "\n"
+
+
 def sure_to_latex(table: Table) -> str:
     """A float of its own: intervals, then the checklist."""
     sure, asked = table.sure, [f"Claims checklist. {table.checklist[0]}", *table.checklist[1:]]

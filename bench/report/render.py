@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.errors import UserError, unknown
 from bench.profiles import load_profiles
-from bench.report.certainty_text import sure_to_latex, sure_to_markdown, sure_to_rich
+from bench.report.certainty_text import ranks_to_markdown, sure_to_latex, sure_to_markdown, sure_to_rich
 from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
@@ -65,9 +65,11 @@ def print_tables(console: Console, tables: list[Table]) -> None:
 
 
 def render_tables(tables: list[Table], form: str) -> str:
-    """The text of tables as `rich`, `markdown`, `latex` or `csv`."""
+    """The text of tables as `rich`, `markdown`, `latex` or `csv`; `ranks` is how often each model has each rank."""
     if form == "csv":
         return to_csv(tables)
+    if form == "ranks":
+        return "\n".join(map(ranks_to_markdown, tables))
     if form == "rich":
         from rich.console import Console
 

@@ -61,15 +61,20 @@ class Table:
     Attributes:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
+        where: dataset, images, preset and split in a line, for whatever has no caption.
         frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
         figures: the same numbers in the long form of `to_csv`, classes included.
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
+        setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
+            fold, a flagged split.
+        headline: ranked model -> its title, and the figure that orders the rows.
     """
 
     key: str
     name: str
+    where: str
     caption: str
     footnotes: tuple[str, ...]
     frame: pd.DataFrame
@@ -78,6 +83,9 @@ class Table:
     figures: pd.DataFrame
     sure: Certainty
     checklist: tuple[str, ...]
+    task: str
+    setting: str
+    headline: dict[str, tuple[str, float]]
 
 
 def summarise(
@@ -136,7 +144,22 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
     sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles)
     asked = checklist(cells, titles, ranked, sure)
-    return Table(first["comparison"], first["dataset"], caption, notes, frame, marks, columns, figures, sure, asked)
+    return Table(
+        key=first["comparison"],
+        name=first["dataset"],
+        where=_where(first),
+        caption=caption,
+        footnotes=notes,
+        frame=frame,
+        marks=marks,
+        columns=columns,
+        figures=figures,
+        sure=sure,
+        checklist=asked,
+        task=first["task"],
+        setting=_setting(first),
+        headline={model: (titles[model], float(headline[model])) for model in best},
+    )
 
 
 def _check_seeds(cells: pd.DataFrame) -> None:
@@ -241,6 +264,27 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
         f"{ours}: {RECONSTRUCTION}" if ours else "",
     ]
     return ". ".join(part for part in parts if part) + "."
+
+
+def _where(first: pd.Series[Any]) -> str:
+    """`ACDC (acdc), preset quick, split ssl4mis`; of other than real images it says so first."""
+    kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
+    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
+    name = f"{kind}{first['dataset_title']} ({first['dataset']})"
+    partial = ", partial" if first["partial"] else ""
+    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{fold}{partial}"
+
+
+def _setting(first: pd.Series[Any]) -> str:
+    usable = first["source"] == "real" and pd.isna(first["fold"]) and pd.isna(first.get("split_flag"))
+    return f"{first['preset']}{_changes(first)}" if usable else ""
+
+
+def _changes(first: pd.Series[Any]) -> str:
+    """What else than the preset differs from a plain run: fewer training patients, pretrained weights."""
+    few = first.get("train_patients")
+    trained = "" if few is None or pd.isna(few) else f", {few:.0f} training patients or groups"
+    return f"{trained}{'' if pd.isna(first.get('init')) else ', pretrained'}"
 
 
 def _footnotes(

@@ -10,10 +10,13 @@ from scipy import stats
 
 from bench.metrics.statistics import (
     Scores,
+    average_ranks,
     bootstrap,
     contrast,
+    critical_difference,
     difference,
     figure,
+    friedman,
     holm,
     interval,
     mcnemar,
@@ -194,6 +197,41 @@ def test_what_strata_differ_by_does_not_raise_the_smallest_difference() -> None:
     models = [drawn(rng, np.zeros(40) + k * gaps, 3, 0.5, 0.5, 80) for k in range(2)]
     held = [Scores(one.sums, one.counts, strata) for one in models]
     assert smallest_difference(held, 3, 40) < 0.5 * smallest_difference(models, 3, 40)
+
+
+def test_critical_differences_are_those_of_demsar() -> None:
+    """Table 5 and the examples of JMLR 7 (2006) 1: four classifiers on 14 data sets."""
+    q = {2: 1.960, 3: 2.343, 4: 2.569, 5: 2.728, 10: 3.164}
+    for models, value in q.items():
+        found = critical_difference(models, 14)
+        assert found == pytest.approx(value * (models * (models + 1) / (6 * 14)) ** 0.5, abs=2e-3)
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    assert critical_difference(4, 14, 0.10) == pytest.approx(1.12, abs=0.005)
+
+
+def test_friedman_s_test_is_demsar_s_example() -> None:
+    """Table 6 there: AUC of C4.5 and three variants of it on 14 data sets; F = 3.69, ranks as printed."""
+    auc = np.array(
+        [
+            [0.763, 0.768, 0.771, 0.798],
+            [0.599, 0.591, 0.590, 0.569],
+            [0.954, 0.971, 0.968, 0.967],
+            [0.628, 0.661, 0.654, 0.657],
+            [0.882, 0.888, 0.886, 0.898],
+            [0.936, 0.931, 0.916, 0.931],
+            [0.661, 0.668, 0.609, 0.685],
+            [0.583, 0.583, 0.563, 0.625],
+            [0.775, 0.838, 0.866, 0.875],
+            [1.000, 1.000, 1.000, 1.000],
+            [0.940, 0.962, 0.965, 0.962],
+            [0.619, 0.666, 0.614, 0.669],
+            [0.972, 0.981, 0.9751, 0.975],
+            [0.957, 0.978, 0.946, 0.970],
+        ]
+    )
+    assert average_ranks(auc) == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=1e-3)
+    assert friedman(auc) == pytest.approx(stats.f.sf(3.69, 3, 39), rel=0.01)
+    assert friedman(np.tile([1.0, 2.0, 3.0], (6, 1))) == 0
 
 
 def test_holm_by_hand() -> None:

@@ -1,0 +1,168 @@
+"""Figures of a report: what is drawn, what is left out and why, and when data sets are ranked together."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from test_certainty import rows, three
+from test_tables import cell
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.report import figures
+from bench.report.certainty_text import ranks_to_markdown
+from bench.report.figures import cliques, critical, differences, draw_report, rank_map
+from bench.report.rankings import rankings
+from bench.report.tables import Table, summarise
+
+MODELS = ("ours", "a", "b")
+DATASETS = ("acdc", "synapse", "msld", "sars-cov2-ct", "large-covid-ct", "other")
+
+
+def tables(datasets: tuple[str, ...], seeds: int = 3, models: tuple[str, ...] = MODELS, **fields: Any) -> list[Table]:
+    """Of each data set a table of three models, ours the best, but on the last of five."""
+    pairs = []
+    for name, (k, model) in itertools.product(datasets, enumerate(models)):
+        mean = 0.5 + (0.1 * k if name == DATASETS[4] else -0.1 * k)
+        family = "proposed" if model == "ours" else "cnn"
+        for seed in range(seeds):
+            own = {
+                "dataset": name,
+                "dataset_title": name.upper(),
+                "comparison": f"{name}-{len(fields)}",
+                "family": family,
+            }
+            pairs.append((cell(model, seed, "MedNeXt-T (reconstr.)" if k == 0 else None, **{**own, **fields}), mean))
+    frame = pd.DataFrame([row for one, mean in pairs for row in rows(one, mean)])
+    return summarise(pd.DataFrame([one for one, _ in pairs]), frame)
+
+
+def texts(figure: Any) -> str:
+    """All that is written in a figure."""
+    from matplotlib.text import Text
+
+    return " | ".join(found.get_text() for found in figure.findobj(Text) if found.get_text())
+
+
+def test_differences_and_ranks_say_what_they_are_of() -> None:
+    (table,) = tables(("acdc",), source="phantom", preset="smoke")
+    forest, ranks = texts(differences(table)), texts(rank_map(table))
+    for shown in (forest, ranks):
+        assert "PHANTOM images, ACDC (acdc), preset smoke, split mtunet" in shown.replace("\n", " ")
+    assert "MedNeXt-T (reconstr.) less the model, Dice % (strict)" in forest.replace("\n", " ")
+    assert "8 patients and 3 seeds" in forest.replace("\n", " ")
+    assert "MedNeXt-T (reconstr.)" in ranks
+    assert "100" in ranks
+    line = next(line for line in ranks_to_markdown(table).splitlines() if line.startswith("| MedNeXt"))
+    assert line == "| MedNeXt-T (reconstr.) | 100 | 0 | 0 |"
+
+
+def test_the_forest_draws_each_interval_where_it_is() -> None:
+    (table,) = tables(("acdc",))
+    axis = differences(table).axes[0]
+    drawn = {(line.get_xdata()[0], line.get_xdata()[1]) for line in axis.lines if len(line.get_xdata()) == 2}
+    assert {(gap.low, gap.high) for gap in table.sure.gaps.values()} <= drawn
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["A", "B"]
+
+
+@pytest.mark.parametrize("draw", [differences, rank_map])
+def test_nothing_is_cut_off(draw: Any) -> None:
+    (table,) = tables(("acdc",), models=("ours", "a" * 40, "b"))
+    figure = draw(table)
+    figure.canvas.draw()
+    whole = figure.bbox
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert box.x0 >= whole.x0 - 1, text
+            assert box.x1 <= whole.x1 + 1, text
+            assert box.y0 >= whole.y0 - 1, text
+            assert box.y1 <= whole.y1 + 1, text
+
+
+def test_the_same_tables_give_the_same_files(tmp_path: Path) -> None:
+    once = tables(("acdc",))
+    found = [draw_report(once, tmp_path / name)[0] for name in "ab"]
+    assert [path.name for path in found[0]] == [
+        f"acdc-acdc-0-{kind}.{form}" for kind in ("differences", "ranks") for form in ("png", "pdf")
+    ]
+    for one, other in zip(*found, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
+    written, notes = draw_report(tables(("acdc",), seeds=1), tmp_path)
+    assert not written
+    assert notes[0].endswith("no figure. No claim about a method is made: 1 seed(s), 8 patient(s).")
+    assert notes[1] == (
+        "No critical-difference figure: it needs 5 data sets of real images with the same models, 1 are there."
+    )
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"Cannot write .*acdc.*png"):
+        draw_report(tables(("acdc",)), tmp_path / "file")
+
+
+def test_from_five_data_sets_on_their_ranks_are_drawn(tmp_path: Path) -> None:
+    four, five = tables(DATASETS[:4]), tables(DATASETS[:5])
+    assert "4 are there" in draw_report(four, tmp_path)[1][0]
+    written, notes = draw_report(five, tmp_path)
+    assert not notes
+    assert [path.name for path in written if "critical" in path.name] == [
+        f"critical-difference-quick-5-{'-'.join(sorted(DATASETS[:5]))}.{kind}" for kind in ("png", "pdf")
+    ]
+    (ranking,) = rankings(five)
+    assert ranking.models == ("MedNeXt-T (reconstr.)", "A", "B")
+    assert ranking.figures.shape == (5, 3)
+    shown = texts(critical(ranking)).replace("\n", " ")
+    assert "Mean ranks over 5 data sets (acdc, large-covid-ct, msld, sars-cov2-ct, synapse), preset quick" in shown
+    assert "MedNeXt-T (reconstr.)  1.40" in shown, "first on four, third on the last"
+    assert "critical difference 1.48" in shown, "2.343 * sqrt(3 * 4 / 30)"
+
+
+def test_only_real_whole_and_trusted_comparisons_of_one_setting_are_ranked_together() -> None:
+    for fields in ({"source": "phantom"}, {"split_flag": "leaks"}, {"fold": 1}):
+        assert not rankings(tables(DATASETS[:5], **fields)), fields
+    mixed = [*tables(DATASETS[:3]), *tables(DATASETS[3:5], preset="paper")]
+    assert sorted(len(ranking.datasets) for ranking in rankings(mixed)) == [2, 3]
+    pretrained = tables(DATASETS[3:5], init="timm/x")
+    assert {r.setting for r in rankings([*tables(DATASETS[:3]), *pretrained])} == {"quick", "quick, pretrained"}
+    (partial,) = rankings(tables(DATASETS[:1], partial=True))
+    assert partial.datasets == ("acdc (partial)",)
+    variant = rankings([*tables(("large-covid-ct",)), *tables(("large-covid-ct-2class",))])
+    assert [ranking.datasets for ranking in variant] == [("large-covid-ct",)]
+
+
+def test_the_newest_version_stands_for_a_model() -> None:
+    both = [cell("a", seed, version=version, key=f"{seed}{version}") for seed in range(3) for version in (1, 2)]
+    pairs = [*((one, 0.9 if one["version"] == 1 else 0.6) for one in both), *three("b", 0.5)]
+    frame = pd.DataFrame([row for one, mean in pairs for row in rows(one, mean)])
+    (ranking,) = rankings(summarise(pd.DataFrame([one for one, _ in pairs]), frame))
+    assert ranking.models == ("A", "B")
+    assert ranking.figures[0] == pytest.approx([60, 50], abs=3)
+
+
+def test_cliques_by_hand() -> None:
+    assert cliques(np.array([1.0, 1.5, 3.0, 3.2]), 1.6) == [(0, 1), (1, 2), (2, 3)]
+    assert cliques(np.array([1.0, 2.0, 3.0]), 5.0) == [(0, 2)]
+    assert cliques(np.array([1.0, 2.0, 3.0]), 0.5) == []
+
+
+def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = tables(("acdc",))
+    monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: found)
+    done = CliRunner().invoke(main, ["report", "--figures", str(tmp_path / "f")])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[0] == str(tmp_path / "f" / "acdc-acdc-0-differences.png")
+    assert done.output.count("\n") == 5
+    assert figures.RASTER >= 150
+    shown = CliRunner().invoke(main, ["report", "--ranks"])
+    assert shown.output == ranks_to_markdown(found[0])
+    assert CliRunner().invoke(main, ["report", "--ranks", "--trials"]).exit_code == 2
