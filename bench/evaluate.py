@@ -120,7 +120,8 @@ def _score_images(model: nn.Module, data: Prepared, cases: Sequence[int], protoc
 def headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A cell's figures from its rows of one part, and the number of its cases.
 
-    Classification: those of `bench.metrics.classification`, None where one is not defined.
+    Classification: those of `bench.metrics.classification`, None where one is not defined; `confusion` by class index,
+    a row for each true class.
     """
     out = _classification_figures(rows) if "probability" in rows[0] else _segmentation_figures(rows)
     return {**out, "cases": len({row["case"] for row in rows})}
@@ -131,10 +132,15 @@ def _classification_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     by_class = np.array([row["probability"] for row in rows]).reshape(-1, len(names))
     reference = np.array([row["reference"] for row in rows]).reshape(-1, len(names)).argmax(axis=1)
     figures = classification.score_images(reference, by_class)
-    sensitivity = zip(names, classification.sensitivity(reference, by_class).tolist(), strict=True)
+    classes = {
+        name: {label: _defined(value) for label, value in zip(names, values.tolist(), strict=True)}
+        for name, values in classification.score_classes(reference, by_class).items()
+    }
     return {
         **{name: _defined(value) for name, value in figures.items()},
-        "sensitivity": {name: _defined(value) for name, value in sensitivity},
+        "sensitivity": classes["sensitivity"],
+        "by_class": classes,
+        "confusion": classification.confusion(reference, by_class).tolist(),
     }
 
 

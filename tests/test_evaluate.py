@@ -137,7 +137,14 @@ def test_an_image_has_a_row_per_class_with_its_probability() -> None:
     assert figures["accuracy"] == pytest.approx(1 - 2 / 67)
     assert figures["cases"] == 67
     assert set(figures["sensitivity"]) == {"a", "b", "c"}
-    assert set(figures) == {"accuracy", "balanced_accuracy", "macro_f1", "auc", "mcc", "sensitivity", "cases"}
+    assert set(figures) == {
+        *("accuracy", "balanced_accuracy", "macro_f1", "auc", "mcc", "ece", "brier"),
+        *("macro_specificity", "macro_precision", "sensitivity", "by_class", "confusion", "cases"),
+    }
+    assert set(figures["by_class"]) == {"sensitivity", "specificity", "precision", "f1", "auc"}
+    assert figures["by_class"]["sensitivity"] == figures["sensitivity"]
+    assert sum(map(sum, figures["confusion"])) == 67
+    assert sum(row[k] for k, row in enumerate(figures["confusion"])) == 65
 
 
 def test_scores_do_not_depend_on_the_batch_an_image_is_in() -> None:

@@ -1,11 +1,12 @@
-"""Accuracy, balanced accuracy, macro F1, AUC, MCC and sensitivity of class probabilities, by scikit-learn.
+"""Figures of class probabilities: of single classes (sensitivity, ...), over all, of calibration (ECE, Brier).
 
 Shapes: N images, K classes. All take reference labels (N,), class indices, and probabilities (N, K), whose rows sum
 to 1; the predicted class is the one of the highest probability, the first on ties. All figures are in [0, 1] but MCC,
-which is in [-1, 1]; none has a unit. All raise ValueError for arrays of other shapes, labels outside of 0 .. K - 1,
-and rows that are no probabilities.
+in [-1, 1], and Brier, in [0, 2]; none has a unit. All raise ValueError for arrays of other shapes, labels outside of
+0 .. K - 1, and rows that are no probabilities. By scikit-learn, but ECE and Brier.
 
-A class that no image has is left out of means over classes; what is defined for no class is nan.
+A class that has no figure (no image is of it, or none predicted as it) is left out of means over classes; what is
+defined for no class is nan.
 """
 
 from __future__ import annotations
@@ -32,18 +33,75 @@ def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.asarray(recall_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
 
 
+def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each class, the share of other classes' images that are not predicted as it: (K,), nan without such images."""
+    from sklearn.metrics import multilabel_confusion_matrix
+
+    true, predicted = _classes(reference, probabilities)
+    counts = multilabel_confusion_matrix(true, predicted, labels=range(probabilities.shape[1]))  # (K, 2, 2)
+    right, wrong = counts[:, 0, 0], counts[:, 0, 1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(right / (right + wrong))
+
+
+def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each class, the share of images predicted as it that are of it: (K,), nan where none is."""
+    from sklearn.metrics import precision_score
+
+    true, predicted = _classes(reference, probabilities)
+    labels = range(probabilities.shape[1])
+    return np.asarray(precision_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
+
+
+def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each class, 2 TP / (2 TP + FP + FN): (K,), nan for a class neither true nor predicted anywhere."""
+    from sklearn.metrics import f1_score
+
+    true, predicted = _classes(reference, probabilities)
+    labels = range(probabilities.shape[1])
+    return np.asarray(f1_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
+
+
+def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Of each class, the area under its ROC curve against the rest: (K,), nan for a class that no image has, or all."""
+    from sklearn.metrics import roc_auc_score
+
+    _check(reference, probabilities)
+    masks = [reference == k for k in range(probabilities.shape[1])]
+    return np.array(
+        [
+            roc_auc_score(mask, probabilities[:, k]) if mask.any() and not mask.all() else math.nan
+            for k, mask in enumerate(masks)
+        ]
+    )
+
+
+def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """How many images of each class (rows) are predicted as each (columns): (K, K) int."""
+    from sklearn.metrics import confusion_matrix
+
+    true, predicted = _classes(reference, probabilities)
+    return np.asarray(confusion_matrix(true, predicted, labels=range(probabilities.shape[1])))
+
+
 def balanced_accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' sensitivities."""
     return float(np.nanmean(sensitivity(reference, probabilities)))
 
 
 def macro_f1(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean over classes of F1, 2 TP / (2 TP + FP + FN); without classes neither true nor predicted anywhere."""
-    from sklearn.metrics import f1_score
+    """The mean of the classes' F1; without classes neither true nor predicted anywhere."""
+    return float(np.nanmean(f1(reference, probabilities)))
 
-    true, predicted = _classes(reference, probabilities)
-    labels = range(probabilities.shape[1])
-    return float(f1_score(true, predicted, labels=labels, average="macro", zero_division=math.nan))
+
+def macro_specificity(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean of the classes' specificities; of two classes it is the balanced accuracy."""
+    return _mean(specificity(reference, probabilities))
+
+
+def macro_precision(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean of the classes' precisions; without classes that are never predicted."""
+    return _mean(precision(reference, probabilities))
 
 
 def auc(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -51,14 +109,8 @@ def auc(reference: np.ndarray, probabilities: np.ndarray) -> float:
 
     A class that no image has, or all, has no curve and is left out.
     """
-    from sklearn.metrics import roc_auc_score
-
-    _check(reference, probabilities)
-    count = probabilities.shape[1]
-    scored = range(count) if count > 2 else (count - 1,)
-    masks = {k: reference == k for k in scored}
-    areas = [roc_auc_score(mask, probabilities[:, k]) for k, mask in masks.items() if mask.any() and not mask.all()]
-    return float(np.mean(areas)) if areas else math.nan
+    areas = class_auc(reference, probabilities)
+    return _mean(areas if len(areas) > 2 else areas[-1:])
 
 
 def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -72,18 +124,64 @@ def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
     return float(matthews_corrcoef(true, predicted)) if len(np.union1d(true, predicted)) > 1 else 0.0
 
 
+def ece(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """The expected calibration error: the gap of accuracy and confidence, a mean over bins weighted by their images.
+
+    Confidence is the predicted class's probability, in `BINS` bins of equal width, each with its upper end.
+    Source: Guo et al., ICML 2017 (arXiv:1706.04599), whose 15 bins these are.
+    """
+    true, predicted = _classes(reference, probabilities)
+    confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
+    bins = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(true))
+
+
+def brier(reference: np.ndarray, probabilities: np.ndarray) -> float:
+    """The Brier score, its original form: squared gaps to the one-hot truth, summed over classes, a mean over images.
+
+    In [0, 2]: of two classes it is twice the form of one probability.
+    Source: Brier, Monthly Weather Review 78 (1950) 1.
+    """
+    _check(reference, probabilities)
+    truth = np.eye(probabilities.shape[1])[reference]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+BINS = 15  # of ECE
 FIGURES = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
     "macro_f1": macro_f1,
     "auc": auc,
     "mcc": mcc,
+    "ece": ece,
+    "brier": brier,
+    "macro_specificity": macro_specificity,
+    "macro_precision": macro_precision,
+}
+CLASS_FIGURES = {
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "precision": precision,
+    "f1": f1,
+    "auc": class_auc,
 }
 
 
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
     return {name: figure(reference, probabilities) for name, figure in FIGURES.items()}
+
+
+def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """All of `CLASS_FIGURES` by name: (K,) each."""
+    return {name: figure(reference, probabilities) for name, figure in CLASS_FIGURES.items()}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over those that are defined; nan of none."""
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 
 def _classes(reference: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics.classification import score_images, sensitivity
+from bench.metrics.classification import BINS, confusion, score_classes, score_images
 from bench.report.certainty import Measure
 from bench.report.columns import Column, cost_columns
 
 PARTIAL = "partial: under 80 % of the published images; not comparable with published figures"
 NOTE = (
     "Over test images, averaged over seeds; sd seeds: of the figure over seeds. Balanced accuracy: mean of the "
-    "classes' sensitivities; macro F1: mean over classes; AUC: area under the ROC curve, "
+    "classes' sensitivities; macro F1: mean over classes; MCC: Matthews' correlation, -1 to 1; ECE: calibration error "
+    f"over {BINS} equal-width bins of the predicted class's probability; Brier: summed over classes, 0 to 2; AUC: area "
+    "under the ROC curve, "
 )
 PARTS = ("train", "val", "test")
 CHANCE = "Chance answers with the training part's majority class."
@@ -25,10 +27,18 @@ METRICS = (
     ("macro_f1", "Macro F1", "Macro\nF1", False),
     ("auc", "AUC", "AUC", False),
 )
+# name, header, short header, decimals, +1 where higher is better; in the table after those of `METRICS`
+FURTHER = (
+    ("mcc", "MCC", "MCC", 3, 1),
+    ("ece", "ECE %", "ECE\n%", 2, -1),
+    ("brier", "Brier", "Bri-\ner", 3, -1),
+)
+BARE = ("mcc", "brier")  # no unit; all others in %
+CONFUSION = "confusion"  # its class is `true->predicted`
 
 
 def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of one model, in long form: each figure in %, MCC (no unit) and each class's sensitivity, over seeds.
+    """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
 
     Args:
         scores: the rows of cases.csv that count, with the cell's seed.
@@ -40,21 +50,32 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for metric, name in runs.index:
         values = runs.loc[(metric, name)]
-        unit, factor = ("", 1.0) if metric == "mcc" else ("%", 100.0)
+        unit, factor = ("", 1.0) if metric in BARE else ("%", 100.0)
+        if metric == CONFUSION:
+            unit, factor = "images per run", 1.0
         shown = {"value": values.mean() * factor, "sd_seeds": values.std(ddof=1) * factor}
         rows.append({"metric": metric, "unit": unit, "class": name, **shown})
     return rows
 
 
 def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(metric, class) -> figure of one cell, in [0, 1]; the class is blank for figures over all."""
+    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
     names = list(rows["class"].unique())
     wide = rows.pivot(index="case", columns="class", values=["reference", "probability"])
     reference = wide["reference"][names].to_numpy(float).argmax(axis=1)
     probabilities = wide["probability"][names].to_numpy(float)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
-    per_class = zip(names, sensitivity(reference, probabilities), strict=True)
-    return overall | {("sensitivity", name): float(value) for name, value in per_class}
+    per_class = {
+        (metric, name): float(value)
+        for metric, values in score_classes(reference, probabilities).items()
+        for name, value in zip(names, values, strict=True)
+    }
+    counts = {
+        (CONFUSION, f"{true}->{predicted}"): float(n)
+        for true, row in zip(names, confusion(reference, probabilities), strict=True)
+        for predicted, n in zip(names, row, strict=True)
+    }
+    return overall | per_class | counts
 
 
 def headline(table: pd.DataFrame) -> dict[Hashable, float]:
@@ -63,12 +84,14 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
 
 
 def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Column, ...]:
-    """All figures in %, of some the deviation over seeds, and the costs."""
+    """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
     shown: list[Column] = []
     for metric, header, short, spread in METRICS:
         shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1))
         if spread:
             shown.append(Column(f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds"))
+    for metric, header, short, decimals, merit in FURTHER:
+        shown.append(Column(header, "" if classes else short, metric, "", "value", decimals, merit))
     for name in _classes(table) if classes else ():
         shown.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1))
     return (*shown, *cost_columns(cells["input"]))

@@ -11,6 +11,8 @@ import pandas as pd
 
 from bench.errors import UserError, unknown
 from bench.profiles import load_profiles
+from bench.report import sheets
+from bench.report.by_class import class_sheet
 from bench.report.certainty_text import ranks_to_markdown, sure_to_latex, sure_to_markdown, sure_to_rich
 from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import CSV, Table, summarise
@@ -59,6 +61,9 @@ def print_tables(console: Console, tables: list[Table]) -> None:
     """Prints tables on a terminal."""
     for table in tables:
         console.print(to_rich(table))
+        by_class = class_sheet(table)
+        if by_class is not None:
+            console.print(sheets.to_rich(by_class))
         console.print(sure_to_rich(table))
         for line in ("Claims checklist", *(f"  {line}" for line in table.checklist), ""):
             console.print(line, markup=False, highlight=False)
@@ -76,8 +81,16 @@ def render_tables(tables: list[Table], form: str) -> str:
         console = Console(file=io.StringIO(), width=120)
         print_tables(console, tables)
         return console.file.getvalue()  # type: ignore[attr-defined]
-    whole = (to_markdown, sure_to_markdown) if form == "markdown" else (to_latex, sure_to_latex)
-    return "\n".join(render(table) for table in tables for render in whole)
+    own, of_class, sure = (
+        (to_markdown, sheets.to_markdown, sure_to_markdown)
+        if form == "markdown"
+        else (to_latex, sheets.to_latex, sure_to_latex)
+    )
+    texts = []
+    for table in tables:
+        by_class = class_sheet(table)
+        texts += [own(table), *([] if by_class is None else [of_class(by_class)]), sure(table)]
+    return "\n".join(texts)
 
 
 def _texts(table: Table) -> list[dict[str, str]]:
@@ -122,7 +135,8 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
-    texts = pd.DataFrame([{stacked(k): latex_text(v) for k, v in row.items()} for row in _texts(table)])
+    narrow = len(table.frame.columns) > 13
+    texts = pd.DataFrame([{stacked(k, narrow): latex_text(v) for k, v in row.items()} for row in _texts(table)])
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
     commands.columns = texts.columns
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
@@ -135,7 +149,8 @@ def to_latex(table: Table) -> str:
         column_format="l" + "r" * (len(texts.columns) - 1),
     )
     size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
-    gap = 1.4 if len(texts.columns) > 13 else gap
+    if narrow:
+        gap = 1.4 if len(texts.columns) == 14 else 1.0
     latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap:g}pt}}\n", 1)
     notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in table.footnotes)
     return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
 from bench.metrics import classification as metrics
 
@@ -31,6 +31,37 @@ def test_figures_by_hand() -> None:
     assert found["auc"] == pytest.approx((6 + 3) / 12)  # pairs: 0.9 beats six, 0.35 beats three
     assert found["mcc"] == pytest.approx((5 * 1 - 1 * 1) / math.sqrt(2 * 6 * 6 * 2))
     assert metrics.sensitivity(REFERENCE, TWO).tolist() == pytest.approx([5 / 6, 1 / 2])
+    assert metrics.specificity(REFERENCE, TWO).tolist() == pytest.approx([1 / 2, 5 / 6])
+    assert metrics.precision(REFERENCE, TWO).tolist() == pytest.approx([5 / 6, 1 / 2])
+    assert metrics.f1(REFERENCE, TWO).tolist() == pytest.approx([10 / 12, 2 / 4])
+    assert metrics.class_auc(REFERENCE, TWO).tolist() == pytest.approx([9 / 12, 9 / 12])
+    assert metrics.confusion(REFERENCE, TWO).tolist() == [[5, 1], [1, 1]]
+    assert found["macro_specificity"] == pytest.approx((1 / 2 + 5 / 6) / 2)
+    assert found["macro_precision"] == pytest.approx((5 / 6 + 1 / 2) / 2)
+
+
+def test_ece_by_hand() -> None:
+    """Confidence 0.6 thrice, of which two right, in (8/15, 9/15]; 0.95 once, wrong, in (14/15, 1]."""
+    reference = np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4], [0.95, 0.05]])
+    expected = 3 / 4 * abs(2 / 3 - 0.6) + 1 / 4 * abs(0 - 0.95)
+    assert metrics.ece(reference, probabilities) == pytest.approx(expected)
+    # in one bin gaps of opposite sign cancel, in two they do not: 0.55 and 0.6 share a bin, 0.55 and 0.61 do not
+    for high, gap in ((0.6, abs(1 - 0.55 - 0.6) / 2), (0.61, (0.45 + 0.61) / 2)):
+        pair = np.array([[0.55, 0.45], [high, 1 - high]])
+        assert metrics.ece(np.array([0, 1]), pair) == pytest.approx(gap)
+    assert metrics.ece(np.array([0, 1]), np.eye(2)) == 0
+
+
+def test_the_upper_end_belongs_to_a_bin() -> None:
+    """0.4 = 6/15 ends the bin of 0.35; right and wrong cancel there but for the confidences."""
+    probabilities = np.array([[0.35, 0.33, 0.32], [0.4, 0.3, 0.3]])
+    assert metrics.ece(np.array([0, 1]), probabilities) == pytest.approx(abs(1 - 0.35 - 0.4) / 2)
+
+
+def test_brier_by_hand() -> None:
+    reference, probabilities = np.array([0, 2]), np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    assert metrics.brier(reference, probabilities) == pytest.approx((0.25 + 0.09 + 0.04 + 2) / 2)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -48,6 +79,23 @@ def test_definitions(seed: int) -> None:
         hit = np.sum((predicted == k) & (reference == k))
         f1.append(2 * hit / (np.sum(predicted == k) + np.sum(reference == k)))
     assert metrics.macro_f1(reference, probabilities) == pytest.approx(np.mean(f1))
+    for k, (specificity, area) in enumerate(
+        zip(metrics.specificity(reference, probabilities), metrics.class_auc(reference, probabilities), strict=True)
+    ):
+        rest = reference != k
+        assert specificity == pytest.approx(np.mean(predicted[rest] != k))
+        assert area == pytest.approx(roc_auc_score(~rest, probabilities[:, k]))
+    matrix = metrics.confusion(reference, probabilities)
+    assert matrix.sum(axis=1).tolist() == np.bincount(reference, minlength=4).tolist()
+    assert matrix.sum(axis=0).tolist() == np.bincount(predicted, minlength=4).tolist()
+    assert np.trace(matrix) == pytest.approx(40 * metrics.accuracy(reference, probabilities))
+
+
+@given(seed=st.integers(0, 10_000))
+def test_brier_of_two_classes_is_twice_the_one_of_one_probability(seed: int) -> None:
+    reference, probabilities = random(seed, classes=2)
+    half = brier_score_loss(reference, probabilities[:, 1], pos_label=1)
+    assert metrics.brier(reference, probabilities) == pytest.approx(2 * half)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -63,7 +111,17 @@ def test_two_classes_have_one_curve_and_order_of_images_is_nothing(seed: int) ->
 def test_a_constant_answer_is_the_floor() -> None:
     prior = np.tile([0.75, 0.25], (8, 1))
     found = metrics.score_images(REFERENCE, prior)
-    assert found == {"accuracy": 0.75, "balanced_accuracy": 0.5, "macro_f1": pytest.approx(3 / 7), "auc": 0.5, "mcc": 0}
+    assert found == {
+        "accuracy": 0.75,
+        "balanced_accuracy": 0.5,
+        "macro_f1": pytest.approx(3 / 7),
+        "auc": 0.5,
+        "mcc": 0,
+        "ece": 0,
+        "brier": pytest.approx(2 * 0.75 * 0.25),
+        "macro_specificity": 0.5,
+        "macro_precision": 0.75,
+    }
 
 
 def test_ties_are_the_first_class() -> None:
@@ -78,7 +136,10 @@ def test_a_class_without_images_is_left_out_of_means_and_one_class_has_no_curve(
     assert found["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert found["auc"] == pytest.approx(1.0)
-    assert math.isnan(metrics.sensitivity(reference, probabilities)[1])
+    found = metrics.score_classes(reference, probabilities)
+    undefined = {name for name, values in found.items() if math.isnan(values[1])}
+    assert undefined == {"sensitivity", "precision", "f1", "auc"}
+    assert metrics.specificity(reference, probabilities).tolist() == [1, 1, 0.5]
     alone = metrics.score_images(np.array([0, 0]), probabilities[[0, 0]])
     assert (alone["accuracy"], alone["mcc"]) == (1, 0)
     assert math.isnan(alone["auc"])
@@ -99,6 +160,6 @@ def test_a_class_without_images_is_left_out_of_means_and_one_class_has_no_curve(
     ],
 )
 def test_what_is_no_probability_is_an_error(reference: np.ndarray, probabilities: np.ndarray, message: str) -> None:
-    for figure in (*metrics.FIGURES.values(), metrics.sensitivity):
+    for figure in (*metrics.FIGURES.values(), *metrics.CLASS_FIGURES.values(), metrics.confusion):
         with pytest.raises(ValueError, match=message):
             figure(reference, probabilities)

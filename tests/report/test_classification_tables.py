@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench.report.classification import CHANCE, NOTE, PARTIAL
-from bench.report.render import to_csv, to_latex, to_markdown, to_rich
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
 from bench.report.tables import PHANTOM, Table, summarise
 
 CLASSES = ("non-COVID", "COVID")
@@ -100,6 +100,11 @@ def one(*pairs: tuple[dict[str, Any], tuple[float, ...] | None], **options: bool
     return table
 
 
+SPEED = {
+    "speed": 2.0,
+    "speed_fused": 3.0,
+    "speed_of": {"reference_title": "R", "batch": 8, "device": "cpu", "torch": "2"},
+}
 RIGHT, HALF = (0.1, 0.2, 0.8, 0.9), (0.1, 0.9, 0.8, 0.2)
 QUARTER = (0.1, 0.6, 0.3, 0.4)
 SHORT = (
@@ -117,11 +122,11 @@ CAPTION = (
 )
 MARKDOWN = f"""{CAPTION}
 
-| Model | Accuracy % | Accuracy sd seeds | Balanced accuracy % | Balanced accuracy sd seeds | Macro F1 % | AUC % | Params (M) | GMACs (1x1x64x64) | Seeds |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-| B | **75.00** | 35.36 | **75.00** | 35.36 | **75.00** | **75.00** | 1.50 | 0.250 | 2 |
-| A | <u>37.50</u> | 17.68 | <u>37.50</u> | 17.68 | <u>35.00</u> | <u>50.00</u> | 1.50 | 0.250 | 2 |
-| Chance (majority class) | 50.00 | 0.00 | 50.00 | 0.00 | 33.33 | 50.00 | 0.00 | 0.000 | 2 |
+| Model | Accuracy % | Accuracy sd seeds | Balanced accuracy % | Balanced accuracy sd seeds | Macro F1 % | AUC % | MCC | ECE % | Brier | Params (M) | GMACs (1x1x64x64) | Seeds |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| B | **75.00** | 35.36 | **75.00** | 35.36 | **75.00** | **75.00** | **0.500** | **25.00** | **0.400** | 1.50 | 0.250 | 2 |
+| A | <u>37.50</u> | 17.68 | <u>37.50</u> | 17.68 | <u>35.00</u> | <u>50.00</u> | <u>-0.289</u> | <u>42.50</u> | <u>0.680</u> | 1.50 | 0.250 | 2 |
+| Chance (majority class) | 50.00 | 0.00 | 50.00 | 0.00 | 33.33 | 50.00 | 0.000 | 10.00 | 0.520 | 0.00 | 0.000 | 2 |
 
 - {NOTE}of COVID. {CHANCE}
 """  # noqa: E501
@@ -171,21 +176,43 @@ def test_classes_have_a_column_of_sensitivity() -> None:
 def test_csv_holds_every_figure_and_class() -> None:
     frame = pd.read_csv(io.StringIO(to_csv([one(*SHORT)])))
     mine = frame[frame["model"] == "b"].set_index("metric")
-    figures = [
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "auc",
-        "mcc",
-        "sensitivity",
-        "sensitivity",
-        "params",
-        "macs",
-    ]
+    overall = ["accuracy", "balanced_accuracy", "macro_f1", "auc", "mcc", "ece", "brier"]
+    overall += ["macro_specificity", "macro_precision"]
+    of_class = [name for name in ("sensitivity", "specificity", "precision", "f1", "auc") for _ in CLASSES]
+    figures = [*overall, *of_class, *["confusion"] * 4, "params", "macs"]
     assert list(mine.index) == figures
     assert mine.loc["mcc", "value"] == pytest.approx(0.5)
     assert mine.loc["mcc", "sd_seeds"] == pytest.approx(1 / math.sqrt(2))
     assert list(mine.loc["sensitivity", "class"]) == list(CLASSES)
+    counts = mine.loc["confusion"].set_index("class")["value"].to_dict()
+    # seed 0 has all right, seed 1 one of two in each class
+    assert counts == {
+        "non-COVID->non-COVID": 1.5,
+        "non-COVID->COVID": 0.5,
+        "COVID->non-COVID": 0.5,
+        "COVID->COVID": 1.5,
+    }
+    assert set(mine.loc["confusion", "unit"]) == {"images per run"}
+
+
+def test_classes_have_a_table_of_their_own_with_the_confusion_matrix() -> None:
+    text = render_tables([one(*SHORT, classes=True)], "markdown")
+    head = "| Model | Class | Sensitivity % | Specificity % | Precision % | F1 % | AUC against the rest % "
+    assert f"{head}| As non-COVID | As COVID |" in text
+    assert "| A | COVID | 25.00 | 50.00 | 25.00 | 25.00 | 50.00 | 1.5 | 0.5 |" in text
+    assert "By class" not in render_tables([one(*SHORT)], "markdown")
+    assert "As\\_" not in render_tables([one(*SHORT, classes=True)], "latex")
+    assert "As non-COVID & As COVID" in render_tables([one(*SHORT, classes=True)], "latex")
+    assert "As COVID" in render_tables([one(*SHORT, classes=True)], "rich")
+
+
+def test_a_wide_latex_table_has_narrow_headers() -> None:
+    table = one(*[(cell("b", 0, "B", **SPEED), RIGHT), (cell("b", 1, "B", **SPEED), HALF)])
+    assert len(table.frame.columns) == 15
+    latex = to_latex(table)
+    assert r"\shortstack{GMACs\\(1x1x\\64x64)}" in latex
+    assert r"\shortstack{Accuracy\\\%}" in latex
+    assert r"\setlength{\tabcolsep}{1pt}" in latex
 
 
 def test_a_split_that_leaks_a_part_of_the_images_and_phantoms_are_said() -> None:
