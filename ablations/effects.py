@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from ablations.matched import BUDGETS, TOLERANCE
 from ablations.plans import label
 from bench.metrics.statistics import Interval, Scores, contrast, difference, figure, interval
 from bench.models.slots import SLOTS
@@ -21,7 +22,7 @@ from bench.registry import parse_model
 from bench.report.certainty import Measure, scores_of, unit_column
 from bench.report.tables import TASKS
 
-NEAR = 0.05  # how far an arm's params or MACs may be from the full model's to count as matched
+NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
 
 
@@ -137,11 +138,15 @@ def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
 
 
 def _matched(cell: Mapping[Any, Any], full: pd.Series[Any]) -> str:
-    """`params` or `macs` for an arm whose widths were scaled to the full model's budget; `none`: to neither."""
+    """`params` or `macs` for an arm whose widths were scaled to the full model's budget; `none`: to neither.
+
+    One that has both is called after its parameters.
+    """
     if "widths=" not in cell["model"] or not cell["changes"]:
         return ""
-    gaps = {budget: abs(cell[budget] / full[budget] - 1) for budget in ("params", "macs")}
-    nearest = min(gaps, key=lambda budget: gaps[budget])
+    gaps = {budget: abs(cell[budget] / full[budget] - 1) for budget in BUDGETS}
+    within = [budget for budget in BUDGETS if gaps[budget] <= TOLERANCE]
+    nearest = within[0] if within else min(gaps, key=lambda budget: gaps[budget])
     return nearest if gaps[nearest] <= NEAR else "none"
 
 

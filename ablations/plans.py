@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablations.matched import BUDGETS, Matched, match
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names
 from bench.registry import canonical_name, parse_model
-
-BUDGETS = ("params", "macs")
 
 
 @dataclass(frozen=True)
@@ -82,22 +81,20 @@ def make_arms(
     return list(arms)
 
 
-def match_arms(arms: Sequence[Arm], budget: str, **shape: Any) -> list[tuple[Arm, Any]]:
+def match_arms(arms: Sequence[Arm], budget: str, **shape: Any) -> list[tuple[Arm, Matched]]:
     """Each arm but the full one with its widths scaled to the full one's budget, beside how near that came.
 
     Args:
         budget: `params` or `macs`. shape: task, in_channels, num_classes, image_size.
 
     Returns:
-        (arm, `ablations.matched.Matched`) for each.
+        Each matched arm with what it costs.
     """
-    from ablations.matched import match
-
     if budget not in BUDGETS:
         raise unknown("budget", budget, BUDGETS)
     full, *rest = arms
     found = [(arm, match(arm.model, full.model, budget, **shape)) for arm in rest]
-    return [(Arm(matched.model, arm.changes, budget), matched) for arm, matched in found]
+    return [(Arm(matched.name, arm.changes, budget), matched) for arm, matched in found]
 
 
 def null_seeds(seeds: Sequence[int]) -> list[int]:
