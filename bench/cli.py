@@ -209,9 +209,9 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
 
 
 @main.command()
-@click.option("--models", required=True, type=TEXT, help="Names, globs, name[field=value] or all, by commas.")
+@click.option("--models", type=TEXT, help="Names, globs, name[field=value], zoo or all, by commas.")
 @click.option("--task", type=click.Choice(["classification", "segmentation"]), default="classification")
-@click.option("--image-size", default=224, help="Side of the square input, in pixels.  [224]")
+@click.option("--size", "--image-size", "image_size", default=224, help="Side of the square input, in pixels.  [224]")
 @click.option("--channels", default=3, help="Channels of the input.  [3]")
 @click.option("--classes", default=2, help="Classes of the output.  [2]")
 @click.option("--batch", default=8, help="Images a pass.  [8]")
@@ -222,33 +222,51 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
 @click.option("--fused", is_flag=True, help="The proposed model's inference form beside its training form.")
 @click.option("--step", is_flag=True, help="Training steps in place of inference.")
 @click.option("--compile", "compiled", is_flag=True, help="The candidates through torch.compile.")
-@click.option("--seconds", default=60.0, help="Most seconds of rounds for each row.  [60]")
+@click.option("--seconds", default=60.0, help="Most seconds of rounds for each row; latency and batches: half.  [60]")
+@click.option("--sweep", is_flag=True, help="Larger batches until there is no gain, however long it takes.")
+@click.option("--complexity", is_flag=True, help="Parameters and MACs by three counters alone; no timing.")
+@click.option(
+    "--compare", type=PATH, metavar="DIR", help="Stored profiles of --results beside those of DIR; no timing."
+)
 @click.option("--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick or paper.  [quick]")
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv"]), default="rich")
-def profile(form: str, **request: Any) -> None:
-    """Measure speed beside a reference, by turns in one process; stored under results/profiles.
+def profile(form: str, complexity: bool, compare: Path | None, models: str | None, **request: Any) -> None:
+    """Measure what models cost: MACs, speed beside a reference (by turns, in one process), latency, memory.
 
     \b
+    Profiles are stored under results/profiles.
     Example:
-      medbench profile --models mednext_tiny,mobilenetv3_small --task classification --image-size 224 --batch 8
+      medbench profile --models mednext_tiny,mobilenetv3_small --task classification --size 224 --batch 8
     """
+    from bench.cost.speed import count
     from bench.cost.speed import profile as measure
-    from bench.report.speeds import render_speeds, speed_tables, to_rich
+    from bench.report.costs import complexity_tables, profile_tables
+    from bench.report.speeds import render, to_rich
 
-    try:
-        profiles = measure(report=lambda line: click.echo(line, err=True), **request)
-    except KeyboardInterrupt:
-        sys.exit(say("Interrupted. The profiles measured so far are stored.", 130))
+    if compare is not None:
+        from bench.report.repeats import compare_results, repeat_table
+
+        repeat = compare_results(request["results"], compare)
+        tables, rows = [repeat_table(repeat)], repeat.rows
+    elif models is None:
+        raise UserError("Expected --models NAMES, such as --models all, or --compare DIR.")
+    else:
+        make, lay_out = (count, complexity_tables) if complexity else (measure, profile_tables)
+        try:
+            rows = make(models, report=lambda line: click.echo(line, err=True), **request)
+        except KeyboardInterrupt:
+            sys.exit(say("Interrupted. The profiles measured so far are stored.", 130))
+        tables = lay_out(rows)
     if form == "rich":
-        for table in speed_tables(profiles):
+        for table in tables:
             make_console().print(to_rich(table))
     else:
-        click.echo(render_speeds(profiles, form), nl=False)
-    failures = profiles["error"].dropna()
+        click.echo(render(tables, rows, form), nl=False)
+    failures = [*rows["error"].dropna()] if "error" in rows else []
     for line in failures:
         say(f"Error: {line}", 2)
-    if len(failures):
+    if failures:
         sys.exit(2)
 
 

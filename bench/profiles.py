@@ -7,12 +7,19 @@ The key is 12 hex digits of what was timed and how (`Setting`); measuring the sa
     model          canonical name, title, family; `reference` the same
     figures        ratio, its interval, flag, rounds, and images/s and ms per batch of both (`bench.cost.rounds`)
     samples        raw: seconds of one pass, a value per round, for both, and which came first
-    cost           params, and MACs of one image
-    fused          of a fused form: largest difference of its output from the training form's, and that output's scale
+    latency        raw: seconds of single passes of inference over one image
+    sweep          raw: batches of 1, 2, 4, ... (`steps`: batch, seconds of one pass, gain) and why they `ended`
+    cost           params, trainable params, MACs of one image, `counters`: what fvcore and ptflops count
+    change         of a faster variant (fused, autocast, compiled): largest difference of any logit from those of the
+                   training form in fp32, eager, on the same device; the largest of those (`output_scale`); images
+    memory         `inference`, `training`: a peak in a process of its own (`bench.cost.memory`), or its `error`
     peak_bytes     on CUDA: most memory that the candidate alone had allocated; null on the CPU
     load           load averages (1, 5, 15 minutes) at start and end; null where the system has none
     environment    machine, versions, commit, threads, device; `backends` on CUDA
     measured       when, UTC
+
+Profiles from before there were `latency`, `sweep`, `change`, `memory` and `counters` are read with blanks; a fused
+form's change stands in `fused` there.
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
@@ -31,8 +39,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
+OTHERS = {"fvcore", "ptflops"}
+QUANTILES = (0.5, 0.9, 0.99)
 FIELDS = {
-    *("schema", "key", "setting", "model", "reference", "figures", "samples", "cost", "fused", "peak_bytes", "load"),
+    *("schema", "key", "setting", "model", "reference", "figures", "samples", "cost", "peak_bytes", "load"),
     *("environment", "measured"),
 }
 
@@ -121,7 +131,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
     """A profile as one flat row; speeds in images/s and ms, memory in bytes, MACs of one image."""
     setting, figures, environment = profile["setting"], profile["figures"], profile["environment"]
     own, other = figures["candidate"], figures["reference"]
-    load, fused = profile["load"], profile["fused"] or {}
+    load, change = profile["load"], profile.get("change") or profile.get("fused") or {}
     size = setting["image_size"]
     return {
         "key": profile["key"],
@@ -153,13 +163,89 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "ms_p75": own["ms_p75"],
         "ms_best": own["ms_best"],
         "reference_images_per_second": other["images_per_second"],
-        "params": profile["cost"]["params"],
-        "macs": profile["cost"]["macs"],
+        **_latency(profile.get("latency")),
+        **_best_batch(profile.get("sweep")),
+        **cost_row(profile["cost"]),
+        **_memory(profile.get("memory")),
         "peak_bytes": profile["peak_bytes"],
-        "fused_difference": fused.get("largest_difference"),
-        "output_scale": fused.get("output_scale"),
+        "difference": change.get("largest_difference"),
+        "output_scale": change.get("output_scale"),
         "load_start": load["start"][0] if load["start"] else None,
         "load_end": load["end"][0] if load["end"] else None,
         "measured": profile["measured"],
         "error": None,
+    }
+
+
+def cost_row(cost: dict[str, Any]) -> dict[str, Any]:
+    """Counts as flat columns: of the figure, of the two counters beside it, and how far these are from it.
+
+    `fvcore_macs` and `ptflops_macs` are all that each counts; `beside` says what of it is no convolution or product,
+    `skipped` what each has no formula for. Blank in profiles from before the counters.
+    """
+    counters = cost.get("counters") or {}
+    totals = {name: counters[name]["macs"] + sum(counters[name]["beside"].values()) for name in OTHERS & {*counters}}
+    return {
+        "params": cost["params"],
+        "trainable": cost.get("trainable"),
+        "macs": cost["macs"],
+        "attention_macs": cost.get("attention_macs"),
+        "counted_on": cost.get("counted_on"),
+        **{f"{name}_macs": totals.get(name) for name in sorted(OTHERS)},
+        **{name: counters.get(name) for name in ("spread", "unexplained", "agrees")},
+        "beside": beside_text(counters) if counters else None,
+        "skipped": skipped_text(counters) if counters else None,
+        "counter_errors": "; ".join(f"{name}: {line}" for name, line in counters.get("failed", {}).items()) or None,
+    }
+
+
+def beside_text(counters: dict[str, Any]) -> str:
+    """What the other counters add to convolutions and products, in millions: `fvcore: batch_norm 12.2`."""
+    return "; ".join(
+        f"{name}: " + ", ".join(f"{op} {count / 1e6:.2f}" for op, count in counters[name]["beside"].items())
+        for name in sorted(OTHERS & {*counters})
+        if counters[name]["beside"]
+    )
+
+
+def skipped_text(counters: dict[str, Any]) -> str:
+    """Operators that counters have no formula for, by who skips them: `all: gelu, softmax; torch, ptflops: relu`."""
+    skips = {"torch": counters["skipped"]} | {name: counters[name]["skipped"] for name in sorted(OTHERS & {*counters})}
+    by_whom: dict[str, list[str]] = {}
+    for operator in dict.fromkeys(op for skipped in skips.values() for op in skipped):
+        who = [name for name, skipped in skips.items() if operator in skipped]
+        by_whom.setdefault("all" if len(who) == 3 else ", ".join(who), []).append(operator)
+    return "; ".join(f"{who}: {', '.join(operators)}" for who, operators in by_whom.items())
+
+
+def _latency(latency: dict[str, Any] | None) -> dict[str, Any]:
+    """Quantiles of the passes over one image, in ms, and how many passes they are of."""
+    import numpy as np
+
+    seconds = latency["seconds"] if latency else []
+    found = 1e3 * np.quantile(seconds, QUANTILES) if seconds else [None] * len(QUANTILES)
+    named = {
+        f"latency_p{round(100 * q)}": None if v is None else float(v) for q, v in zip(QUANTILES, found, strict=True)
+    }
+    return {**named, "latency_passes": len(seconds) or None}
+
+
+def _best_batch(sweep: dict[str, Any] | None) -> dict[str, Any]:
+    """The batch that no larger one gained on, its images a second (by the median round), and why the sweep ended."""
+    if not sweep or not sweep["steps"]:
+        return dict.fromkeys(("best_batch", "best_images_per_second", "sweep_ended"), None)
+    steps, ended = sweep["steps"], sweep["ended"]
+    best = steps[-2] if ended == "peak" else steps[-1]
+    speed = best["batch"] / median(best["seconds"])
+    return {"best_batch": best["batch"], "best_images_per_second": speed, "sweep_ended": ended}
+
+
+def _memory(memory: dict[str, Any] | None) -> dict[str, Any]:
+    """Peaks above what was held before, and the weights' file, in bytes."""
+    inference, training = ((memory or {}).get(work) or {} for work in ("inference", "training"))
+    return {
+        "inference_bytes": inference.get("bytes"),
+        "training_bytes": training.get("bytes"),
+        "weights_bytes": inference.get("weights"),
+        "memory_method": inference.get("method"),
     }

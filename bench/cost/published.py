@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.cost.complexity import complexity
+from bench.cost.counters import CrossCheck, cross_check
 from bench.registry import ModelEntry, build_model, model_entry, model_names
 
 PARAMS, MACS = 0.02, 0.05  # how far ours may be from the published
@@ -19,6 +19,7 @@ class Check:
     Attributes:
         params, macs: ours, at (channels, image_size, classes); without attention's products where the figures are.
         verdict: `agrees`, `differs`, or why there is nothing to compare with.
+        counters: how far two other counters are from ours.
     """
 
     entry: ModelEntry
@@ -28,6 +29,7 @@ class Check:
     params: int
     macs: int
     verdict: str
+    counters: CrossCheck
 
 
 def check_costs(task: str | None = None, family: str | None = None) -> Iterator[Check]:
@@ -45,10 +47,12 @@ def _check(entry: ModelEntry, task: str | None) -> Check:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = build_model(entry.name, task or entry.tasks[0], channels, classes, size)
-        found = complexity(model, (1, channels, size, size))
+        counters = cross_check(model, (1, channels, size, size))
+    found = counters.cost
     bare = published is not None and not published.attention
     macs = found.macs - found.attention_macs if bare else found.macs
-    return Check(entry, channels, size, classes, found.params, macs, _verdict(entry, found.params, macs))
+    verdict = _verdict(entry, found.params, macs)
+    return Check(entry, channels, size, classes, found.params, macs, verdict, counters)
 
 
 def _verdict(entry: ModelEntry, params: int, macs: int) -> str:

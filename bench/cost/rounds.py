@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-MIN_ROUNDS = 10
+MIN_ROUNDS = 20  # with 10, rounds that follow each other alike end too early by a narrow interval
 PRECISION = 0.02  # of the ratio: the half-width of its interval at which the rounds end
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 
@@ -51,13 +51,18 @@ class Ratio:
 
 
 def alternate(
-    candidate: Timer, reference: Timer, budget: float, clock: Callable[[], float] = time.perf_counter
+    candidate: Timer,
+    reference: Timer,
+    budget: float,
+    clock: Callable[[], float] = time.perf_counter,
+    least: int = MIN_ROUNDS,
 ) -> Samples:
-    """Rounds until the ratio's interval is narrow enough or the budget is spent, at least `MIN_ROUNDS`, an even number.
+    """Rounds until the ratio's interval is narrow enough or the budget is spent, an even number.
 
     Args:
         candidate, reference: time one block each, and return the seconds of one pass.
         budget: seconds of all rounds; the last two may go beyond it.
+        least: rounds that there are in any case.
     """
     samples, start = Samples(), clock()
     while True:
@@ -70,7 +75,7 @@ def alternate(
                 samples.candidate.append(candidate())
             samples.candidate_first.append(first)
         samples.seconds = clock() - start
-        enough = len(samples.candidate) >= MIN_ROUNDS
+        enough = len(samples.candidate) >= least
         if enough and (samples.seconds >= budget or ratio(samples).half_width <= PRECISION):
             return samples
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cost.rounds import Samples, figures
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
-from bench.profiles import SCHEMA, Setting, profile_row, write_profile
+from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
 from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
 from bench.store import check_writable
 
@@ -30,6 +30,9 @@ CHOICES = {
     "device": ("cpu", "cuda"),
     "precision": ("fp32", "bf16", "fp16"),
 }
+# Large blocks of their own mapping, given back when they are freed: else the C library keeps some of them resident, and
+# the peak of resident memory says less of what was in use.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 
 
@@ -37,6 +40,7 @@ def profile(
     models: str,
     results: str | Path = "results",
     seconds: float = 60.0,
+    sweep: bool = False,
     report: Callable[[str], None] = lambda line: None,
     **request: Any,
 ) -> pd.DataFrame:
@@ -44,7 +48,9 @@ def profile(
 
     Args:
         models: names as elsewhere: `all`, globs, `mednext_tiny[sem=none]`.
-        seconds: most that the rounds of one candidate take, beside building and warming up.
+        seconds: most that the rounds of one candidate take, beside building and warming up; latency takes a sixth of
+            it after them, larger batches a third.
+        sweep: try larger batches until there is no gain, however long it takes.
         report: takes a line of progress.
         request: the other arguments of `make_settings`.
 
@@ -66,7 +72,7 @@ def profile(
         name = _name(setting.model)
         report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}, {seconds:.0f} s at most")
         try:
-            measured = measure(setting, seconds)
+            measured = measure(setting, seconds, sweep)
         except UserError as error:
             rows.append({"key": setting.key, "model": name, "form": setting.form, "error": str(error)})
             continue
@@ -141,16 +147,53 @@ def make_settings(
     ]
 
 
-def measure(setting: Setting, seconds: float) -> dict[str, Any]:
-    """The profile of one setting, measured in a child process.
+def count(
+    models: str,
+    results: str | Path = "results",
+    seconds: float = 60.0,
+    sweep: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+    **request: Any,
+) -> pd.DataFrame:
+    """Counts parameters and MACs by three counters, each network in a process of its own; times and stores nothing.
+
+    Args:
+        models, request: as `profile` takes them; what is of timing alone is not looked at.
+
+    Returns:
+        One row per model and form: `model`, `title`, `form`, `task`, `input` (of one image), `classes`, the columns of
+        `bench.profiles.cost_row`, and `error`.
+    """
+    import pandas as pd
+
+    rows = []
+    settings = make_settings(models, **request)
+    for number, setting in enumerate(settings, 1):
+        name, size = _name(setting.model), setting.image_size
+        report(f"counting {name} ({setting.form} form), {number} of {len(settings)}")
+        shown = _shown(name, setting.task)
+        row: dict[str, Any] = {"model": name, "title": shown["title"], "form": setting.form, "task": setting.task}
+        row |= {"input": f"1x{setting.channels}x{size}x{size}", "classes": setting.classes}
+        try:
+            answer = _ask({"what": "complexity", "setting": asdict(setting), "model": name}, f"count {name}", 1)
+            rows.append(row | cost_row(answer["cost"]) | {"error": None})
+        except UserError as error:
+            rows.append(row | {"error": str(error)})
+    return pd.DataFrame(rows)
+
+
+def measure(setting: Setting, seconds: float, sweep: bool = False) -> dict[str, Any]:
+    """The profile of one setting, measured in child processes: one for the speed, one for each peak of memory.
 
     Raises:
-        UserError: the model does not build or run, or the child died.
+        UserError: the model does not build or run, or the child that times it died.
     """
     model, reference = _name(setting.model), _name(setting.reference)
-    request = {"setting": asdict(setting), "model": model, "reference": reference, "seconds": seconds}
-    answer = _ask(request, f"{model} ({setting.form} form, against {reference})", setting.threads)
-    shown = {key: answer[key] for key in ("samples", "cost", "fused", "peak_bytes", "load", "environment")}
+    request: dict[str, Any] = {"what": "speed", "setting": asdict(setting), "model": model, "reference": reference}
+    request |= {"seconds": seconds, "sweep": sweep}
+    what = f"time {model} ({setting.form} form, against {reference})"
+    answer = _ask(request, what, setting.threads)
+    measured = ("samples", "latency", "sweep", "cost", "change", "peak_bytes", "load", "environment")
     timed = {key: answer["samples"][key] for key in ("candidate", "reference", "candidate_first", "seconds")}
     return {
         "schema": SCHEMA,
@@ -160,26 +203,47 @@ def measure(setting: Setting, seconds: float) -> dict[str, Any]:
         "reference": _shown(reference, setting.task),
         "figures": figures(Samples(**timed), setting.batch),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        **shown,
+        "memory": _memory(setting, model),
+        **{key: answer[key] for key in measured},
     }
+
+
+def _memory(setting: Setting, model: str) -> dict[str, Any] | None:
+    """Peaks of inference and of a training step, where the form has one; a failure is the line in `error`.
+
+    Not of compiled networks: compiling takes memory in the same process.
+    """
+    if setting.compiled:
+        return None
+    found: dict[str, Any] = {"inference": None, "training": None}
+    for part, work in (("inference", "inference"), ("training", "training-step")):
+        if part == "training" and setting.form != "training":
+            continue
+        request = {"what": "memory", "setting": asdict(replace(setting, work=work)), "model": model}
+        try:
+            found[part] = _ask(request, f"measure the memory of {model} ({part})", setting.threads)
+        except UserError as error:
+            found[part] = {"error": str(error)}
+    return found
 
 
 def _ask(request: dict[str, Any], what: str, threads: int) -> dict[str, Any]:
     """A child's answer. It sees the same import paths as this process, and no folder more."""
     paths = os.pathsep.join(path for path in sys.path if path)
     child = os.environ | {"PYTHONPATH": paths} | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    child |= MALLOC if request["what"] == "memory" else {}
     command = [sys.executable, "-P", "-m", "bench.cost.worker"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=child)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        raise UserError(f"Cannot time {what}: its process was killed by {name} (out of memory?).")
+        raise UserError(f"Cannot {what}: its process was killed by {name} (out of memory?).")
     try:
         answer = json.loads(done.stdout)
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"Cannot time {what}: its process ended with code {done.returncode}: {last}") from None
+        raise UserError(f"Cannot {what}: its process ended with code {done.returncode}: {last}") from None
     if "error" in answer:
-        raise UserError(f"Cannot time {what}: {answer['error']}")
+        raise UserError(f"Cannot {what}: {answer['error']}")
     return answer
 
 

@@ -65,17 +65,29 @@ def models_table(preset: str, task: str | None, family: str | None) -> Table:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """Ours beside the published params and MACs, with what is to be said where they are not compared."""
-    table = Table(title="costs: ours beside the published (within 2 % of the params, 5 % of the MACs)")
-    for header in ("name", "input", "M params", "published", "GMACs", "published", "verdict"):
-        table.add_column(header, justify="left" if header in ("name", "input", "verdict") else "right")
+    """Ours beside the published params and MACs, with what is to be said where they are not compared.
+
+    `spread`: how far fvcore and ptflops are from ours at most, then without what they count beside convolutions and
+    products.
+    """
+    caption = (
+        "spread: fvcore and ptflops (aten) beside ours, at most; left: without norms, pooling, resizing and additions "
+        "of biases, which ours leaves out. cpu: does not run on the meta device, counted on the CPU."
+    )
+    table = Table(title="costs: ours beside the published (within 2 % of the params, 5 % of the MACs)", caption=caption)
+    words = ("name", "input", "counters", "verdict")
+    for header in (*("name", "input", "M params", "published", "GMACs", "published"), "spread", "left", *words[2:]):
+        table.add_column(header, justify="left" if header in words else "right")
     for check in checks:
-        figures = check.entry.published
+        figures, counters = check.entry.published, check.counters
         of_input = f"{check.channels}x{check.image_size}x{check.image_size}, {check.classes} classes"
         params = f"{figures.params / 1e6:.2f}" if figures else ""
         macs = f"{figures.macs / 1e9:.2f}" if figures and figures.macs else ""
         ours = f"{check.params / 1e6:.2f}", f"{check.macs / 1e9:.2f}"
-        table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, check.verdict)
+        apart = f"{100 * counters.spread:.1f} %", f"{100 * counters.unexplained:.1f} %"
+        said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {counters.failed}"
+        said += ", cpu" if counters.cost.counted_on == "cpu" else ""
+        table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict)
     return table
 
 

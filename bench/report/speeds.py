@@ -10,6 +10,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
 # What all rows of one table share.
 SHARED = [
     *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads"),
@@ -21,10 +22,17 @@ RATIO = (
     "measurement; on a shared machine they drift by tens of percent from one to the next, the ratio by a few."
 )
 FLAGGED = "* the interval is still wider than 2 % to each side: the time was over."
-FUSED = (
+FUSED_FORM = (
     "fused: norms and parallel branches folded into convolutions, for the proposed model alone; other networks' own "
-    "re-parameterisations (RepViT's, EfficientViT's) are not used. Difference: the largest of any logit from the "
-    "training form's, and the largest logit, in float32 on the CPU."
+    "re-parameterisations (RepViT's, EfficientViT's) are not used."
+)
+FUSED = (
+    f"{FUSED_FORM} Difference: the largest of any logit from the training form's, and the largest logit, in float32 on "
+    "the CPU."
+)
+CHANGE = (
+    "Difference: what a faster variant (fused, autocast, compiled) makes of the outputs: the largest of any logit from "
+    "that of the training form in fp32, uncompiled, on the same device, and the largest of those logits."
 )
 STEP = (
     "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
@@ -53,10 +61,13 @@ def _table(rows: pd.DataFrame) -> SpeedTable:
     first = rows.iloc[0]
     frame = pd.DataFrame([_texts(row) for row in rows.to_dict("records")]).fillna("")
     forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
+    others = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
+    varied = (others & rows["difference"].notna()).any()
     notes = (
         RATIO.format(reference=first["reference_title"]),
         FLAGGED if rows["flagged"].astype(bool).any() else "",
-        FUSED if "fused" in forms else "",
+        (FUSED_FORM if varied else FUSED) if "fused" in forms else "",
+        CHANGE if varied else "",
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
     )
@@ -70,20 +81,20 @@ def _texts(row: dict[Any, Any]) -> dict[str, str]:
         "Form": row["form"] + (", compiled" if row["compiled"] else ""),
         f"x {row['reference_title']}": f"{row['ratio']:.2f}{star}",
         "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
-        "images/s": _significant(row["images_per_second"]),
-        "ms per batch": _significant(row["ms_per_batch"]),
+        "images/s": significant(row["images_per_second"]),
+        "ms per batch": significant(row["ms_per_batch"]),
         "Params (M)": f"{row['params'] / 1e6:.2f}",
         "GMACs": f"{row['macs'] / 1e9:.3f}",
         "Rounds": f"{row['rounds']:.0f}",
     }
     if not pd.isna(row["peak_bytes"]):
         texts["Peak MiB"] = f"{row['peak_bytes'] / 2**20:.0f}"
-    if not pd.isna(row["fused_difference"]):
-        texts["Difference"] = f"{row['fused_difference']:.1e} of {row['output_scale']:.2g}"
+    if not pd.isna(row["difference"]):
+        texts["Difference"] = f"{row['difference']:.1e} of {row['output_scale']:.2g}"
     return texts
 
 
-def _significant(value: float) -> str:
+def significant(value: float) -> str:
     """Three digits that mean something: 1234, 123, 12.3, 1.23."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
@@ -102,9 +113,14 @@ def _caption(rows: pd.DataFrame) -> str:
 
 def render_speeds(profiles: pd.DataFrame, form: str) -> str:
     """The text of all tables as `markdown`, or the profiles themselves as `csv`, numbers in full."""
+    return render(speed_tables(profiles), profiles, form)
+
+
+def render(tables: list[SpeedTable], rows: pd.DataFrame, form: str) -> str:
+    """Tables as `markdown`, or the rows that they were made from as `csv`."""
     if form == "csv":
-        return profiles.to_csv(index=False, lineterminator="\n")
-    return "\n".join(map(to_markdown, speed_tables(profiles)))
+        return rows.to_csv(index=False, lineterminator="\n")
+    return "\n".join(map(to_markdown, tables))
 
 
 def to_rich(table: SpeedTable) -> RichTable:
@@ -116,7 +132,7 @@ def to_rich(table: SpeedTable) -> RichTable:
     title, caption = Text(table.caption), Text("\n".join(table.footnotes))
     rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
     for name in table.frame.columns:
-        rich.add_column(Text(name), justify="left" if name in ("Model", "Form") else "right")
+        rich.add_column(Text(name), justify="left" if name in LEFT else "right")
     for row in table.frame.itertuples(index=False):
         rich.add_row(*map(Text, row))
     return rich
@@ -124,7 +140,7 @@ def to_rich(table: SpeedTable) -> RichTable:
 
 def to_markdown(table: SpeedTable) -> str:
     """A GitHub table below its caption and above its footnotes."""
-    rows = [list(table.frame.columns), ["---", "---"] + ["---:"] * (len(table.frame.columns) - 2)]
+    rows = [list(table.frame.columns), ["---" if name in LEFT else "---:" for name in table.frame.columns]]
     rows += table.frame.to_numpy().tolist()
     escaped = [rows[0], rows[1], *([_escape(text) for text in row] for row in rows[2:])]
     lines = [_escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in escaped)]

@@ -113,8 +113,10 @@ def test_what_is_too_noisy_for_its_time_is_flagged() -> None:
     assert found["rounds"] % 2 == 0
 
 
-def test_there_are_ten_rounds_even_without_time() -> None:
-    assert len(Bench(noise=0.5).run(1.0, 1.0, budget=0).candidate) == MIN_ROUNDS == 10
+def test_there_are_twenty_rounds_even_without_time() -> None:
+    assert len(Bench(noise=0.5).run(1.0, 1.0, budget=0).candidate) == MIN_ROUNDS == 20
+    bench = Bench()
+    assert len(alternate(bench.timer("a", 1.0), bench.timer("b", 1.0), 0.0, bench.clock, least=6).candidate) == 6
 
 
 def test_the_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:

@@ -37,8 +37,17 @@ def answer(candidate: float = 0.010) -> dict[str, Any]:
     samples = Samples([candidate] * 10, [0.020] * 10, [True, False] * 5, 4.0)
     return {
         "samples": asdict(samples) | {"passes": 20, "reference_passes": 10},
-        "cost": {"params": 2_500_000, "macs": 300_000_000},
-        "fused": None,
+        "latency": {"batch": 1, "seconds": [0.002] * 50 + [0.004] * 50},
+        "sweep": {
+            "steps": [
+                {"batch": 1, "seconds": [0.002] * 6, "gain": None},
+                {"batch": 2, "seconds": [0.0025] * 6, "gain": 0.6},
+                {"batch": 4, "seconds": [0.005] * 6, "gain": 0.0},
+            ],
+            "ended": "peak",
+        },
+        "cost": {"params": 2_500_000, "trainable": 2_400_000, "macs": 300_000_000, "counted_on": "meta"},
+        "change": None,
         "peak_bytes": None,
         "load": {"start": [0.5, 0.4, 0.3], "end": None},
         "environment": ENVIRONMENT,
@@ -53,6 +62,9 @@ def fake_child(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> list
         request = json.loads(input)
         asked.append({**request, "command": command, "env": env})
         given = answers[request["model"]]
+        if request["what"] == "memory" and isinstance(given, dict):
+            step = request["setting"]["work"] == "training-step"
+            given = {"bytes": 3 * 2**20 if step else 2**20, "before": 2**27, "method": "resident memory", "weights": 99}
         if isinstance(given, dict):
             return subprocess.CompletedProcess(command, 0, json.dumps(given), "")
         return subprocess.CompletedProcess(command, given[0], "", given[1])
@@ -148,7 +160,11 @@ def test_the_childs_import_paths_and_threads_are_ours(monkeypatch: pytest.Monkey
     assert asked[0]["command"] == [sys.executable, "-P", "-m", "bench.cost.worker"]
     assert asked[0]["env"]["PYTHONPATH"].startswith("/somewhere:")
     assert asked[0]["env"]["OMP_NUM_THREADS"] == "3"
-    assert asked[0]["seconds"] == 60.0
+    assert (asked[0]["seconds"], asked[0]["sweep"]) == (60.0, False)
+    assert [request["what"] for request in asked] == ["speed", "memory", "memory"]
+    assert [request["setting"]["work"] for request in asked[1:]] == ["inference", "training-step"]
+    assert "MALLOC_MMAP_THRESHOLD_" not in asked[0]["env"]
+    assert asked[1]["env"]["MALLOC_MMAP_THRESHOLD_"] == "65536"
 
 
 def test_a_profile_survives_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +183,65 @@ def test_a_profile_survives_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert row["images_per_second"] == pytest.approx(800)
     assert row["title"] == "MedNeXt-T (reconstr.) [sem=none]"
     assert row["input"] == "8x3x224x224"
+    assert [row[f"latency_p{q}"] for q in (50, 90, 99)] == pytest.approx([3.0, 4.0, 4.0])
+    assert (row["best_batch"], row["best_images_per_second"], row["sweep_ended"]) == (2, pytest.approx(800), "peak")
+    assert (row["inference_bytes"], row["training_bytes"], row["weights_bytes"]) == (2**20, 3 * 2**20, 99)
+    assert (row["trainable"], row["spread"]) == (2_400_000, None)
+
+
+def test_a_profile_from_before_the_newer_figures_is_read_with_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_child(monkeypatch, {"mednext_tiny": answer()})
+    old = measure(make_settings("mednext_tiny", fused=True)[1], 60.0)
+    for name in ("latency", "sweep", "change", "memory"):
+        del old[name]
+    old["fused"] = {"largest_difference": 1e-7, "output_scale": 0.5}
+    write_profile(tmp_path, old)
+    row = load_profiles(tmp_path).iloc[0]
+    assert (row["difference"], row["output_scale"]) == (1e-7, 0.5)
+    blank = ["latency_p50", "latency_passes", "best_batch", "inference_bytes", "weights_bytes", "fvcore_macs", "beside"]
+    assert row[blank].isna().all()
+    example = load_profiles(Path(__file__).parents[2] / "results" / "example")
+    assert example["fvcore_macs"].isna().all() or example["fvcore_macs"].notna().any()
+    assert example["ratio"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            (-9, ""),
+            "Cannot measure the memory of resnet18 (training): its process was killed by SIGKILL (out of memory?).",
+        ),
+        ({"error": "ValueError: one value"}, "Cannot measure the memory of resnet18 (training): ValueError: one value"),
+    ],
+)
+def test_memory_that_cannot_be_measured_is_a_line_beside_the_rest(
+    given: Any, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], input: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        request = json.loads(input)
+        if request["what"] == "memory" and request["setting"]["work"] == "training-step":
+            code, text = (given[0], "") if isinstance(given, tuple) else (0, json.dumps(given))
+            return subprocess.CompletedProcess(command, code, text, "")
+        found = {"bytes": 5, "before": 0, "method": "resident memory", "weights": 9}
+        return subprocess.CompletedProcess(
+            command, 0, json.dumps(answer() if request["what"] == "speed" else found), ""
+        )
+
+    monkeypatch.setattr(speed.subprocess, "run", run)
+    frame = bench.profile("resnet18", results=tmp_path)
+    assert (frame["inference_bytes"][0], frame["training_bytes"][0], frame["error"][0]) == (5, None, None)
+    (path,) = (tmp_path / "profiles").rglob("*.json")
+    assert read_profile(path)["memory"]["training"] == {"error": line}
+
+
+def test_memory_is_asked_for_the_forms_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fake_child(monkeypatch, {"mednext_tiny": answer()})
+    measure(make_settings("mednext_tiny", fused=True)[1], 60.0)
+    assert [request["what"] for request in asked] == ["speed", "memory"]
+    assert measure(make_settings("mednext_tiny", compiled=True)[0], 60.0)["memory"] is None
 
 
 def test_measuring_again_replaces_and_another_setting_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +342,13 @@ def test_a_model_against_itself_is_about_1(tmp_path: Path) -> None:
     frame = bench.profile(SMALL, results=tmp_path, **request)
     assert frame["error"].isna().all(), list(frame["error"])
     assert 0.8 < frame["ratio"][0] < 1.25
-    assert frame["rounds"][0] >= 10
+    assert frame["rounds"][0] >= 20
+    assert frame["latency_p50"][0] <= frame["latency_p90"][0] <= frame["latency_p99"][0]
+    assert frame["latency_passes"][0] >= 30
+    assert frame["best_batch"][0] >= 1
+    assert frame["training_bytes"][0] > frame["inference_bytes"][0] > 0
+    assert frame["weights_bytes"][0] > 4 * frame["params"][0]
+    assert (frame["agrees"][0], frame["unexplained"][0]) == (True, 0)
     assert frame["params"][0] > 0
     assert bool(frame["flagged"][0]) == (frame["half_width"][0] > 0.02)
     assert load_profiles(tmp_path)["ratio"][0] == frame["ratio"][0]
@@ -280,8 +361,54 @@ def test_fused_rows_and_training_steps_of_both_tasks(tmp_path: Path) -> None:
     small = {"image_size": 64, "channels": 1, "batch": 2, "threads": 1, "seconds": 2.0, "results": tmp_path}
     frame = bench.profile("mednext_tiny", task="segmentation", fused=True, **small)
     assert list(frame["form"]) == ["training", "fused"]
-    assert frame["fused_difference"][1] < 1e-4 * frame["output_scale"][1]
+    assert frame["difference"][1] < 1e-4 * frame["output_scale"][1]
     assert frame["params"][1] < frame["params"][0]
     steps = bench.profile("mednext_tiny,resnet10t", step=True, **small)
     assert steps["error"].isna().all()
     assert len(load_profiles(tmp_path)) == 4
+
+
+def test_counting_alone_times_and_stores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = {
+        **{name: {"macs": 10**9, "beside": {}, "skipped": {}} for name in ("fvcore", "ptflops")},
+        "skipped": {},
+        "failed": {},
+        "spread": 0.0,
+        "unexplained": 0.0,
+        "agrees": True,
+    }
+    counted = {"cost": {**answer()["cost"], "counters": counters}}
+    asked = fake_child(monkeypatch, {"resnet18": counted, "resnet50": {"error": "no such thing"}})
+    command = ["profile", "--complexity", "--models", "resnet18,resnet50", "--size", "96", "--results", str(tmp_path)]
+    result = medbench(*command, "--format", "markdown")
+    assert [request["what"] for request in asked] == ["complexity"] * 2
+    assert asked[0]["setting"]["image_size"] == 96
+    assert list(tmp_path.iterdir()) == []
+    assert "Parameters and MACs, classification, one image of 3x96x96, 2 classes." in result.stdout
+    assert "| ResNet-18 | training | 2.50 | 2.40 | 0.300 | 1.000 | 1.000 |" in result.stdout
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "Error: Cannot count resnet50: no such thing")
+    frame = pd.read_csv(io.StringIO(medbench(*command, "--format", "csv").stdout))
+    assert list(frame["fvcore_macs"].fillna(0)) == [1e9, 0]
+
+
+def test_two_folders_of_profiles_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, seconds in (("a", 0.010), ("b", 0.0102)):
+        fake_child(monkeypatch, {"resnet50": answer(seconds)})
+        bench.profile("resnet50", results=tmp_path / folder)
+    result = medbench("profile", "--results", tmp_path / "a", "--compare", tmp_path / "b", "--format", "markdown")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "2.000 (2.000 to 2.000) | 1.961 (1.961 to 1.961) | no | -2.0 % |" in result.stdout
+    assert "0 of 1 intervals overlap" in result.stdout
+    assert (
+        "ratio_again"
+        in medbench(*("profile", "--results", tmp_path / "a", "--compare", tmp_path / "b", "--format", "csv")).stdout
+    )
+    nothing = medbench("profile", "--results", tmp_path / "a", "--compare", tmp_path / "none")
+    assert nothing.exit_code == 2
+    assert nothing.stderr.startswith("Error: Expected two results folders with profiles of the same settings")
+
+
+def test_models_are_asked_for() -> None:
+    result = medbench("profile")
+    line = "Error: Expected --models NAMES, such as --models all, or --compare DIR.\n"
+    assert (result.exit_code, result.stderr) == (2, line)

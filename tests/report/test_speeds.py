@@ -7,51 +7,13 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from speed_rows import row
 
 from bench.report.speeds import FLAGGED, FUSED, STEP, render_speeds, speed_tables, to_rich
 
 
-def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
-    """A profile's row, as `bench.profiles.profile_row` makes it; of the table's columns alone."""
-    return {
-        "model": title.lower(),
-        "title": title,
-        "form": "training",
-        "compiled": False,
-        "reference": "resnet18",
-        "reference_title": "ResNet-18",
-        "reference_version": 1,
-        "task": "classification",
-        "work": "inference",
-        "input": "8x3x224x224",
-        "classes": 2,
-        "precision": "fp32",
-        "threads": 2,
-        "device": "AMD EPYC",
-        "cores": 2,
-        "machine": "amd-epyc-2-cores",
-        "torch": "2.13.0",
-        "ratio": 2.3456,
-        "low": 2.31,
-        "high": 2.38,
-        "flagged": False,
-        "rounds": 24,
-        "images_per_second": 123.4,
-        "ms_per_batch": 64.83,
-        "params": 2_736_834,
-        "macs": 353_000_000,
-        "peak_bytes": None,
-        "fused_difference": None,
-        "output_scale": None,
-        "load_start": 0.26,
-        "load_end": 1.94,
-        "error": None,
-        **changes,
-    }
-
-
 def fused() -> dict[str, Any]:
-    return row(form="fused", ratio=3.3, flagged=True, fused_difference=4.2e-7, output_scale=0.51, load_end=2.2)
+    return row(form="fused", ratio=3.3, flagged=True, difference=4.2e-7, output_scale=0.51, load_end=2.2)
 
 
 def test_a_fused_row_stands_below_its_training_form_with_its_difference() -> None:

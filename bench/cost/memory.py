@@ -1,0 +1,104 @@
+"""Peak memory of one network, in a process that holds nothing else, and the size of its weights on disk.
+
+The figure is what a pass takes beyond what is there before it. On the CPU: the process's peak of resident memory
+(VmHWM, set back just before) during two passes over one batch, minus its resident memory after the imports, the
+building of network and batch, and one pass over a single image, for which libraries load and set themselves up. On
+CUDA: the allocator's peak minus what it held before. Weights and the batch are in neither: activations, the kernels'
+working memory and, in training, gradients and AdamW's two moments are.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.cost.passes import formed, make_pass, network
+from bench.profiles import Setting
+
+PASSES = 2  # the second training step runs beside the optimiser's state, which the first one makes
+CUDA, RESIDENT, EVER = "CUDA allocator", "resident memory", "resident memory, never set back"
+
+
+def measure_memory(setting: Setting, name: str) -> dict[str, Any]:
+    """The candidate's peak in the setting's kind of work, and its weights.
+
+    Returns:
+        bytes: the peak above `before`; null where the process once held more and cannot set its peak back.
+        before: bytes held before the passes. method: whose counter. weights: bytes of its safetensors file.
+    """
+    torch.set_num_threads(setting.threads)
+    device = torch.device(setting.device)
+    model = formed(setting, network(setting, name))
+    weights = weights_bytes(model)
+    make_pass(model, replace(setting, work="inference", batch=1), device, compiled=False)()
+    run = make_pass(model, setting, device, compiled=False)
+    gc.collect()
+    before, method = _start(device)
+    for _ in range(PASSES):
+        run()
+    peak = _peak(device, method)
+    known = method != EVER or peak > before
+    return {"bytes": peak - before if known else None, "before": before, "method": method, "weights": weights}
+
+
+def weights_bytes(model: nn.Module) -> int:
+    """Bytes of the state dict as one safetensors file."""
+    from safetensors.torch import save
+
+    return len(save({name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}))
+
+
+def _start(device: torch.device) -> tuple[int, str]:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device)), CUDA
+    if set_peak_back():
+        return resident("VmRSS") or 0, RESIDENT
+    return _ever(), EVER
+
+
+def _peak(device: torch.device, method: str) -> int:
+    if method == CUDA:
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device))
+    return (resident("VmHWM") or 0) if method == RESIDENT else _ever()
+
+
+def set_peak_back() -> bool:
+    """Lets this process's VmHWM start from its present resident memory; False where the system has no such thing."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident(field: str) -> int | None:
+    """Bytes of this process's `VmRSS` (now) or `VmHWM` (peak); None where the system does not say."""
+    return _bytes_of("/proc/self/status", field)
+
+
+def available() -> int | None:
+    """Bytes that can be taken without swapping; None where the system does not say."""
+    return _bytes_of("/proc/meminfo", "MemAvailable")
+
+
+def _bytes_of(path: str, field: str) -> int | None:
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
+
+
+def _ever() -> int:
+    """The largest resident memory this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
