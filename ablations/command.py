@@ -14,13 +14,14 @@ from ablations.figures import draw_ablation, draw_front, draw_importances
 from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import Goal, best, front, run_search
-from ablations.tables import TextTable, ablation_tables, render
+from ablations.tables import ablation_tables
 from bench import store
 from bench.cell import Job, Report, silent
 from bench.errors import UserError
 from bench.plan import PRESETS, parse_seeds
 from bench.profiles import load_profiles
 from bench.registry import dataset_spec
+from bench.report.sheets import Sheet, render_sheets
 from bench.report.tables import PHANTOM
 from bench.report.throughput import with_throughput
 from bench.report.units import with_units
@@ -108,7 +109,7 @@ def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:
     """Tables as Markdown, LaTeX and CSV, and figures as PNG and PDF, of stored ablations."""
     tables, paths = ablation_tables(found), []
     for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        paths.append(_write(folder / f"ablations.{suffix}", render(tables, form)))
+        paths.append(_write(folder / f"ablations.{suffix}", render_sheets(tables, form)))
     for stored in found:
         paths += draw_ablation(stored, folder)
     return paths
@@ -140,7 +141,7 @@ def search(
     return run_search(goal, template, results, study, storage, report)
 
 
-def search_tables(study: optuna.Study) -> list[TextTable]:
+def search_tables(study: optuna.Study) -> list[Sheet]:
     """The front, and the importances, of a search."""
     about, trials = study.user_attrs["about"], study.get_trials(deepcopy=False)
     states = pd.Series([_state_of(t) for t in trials]).value_counts()
@@ -164,14 +165,14 @@ def search_tables(study: optuna.Study) -> list[TextTable]:
     ]
     frame = pd.DataFrame(rows)
     note = f"The best by validation score: medbench run --models '{chosen.user_attrs['model']}'."
-    tables = [TextTable(f"{study.study_name}-front", caption, frame, frame == "", (note,))]
+    tables = [Sheet(caption, frame, (note,), name=f"{study.study_name}-front")]
     shares = search_importances(study)
     if shares:
         frame = pd.DataFrame([{"Parameter": k, "Importance (fANOVA)": f"{v:.3f}"} for k, v in shares.items()])
         text = (
             "Importances by Optuna, evaluator fANOVA, of the finished trials' validation scores; no sign, no interval."
         )
-        tables.append(TextTable(f"{study.study_name}-importances", text, frame, frame == "", ()))
+        tables.append(Sheet(text, frame, name=f"{study.study_name}-importances"))
     return tables
 
 
@@ -198,7 +199,7 @@ def write_search(study: optuna.Study, folder: Path) -> list[Path]:
     """Its tables as Markdown, LaTeX and CSV, front and importances as figures."""
     about, tables, paths = study.user_attrs["about"], search_tables(study), []
     for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        paths.append(_write(folder / f"{study.study_name}.{suffix}", render(tables, form)))
+        paths.append(_write(folder / f"{study.study_name}.{suffix}", render_sheets(tables, form)))
     source = "PHANTOM images, " if "phantom" in about["dataset"] else ""
     title = f"{source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
     paths += draw_front(study, title, folder, study.study_name)

@@ -1,10 +1,9 @@
-"""Ablations as tables: arms beside the full model, effects of the factorial; rich, Markdown, LaTeX and CSV."""
+"""Ablations as tables: arms beside the full model, effects of the factorial, the listing of fillings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -20,11 +19,8 @@ from ablations.effects import (
 )
 from bench.metrics.statistics import Interval
 from bench.report.certainty import unit_column, unit_words
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.sheets import Sheet
 from bench.report.tables import PHANTOM, TASKS
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 ARM_NOTE = (
     "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "
@@ -47,23 +43,7 @@ EFFECT_NOTE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class TextTable:
-    """A table, its figures as texts.
-
-    Attributes:
-        name: for labels and files, `acdc-arms`.
-        bold: of the frame's shape, true where a cell is bold.
-    """
-
-    name: str
-    caption: str
-    frame: pd.DataFrame
-    bold: pd.DataFrame
-    footnotes: tuple[str, ...]
-
-
-def ablation_tables(found: Sequence[Stored]) -> list[TextTable]:
+def ablation_tables(found: Sequence[Stored]) -> list[Sheet]:
     """Two tables for each comparison: arms, and the effects where the factorial is whole."""
     tables = []
     for stored in found:
@@ -71,13 +51,13 @@ def ablation_tables(found: Sequence[Stored]) -> list[TextTable]:
     return tables
 
 
-def _arms(stored: Stored) -> TextTable:
+def _arms(stored: Stored) -> Sheet:
     effects = arm_effects(stored)
     if not effects:
         rows = [{"Arm": name, "Runs": _runs(stored, name)} for name in stored.labels]
         why = "No claim is made of one seed, or one patient: figures of single runs."
         frame = pd.DataFrame(rows)
-        return TextTable(f"{_slug(stored)}-arms", _caption(stored, "Ablation"), frame, frame != frame, (why,))
+        return Sheet(_caption(stored, "Ablation"), frame, (why,), name=f"{_slug(stored)}-arms")
     names = [measure.name for measure in stored.measures]
     rows, bold = [], []
     for effect in effects:
@@ -91,9 +71,8 @@ def _arms(stored: Stored) -> TextTable:
         bold.append(marks)
     frame = pd.DataFrame(rows).fillna("")
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
-    return TextTable(
-        f"{_slug(stored)}-arms", _caption(stored, "Ablation"), frame, _bold(bold, frame), _arm_notes(stored, frame)
-    )
+    notes, name = _arm_notes(stored, frame), f"{_slug(stored)}-arms"
+    return Sheet(_caption(stored, "Ablation"), frame, notes, _bold(bold, frame), name)
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:
@@ -141,7 +120,7 @@ def _runs(stored: Stored, name: str) -> str:
     return ", ".join(f"{value:.1f}" for value in run_figures(stored, name))
 
 
-def _effects(stored: Stored) -> TextTable | None:
+def _effects(stored: Stored) -> Sheet | None:
     effects = factorial_effects(stored)
     if not effects:
         return None
@@ -155,9 +134,8 @@ def _effects(stored: Stored) -> TextTable | None:
         bold.append({f"{name} [95 %]": effect.gaps[name].excludes_zero for name in names})
     frame = pd.DataFrame(rows)
     caption = _caption(stored, "Factorial of the three modules, all eight arms")
-    return TextTable(
-        f"{_slug(stored)}-factorial", caption, frame, _bold(bold, frame), (EFFECT_NOTE, verdict(stored, effects))
-    )
+    notes = (EFFECT_NOTE, verdict(stored, effects))
+    return Sheet(caption, frame, notes, _bold(bold, frame), f"{_slug(stored)}-factorial")
 
 
 def _bold(marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +186,7 @@ def _text(found: Interval, signed: bool = False) -> str:
     return f"{found.value:{sign}.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str, Any]) -> TextTable:
+def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str, Any]) -> Sheet:
     """Slots and fillings with the cost of the whole model (`ablations.fillings.listing`)."""
     size = f"1x{shape['channels']}x{shape['image_size']}x{shape['image_size']}"
     caption = (
@@ -218,65 +196,4 @@ def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str,
     decimals = {"params M": "{:.2f}", "GMACs": "{:.3f}", "params %": "{:+.1f}", "MACs %": "{:+.1f}"}
     frame = rows.assign(**{name: rows[name].map(form.format) for name, form in decimals.items()})
     frame["default"] = rows["default"].map({True: "default", False: ""})
-    return TextTable(f"{model}-fillings-{dataset}", caption, frame, frame != frame, ())
-
-
-def render(tables: Sequence[TextTable], form: str) -> str:
-    """The text of tables as `markdown`, `latex` or `csv`."""
-    if form == "csv":
-        long = [t.frame.melt(id_vars=t.frame.columns[0], var_name="figure").assign(table=t.name) for t in tables]
-        long = [frame.rename(columns={frame.columns[0]: "row"}) for frame in long]
-        columns = ["table", "row", "figure", "value"]
-        frame = pd.concat(long, ignore_index=True)[columns] if long else pd.DataFrame(columns=columns)
-        return frame.to_csv(index=False, lineterminator="\n")
-    return "\n".join(to_markdown(t) if form == "markdown" else to_latex(t) for t in tables)
-
-
-def to_rich(table: TextTable) -> RichTable:
-    """For a terminal."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
-    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
-    for i, name in enumerate(table.frame.columns):
-        rich.add_column(Text(name), justify="right" if i else "left")
-    for row, marks in zip(table.frame.to_numpy(), table.bold.to_numpy(), strict=True):
-        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in zip(row, marks, strict=True)))
-    return rich
-
-
-def to_markdown(table: TextTable) -> str:
-    """A GitHub table below its caption and above its footnotes."""
-    rows = [[markdown_text(name) for name in table.frame.columns]]
-    rows.append(["---"] + ["---:"] * (len(table.frame.columns) - 1))
-    for row, marks in zip(table.frame.to_numpy(), table.bold.to_numpy(), strict=True):
-        texts = (markdown_text(text) for text in row)
-        rows.append([f"**{text}**" if mark and text else text for text, mark in zip(texts, marks, strict=True)])
-    lines = [markdown_text(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in table.footnotes)]) + "\n"
-
-
-def to_latex(table: TextTable) -> str:
-    """A `table` float for article and booktabs, everything escaped."""
-    texts = table.frame.map(latex_text)
-    texts.columns = pd.Index([stacked(name) for name in table.frame.columns])
-    commands: Any = table.bold.map(lambda mark: "textbf:--rwrap;" if mark else "")
-    commands.columns = texts.columns
-    latex = (
-        texts.style.hide(axis="index")
-        .apply(lambda _: commands, axis=None)
-        .to_latex(
-            hrules=True,
-            caption=latex_text(table.caption),
-            label=f"tab:{table.name}",
-            position="htbp",
-            position_float="centering",
-            column_format="l" + "r" * (len(texts.columns) - 1),
-        )
-    )
-    size, gap = ("tiny", 2.0) if len(texts.columns) > 8 else ("scriptsize", 3.0)
-    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap:g}pt}}\n", 1)
-    notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in table.footnotes)
-    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+    return Sheet(caption, frame, name=f"{model}-fillings-{dataset}")

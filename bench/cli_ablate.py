@@ -138,14 +138,14 @@ def _print(found: list[Any], asked: dict[str, Any]) -> None:
 
 
 def _print_tables(tables: list[Any], form: str) -> None:
-    from ablations.tables import render, to_rich
+    from bench.report.sheets import render_sheets, to_rich
 
     if form == "rich":
         console = make_console()
         for table in tables:
             console.print(to_rich(table))
     else:
-        click.echo(render(tables, form), nl=False)
+        click.echo(render_sheets(tables, form), nl=False)
 
 
 def _search(datasets: list[str], asked: dict[str, Any]) -> None:
@@ -206,13 +206,13 @@ def _replay(datasets: list[str], asked: dict[str, Any]) -> None:
     import pandas as pd
 
     from ablations.replay import summary
-    from ablations.tables import TextTable
+    from bench.report.sheets import Sheet
 
     tables = []
     for dataset in datasets:
         what, rows = summary(asked["results"], dataset, asked["orderings"])
         frame = pd.DataFrame(rows)
-        tables.append(TextTable(f"{dataset}-replay", f"Pruning replayed: {what}.", frame, frame == "", ()))
+        tables.append(Sheet(f"Pruning replayed: {what}.", frame, name=f"{dataset}-replay"))
     _print_tables(tables, asked["form"])
 
 

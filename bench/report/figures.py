@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.errors import UserError
-from bench.metrics.statistics import average_ranks, critical_difference, friedman
+from bench.metrics.statistics import Interval, average_ranks, critical_difference, friedman
 from bench.report.rankings import LEAST, Ranking, rankings
 from bench.report.tables import Table
 
@@ -88,18 +88,23 @@ def differences(table: Table) -> Figure:
     """A forest plot: the reference's figure less each model's, with 95 % intervals; those that exclude 0 filled."""
     sure = table.sure
     how = sure.caption.partition(": ")[2]
-    figure, axis = new_figure(1.2 + 0.3 * len(sure.gaps), f"{table.where}. {how[:1].upper()}{how[1:]}")
+    label = f"{sure.reference} less the model, {sure.measure},\n95 % interval; filled: it excludes 0"
+    return forest(sure.gaps, f"{table.where}. {how[:1].upper()}{how[1:]}", label)
+
+
+def forest(gaps: Mapping[str, Interval], title: str, label: str) -> Figure:
+    """A row for each difference: a point with its interval about a line at 0, filled where it excludes 0."""
+    figure, axis = new_figure(1.2 + 0.3 * len(gaps), title)
     axis.axvline(0, color="black", linewidth=0.8)
-    for place, gap in enumerate(sure.gaps.values()):
+    for place, gap in enumerate(gaps.values()):
         colour = BLUE if gap.low > 0 else ORANGE if gap.high < 0 else GREY
         axis.plot([gap.low, gap.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
         face = colour if gap.excludes_zero else "white"
         axis.plot([gap.value], [place], "o", color=colour, markerfacecolor=face, markersize=6)
-    axis.set_yticks(range(len(sure.gaps)), list(sure.gaps), fontsize=9)
-    axis.set_ylim(len(sure.gaps) - 0.5, -0.5)
+    axis.set_yticks(range(len(gaps)), list(gaps), fontsize=9)
+    axis.set_ylim(len(gaps) - 0.5, -0.5)
     axis.grid(axis="x", linewidth=0.4, alpha=0.6)
     axis.tick_params(axis="x", labelsize=9)
-    label = f"{sure.reference} less the model, {sure.measure},\n95 % interval; filled: it excludes 0"
     figure.supxlabel(label, fontsize=9)  # centred on the whole figure, which long names leave room for
     return figure
 

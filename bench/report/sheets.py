@@ -1,26 +1,41 @@
-"""A small table of texts with a caption above and notes below, for a terminal, in Markdown and in LaTeX."""
+"""A small table of texts with a caption above and notes below, for a terminal, in Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.escaping import latex_text, markdown_text
+from bench.report.escaping import latex_text, markdown_text, stacked
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
+
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """One table. `frame` holds texts; the first column is the rows' names. Without rows there is the caption alone."""
+    """One table. `frame` holds texts; the first column is the rows' names. Without rows there is the caption alone.
+
+    Attributes:
+        bold: of the frame's shape, true where a text is bold; None: nowhere.
+        name: for LaTeX's label and the CSV's first column; may be blank.
+    """
 
     caption: str
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    bold: pd.DataFrame | None = None
+    name: str = ""
+
+    def rows(self) -> list[list[tuple[str, bool]]]:
+        """Each row's texts, with whether they are bold; an empty text is not."""
+        marks = self.frame != self.frame if self.bold is None else self.bold
+        pairs = zip(self.frame.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True)
+        return [[(text, mark and bool(text)) for text, mark in zip(*pair, strict=True)] for pair in pairs]
 
 
 def to_rich(sheet: Sheet) -> RichTable:
@@ -31,15 +46,18 @@ def to_rich(sheet: Sheet) -> RichTable:
 
     title, notes = Text(sheet.caption), Text("\n".join(sheet.notes))
     rich = RichTable(title=title, caption=notes, box=SIMPLE, padding=0, title_justify="left", caption_justify="left")
+    wide = sheet.frame.shape[1] >= STACKED
     for k, name in enumerate(sheet.frame.columns):
-        rich.add_column(Text(name), justify="right" if k else "left", no_wrap=k > 0)
-    for row in sheet.frame.itertuples(index=False):
-        rich.add_row(*map(Text, row))
+        rich.add_column(Text(name), justify="right" if k else "left", no_wrap=k > 0 and not wide)
+    for row in sheet.rows():
+        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in row))
     return rich
 
 
 def render_sheets(sheets: Sequence[Sheet], form: str) -> str:
-    """The text of all as `markdown` or `latex`."""
+    """The text of all as `markdown`, `latex` or `csv`."""
+    if form == "csv":
+        return to_csv(sheets)
     return "\n".join(map(to_markdown if form == "markdown" else to_latex, sheets))
 
 
@@ -47,21 +65,46 @@ def to_markdown(sheet: Sheet) -> str:
     """A GitHub table below its caption and above its notes."""
     lines = [markdown_text(sheet.caption), ""]
     if len(sheet.frame):
-        rows = [list(sheet.frame.columns), *sheet.frame.to_numpy().tolist()]
-        head, *rest = [f"| {' | '.join(map(markdown_text, row))} |" for row in rows]
+        rows = [[f"**{markdown_text(t)}**" if mark else markdown_text(t) for t, mark in row] for row in sheet.rows()]
+        head, *rest = [f"| {' | '.join(row)} |" for row in [list(map(markdown_text, sheet.frame.columns)), *rows]]
         lines += [head, f"| --- |{' ---: |' * (sheet.frame.shape[1] - 1)}", *rest, ""]
     return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in sheet.notes)]).rstrip("\n") + "\n"
 
 
 def to_latex(sheet: Sheet) -> str:
     """A `table` float for article and booktabs, everything escaped."""
-    lines = ["\\begin{table}[htbp]", "\\centering", "\\footnotesize", "\\setlength{\\tabcolsep}{3pt}"]
-    lines.append(f"\\caption{{{latex_text(sheet.caption)}}}")
-    if len(sheet.frame):
-        rows = [list(sheet.frame.columns), *sheet.frame.to_numpy().tolist()]
-        head, *rest = [" & ".join(map(latex_text, row)) + " \\\\" for row in rows]
-        columns = "l" + "r" * (sheet.frame.shape[1] - 1)
-        body = ["\\toprule", head, "\\midrule", *rest, "\\bottomrule"]
-        lines += [f"\\begin{{tabular}}{{{columns}}}", *body, "\\end{tabular}"]
-    lines += [f"\\par\\raggedright {latex_text(note)}" for note in sheet.notes]
-    return "\n".join([*lines, "\\end{table}", ""])
+    caption = latex_text(sheet.caption)
+    notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in sheet.notes)
+    if not len(sheet.frame):
+        return f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\n{notes}\\end{{table}}\n"
+    columns = sheet.frame.shape[1]
+    texts = sheet.frame.map(latex_text)
+    texts.columns = pd.Index([stacked(n) if columns >= STACKED else latex_text(n) for n in sheet.frame.columns])
+    marks = [["textbf:--rwrap;" if mark else "" for _, mark in row] for row in sheet.rows()]
+    commands: Any = pd.DataFrame(marks, texts.index, texts.columns)
+    latex = (
+        texts.style.hide(axis="index")
+        .apply(lambda _: commands, axis=None)
+        .to_latex(
+            hrules=True,
+            caption=caption,
+            label=f"tab:{sheet.name}" if sheet.name else None,
+            position="htbp",
+            position_float="centering",
+            column_format="l" + "r" * (columns - 1),
+        )
+    )
+    size, gap = ("tiny", 2) if columns > 8 else ("scriptsize", 3) if columns >= STACKED else ("footnotesize", 3)
+    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap}pt}}\n", 1)
+    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+
+
+def to_csv(sheets: Sequence[Sheet]) -> str:
+    """All in long form: the sheet's name, the row's, the column's, and the text."""
+    columns = ["table", "row", "figure", "value"]
+    long = []
+    for sheet in sheets:
+        own = sheet.frame.melt(id_vars=sheet.frame.columns[0], var_name="figure").assign(table=sheet.name)
+        long.append(own.rename(columns={sheet.frame.columns[0]: "row"})[columns])
+    frame = pd.concat(long, ignore_index=True) if long else pd.DataFrame(columns=columns)
+    return frame.to_csv(index=False, lineterminator="\n")

@@ -12,9 +12,11 @@ import pytest
 from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
 from ablations.figures import draw_ablation
 from ablations.plans import label
-from ablations.tables import ablation_tables, render, to_rich
+from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
 from bench.registry import model_entry
+from bench.report.sheets import render_sheets as render
+from bench.report.sheets import to_rich
 
 WORTH = {"laffn": 8.0, "sem": 0.0, "sdffn": 4.0}
 PATIENTS = 20
@@ -126,7 +128,7 @@ def test_an_arm_that_lacks_seeds_is_left_out_and_named() -> None:
     (found,) = stored_arms(cells[~lacking], cases)
     assert found.incomplete == ("without sem",)
     assert factorial_effects(found) == []
-    assert "Left out for lack of seeds: without sem." in ablation_tables([found])[0].footnotes
+    assert "Left out for lack of seeds: without sem." in ablation_tables([found])[0].notes
 
 
 def test_an_older_version_of_the_model_is_no_arm() -> None:
@@ -145,15 +147,15 @@ def test_with_one_seed_nothing_is_claimed() -> None:
     cells, cases = some_records()
     (found,) = stored_arms(cells[cells["seed"] == 0], cases)
     assert arm_effects(found) == []
-    assert ablation_tables([found])[0].footnotes == (
+    assert ablation_tables([found])[0].notes == (
         "No claim is made of one seed, or one patient: figures of single runs.",
     )
 
 
 def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
     arms, factorial = ablation_tables([stored])  # type: ignore[list-item]
-    assert "sem brings nothing that can be told from noise" in factorial.footnotes[-1]
-    assert "laffn brings something" in factorial.footnotes[-1]
+    assert "sem brings nothing that can be told from noise" in factorial.notes[-1]
+    assert "laffn brings something" in factorial.notes[-1]
     text = render([arms, factorial], "markdown")
     assert "**" in text
     assert label({"laffn": "none"}) in text
