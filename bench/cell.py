@@ -198,7 +198,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
             "split_source": split.source,
             "split_note": split.note or None,
             "split_flag": split.flag,
-            "split_leak": leak_figures(prepared, assignment) if split.flag else None,
+            "split_leak": leak_figures(prepared, assignment),
         },
         "cost": job.cost,
         "training": parts.get("training"),

@@ -8,6 +8,7 @@ from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.tables import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table as RichTable
 
 
@@ -66,6 +67,33 @@ def ranks_to_markdown(table: Table) -> str:
     for model, shares in sure.ranks.iterrows():
         lines.append(f"| {markdown_text(str(model))} | {' | '.join(f'{100 * share:.0f}' for share in shares)} |")
     return "\n".join(lines) + "\n"
+
+
+def sure_rows(table: Table) -> pd.DataFrame:
+    """Rows of a CSV: `difference` (the reference less the model, low and high), `rank` (its number in `class`, the
+    share of the resamples in %), and last `checklist`, a row per question.
+
+    What holds for the whole comparison is that of the table's own figures; `text` says in words what a row is of.
+    """
+    import pandas as pd
+
+    own = table.figures
+    shared = own.iloc[0][
+        ["comparison", "dataset", "source", "split", "fold", "preset", "selection", "partial"]
+    ].to_dict()
+    of_title = own.drop_duplicates("title").set_index("title")[["model", "family", "status", "ranked", "seeds"]]
+    rows = []
+    for title, gap in table.sure.gaps.items():
+        text = f"{table.sure.reference} less it, {table.sure.measure}"
+        figure = {"unit": "%", "value": gap.value, "low": gap.low, "high": gap.high, "text": text}
+        rows.append({"metric": "difference", "title": title, **of_title.loc[title], **figure})
+    for model, shares in table.sure.ranks.iterrows():
+        named = {"metric": "rank", "title": model, **of_title.loc[str(model)], "unit": "%"}
+        rows += [{**named, "class": rank, "value": 100 * share} for rank, share in shares.items()]
+    for line in table.checklist:
+        question, _, answer = line.partition("? ")
+        rows.append({"metric": "checklist", "class": f"{question}?", "text": answer})
+    return pd.DataFrame([{**shared, **row} for row in rows])
 
 
 def sure_to_latex(table: Table) -> str:

@@ -8,6 +8,9 @@ import pandas as pd
 
 from bench.report.certainty import Certainty
 
+PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
+FEW = 3  # seeds, below which a table says that they are few
+
 
 def checklist(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty) -> tuple[str, ...]:
     """Question and answer, a line each.
@@ -52,10 +55,20 @@ def _split(first: pd.Series[Any]) -> str:
 
 
 def _leak(first: pd.Series[Any], sure: Certainty) -> str:
-    if pd.isna(first.get("split_flag")):
-        return f"none known: split {first['split']}{'' if sure.patients_known else ', patients unknown'}"
-    shares = [f"{name} {100 * v:.1f} %" for name, v in (first.get("split_leak") or {}).items() if v is not None]
-    return f"yes: {first['split_flag']} ({', '.join(shares) or 'share not known'})"
+    """Whether the split is flagged, and what share of the test cases training has seen, as far as it is known."""
+    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate"}
+    shares = first.get("split_leak")
+    known = {words[k]: v for k in words if (v := (shares if isinstance(shares, dict) else {}).get(k)) is not None}
+    audited = first.get("audit_near")
+    if audited is not None and pd.notna(audited):
+        known["a near-duplicate, turned or mirrored ones counted (audit),"] = float(audited)
+    found = " and ".join(f"{100 * share:.1f} % have {name}" for name, share in known.items())
+    figure = f"of the test cases {found} in training" if found else "share not recorded"
+    if pd.notna(first.get("split_flag")):
+        return f"yes: {first['split_flag']}; {figure}"
+    unknown = "" if sure.patients_known else ", patients unknown"
+    some = any(share > 0 for share in known.values())
+    return f"{'some' if some else 'none known'}: split {first['split']}{unknown}; {figure}"
 
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
@@ -63,11 +76,19 @@ def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) 
     trained = set(cells.loc[cells["family"] != "chance", "model"])
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
     most = f"{counts.max()}" if len(counts) else "none"
-    return f"{most}, fewer: {', '.join(lacking)}" if lacking else most
+    few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
+    return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
 
 
 def _machine(cells: pd.DataFrame) -> str:
-    differ = [name for name in ("device", "cpu", "torch", "commit") if cells[name].nunique(dropna=False) > 1]
+    """What of device, CPU, torch and commit differs between rows, with its values where they are few."""
+    differ = []
+    for name, label in PROVENANCE.items():
+        cut = 7 if name == "commit" else None
+        values = sorted({"unknown" if pd.isna(value) else str(value)[:cut] for value in cells[name]})
+        if len(values) > 1:
+            shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
+            differ.append(f"{label} ({shown})")
     return f"no: rows differ in {', '.join(differ)}" if differ else "yes"
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from bench.errors import UserError
 from bench.report.audits import leaks_table
 from bench.store import load_cases, load_cells
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 AUDITS = "audits"
 
@@ -30,6 +28,35 @@ def leaks_text(results: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"An audit in {results / AUDITS} cannot be read: {type(error).__name__}: {error}.") from error
     return f"{found}\n{worth_table(load_cells(results), load_cases(results))}"
+
+
+def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
+    """The cells with what audits of the same prepared data found of their splits.
+
+    `audit_near`: the share of the test cases with a near-duplicate in training, turned and mirrored ones counted, which
+    the records' own figure leaves out. And `split_leak` with the share of patients, where a record lacks both: older
+    ones have them of flagged splits alone.
+
+    Args:
+        results: the folder whose `audits` are read; one that cannot be read says nothing here (`leaks_text` does).
+    """
+    known: dict[tuple[str, str], dict[str, float | None]] = {}
+    for path in sorted((Path(results) / AUDITS).glob("*.json")):
+        try:
+            figures = json.loads(path.read_text(encoding="utf-8"))
+            if not figures["near"]["any angle"]:
+                known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    found = [known.get(place, {}) for place in zip(cells["fingerprint"], cells["split"], strict=True)]
+    leaks = [
+        recorded if isinstance(recorded, dict) else {"patient": shares.get("patient"), "near_duplicate": None}
+        for recorded, shares in zip(cells["split_leak"], found, strict=True)
+    ]
+    near = [shares.get("near_duplicate") for shares in found]
+    return cells.assign(
+        split_leak=pd.Series(leaks, cells.index, dtype=object), audit_near=pd.Series(near, cells.index, dtype=float)
+    )
 
 
 def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:

@@ -13,8 +13,15 @@ from bench.errors import UserError, unknown
 from bench.profiles import load_profiles
 from bench.report import sheets
 from bench.report.by_class import class_sheet
-from bench.report.certainty_text import ranks_to_markdown, sure_to_latex, sure_to_markdown, sure_to_rich
+from bench.report.certainty_text import (
+    ranks_to_markdown,
+    sure_rows,
+    sure_to_latex,
+    sure_to_markdown,
+    sure_to_rich,
+)
 from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.leaks import with_leaks
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
 from bench.report.units import with_units
@@ -52,7 +59,7 @@ def results_tables(
         cells = cells[cells["dataset"] == dataset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
-    cells, cases = with_units(cells, cases, results)
+    cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
     return summarise(cells, cases, classes, asked)
 
@@ -157,6 +164,9 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full."""
-    frames = [table.figures for table in tables] or [pd.DataFrame(columns=CSV)]
-    return pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n")
+    """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full.
+
+    Behind a comparison's figures stand those of `certainty_text.sure_rows`: differences, ranks, and the checklist.
+    """
+    frames = [frame for table in tables for frame in (table.figures, sure_rows(table).reindex(columns=CSV))]
+    return pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True).to_csv(index=False, lineterminator="\n")

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.report import classification, segmentation
 from bench.report.aside import common_seeds, set_aside
 from bench.report.certainty import Certainty, certainty
-from bench.report.checklist import checklist
+from bench.report.checklist import PROVENANCE, checklist
 from bench.report.columns import Column
 from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
@@ -26,7 +26,6 @@ TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
-PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 SHARED = [
     "comparison",
     "dataset",
@@ -51,6 +50,7 @@ CSV = [
     "value",
     "sd_seeds",
     "sd_cases",
+    *("low", "high", "text"),
 ]
 
 
@@ -271,8 +271,8 @@ def _where(first: pd.Series[Any]) -> str:
     kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
     fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
     name = f"{kind}{first['dataset_title']} ({first['dataset']})"
-    partial = ", partial" if first["partial"] else ""
-    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{fold}{partial}"
+    against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
+    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{fold}{against}"
 
 
 def _setting(first: pd.Series[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from bench.cli import main
 from bench.metrics.statistics import difference, interval
 from bench.report.certainty import Measure, scores_of
 from bench.report.certainty_text import sure_to_latex, sure_to_markdown
+from bench.report.leaks import with_leaks
+from bench.report.render import render_tables
 from bench.report.tables import Table, summarise
 
 RNG = np.random.default_rng(0)
@@ -122,7 +126,7 @@ def test_one_seed_or_one_patient_claims_nothing() -> None:
 def test_a_row_that_lacks_seeds_has_no_interval() -> None:
     found = table(*three("a", 0.9), (cell("late", 0), 0.95))
     assert found.sure.frame["Model"].to_list() == ["A"]
-    assert "Seeds? 3, fewer: LATE" in found.checklist
+    assert "Seeds? 3; fewer: LATE" in found.checklist
 
 
 def test_the_checklist_says_what_is_against_a_claim() -> None:
@@ -143,8 +147,74 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
     assert asked["Pretraining"] == "yes, see the footnote"
     assert asked["Reduced width"] == "A"
     assert asked["Real images, whole split"] == "no: phantom images"
-    assert asked["Leak"] == "yes: leaks (patient 50.0 %)"
-    assert asked["Same machine and code"] == "no: rows differ in commit"
+    assert asked["Leak"] == "yes: leaks; of the test cases 50.0 % have the same patient or subject in training"
+    assert asked["Same machine and code"] == "no: rows differ in commit (abc, other)"
+
+
+def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> None:
+    def asked(seeds: int = 3, **fields: Any) -> dict[str, str]:
+        pairs = [(cell("a", seed, **fields), 0.9) for seed in range(seeds)]
+        return dict(line.split("? ", 1) for line in table(*pairs).checklist)
+
+    assert asked()["Leak"] == "none known: split mtunet; share not recorded"
+    found = asked(split_leak={"patient": 0.0, "near_duplicate": 0.034})["Leak"]
+    seen = "0.0 % have the same patient or subject and 3.4 % have a near-duplicate in training"
+    assert found == f"some: split mtunet; of the test cases {seen}"
+    turned = asked(split_leak={"patient": 0.0, "near_duplicate": 0.0}, audit_near=0.05)["Leak"]
+    assert turned.startswith("some: split mtunet; ")
+    assert turned.endswith("and 5.0 % have a near-duplicate, turned or mirrored ones counted (audit), in training")
+    clean = asked(split_leak={"patient": 0.0, "near_duplicate": None})["Leak"]
+    assert clean == "none known: split mtunet; of the test cases 0.0 % have the same patient or subject in training"
+    assert asked()["Seeds"] == "3"
+    assert asked(2)["Seeds"] == "2 (fewer than 3: too few to tell methods apart)"
+
+
+def test_what_differs_between_machines_is_named() -> None:
+    pairs = three("a", 0.9)
+    for seed, (one, _) in enumerate(pairs):
+        one.update(torch=f"2.{seed}", cpu=None if seed else "X")
+    asked = dict(line.split("? ", 1) for line in table(*pairs).checklist)
+    assert asked["Same machine and code"] == "no: rows differ in CPU (X, unknown), torch (2.0, 2.1, 2.2)"
+
+
+@pytest.mark.parametrize("form", ["rich", "markdown", "latex", "csv"])
+def test_every_format_ends_with_the_checklist(form: str) -> None:
+    text = " ".join(render_tables([table(*three("a", 0.9), *three("b", 0.8))], form).split())
+    assert len(text.split("Told apart?")) == 2
+    assert re.search(r"Told apart\?[ ,]+A from: B; not from: none[^?]*$", text), text[-300:]
+    assert "Pretraining?" in text
+
+
+def test_the_csv_has_differences_and_ranks() -> None:
+    found = table(*three("a", 0.9), *three("ours", 0.8, family="proposed"))
+    frame = pd.read_csv(io.StringIO(render_tables([found], "csv")))
+    (gap,) = frame[frame["metric"] == "difference"].to_dict("records")
+    assert (gap["model"], gap["text"]) == ("a", "OURS less it, Dice % (strict)")
+    assert gap["low"] < gap["value"] < gap["high"]
+    assert gap["value"] == pytest.approx(-10, abs=0.5)
+    ranks = frame[frame["metric"] == "rank"].set_index(["model", "class"])["value"]
+    assert ranks.to_dict() == {("a", "1"): 100, ("a", "2"): 0, ("ours", "1"): 0, ("ours", "2"): 100}
+
+
+def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
+    (tmp_path / "audits").mkdir()
+    shares = {"flag": None, "test": 9, "patient": 0.1, "near_duplicate": 0.25}
+    audit = {"fingerprint": "f0", "splits": {"mtunet": shares}, "near": {"any angle": False}}
+    (tmp_path / "audits" / "x.json").write_text(json.dumps(audit))
+    wider = {**audit, "splits": {"mtunet": {**shares, "near_duplicate": 1}}, "near": {"any angle": True}}
+    (tmp_path / "audits" / "y.json").write_text(json.dumps(wider))
+    (tmp_path / "audits" / "z.json").write_text("{")
+    recorded = {"patient": 0.5, "near_duplicate": None}
+    cells = pd.DataFrame(
+        [
+            {**cell("a", 0), "fingerprint": "f0", "split_leak": None},
+            {**cell("a", 1), "fingerprint": "f0", "split_leak": recorded},
+            {**cell("a", 2), "fingerprint": "f1", "split_leak": None},
+        ]
+    )
+    found = with_leaks(cells, tmp_path)
+    assert found["split_leak"].to_list()[:2] == [{"patient": 0.1, "near_duplicate": None}, recorded]
+    assert found["audit_near"].fillna(-1).to_list() == [0.25, 0.25, -1]
 
 
 def test_a_plan_says_what_difference_it_could_show(tmp_path: Path) -> None:

@@ -303,7 +303,8 @@ def test_csv_is_long_and_keeps_classes() -> None:
     dice = frame[(frame["metric"] == "dice_strict") & (frame["model"] == "b")].set_index("class")
     assert dice["value"].to_dict() == pytest.approx({"mean": 75.0, "RV": 77.0, "Myo": 73.0})
     assert set(frame["comparison"]) == {"c1"}
-    assert set(frame["metric"]) == {"dice_strict", "hd95_vox_strict", "missed", "invented", "params", "macs"}
+    figures = {"dice_strict", "hd95_vox_strict", "missed", "invented", "params", "macs"}
+    assert set(frame["metric"]) == figures | {"difference", "rank", "checklist"}
     assert to_csv([]).startswith("comparison,dataset,")
 
 
