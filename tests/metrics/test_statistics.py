@@ -303,3 +303,23 @@ def test_equal_arms_with_paired_seeds_are_called_different_in_at_most_eight_perc
         }
         count += contrast(arms, dict(zip(arms, weights, strict=True)), resamples=400, paired_seeds=True).excludes_zero
     assert count / tries <= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("units", [(4, 4), (10, 10)])
+@pytest.mark.parametrize(("run", "block"), [(1, 10), (5, 10), (5, 1)])
+def test_equals_over_few_blocks_of_two_classes_are_called_different_in_at_most_eight_percent(
+    units: tuple[int, int], run: float, block: float
+) -> None:
+    """What a network has right hangs together in a block; one network prefers one class, the other the other."""
+    rng = np.random.default_rng(1)
+    strata, preference = np.repeat([0, 1], units), np.repeat([10.0, -10.0], units)
+    tries, count = 500, 0
+    for _ in range(tries):
+        models = []
+        for sign in (1, -1):
+            of_blocks = 70 + sign * preference + rng.normal(0, block, len(strata))
+            values = of_blocks + rng.normal(0, run, (3, 1)) + rng.normal(0, 1, (3, len(strata)))
+            models.append(Scores(values[:, :, None], np.ones((3, len(strata), 1)), strata))
+        count += difference(*models, resamples=400).excludes_zero
+    assert count / tries <= 0.08
