@@ -133,6 +133,7 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
+@click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
 @click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
 def report(
@@ -143,6 +144,7 @@ def report(
     arms: bool,
     trials: bool,
     ranks: bool,
+    conventions: bool,
     figures: Path | None,
     output: Path | None,
 ) -> None:
@@ -156,25 +158,33 @@ def report(
     from bench.report.trials import trials_text
     from bench.store import write_text
 
-    if trials + ranks + (figures is not None) > 1:
-        raise UserError("Expected one of --trials, --ranks and --figures, but got several.")
-    tables = [] if trials else results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
-    if figures is not None:
-        from bench.report.figures import draw_report
+    if trials + ranks + conventions + (figures is not None) > 1:
+        raise UserError("Expected one of --trials, --ranks, --conventions and --figures, but got several.")
+    if conventions:
+        from bench.report.conventions import conventions_text
 
-        for line in (line for lines in draw_report(tables, figures) for line in lines):
-            click.echo(line)
-        return
-    form = "ranks" if ranks else form
-    if output is not None:
-        try:
-            write_text(output, trials_text(results) if trials else render_tables(tables, form))
-        except OSError as error:
-            raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
-    elif form == "rich" and not trials:
-        print_tables(make_console(), tables)
+        text = conventions_text(results, dataset)
+    elif trials:
+        text = trials_text(results)
     else:
-        click.echo(trials_text(results) if trials else render_tables(tables, form), nl=False)
+        tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
+        if figures is not None:
+            from bench.report.figures import draw_report
+
+            for line in (line for lines in draw_report(tables, figures) for line in lines):
+                click.echo(line)
+            return
+        if output is None and form == "rich" and not ranks:
+            print_tables(make_console(), tables)
+            return
+        text = render_tables(tables, "ranks" if ranks else form)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
 
 
 @main.command()

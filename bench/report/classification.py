@@ -15,8 +15,8 @@ PARTIAL = "partial: under 80 % of the published images; not comparable with publ
 NOTE = (
     "Over test images, averaged over seeds; sd seeds: of the figure over seeds. Balanced accuracy: mean of the "
     "classes' sensitivities; macro F1: mean over classes; MCC: Matthews' correlation, -1 to 1; ECE: calibration error "
-    f"over {BINS} equal-width bins of the predicted class's probability; Brier: summed over classes, 0 to 2; AUC: area "
-    "under the ROC curve, "
+    f"over {BINS} equal-width bins of the predicted class's probability, low for a constant answer too; Brier: summed "
+    "over classes, 0 to 2; AUC: area under the ROC curve, "
 )
 PARTS = ("train", "val", "test")
 CHANCE = "Chance answers with the training part's majority class."
@@ -27,10 +27,10 @@ METRICS = (
     ("macro_f1", "Macro F1", "Macro\nF1", False),
     ("auc", "AUC", "AUC", False),
 )
-# name, header, short header, decimals, +1 where higher is better; in the table after those of `METRICS`
+# name, header, short header, decimals, the sign of what is better; in the table after those of `METRICS`
 FURTHER = (
     ("mcc", "MCC", "MCC", 3, 1),
-    ("ece", "ECE %", "ECE\n%", 2, -1),
+    ("ece", "ECE %", "ECE\n%", 2, 0),  # no best: a constant answer is well calibrated
     ("brier", "Brier", "Bri-\ner", 3, -1),
 )
 BARE = ("mcc", "brier")  # no unit; all others in %

@@ -109,12 +109,12 @@ def summarise(
         return []
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
-    cells = _name_versions(cells)
+    cells = name_versions(cells)
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
     return [_table(group, cases, classes, notes) for group, notes in groups if len(group)]
 
 
-def _name_versions(cells: pd.DataFrame) -> pd.DataFrame:
+def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
     """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
     several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
     suffix = cells["version"].map(" v{}".format).where(several, "")
@@ -127,7 +127,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     task = TASKS[first["task"]]
     scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
-    full, titles = common_seeds(scored), _titles(cells)
+    full, titles = common_seeds(scored), titles_of(cells)
     rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = (*task.columns(figures, cells, classes), *throughput_columns(cells))
@@ -173,7 +173,7 @@ def _check_seeds(cells: pd.DataFrame) -> None:
         )
 
 
-def _titles(cells: pd.DataFrame) -> dict[str, str]:
+def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
     for model, title in zip(cells["model"], cells["title"], strict=True):
