@@ -19,6 +19,7 @@ BLOCK_SECONDS = 0.2  # of one network in one round
 MOST_PASSES = 10_000
 WARM_PASSES = 3
 SETTLING_PASSES, SETTLING_IMAGES = 3, 4
+COMPILED_SHAPES = 64
 LEARNING_RATE = 1e-6  # so small that the numbers, and with them the speed, stay what they are
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -90,7 +91,7 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
     dtype = AUTOCAST.get(setting.precision)
     autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     if setting.work == "inference":
-        network = torch.compile(model.eval(), dynamic=False) if compiled else model.eval()
+        network = specialised(model.eval()) if compiled else model.eval()
 
         def infer() -> torch.Tensor:
             with torch.inference_mode(), autocast:
@@ -100,7 +101,7 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise UserError("It has no trainable parameters: there is no training step to time.")
-    network = torch.compile(model.train(), dynamic=False) if compiled else model.train()
+    network = specialised(model.train()) if compiled else model.train()
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE)
     scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
 
@@ -113,6 +114,14 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
         scaler.update()
 
     return step
+
+
+def specialised(model: nn.Module) -> nn.Module:
+    """torch.compile for each shape on its own; a sweep has more of them than torch compiles before it gives up."""
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = COMPILED_SHAPES
+    return torch.compile(model, dynamic=False)  # type: ignore[return-value]
 
 
 def warm_up(run: Pass, device: torch.device, seconds: float) -> int:

@@ -69,7 +69,7 @@ def sweep(model: nn.Module, setting: Setting, device: torch.device, budget: floa
             passes = warm_up(run, device, 0.0)
             timed, other = block(run, passes, device), block(*(before or (run, passes)), device)
             samples = alternate(timed, other, 0.0, least=SWEEP_ROUNDS)
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
             return {"steps": steps, "ended": "memory"}
         gain = None if before is None else _gain(samples.candidate, samples.reference)

@@ -82,7 +82,7 @@ def test_a_batch_that_does_not_fit_into_the_time_is_not_tried(monkeypatch: pytes
 def test_a_cuda_device_that_is_full_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def seconds(n: int) -> float:
         if n > 4:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return 0.01
 
     emptied: list[None] = []
