@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -155,7 +156,7 @@ def count(
     report: Callable[[str], None] = lambda line: None,
     **request: Any,
 ) -> pd.DataFrame:
-    """Counts parameters and MACs by three counters, each network in a process of its own; times and stores nothing.
+    """Counts parameters and MACs by three counters, one network after another; times and stores nothing.
 
     Args:
         models, request: as `profile` takes them; what is of timing alone is not looked at.
@@ -166,19 +167,20 @@ def count(
     """
     import pandas as pd
 
-    rows = []
     settings = make_settings(models, **request)
+    from bench.cost.worker import respond
+
+    rows = []
     for number, setting in enumerate(settings, 1):
         name, size = _name(setting.model), setting.image_size
         report(f"counting {name} ({setting.form} form), {number} of {len(settings)}")
         shown = _shown(name, setting.task)
         row: dict[str, Any] = {"model": name, "title": shown["title"], "form": setting.form, "task": setting.task}
         row |= {"input": f"1x{setting.channels}x{size}x{size}", "classes": setting.classes}
-        try:
-            answer = _ask({"what": "complexity", "setting": asdict(setting), "model": name}, f"count {name}", 1)
-            rows.append(row | cost_row(answer["cost"]) | {"error": None})
-        except UserError as error:
-            rows.append(row | {"error": str(error)})
+        with contextlib.redirect_stdout(sys.stderr):  # what a network's own code prints
+            answer = respond({"what": "complexity", "setting": asdict(setting), "model": name})
+        failed = f"Cannot count {name}: {answer['error']}" if "error" in answer else None
+        rows.append(row | ({} if failed else cost_row(answer["cost"])) | {"error": failed})
     return pd.DataFrame(rows)
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 import bench
 from bench.cli import main
-from bench.cost import speed
+from bench.cost import speed, worker
 from bench.cost.rounds import Samples, figures
 from bench.cost.speed import make_settings, measure
 from bench.errors import UserError
@@ -378,7 +378,9 @@ def test_counting_alone_times_and_stores_nothing(tmp_path: Path, monkeypatch: py
         "agrees": True,
     }
     counted = {"cost": {**answer()["cost"], "counters": counters}}
-    asked = fake_child(monkeypatch, {"resnet18": counted, "resnet50": {"error": "no such thing"}})
+    asked: list[dict[str, Any]] = []
+    answers = {"resnet18": counted, "resnet50": {"error": "no such thing"}}
+    monkeypatch.setattr(worker, "respond", lambda request: asked.append(request) or answers[request["model"]])
     command = ["profile", "--complexity", "--models", "resnet18,resnet50", "--size", "96", "--results", str(tmp_path)]
     result = medbench(*command, "--format", "markdown")
     assert [request["what"] for request in asked] == ["complexity"] * 2
