@@ -85,7 +85,8 @@ def checks_table(checks: Iterable[Check]) -> Table:
         macs = f"{figures.macs / 1e9:.2f}" if figures and figures.macs else ""
         ours = f"{check.params / 1e6:.2f}", f"{check.macs / 1e9:.2f}"
         apart = f"{100 * counters.spread:.1f} %", f"{100 * counters.unexplained:.1f} %"
-        said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {counters.failed}"
+        failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
+        said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
         said += ", cpu" if counters.cost.counted_on == "cpu" else ""
         table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict)
     return table

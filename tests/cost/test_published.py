@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cost.published import _verdict, check_costs
+from bench.cost.complexity import Complexity
+from bench.cost.counters import Count, CrossCheck
+from bench.cost.published import Check, _verdict, check_costs
 from bench.registry import Published, model_entry, model_names
+from bench.report.plans import checks_table
 
 FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
 
@@ -52,6 +55,7 @@ def test_costs_are_counted_at_the_published_input() -> None:
     assert (check.channels, check.image_size, check.classes) == (3, 224, 9)
     assert check.verdict == "agrees"
     assert check.params == pytest.approx(27.17e6, rel=0.02)
+    assert check.counters.agrees
 
 
 def test_figures_without_attention_s_products_are_compared_without_them() -> None:
@@ -59,3 +63,22 @@ def test_figures_without_attention_s_products_are_compared_without_them() -> Non
     (check,) = [check for check in check_costs("segmentation", "hybrid") if check.entry.name == "emcad_b0"]
     assert check.verdict == "agrees; both without attention's products"
     assert check.macs == pytest.approx(0.822e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("counters", "said"),
+    [
+        (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(10**9, {"batch_norm": 5 * 10**7})}, {}), "agree"),
+        (CrossCheck(Complexity(1, 1, 10**9, 0, "cpu"), {}, {"fvcore": Count(10**9)}, {}), "agree, cpu"),
+        (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(97 * 10**7)}, {}), "UNEXPLAINED"),
+        (CrossCheck(Complexity(1, 1, 10**9), {}, {}, {"fvcore": "KeyError"}), "FAILED: fvcore: KeyError"),
+    ],
+)
+def test_the_counters_spread_stands_beside_the_published(counters: CrossCheck, said: str) -> None:
+    check = Check(model_entry("unet"), 3, 224, 9, 10**6, 10**9, "agrees", counters)
+    table = checks_table([check])
+    cells = {str(column.header) + str(i): str(next(column.cells)) for i, column in enumerate(table.columns)}
+    assert cells["counters8"] == said
+    assert cells["spread6"] == f"{100 * counters.spread:.1f} %"
+    assert cells["left7"] == f"{100 * counters.unexplained:.1f} %"
+    assert cells["verdict9"] == "agrees"
