@@ -87,6 +87,6 @@ def _gain(seconds: list[float], of_half: list[float]) -> float:
 
 
 def _fits(held: int) -> bool:
-    """Whether twice of what the batches so far have taken at their peak can still be taken."""
+    """Whether twice of what the batches so far have taken at their peak can be taken beside what may still be held."""
     peak, free = resident("VmHWM"), available()
-    return peak is None or free is None or 2 * (peak - held) <= MEMORY_SHARE * (free + peak - held)
+    return peak is None or free is None or 2 * (peak - held) <= MEMORY_SHARE * free

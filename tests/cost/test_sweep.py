@@ -99,7 +99,7 @@ def test_on_the_cpu_the_next_batch_must_fit_by_what_the_last_took(monkeypatch: p
     monkeypatch.setattr(module, "resident", lambda name: held + each * max(device.batches, default=0))
     monkeypatch.setattr(module, "available", lambda: free - each * max(device.batches, default=0))
     found = sweep(MODEL, setting(), CPU, None)
-    assert found["ended"] == "memory"  # 8 images: 400 of 1000, 16: 800
+    assert found["ended"] == "memory"  # 8 images take 400: 16 would take 800, and 600 are free
     assert [step["batch"] for step in found["steps"]] == [1, 2, 4, 8]
 
 
