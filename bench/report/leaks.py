@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import UserError
+from bench.report.aside import set_aside
 from bench.report.audits import leaks_table
 from bench.store import load_cases, load_cells
 
@@ -67,6 +68,7 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
+    done = pd.concat([done.iloc[:0], *(set_aside(group, ())[0] for _, group in done.groupby("comparison"))])
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
     test = test.merge(done[["key", "selection"]], on="key")
     accuracy = test[test["weights"] == test["selection"]].groupby("key")["predicted"].mean()

@@ -21,8 +21,8 @@ SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "data"))
+def folder(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
     return tmp_path / "results"
 
 
@@ -78,7 +78,7 @@ def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_pat
 
 
 def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import bench.cell
 
@@ -95,7 +95,7 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
     assert "not finished: mednext_tiny[sem=none] seed 0, see" in done.stderr
     assert sum(store.load_cells(folder)["status"] == "complete") == 3
     monkeypatch.undo()
-    os.environ["MEDBENCH_DATA"] = str(folder.parent / "data")
+    monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
     assert call(folder, "--all", "--seeds", "1", "--no-null").exit_code == 0
     states = [t.state.name for t in journals(folder)[0].get_trials()]
     assert sorted(states) == ["COMPLETE"] * 4 + ["FAIL"]

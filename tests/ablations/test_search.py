@@ -38,8 +38,8 @@ def template_in(folder: Path) -> object:
 
 
 @pytest.fixture
-def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+def template(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
     return template_in(tmp_path)
 
 
@@ -139,7 +139,7 @@ run_search(Goal(trials=int(sys.argv[3]), pruner=sys.argv[4]), template_in(folder
 
 def searching(folder: Path, trials: int, pruner: str = "none") -> subprocess.Popen:
     command = [sys.executable, "-c", SCRIPT, str(folder), str(Path(__file__).parent), str(trials), pruner]
-    return subprocess.Popen(command, env={**os.environ, "MEDBENCH_DATA": str(folder)})
+    return subprocess.Popen(command, env=os.environ.copy())
 
 
 def finished(folder: Path) -> list:

@@ -1,0 +1,18 @@
+"""Phantoms that are drawn once for all tests of ablations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the phantoms of one classification data set."""
+    from bench.datasets.prepared import locate
+    from bench.registry import dataset_spec
+
+    folder = tmp_path_factory.mktemp("data")
+    locate(dataset_spec("large-covid-ct"), "phantom", folder)
+    return folder
