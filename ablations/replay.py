@@ -11,7 +11,6 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ import pandas as pd
 from ablations.search import make_pruner
 from bench import store
 from bench.errors import UserError
+from bench.report.sheets import Sheet
 
 SEED = 20261126
 LEAST = 8  # curves, below which a replay says nothing
@@ -116,10 +116,13 @@ def _one(curves: Sequence[Curve], order: Sequence[int], pruner: str) -> dict[int
     return stops
 
 
-def summary(results: Path, dataset: str, orderings: int, steps: int | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """What was replayed, and a row of texts for each pruner."""
-    curves = stored_curves(results, dataset, steps)
-    rows = []
+def replay_tables(results: Path, datasets: Sequence[str], orderings: int) -> list[Sheet]:
+    """A table for each dataset: what each pruner saves, and how often it stopped the best curve."""
+    return [_table(results, dataset, orderings) for dataset in datasets]
+
+
+def _table(results: Path, dataset: str, orderings: int) -> Sheet:
+    curves, rows = stored_curves(results, dataset), []
     for pruner in ("median", "hyperband"):
         found = replay(curves, pruner, orderings)
         rows.append(
@@ -132,8 +135,8 @@ def summary(results: Path, dataset: str, orderings: int, steps: int | None = Non
                 "Best was pruned": f"{found['best_pruned'].sum()} of {orderings}",
             }
         )
-    length, rounds = curves[0].steps[-1], len(curves[0].steps)
-    what = (
-        f"{len(curves)} learning curves of {dataset}, {length} steps, {rounds} validation rounds, {orderings} orderings"
+    caption = (
+        f"Pruning replayed: {len(curves)} stored learning curves of {dataset}, {curves[0].steps[-1]} steps, "
+        f"{len(curves[0].steps)} validation rounds, {orderings} orderings."
     )
-    return what, rows
+    return Sheet(caption, pd.DataFrame(rows), name=f"{dataset}-replay")

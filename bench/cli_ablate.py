@@ -203,17 +203,9 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
 
 
 def _replay(datasets: list[str], asked: dict[str, Any]) -> None:
-    import pandas as pd
+    from ablations.replay import replay_tables
 
-    from ablations.replay import summary
-    from bench.report.sheets import Sheet
-
-    tables = []
-    for dataset in datasets:
-        what, rows = summary(asked["results"], dataset, asked["orderings"])
-        frame = pd.DataFrame(rows)
-        tables.append(Sheet(f"Pruning replayed: {what}.", frame, name=f"{dataset}-replay"))
-    _print_tables(tables, asked["form"])
+    _print_tables(replay_tables(asked["results"], datasets, asked["orderings"]), asked["form"])
 
 
 def _list(datasets: list[str], asked: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from bench.cli import main
 from bench.profiles import load_profiles
+from bench.report.conventions import conventions_text
 from bench.report.leaks import leaks_text
 from bench.report.render import render_tables, results_tables
 from bench.report.speeds import render_speeds
@@ -64,6 +65,10 @@ def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> Non
             of_split = cells[(cells["dataset"] == dataset) & (cells["split"] == split) & cells["fold"].isna()]
             seeds = of_split.groupby("model")["seed"].apply(sorted).to_dict()
             assert seeds == {"mednext_tiny": [0, 1, 2], "resnet10t": [0, 1, 2]}, (dataset, split)
+
+
+def test_the_committed_conventions_are_what_the_records_give() -> None:
+    assert (EXAMPLE / "conventions.md").read_text() == conventions_text(EXAMPLE, "acdc")
 
 
 def test_the_records_are_whole_and_carry_no_weights() -> None:

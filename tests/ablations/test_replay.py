@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.replay import Curve, replay, stored_curves, summary
+from ablations.replay import Curve, replay, replay_tables, stored_curves
 from bench.errors import UserError
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
@@ -43,9 +43,12 @@ def test_the_committed_records_can_be_replayed() -> None:
     curves = stored_curves(EXAMPLE, "acdc")
     assert len(curves) > 30
     assert len({c.steps for c in curves}) == 1
-    what, rows = summary(EXAMPLE, "acdc", 20)
-    assert what.startswith(f"{len(curves)} learning curves of acdc, 500 steps, 5 validation rounds, 20 orderings")
-    assert [row["Pruner"] for row in rows] == ["median", "hyperband"]
+    (sheet,) = replay_tables(EXAMPLE, ["acdc"], 20)
+    start = (
+        f"Pruning replayed: {len(curves)} stored learning curves of acdc, 500 steps, 5 validation rounds, 20 orderings"
+    )
+    assert sheet.caption.startswith(start)
+    assert list(sheet.frame["Pruner"]) == ["median", "hyperband"]
 
 
 def test_too_few_curves_is_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""The committed ablations: tables that are what the records give, whole plans, and a search whose journal agrees."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from ablations.command import load_ablations, load_searches, search_tables
+from ablations.effects import factorial_arms
+from ablations.replay import replay_tables
+from ablations.search import is_trained
+from ablations.tables import ablation_tables
+from bench.models.slots import SLOTS
+from bench.registry import model_entry
+from bench.report.sheets import render_sheets, to_markdown
+from bench.store import find_records, load_cells, read_record
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "results" / "example"
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("suffix", "form"), [("md", "markdown"), ("tex", "latex"), ("csv", "csv")])
+def test_the_committed_tables_are_what_the_records_give(suffix: str, form: str) -> None:
+    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)), form)
+    assert (EXAMPLE / "ablations" / f"ablations.{suffix}").read_text() == text
+
+
+def test_the_readme_shows_them_with_their_figures() -> None:
+    found = load_ablations(EXAMPLE)
+    sheets = ablation_tables(found) + [t for study in load_searches(EXAMPLE) for t in search_tables(study)]
+    assert len(sheets) >= 6
+    assert all(to_markdown(sheet).strip() in README for sheet in sheets)
+    pictures = sorted((EXAMPLE / "ablations").glob("*.png"))
+    assert pictures
+    assert all(f"](results/example/ablations/{path.name})" in README for path in pictures)
+    assert all(path.with_suffix(".pdf").exists() for path in pictures)
+
+
+def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -> None:
+    found = {stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE) if stored.first["preset"] == "quick"}
+    assert set(found) == {"acdc", "sars-cov2-ct"}
+    for stored in found.values():
+        assert factorial_arms(stored) is not None
+        assert (stored.seeds, stored.null) == ((0, 1, 2), (3, 4, 5))
+        assert {f"without {slot}, params matched" for slot in SLOTS} <= set(stored.labels)
+        assert stored.incomplete == ()
+    cells = load_cells(EXAMPLE)
+    version = model_entry("mednext_tiny").version
+    plain = cells[(cells["version"] == version) & (cells["preset"] == "quick") & cells["tuned"].isna()]
+    subsets = [s for n in range(4) for s in itertools.combinations(sorted(SLOTS), n)]
+    names = {f"mednext_tiny[{','.join(f'{slot}=none' for slot in s)}]" if s else "mednext_tiny" for s in subsets}
+    for dataset, split in (("acdc", "ssl4mis"), ("sars-cov2-ct", "blocks")):
+        own = plain[(plain["dataset"] == dataset) & (plain["split"] == split) & plain["seed"].isin([0, 1, 2])]
+        assert len(own[own["model"].isin(names)]) == 24
+
+
+def test_the_search_has_its_trials_and_the_journal_agrees_with_the_records() -> None:
+    (study,) = load_searches(EXAMPLE)
+    trained = [trial for trial in study.get_trials() if is_trained(trial)]
+    assert len(trained) == 40
+    assert study.user_attrs["about"]["steps"] == 125
+    records = {r["key"]: r for r in map(read_record, find_records(EXAMPLE / "tuning")) if r}
+    for trial in trained:
+        record = records[trial.user_attrs["key"]]
+        assert record["metrics"] is None, "the test part is not read"
+        assert trial.user_attrs["macs"] <= study.user_attrs["about"]["max_macs"]
+        if trial.state.name == "COMPLETE":
+            assert trial.value == record["training"]["val_score"]
+        else:
+            assert record["status"] == "pruned"
+    for sheet in search_tables(study):
+        assert to_markdown(sheet) in (EXAMPLE / "ablations" / f"{study.study_name}.md").read_text()
+
+
+def test_the_committed_replay_is_what_the_curves_give_over_at_least_20_orderings() -> None:
+    text = (EXAMPLE / "ablations" / "replay.md").read_text()
+    assert text == render_sheets(replay_tables(EXAMPLE, ["acdc", "sars-cov2-ct"], 50), "markdown")
+    assert text.strip() in README
