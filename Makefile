@@ -41,6 +41,7 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example > results/example/leaks.md
 	$(REPORT)/trials.md --trials
+	$(REPORT)/conventions.md --conventions --dataset acdc
 	mkdir -p results/example/studies
 	cp results/studies/*.log results/example/studies
 	$(BIN)/medbench ablate --show --results results/example --output results/example/ablations > /dev/null

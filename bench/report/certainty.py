@@ -202,9 +202,10 @@ def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str
 
 
 def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
-    """The proposed model, its newest version; without one the best; blank without any."""
+    """The proposed model, its newest version, before any config of it; without one the best; blank without any."""
     proposed = cells[(cells["family"] == "proposed") & cells["model"].isin(list(order))]
-    return "".join(order[:1]) if proposed.empty else str(proposed.sort_values("version")["model"].iloc[-1])
+    ordered = proposed.assign(plain=~proposed["model"].str.contains("[", regex=False)).sort_values(["version", "plain"])
+    return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
 
 
 def _figure(scores: Scores, measure: Measure) -> str:
