@@ -56,7 +56,7 @@ def unet_plus_plus(
     citation="Zhou et al., DLMIA 2018",
     year=2018,
     reduced_from="unet_plus_plus",
-    note="half the published width",
+    note="half the published width; not in `all`: a cell of quick is planned at 14 minutes, its limit is 10",
 )
 def unet_plus_plus_s(
     task: str,

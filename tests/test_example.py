@@ -57,6 +57,7 @@ def test_the_readme_shows_the_committed_leaks() -> None:
 def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> None:
     cells = load_cells(EXAMPLE / "records")
     cells = cells[cells["model"].isin(["mednext_tiny", "resnet10t"]) & cells["tuned"].isna()]
+    cells = cells[cells["seed"] < 3]  # the others are of a null arm
     for dataset, splits in (
         ("msld", ("subject", "augmented-subject", "augmented-random")),
         ("sars-cov2-ct", ("blocks", "random-80-20")),
@@ -98,7 +99,8 @@ def test_three_seeds_of_every_model_of_the_list() -> None:
 
     cells = load_cells(EXAMPLE / "records")
     for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct"), ("classification", "msld")):
-        quick = cells[(cells["dataset"] == dataset) & cells["preset"].str.startswith("quick")]
+        quick = cells[(cells["dataset"] == dataset) & cells["preset"].str.match(r"quick(?! with)")]
+        quick = quick[~quick["model"].str.contains("[", regex=False) & (quick["seed"] < 3)]  # no arm, no null arm
         quick = quick[quick["split"].isin(["ssl4mis", "blocks", "subject"])]
         newest = quick[quick["version"] == quick.groupby("model")["version"].transform("max")]
         expected = {model: [0, 1, 2] for model in select_models("all", "cpu", task)}
