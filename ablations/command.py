@@ -13,7 +13,7 @@ from ablations.effects import Stored, stored_arms
 from ablations.figures import draw_ablation, draw_front, draw_importances
 from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
-from ablations.search import Goal, best, front, run_search
+from ablations.search import best, front
 from ablations.tables import ablation_tables
 from bench import store
 from bench.cell import Job, Report, silent
@@ -127,18 +127,6 @@ def _write(path: Path, text: str) -> Path:
 def search_template(model: str, dataset: str, **request: Any) -> Job:
     """The cell that a search takes all but model and seed from."""
     return make_jobs(model, dataset, seeds="0,", **request)[0]
-
-
-def search(
-    goal: Goal,
-    template: Job,
-    results: Path,
-    study: str | None = None,
-    storage: str | None = None,
-    report: Report = silent,
-) -> optuna.Study:
-    """Runs or goes on with a search."""
-    return run_search(goal, template, results, study, storage, report)
 
 
 def search_tables(study: optuna.Study) -> list[Sheet]:

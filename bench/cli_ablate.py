@@ -149,8 +149,8 @@ def _print_tables(tables: list[Any], form: str) -> None:
 
 
 def _search(datasets: list[str], asked: dict[str, Any]) -> None:
-    from ablations.command import front_models, search, search_tables, search_template, write_search
-    from ablations.search import Goal
+    from ablations.command import front_models, search_tables, search_template, write_search
+    from ablations.search import Goal, run_search
     from bench.report.progress import show_progress
 
     if len(datasets) != 1:
@@ -161,7 +161,7 @@ def _search(datasets: list[str], asked: dict[str, Any]) -> None:
     request = {**_request(asked), "report": lambda event: console.print(event.text, markup=False)}
     template = search_template(asked["model"], datasets[0], **request)
     with show_progress(console, [template] * goal.trials) as report:
-        study = search(goal, template, results, asked["study"], asked["storage"], report)
+        study = run_search(goal, template, results, asked["study"], asked["storage"], report)
     _print_tables(search_tables(study), asked["form"])
     for path in write_search(study, asked["output"] or Path(results) / "studies"):
         click.echo(f"written: {path}", err=True)
