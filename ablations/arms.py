@@ -65,9 +65,9 @@ def run_arms(
 
 
 def incomplete(study: optuna.Study, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs whose cell has no finished trial in the study."""
+    """The jobs whose cell has no finished trial in the study, or whose record is gone."""
     told = _keys(study, "COMPLETE", "PRUNED")
-    return [job for job in jobs if job.cell.key not in told]
+    return [job for job in jobs if job.cell.key not in told or not store.is_done(job.folder)]
 
 
 def _keys(study: optuna.Study, *states: str) -> set[str | None]:
@@ -78,10 +78,11 @@ def _keys(study: optuna.Study, *states: str) -> set[str | None]:
 
 
 def _enqueue(study: optuna.Study, by_key: dict[str, Job]) -> None:
-    """Hands over the cells that have no trial but failed ones, full model first, in the plan's order."""
-    known = _keys(study, "COMPLETE", "PRUNED", "RUNNING", "WAITING")
-    for key, job in by_key.items():
-        if key not in known:
+    """Hands over the cells that are not told, or whose records are gone, full model first, in the plan's order."""
+    under_way = _keys(study, "RUNNING", "WAITING")
+    for job in incomplete(study, list(by_key.values())):
+        key = job.cell.key
+        if key not in under_way:
             _, config = parse_model(job.model)
             attributes = {"key": key, "model": job.model, "seed": job.cell.seed}
             study.enqueue_trial({slot: config[slot] for slot in SLOTS}, user_attrs=attributes)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import UserError
+from bench.store import check_writable
 
 if TYPE_CHECKING:
     import optuna
@@ -53,6 +54,7 @@ def open_study(
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    check_writable(results)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         found = optuna.create_study(

@@ -58,6 +58,23 @@ def test_removing_a_module_reuses_the_full_model_s_records(folder: Path) -> None
     assert len(journals(folder)[0].get_trials()) == len(trials), "nothing is run or told twice"
 
 
+def test_a_cell_whose_record_is_gone_is_run_again_though_the_journal_has_it(folder: Path) -> None:
+    words = ("--remove", "sem", "--seeds", "1", "--no-null")
+    assert call(folder, *words).exit_code == 0
+    (record,) = folder.rglob("mednext_tiny[[]sem=none[]]/*/record.json")
+    record.unlink()
+    assert call(folder, *words).exit_code == 0
+    assert record.exists()
+
+
+def test_a_results_folder_that_is_a_file_is_one_line(folder: Path) -> None:
+    folder.write_text("")
+    done = call(folder, "--remove", "sem", "--seeds", "1", "--storage", "sqlite://")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: Cannot write to the results folder")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_matched_arm_has_the_full_model_s_budget(folder: Path) -> None:
     done = call(folder, "--remove", "sdffn", "--match", "params", "--seeds", "2", "--no-null", "--format", "markdown")
     assert done.exit_code == 0, done.output
