@@ -6,20 +6,23 @@ The key is 12 hex digits of what was timed and how (`Setting`); measuring the sa
                    batch, threads, device, precision, form, work, compiled, torch's version
     model          canonical name, title, family; `reference` the same
     figures        ratio, its interval, flag, rounds, and images/s and ms per batch of both (`bench.cost.rounds`)
-    samples        raw: seconds of one pass, a value per round, for both, and which came first
+    samples        raw: seconds of one pass, a value per round, for both, which came first, and which process it was
     latency        raw: seconds of single passes of inference over one image
     sweep          raw: batches of 1, 2, 4, ... (`steps`: batch, seconds of one pass, gain) and why they `ended`
     cost           params, trainable params, MACs of one image, `counters`: what fvcore and ptflops count
     change         of a faster variant (fused, autocast, compiled): largest difference of any logit from those of the
                    training form in fp32, eager, on the same device; the largest of those (`output_scale`); images
+    metric         of a faster variant: scores of trained weights in the training form and in the variant, or `error`
+                   (`bench.cost.variants`); null where there are no such weights
     memory         `inference`, `training`: a peak in a process of its own (`bench.cost.memory`), or its `error`
     peak_bytes     on CUDA: most memory that the candidate alone had allocated; null on the CPU
     load           load averages (1, 5, 15 minutes) at start and end; null where the system has none
     environment    machine, versions, commit, threads, device; `backends` on CUDA
     measured       when, UTC
 
-Profiles from before there were `latency`, `sweep`, `change`, `memory` and `counters` are read with blanks; a fused
-form's change stands in `fused` there.
+Profiles from before there were `latency`, `sweep`, `change`, `metric`, `memory` and `counters` are read with blanks; a
+fused form's change stands in `fused` there. Their rounds are of one process, which gave freed memory back to the system
+at the C library's discretion (`allocator` default): what is timed there beside the network is page faults.
 """
 
 from __future__ import annotations
@@ -60,6 +63,8 @@ class Setting:
         form: `training`, as it was trained, or `fused`, as `bench.models.fuse.fuse` returns it.
         work: `inference`, or `training-step`: forward, cross-entropy, backward, AdamW.
         torch: the installed version.
+        allocator: `kept`: freed memory stays with the process (glibc), so that no pass faults pages in anew; `default`:
+            as the C library does it.
     """
 
     model: dict[str, Any]
@@ -76,11 +81,12 @@ class Setting:
     work: str
     compiled: bool
     torch: str
+    allocator: str = "default"
 
     @property
     def key(self) -> str:
-        """12 hex digits of the sha256 of the setting's canonical JSON."""
-        return digest(asdict(self))
+        """12 hex digits of the sha256 of the setting's canonical JSON; older profiles have no allocator in it."""
+        return digest({k: v for k, v in asdict(self).items() if (k, v) != ("allocator", "default")})
 
 
 def machine_name(environment: dict[str, Any]) -> str:
@@ -151,12 +157,14 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "classes": setting["classes"],
         "precision": setting["precision"],
         "threads": setting["threads"],
+        "allocator": setting.get("allocator", "default"),
         "device": environment["gpu"] or environment["cpu"],
         "cores": environment["logical_cores"],
         "machine": machine_name(environment),
         "torch": environment["versions"]["torch"],
         "commit": environment["commit"],
         **{name: figures[name] for name in ("ratio", "low", "high", "half_width", "flagged", "rounds", "seconds")},
+        "processes": figures.get("processes", 1),
         "images_per_second": own["images_per_second"],
         "ms_per_batch": own["ms_per_batch"],
         "ms_p25": own["ms_p25"],
@@ -170,6 +178,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "peak_bytes": profile["peak_bytes"],
         "difference": change.get("largest_difference"),
         "output_scale": change.get("output_scale"),
+        **_metric(profile.get("metric"), setting["task"]),
         "load_start": load["start"][0] if load["start"] else None,
         "load_end": load["end"][0] if load["end"] else None,
         "measured": profile["measured"],
@@ -238,6 +247,30 @@ def _best_batch(sweep: dict[str, Any] | None) -> dict[str, Any]:
     best = steps[-2] if ended == "peak" else steps[-1]
     speed = best["batch"] / median(best["seconds"])
     return {"best_batch": best["batch"], "best_images_per_second": speed, "sweep_ended": ended}
+
+
+def _metric(metric: dict[str, Any] | None, task: str) -> dict[str, Any]:
+    """The task's first metric of trained weights in the training form and what the variant adds, fractions.
+
+    Means over seeds, the largest change of any seed beside them, and what the weights are of.
+    """
+    names = ("metric", "metric_plain", "metric_change", "metric_largest", "metric_of", "metric_error")
+    found: dict[str, Any] = dict.fromkeys(names)
+    if metric is None:
+        return found
+    if "error" in metric:
+        return found | {"metric_error": metric["error"]}
+    name = {"segmentation": "dice_strict", "classification": "accuracy"}[task]
+    plain = [cell["plain"][name] for cell in metric["cells"]]
+    changes = [cell["variant"][name] - before for cell, before in zip(metric["cells"], plain, strict=True)]
+    seeds = f"{len(plain)} seed{'s' if len(plain) > 1 else ''}"
+    return found | {
+        "metric": name.removesuffix("_strict"),
+        "metric_plain": sum(plain) / len(plain),
+        "metric_change": sum(changes) / len(changes),
+        "metric_largest": max(map(abs, changes)),
+        "metric_of": f"{metric['dataset']}, {metric['split']}, {metric['preset']}, {seeds}",
+    }
 
 
 def _memory(memory: dict[str, Any] | None) -> dict[str, Any]:

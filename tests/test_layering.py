@@ -34,7 +34,7 @@ ROOMS = {
     "executors": set(),
     "train": {"datasets", "plan", "seeding", "store"},
     "evaluate": {"datasets", "metrics", "plan"},
-    "cost": {"errors", "registry", "plan", "store", "profiles", "environment", "models"},
+    "cost": {"errors", "registry", "plan", "store", "profiles", "environment", "models", "evaluate", "datasets"},
     "models": {"errors", "registry"},
     "datasets": {"errors", "registry", "plan"},
     "metrics": set(),

@@ -2,6 +2,10 @@
 
 Absolute speeds drift by 10 to 40 % from one minute to the next on a shared machine, the median of the per-round ratios
 by about 3 %. A round times a short block of passes of each of the two; which one comes first is swapped each round.
+
+From one process to the next the ratio moves by more than its rounds show (where memory came to lie, which core it runs
+on), so the rounds are those of several processes, and the interval draws processes first and rounds within them second
+(as Kalibera and Jones, ISMM 2013, ask for each level at which a measurement can start anew).
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-MIN_ROUNDS = 20  # with 10, rounds that follow each other alike end too early by a narrow interval
+PROCESSES = 5
+LEAST_ROUNDS = 10  # of a process
 PRECISION = 0.02  # of the ratio: the half-width of its interval at which the rounds end
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 
@@ -27,12 +32,14 @@ class Samples:
     Attributes:
         candidate, reference: seconds of one pass, the mean over the round's block.
         candidate_first: whether the candidate's block came first.
+        process: number of the process that the round is of.
         seconds: of all rounds together.
     """
 
     candidate: list[float] = field(default_factory=list)
     reference: list[float] = field(default_factory=list)
     candidate_first: list[bool] = field(default_factory=list)
+    process: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -55,9 +62,9 @@ def alternate(
     reference: Timer,
     budget: float,
     clock: Callable[[], float] = time.perf_counter,
-    least: int = MIN_ROUNDS,
+    least: int = LEAST_ROUNDS,
 ) -> Samples:
-    """Rounds until the ratio's interval is narrow enough or the budget is spent, an even number.
+    """Rounds of one process until the ratio's interval is narrow enough or the budget is spent, an even number.
 
     Args:
         candidate, reference: time one block each, and return the seconds of one pass.
@@ -74,20 +81,41 @@ def alternate(
                 samples.reference.append(reference())
                 samples.candidate.append(candidate())
             samples.candidate_first.append(first)
+            samples.process.append(0)
         samples.seconds = clock() - start
         enough = len(samples.candidate) >= least
         if enough and (samples.seconds >= budget or ratio(samples).half_width <= PRECISION):
             return samples
 
 
+def together(parts: list[Samples]) -> Samples:
+    """The samples of several processes as one, numbered in order."""
+    return Samples(
+        candidate=[t for part in parts for t in part.candidate],
+        reference=[t for part in parts for t in part.reference],
+        candidate_first=[first for part in parts for first in part.candidate_first],
+        process=[number for number, part in enumerate(parts) for _ in part.candidate],
+        seconds=sum(part.seconds for part in parts),
+    )
+
+
 def ratio(samples: Samples) -> Ratio:
     """The median of the per-round ratios, with its percentile bootstrap interval (95 %, constant seed).
 
-    The rounds end when the interval is narrow, so that it covers a little less than 95 %.
+    Of P > 1 processes P - 1 are drawn, and of each as many rounds as it has: P of P would make the interval too
+    narrow by a factor of sqrt(1 - 1 / P) (Rao and Wu, JASA 1988). Of one process its rounds alone are drawn.
     """
     ratios = np.asarray(samples.reference) / np.asarray(samples.candidate)
-    drawn = np.random.default_rng(SEED).integers(len(ratios), size=(RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(ratios[drawn], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    rng, process = np.random.default_rng(SEED), np.asarray(samples.process)
+    groups = [ratios[process == number] for number in np.unique(process)]
+    if len(groups) == 1:
+        medians = np.median(rng.choice(ratios, (RESAMPLES, len(ratios))), axis=1)
+    else:
+        drawn = rng.integers(len(groups), size=(RESAMPLES, len(groups) - 1))
+        medians = np.array(
+            [np.median(np.concatenate([rng.choice(groups[g], len(groups[g])) for g in d])) for d in drawn]
+        )
+    low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
@@ -95,8 +123,9 @@ def figures(samples: Samples, batch: int) -> dict[str, Any]:
     """What a profile states, from its raw samples: the ratio, and each network's own speed beside it.
 
     Returns:
-        ratio, low, high, half_width (a fraction), flagged (it is over `PRECISION`), rounds, seconds, and for candidate
-        and reference each: images_per_second and ms_per_batch (medians over rounds), ms_p25, ms_p75, ms_best.
+        ratio, low, high, half_width (a fraction), flagged (it is over `PRECISION`), rounds and processes (how many),
+        seconds, and for candidate and reference each: images_per_second and ms_per_batch (medians over rounds),
+        ms_p25, ms_p75, ms_best.
     """
     found = ratio(samples)
     return {
@@ -106,6 +135,7 @@ def figures(samples: Samples, batch: int) -> dict[str, Any]:
         "half_width": found.half_width,
         "flagged": found.half_width > PRECISION,
         "rounds": len(samples.candidate),
+        "processes": len(set(samples.process)),
         "seconds": samples.seconds,
         "candidate": _speed(samples.candidate, batch),
         "reference": _speed(samples.reference, batch),

@@ -1,10 +1,11 @@
-"""How fast networks are beside a reference: a child process per candidate holds both and times them by turns."""
+"""How fast networks are beside a reference: child processes of a candidate hold both and time them by turns."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cost.rounds import Samples, figures
+from bench.cost.rounds import PROCESSES, Samples, figures, together
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
@@ -33,7 +34,12 @@ CHOICES = {
 }
 # Large blocks of their own mapping, given back when they are freed: else the C library keeps some of them resident, and
 # the peak of resident memory says less of what was in use.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+# The other way round while passes are timed: what is freed is kept. By default it depends on the process's history
+# whether a buffer is mapped anew for each pass, and thousands of page faults are timed, or none.
+KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
+ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
+BLOCKS = ("passes", "reference_passes")  # of a block, a number for each process
 LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 
 
@@ -42,16 +48,19 @@ def profile(
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
+    data_root: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
     **request: Any,
 ) -> pd.DataFrame:
-    """Measures models against a reference, each in a process of its own; stores each profile as it is measured.
+    """Measures models against a reference, each in processes of its own; stores each profile as it is measured.
 
     Args:
         models: names as elsewhere: `all`, globs, `mednext_tiny[sem=none]`.
-        seconds: most that the rounds of one candidate take, beside building and warming up; latency takes a sixth of
-            it after them, larger batches a third.
+        results: where profiles are stored, and weights are looked for on which faster variants are scored.
+        seconds: most that the rounds of one candidate take, beside building and warming up, where ten in each of
+            its processes do not take longer; latency takes a sixth of it after them, larger batches a third.
         sweep: try larger batches until there is no gain, however long it takes.
+        data_root: as `bench.run` takes it: prepared data that weights are scored on.
         report: takes a line of progress.
         request: the other arguments of `make_settings`.
 
@@ -73,7 +82,7 @@ def profile(
         name = _name(setting.model)
         report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}, {seconds:.0f} s at most")
         try:
-            measured = measure(setting, seconds, sweep)
+            measured = measure(setting, seconds, sweep, (results, data_root))
         except UserError as error:
             rows.append({"key": setting.key, "model": name, "form": setting.form, "error": str(error)})
             continue
@@ -142,6 +151,7 @@ def make_settings(
             work="training-step" if step else "inference",
             compiled=compiled,
             torch=version("torch"),
+            allocator=ALLOCATOR,
         )
         for entry, config in chosen
         for form in (("training", "fused") if fused and entry.family == "proposed" else ("training",))
@@ -153,6 +163,7 @@ def count(
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
+    data_root: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
     **request: Any,
 ) -> pd.DataFrame:
@@ -184,30 +195,56 @@ def count(
     return pd.DataFrame(rows)
 
 
-def measure(setting: Setting, seconds: float, sweep: bool = False) -> dict[str, Any]:
-    """The profile of one setting, measured in child processes: one for the speed, one for each peak of memory.
+def measure(
+    setting: Setting,
+    seconds: float,
+    sweep: bool = False,
+    weights: tuple[str | Path, str | Path | None] | None = None,
+) -> dict[str, Any]:
+    """The profile of one setting, measured in child processes: several for the speed, one for each peak of memory.
+
+    Args:
+        seconds, sweep: as `profile` takes them.
+        weights: results folder and data root, in which a faster variant's change of a metric is looked for.
 
     Raises:
-        UserError: the model does not build or run, or the child that times it died.
+        UserError: the model does not build or run, or a child that times it died.
     """
     model, reference = _name(setting.model), _name(setting.reference)
-    request: dict[str, Any] = {"what": "speed", "setting": asdict(setting), "model": model, "reference": reference}
-    request |= {"seconds": seconds, "sweep": sweep}
+    request: dict[str, Any] = {"setting": asdict(setting), "model": model, "reference": reference, "seconds": seconds}
     what = f"time {model} ({setting.form} form, against {reference})"
-    answer = _ask(request, what, setting.threads)
-    measured = ("samples", "latency", "sweep", "cost", "change", "peak_bytes", "load", "environment")
-    timed = {key: answer["samples"][key] for key in ("candidate", "reference", "candidate_first", "seconds")}
+    answer = _ask({**request, "what": "speed", "sweep": sweep}, what, setting.threads)
+    parts = [answer] + [_ask({**request, "what": "rounds"}, what, setting.threads) for _ in range(PROCESSES - 1)]
+    samples = together([_samples(part) for part in parts])
+    measured = ("latency", "sweep", "cost", "change", "peak_bytes", "environment")
     return {
         "schema": SCHEMA,
         "key": setting.key,
         "setting": asdict(setting),
         "model": _shown(model, setting.task),
         "reference": _shown(reference, setting.task),
-        "figures": figures(Samples(**timed), setting.batch),
+        "figures": figures(samples, setting.batch),
+        "samples": asdict(samples) | {name: [part["samples"][name] for part in parts] for name in BLOCKS},
+        "load": {"start": answer["load"]["start"], "end": parts[-1]["load"]["end"]},
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "memory": _memory(setting, model),
+        "metric": None if answer["change"] is None or weights is None else _metric(setting, model, *weights),
         **{key: answer[key] for key in measured},
     }
+
+
+def _samples(answer: dict[str, Any]) -> Samples:
+    return Samples(**{name: value for name, value in answer["samples"].items() if name not in BLOCKS})
+
+
+def _metric(setting: Setting, model: str, results: str | Path, data_root: str | Path | None) -> dict[str, Any] | None:
+    """What the variant makes of trained weights' scores; None without weights; a failure is the line in `error`."""
+    request: dict[str, Any] = {"what": "metric", "setting": asdict(setting), "model": model, "results": str(results)}
+    request |= {"data_root": None if data_root is None else str(data_root)}
+    try:
+        return _ask(request, f"score {model} ({setting.form} form)", setting.threads)["metric"]
+    except UserError as error:
+        return {"error": str(error)}
 
 
 def _memory(setting: Setting, model: str) -> dict[str, Any] | None:
@@ -233,7 +270,7 @@ def _ask(request: dict[str, Any], what: str, threads: int) -> dict[str, Any]:
     """A child's answer. It sees the same import paths as this process, and no folder more."""
     paths = os.pathsep.join(path for path in sys.path if path)
     child = os.environ | {"PYTHONPATH": paths} | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    child |= MALLOC if request["what"] == "memory" else {}
+    child |= {"memory": RETURNED, "metric": {}}.get(request["what"], KEPT)
     command = [sys.executable, "-P", "-m", "bench.cost.worker"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=child)
     if done.returncode < 0:

@@ -4,7 +4,9 @@
 answer, or {"error": one line}. A request has `setting`, `model` and what is to be found out in `what`:
 
     speed       with `reference`, `seconds` and `sweep`: the measured parts of a profile
+    rounds      with `reference` and `seconds`: its samples alone, of one more process
     memory      the peak of the setting's kind of work, in a process that holds the candidate alone
+    metric      with `results` and `data_root`: what the setting's variant makes of trained weights' scores
     complexity  parameters and MACs by three counters; nothing is timed
 """
 
@@ -24,7 +26,7 @@ from torch import nn
 from bench.cost.counters import cross_check
 from bench.cost.memory import measure_memory
 from bench.cost.passes import Pass, block, candidate_network, formed, make_pass, network, warm_up
-from bench.cost.rounds import alternate
+from bench.cost.rounds import PROCESSES, alternate
 from bench.cost.sweep import latencies, sweep
 from bench.environment import environment
 from bench.errors import UserError
@@ -48,12 +50,19 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
         setting = Setting(**request["setting"])
         if request["what"] == "memory":
             return measure_memory(setting, request["model"])
+        if request["what"] == "metric":
+            from bench.cost.variants import metric_change
+
+            return {"metric": metric_change(setting, request["model"], request["results"], request["data_root"])}
         if request["what"] == "complexity":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of other projects' networks while they are built
                 model = formed(setting, network(setting, request["model"]))
             return {"cost": count(setting, model)}
-        return measure(setting, request["model"], request["reference"], request["seconds"], request["sweep"])
+        names = (request["model"], request["reference"])
+        if request["what"] == "rounds":
+            return time_rounds(setting, *names, request["seconds"])[0]
+        return measure(setting, *names, request["seconds"], request["sweep"])
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:
@@ -61,11 +70,28 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(setting: Setting, model: str, reference: str, seconds: float, to_the_peak: bool) -> dict[str, Any]:
-    """Times a candidate against the reference, then by itself. CUDA's peak is read before the reference is built.
+    """Times a candidate against the reference, then by itself.
 
     Args:
         to_the_peak: whether larger batches are tried until there is no gain, however long it takes.
     """
+    answer, candidate = time_rounds(setting, model, reference, seconds)
+    device = torch.device(setting.device)
+    latency = batches = None
+    if setting.work == "inference":
+        latency = latencies(candidate, setting, device, LATENCY_SHARE * seconds)
+        batches = sweep(candidate, setting, device, None if to_the_peak else SWEEP_SHARE * seconds)
+    return {
+        **answer,
+        "latency": latency,
+        "sweep": batches,
+        "cost": count(setting, candidate),
+        "environment": environment(setting.device, setting.threads) | _backends(device),
+    }
+
+
+def time_rounds(setting: Setting, model: str, reference: str, seconds: float) -> tuple[dict[str, Any], nn.Module]:
+    """This process's share of the rounds, and the candidate. CUDA's peak is read before the reference is built."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
     if device.type == "cuda":
@@ -78,22 +104,13 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
     peak = peak_memory(run, device)
     other = make_pass(network(setting, reference), setting, device, compiled=False)
     other_passes = warm_up(other, device, warm)
-    samples = alternate(block(run, passes, device), block(other, other_passes, device), seconds)
-    del run, other
-    latency = batches = None
-    if setting.work == "inference":
-        latency = latencies(candidate, setting, device, LATENCY_SHARE * seconds)
-        batches = sweep(candidate, setting, device, None if to_the_peak else SWEEP_SHARE * seconds)
+    samples = alternate(block(run, passes, device), block(other, other_passes, device), seconds / PROCESSES)
     return {
         "samples": asdict(samples) | {"passes": passes, "reference_passes": other_passes},
-        "latency": latency,
-        "sweep": batches,
-        "cost": count(setting, candidate),
         "change": change,
         "peak_bytes": peak,
         "load": {"start": load, "end": _load_average()},
-        "environment": environment(setting.device, setting.threads) | _backends(device),
-    }
+    }, candidate
 
 
 def count(setting: Setting, model: nn.Module) -> dict[str, Any]:

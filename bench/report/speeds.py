@@ -13,14 +13,19 @@ if TYPE_CHECKING:
 LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
 # What all rows of one table share.
 SHARED = [
-    *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads"),
+    *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
     *("reference", "reference_version"),
 ]
 RATIO = (
     "x {reference}: images a second, times the reference's; the median over rounds that time both by turns in one "
-    "process, the order swapped each round, with its 95 % bootstrap interval. images/s and ms: medians of this "
-    "measurement; on a shared machine they drift by tens of percent from one to the next, the ratio by a few."
+    "process, the order swapped each round, {interval}. images/s and ms: medians of this measurement; on a shared "
+    "machine they drift by tens of percent from one to the next, the ratio by a few."
 )
+ONE, SEVERAL = (
+    "with its 95 % bootstrap interval over rounds (another process would move it by more)",
+    "over {count} processes, with its 95 % bootstrap interval over processes and rounds",
+)
+KEPT = "Freed memory is kept by the process, so that no pass faults pages in anew."
 FLAGGED = "* the interval is still wider than 2 % to each side: the time was over."
 FUSED_FORM = (
     "fused: norms and parallel branches folded into convolutions, for the proposed model alone; other networks' own "
@@ -34,6 +39,15 @@ CHANGE = (
     "Difference: what a faster variant (fused, autocast, compiled) makes of the outputs: the largest of any logit from "
     "that of the training form in fp32, uncompiled, on the same device, and the largest of those logits."
 )
+METRIC = (
+    "Metric: of trained weights (data set, split, preset, seeds), on the validation part: the mean over seeds in the "
+    "training form in fp32, uncompiled, what the variant adds to it, in brackets the largest change of any one seed."
+)
+NO_METRIC = (
+    "No change of a metric is shown: no finished run of these networks at this input, with its weights, is in the "
+    "results folder (`medbench run` leaves them)."
+)
+METRICS = {"dice": ("Dice", 100), "accuracy": ("accuracy", 100)}
 STEP = (
     "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
 )
@@ -63,11 +77,18 @@ def _table(rows: pd.DataFrame) -> SpeedTable:
     forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
     others = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
     varied = (others & rows["difference"].notna()).any()
+    variants = rows["difference"].notna()
+    interval = SEVERAL.format(count=f"{rows['processes'].max():.0f}") if rows["processes"].max() > 1 else ONE
+    scored = "metric" in rows and rows["metric"].notna().any()
+    failed = rows["metric_error"].dropna().unique() if "metric_error" in rows else ()
     notes = (
-        RATIO.format(reference=first["reference_title"]),
+        RATIO.format(reference=first["reference_title"], interval=interval),
+        KEPT if first["allocator"] == "kept" else "",
         FLAGGED if rows["flagged"].astype(bool).any() else "",
         (FUSED_FORM if varied else FUSED) if "fused" in forms else "",
         CHANGE if varied else "",
+        (METRIC if scored else NO_METRIC) if variants.any() and not len(failed) else "",
+        *(f"The change of a metric could not be measured: {line}" for line in failed),
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
     )
@@ -91,7 +112,16 @@ def _texts(row: dict[Any, Any]) -> dict[str, str]:
         texts["Peak MiB"] = f"{row['peak_bytes'] / 2**20:.0f}"
     if not pd.isna(row["difference"]):
         texts["Difference"] = f"{row['difference']:.1e} of {row['output_scale']:.2g}"
+    if not pd.isna(row.get("metric")):
+        texts["Metric"] = metric_text(row)
     return texts
+
+
+def metric_text(row: dict[Any, Any]) -> str:
+    """`Dice 77.95 +0.01 (0.02), acdc, ssl4mis, 3 seeds`: plain, change, largest change, in percent."""
+    name, scale = METRICS[row["metric"]]
+    plain, change, largest = (scale * row[f"metric_{part}"] for part in ("plain", "change", "largest"))
+    return f"{name} {plain:.2f} {change:+.2f} ({largest:.2f}), {row['metric_of']}"
 
 
 def significant(value: float) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from bench.report.columns import Column
 
 # What the figures of one column share: ratios to other references, or taken on other machines, are not comparable.
-GROUP = ["machine", "device", "torch", "batch", "reference", "reference_version", "reference_title"]
+GROUP = ["machine", "device", "torch", "allocator", "batch", "reference", "reference_version", "reference_title"]
 FORMS = {"training": "speed", "fused": "speed_fused"}
 
 

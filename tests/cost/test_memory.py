@@ -16,7 +16,7 @@ from torch import nn
 
 from bench.cost import memory
 from bench.cost.memory import CUDA, EVER, measure_memory, weights_bytes
-from bench.cost.speed import MALLOC, make_settings
+from bench.cost.speed import RETURNED, make_settings
 
 MIB = 2**20
 SIDE = 512  # one channel of an image in float32: 1 MiB
@@ -49,7 +49,7 @@ def in_a_child(work: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | MALLOC | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=os.environ | RETURNED | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     return json.loads(run.stdout.splitlines()[-1])[work]
 

@@ -17,7 +17,7 @@ from torch import nn
 from bench.cost import passes as cost_passes
 from bench.cost import worker
 from bench.cost.passes import MOST_PASSES, block, candidate_network, make_pass, network, random_batch, warm_up
-from bench.cost.rounds import MIN_ROUNDS
+from bench.cost.rounds import LEAST_ROUNDS
 from bench.cost.speed import make_settings
 from bench.cost.sweep import LATENCY_PASSES
 from bench.profiles import Setting
@@ -205,7 +205,7 @@ def test_the_answer_is_one_json_object_whatever_a_network_prints(monkeypatch: py
     assert set(answer) == {
         *("samples", "latency", "sweep", "cost", "change", "peak_bytes", "load", "environment"),
     }
-    assert len(answer["samples"]["candidate"]) == len(answer["samples"]["reference"]) == MIN_ROUNDS
+    assert len(answer["samples"]["candidate"]) == len(answer["samples"]["reference"]) == LEAST_ROUNDS
     assert len(answer["latency"]["seconds"]) == LATENCY_PASSES
     assert answer["sweep"]["steps"][0]["batch"] == 1
     assert answer["change"] is None
@@ -219,7 +219,13 @@ def test_the_answer_is_one_json_object_whatever_a_network_prints(monkeypatch: py
 def test_training_steps_have_no_latency_of_one_image() -> None:
     answer = worker.respond(request(small(step=True)))
     assert (answer["latency"], answer["sweep"]) == (None, None)
-    assert len(answer["samples"]["candidate"]) == MIN_ROUNDS
+    assert len(answer["samples"]["candidate"]) == LEAST_ROUNDS
+
+
+def test_one_more_process_gives_its_rounds_alone() -> None:
+    answer = worker.respond(request(small(), what="rounds"))
+    assert set(answer) == {"samples", "change", "peak_bytes", "load"}
+    assert len(answer["samples"]["candidate"]) == LEAST_ROUNDS
 
 
 def test_counting_times_nothing() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from speed_rows import row
 
-from bench.report.speeds import FLAGGED, FUSED, STEP, render_speeds, speed_tables, to_rich
+from bench.report.speeds import FLAGGED, FUSED, KEPT, METRIC, NO_METRIC, STEP, render_speeds, speed_tables, to_rich
 
 
 def fused() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def test_a_fused_row_stands_below_its_training_form_with_its_difference() -> Non
 
 def test_what_no_row_needs_is_not_in_the_notes() -> None:
     (table,) = speed_tables(pd.DataFrame([row()]))
-    assert len(table.footnotes) == 1
+    assert table.footnotes[1:] == (KEPT,)
     assert table.footnotes[0].startswith("x ResNet-18: images a second, times the reference's")
     assert "Difference" not in table.frame.columns
     assert "Peak MiB" not in table.frame.columns
@@ -54,12 +54,39 @@ def test_machines_inputs_and_kinds_of_work_are_never_mixed() -> None:
         {"torch": "2.14.0"},
         {"reference": "unet_s"},
         {"classes": 9},
+        {"allocator": "default"},
     ]
     tables = speed_tables(pd.DataFrame([row(**change) for change in changes] + [fused()]))
     assert [len(table.frame) for table in tables] == [2] + [1] * (len(changes) - 1)
     assert STEP in tables[3].footnotes
     assert tables[3].caption.startswith("Speed of training steps,")
     assert "1 thread." in tables[4].caption
+
+
+def test_a_faster_variant_stands_beside_the_change_of_its_metric() -> None:
+    metric = {"metric": "dice", "metric_plain": 0.77953, "metric_change": -0.00012, "metric_largest": 0.0003}
+    scored = fused() | metric | {"metric_of": "acdc, ssl4mis, quick, 3 seeds", "metric_error": None}
+    (table,) = speed_tables(pd.DataFrame([row(), scored]))
+    assert list(table.frame["Metric"]) == ["", "Dice 77.95 -0.01 (0.03), acdc, ssl4mis, quick, 3 seeds"]
+    assert METRIC in table.footnotes
+    assert NO_METRIC not in table.footnotes
+
+
+def test_where_no_metric_was_taken_the_table_says_why() -> None:
+    (table,) = speed_tables(pd.DataFrame([row(), fused()]))
+    assert "Metric" not in table.frame.columns
+    assert NO_METRIC in table.footnotes
+    (table,) = speed_tables(pd.DataFrame([row(), fused() | {"metric_error": "acdc is not prepared"}]))
+    assert "The change of a metric could not be measured: acdc is not prepared" in table.footnotes
+    assert NO_METRIC not in table.footnotes
+
+
+def test_an_interval_says_whether_it_is_of_one_process_or_several() -> None:
+    (table,) = speed_tables(pd.DataFrame([row()]))
+    assert "over 5 processes, with its 95 % bootstrap interval over processes and rounds" in table.footnotes[0]
+    (old,) = speed_tables(pd.DataFrame([row(processes=1, allocator="default")]))
+    assert "over rounds (another process would move it by more)" in old.footnotes[0]
+    assert KEPT not in old.footnotes
 
 
 def test_failed_candidates_have_no_row_and_change_no_number() -> None:

@@ -16,7 +16,15 @@ def cell(model: str = "unet_s", **other: Any) -> dict[str, Any]:
 
 def profile(model: str = "unet_s", ratio: float = 1.5, **other: Any) -> dict[str, Any]:
     row = {"model": model, "version": 1, "task": "segmentation", "input": "8x1x128x128", "classes": 2, "threads": 2}
-    row |= {"device": "A CPU", "machine": "a-cpu", "torch": "2", "batch": 8, "reference": "unet_s", "form": "training"}
+    row |= {
+        "device": "A CPU",
+        "machine": "a-cpu",
+        "torch": "2",
+        "allocator": "kept",
+        "batch": 8,
+        "reference": "unet_s",
+        "form": "training",
+    }
     row |= {"reference_version": 1, "reference_title": "U-Net", "work": "inference", "precision": "fp32"}
     return {**row, "compiled": False, "ratio": ratio, **other}
 
