@@ -232,7 +232,11 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
 @click.option("--fused", is_flag=True, help="The proposed model's inference form beside its training form.")
 @click.option("--step", is_flag=True, help="Training steps in place of inference.")
 @click.option("--compile", "compiled", is_flag=True, help="The candidates through torch.compile.")
-@click.option("--seconds", default=60.0, help="Most seconds of rounds for each row; latency and batches: half.  [60]")
+@click.option(
+    "--seconds",
+    default=60.0,
+    help="Of rounds for each row, where 50 rounds do not take longer; latency, batches: half.  [60]",
+)
 @click.option("--data-root", type=TEXT, help="Prepared data that a faster variant's metric is taken on.  [as in run]")
 @click.option("--sweep", is_flag=True, help="Larger batches until there is no gain, however long it takes.")
 @click.option("--complexity", is_flag=True, help="Parameters and MACs by three counters alone; no timing.")
@@ -243,7 +247,7 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv"]), default="rich")
 def profile(form: str, complexity: bool, compare: Path | None, models: str | None, **request: Any) -> None:
-    """Measure what models cost: MACs, speed beside a reference (by turns, in one process), latency, memory.
+    """Measure what models cost: MACs, speed beside a reference, by turns in one process, latency, memory.
 
     Faster variants stand beside the change of their outputs and, where runs in the results folder left weights, of
     their metric.

@@ -3,7 +3,7 @@
 The key is 12 hex digits of what was timed and how (`Setting`); measuring the same again replaces the file. In it:
 
     setting        everything that the key hashes: model and reference (name, config, version), task, input, classes,
-                   batch, threads, device, precision, form, work, compiled, torch's version
+                   batch, threads, device, precision, form, work, compiled, torch's version, allocator
     model          canonical name, title, family; `reference` the same
     figures        ratio, its interval, flag, rounds, and images/s and ms per batch of both (`bench.cost.rounds`)
     samples        raw: seconds of one pass, a value per round, for both, which came first, and which process it was
@@ -52,7 +52,7 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is timed, and how; nothing in it reads `auto` or `default`.
+    """What is timed, and how, resolved in full.
 
     Attributes:
         model, reference: {"name", "config", "version"}, the config with every field. The reference is always in its
@@ -128,9 +128,18 @@ def load_profiles(results: str | Path = "results") -> pd.DataFrame:
     import pandas as pd
 
     paths = sorted((Path(results) / "profiles").rglob("*.json"))
-    rows = [profile_row(read_profile(path)) for path in paths]
+    rows = [_row_of(path) for path in paths]
     frame = pd.DataFrame(rows)
     return frame.sort_values(["machine", "model", "form"], kind="stable", ignore_index=True) if rows else frame
+
+
+def _row_of(path: Path) -> dict[str, Any]:
+    profile = read_profile(path)
+    try:
+        return profile_row(profile)
+    except (KeyError, TypeError, ValueError) as error:
+        kind = type(error).__name__
+        raise UserError(f"{path} is no profile of schema {SCHEMA} ({kind}). Delete it and measure again.") from None
 
 
 def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +187,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "peak_bytes": profile["peak_bytes"],
         "difference": change.get("largest_difference"),
         "output_scale": change.get("output_scale"),
+        "metric_sought": "metric" in profile,
         **_metric(profile.get("metric"), setting["task"]),
         "load_start": load["start"][0] if load["start"] else None,
         "load_end": load["end"][0] if load["end"] else None,
@@ -261,8 +271,10 @@ def _metric(metric: dict[str, Any] | None, task: str) -> dict[str, Any]:
     if "error" in metric:
         return found | {"metric_error": metric["error"]}
     name = {"segmentation": "dice_strict", "classification": "accuracy"}[task]
-    plain = [cell["plain"][name] for cell in metric["cells"]]
-    changes = [cell["variant"][name] - before for cell, before in zip(metric["cells"], plain, strict=True)]
+    scores = [(cell["plain"][name], cell["variant"][name]) for cell in metric["cells"]]
+    if not scores or None in [score for pair in scores for score in pair]:
+        return found | {"metric_error": f"{name} is not defined on the {metric['part']} part of {metric['dataset']}."}
+    plain, changes = [before for before, _ in scores], [after - before for before, after in scores]
     seeds = f"{len(plain)} seed{'s' if len(plain) > 1 else ''}"
     return found | {
         "metric": name.removesuffix("_strict"),

@@ -9,6 +9,8 @@ working memory and, in training, gradients and AdamW's two moments are.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import resource
 import sys
@@ -79,6 +81,13 @@ def set_peak_back() -> bool:
     except OSError:
         return False
     return True
+
+
+def give_back() -> None:
+    """Gives freed memory back to the system, where the C library can."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not on every system
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident(field: str) -> int | None:

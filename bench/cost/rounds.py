@@ -19,7 +19,7 @@ import numpy as np
 
 PROCESSES = 5
 LEAST_ROUNDS = 10  # of a process
-PRECISION = 0.02  # of the ratio: the half-width of its interval at which the rounds end
+PRECISION = 0.02  # of the ratio: the half-width of its interval at which the rounds of one process end
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 
 Timer = Callable[[], float]
@@ -100,23 +100,21 @@ def together(parts: list[Samples]) -> Samples:
 
 
 def ratio(samples: Samples) -> Ratio:
-    """The median of the per-round ratios, with its percentile bootstrap interval (95 %, constant seed).
+    """The median over processes of the median over rounds, and its percentile bootstrap interval (95 %, constant seed).
 
-    Of P > 1 processes P - 1 are drawn, and of each as many rounds as it has: P of P would make the interval too
-    narrow by a factor of sqrt(1 - 1 / P) (Rao and Wu, JASA 1988). Of one process its rounds alone are drawn.
+    Each process counts alike, however many rounds it took. Of P > 1 processes P - 1 are drawn, and of each as many
+    rounds as it has: P of P would make the interval too narrow by a factor of sqrt(1 - 1 / P) (Rao and Wu, JASA 1988).
+    Of one process its rounds alone are drawn. Of five processes that differ by 0.6 to 2.5 % (sd), with rounds of 2 %,
+    99 to 93 % of the intervals hold the true ratio (simulated, see the tests).
     """
-    ratios = np.asarray(samples.reference) / np.asarray(samples.candidate)
-    rng, process = np.random.default_rng(SEED), np.asarray(samples.process)
-    groups = [ratios[process == number] for number in np.unique(process)]
-    if len(groups) == 1:
-        medians = np.median(rng.choice(ratios, (RESAMPLES, len(ratios))), axis=1)
-    else:
-        drawn = rng.integers(len(groups), size=(RESAMPLES, len(groups) - 1))
-        medians = np.array(
-            [np.median(np.concatenate([rng.choice(groups[g], len(groups[g])) for g in d])) for d in drawn]
-        )
+    ratios, process = np.asarray(samples.reference) / np.asarray(samples.candidate), np.asarray(samples.process)
+    groups = [ratios[process == number] for number in np.unique(process)] if len(process) else [ratios]
+    rng, draws = np.random.default_rng(SEED), max(1, len(groups) - 1)
+    resampled = np.array([np.median(rng.choice(g, (RESAMPLES, draws, len(g))), axis=2) for g in groups])
+    drawn = rng.integers(len(groups), size=(RESAMPLES, draws))
+    medians = np.median(np.take_along_axis(resampled, drawn[np.newaxis], axis=0)[0], axis=1)
     low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Ratio(float(np.median(ratios)), float(low), float(high))
+    return Ratio(float(np.median([np.median(g) for g in groups])), float(low), float(high))
 
 
 def figures(samples: Samples, batch: int) -> dict[str, Any]:

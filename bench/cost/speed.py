@@ -77,10 +77,15 @@ def profile(
         raise UserError(f"Expected seconds to be positive, but got {seconds}.")
     settings = make_settings(models, **request)
     check_writable(Path(results))
+    if data_root is not None:
+        from bench.datasets.prepared import resolve_root
+
+        resolve_root(data_root)
+    _warn_of_load(settings[0].threads, report)
     rows = []
     for number, setting in enumerate(settings, 1):
         name = _name(setting.model)
-        report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}, {seconds:.0f} s at most")
+        report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}")
         try:
             measured = measure(setting, seconds, sweep, (results, data_root))
         except UserError as error:
@@ -89,6 +94,17 @@ def profile(
         write_profile(Path(results), measured)
         rows.append(profile_row(measured))
     return pd.DataFrame(rows)
+
+
+def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
+    """Says when fewer cores seem idle than there are threads, which then wait for each other: ratios mean little."""
+    with contextlib.suppress(AttributeError, OSError):  # not on every system
+        idle = (os.cpu_count() or 1) - os.getloadavg()[0]
+        if idle < threads - 0.5:
+            report(
+                f"note: the load average leaves {max(idle, 0):.1f} of {os.cpu_count()} cores idle for {threads} "
+                "threads, which will wait for each other: wait, or measure with fewer --threads"
+            )
 
 
 def make_settings(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.cost.memory import available, resident, set_peak_back
+from bench.cost.memory import available, give_back, resident, set_peak_back
 from bench.cost.passes import Pass, block, make_pass, warm_up
 from bench.cost.rounds import alternate
 from bench.profiles import Setting
@@ -56,6 +56,7 @@ def sweep(model: nn.Module, setting: Setting, device: torch.device, budget: floa
     steps: list[dict[str, Any]] = []
     start, last = time.perf_counter(), 0.0
     before: tuple[Pass, int] | None = None
+    give_back()
     held = resident("VmRSS") if device.type == "cpu" and set_peak_back() else None
     batch = 1
     while True:
@@ -87,6 +88,11 @@ def _gain(seconds: list[float], of_half: list[float]) -> float:
 
 
 def _fits(held: int) -> bool:
-    """Whether twice of what the batches so far have taken at their peak can be taken beside what may still be held."""
-    peak, free = resident("VmHWM"), available()
-    return peak is None or free is None or 2 * (peak - held) <= MEMORY_SHARE * free
+    """Whether twice of what the batches so far have taken at their peak fits beside what else is held.
+
+    What the process still has of those batches counts for it: it is no longer available, and taken already.
+    """
+    peak, now, free = resident("VmHWM"), resident("VmRSS"), available()
+    if peak is None or now is None or free is None:
+        return True
+    return 2 * (peak - held) - (now - held) <= MEMORY_SHARE * free

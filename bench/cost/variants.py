@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from bench import store
 from bench.cost.passes import AUTOCAST, formed, network, specialised
-from bench.datasets.prepared import Prepared, locate
+from bench.datasets.base import Source
+from bench.datasets.prepared import Prepared, open_prepared, resolve_root
 from bench.datasets.splits import assign, make_split
 from bench.errors import UserError
 from bench.evaluate import headline, score_cases
@@ -53,47 +55,48 @@ def metric_change(
         data_root: as `bench.run` takes it.
 
     Returns:
-        dataset (as results call it), split, preset (with its changed fields), part, cases, and `cells`: seed and key of
+        dataset (as results call it), split, preset (with what is peculiar), part, cases, and `cells`: seed and key of
         each, with `plain` and `variant`, the metrics of `METRICS` as fractions (HD95 in voxels), None where one is not
         defined. None where no weights fit.
 
     Raises:
-        UserError: the data set is not prepared, or is no longer what the weights were trained on.
+        UserError: the data set is not prepared, or is no longer what the weights were trained on; damaged weights.
     """
     torch.set_num_threads(setting.threads)
     chosen = trained_cells(setting, results)
     if not chosen:
         return None
-    first = chosen[0][1]
-    preset = (store.read_record(chosen[0][0]) or {})["preset"]
+    folder, first, preset = chosen[0]
     spec = dataset_spec(first.dataset)
-    data = locate(spec, "phantom" if first.source["kind"] == "phantom" else "real", data_root)
-    if data.fingerprint != first.fingerprint:
+    kind: Source = "phantom" if first.source["kind"] == "phantom" else "real"
+    data = open_prepared(spec, resolve_root(data_root)[0], kind)
+    split = make_split(spec, data, first.split, first.fold)
+    if data.fingerprint != first.fingerprint or digest(split.parts) != first.parts:
         raise UserError(
-            f"The prepared data in {data.folder} are not those that the weights in {chosen[0][0]} were trained on."
+            f"The prepared data in {data.folder} are not those that the weights in {folder} were trained on."
         )
-    cases = assign(data.cases, make_split(spec, data, first.split, first.fold)).indices[PART]
+    cases = assign(data.cases, split).indices[PART]
     cells = []
-    for folder, cell in chosen:
+    for folder, cell, _ in chosen:
         scores = _scores(setting, model, folder / "weights.safetensors", cell, data, cases)
         cells.append({"seed": cell.seed, "key": cell.key, **scores})
     return {
         "dataset": first.dataset_label,
         "split": first.split,
-        "preset": preset,
+        "preset": ", ".join([preset, *_peculiar(first)]),
         "part": PART,
         "cases": len(cases),
         "cells": cells,
     }
 
 
-def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cell]]:
-    """Folders and cells of one comparison whose weights fit the setting's network, input and classes, by seed.
+def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cell, str]]:
+    """Folders, cells and presets of one comparison whose weights fit the setting's network, input and classes, by seed.
 
-    Of several comparisons the one on real data; then the one with most seeds, with most steps; then the first by data
-    set and key.
+    Of several comparisons the one on real data; then the one trained as others are (no fold, no smaller training part,
+    not tuned, not pretrained); then with most seeds, with most steps; then the first by data set and key.
     """
-    found: dict[tuple[int, int, str, str], list[tuple[Path, Cell]]] = {}
+    found: dict[tuple[Any, ...], list[tuple[Path, Cell, str]]] = {}
     for folder in store.find_records(Path(results)):
         record = store.read_record(folder)
         if record is None or record["status"] != "complete" or not (folder / "weights.safetensors").is_file():
@@ -102,17 +105,33 @@ def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cel
         fits = (store.task_of(record), dataset.get("channels"), len(dataset["classes"]), cell.protocol["image_size"])
         asked = (setting.task, setting.channels, setting.classes, setting.image_size)
         if fits == asked and digest(cell.model) == digest(setting.model):
-            group = (SOURCES.index(cell.source["kind"]), -cell.protocol["steps"], cell.dataset, cell.comparison)
-            found.setdefault(group, []).append((folder, cell))
-    best = min(found, key=lambda group: (group[0], -len(found[group]), *group[1:]), default=None)
-    return [] if best is None else sorted(found[best], key=lambda pair: pair[1].seed)
+            rank = (SOURCES.index(cell.source["kind"]), len(_peculiar(cell)))
+            group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison)
+            found.setdefault(group, []).append((folder, cell, record["preset"]))
+    best = min(found, key=lambda group: (*group[:2], -len(found[group]), *group[2:]), default=None)
+    return [] if best is None else sorted(found[best], key=lambda entry: entry[1].seed)
+
+
+def _peculiar(cell: Cell) -> list[str]:
+    """What sets a cell's training apart from the plain run of its preset."""
+    parts = {
+        f"fold {cell.fold}": cell.fold,
+        f"{cell.train_patients} training patients": cell.train_patients,
+        "tuned": cell.tuned,
+        "pretrained": cell.init,
+    }
+    return [text for text, value in parts.items() if value is not None]
 
 
 def _scores(
     setting: Setting, name: str, weights: Path, cell: Cell, data: Prepared, cases: tuple[int, ...]
 ) -> dict[str, dict[str, float | None]]:
     model = network(setting, name)
-    model.load_state_dict(load_file(weights))
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{weights} cannot be loaded ({line}). Delete its folder to run the cell again.") from None
     model.to(torch.device(setting.device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     scores = {}
     for form, scored in (("plain", model), ("variant", Variant(model, setting).eval())):

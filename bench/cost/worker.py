@@ -59,10 +59,10 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
                 warnings.simplefilter("ignore")  # of other projects' networks while they are built
                 model = formed(setting, network(setting, request["model"]))
             return {"cost": count(setting, model)}
-        names = (request["model"], request["reference"])
         if request["what"] == "rounds":
-            return time_rounds(setting, *names, request["seconds"])[0]
-        return measure(setting, *names, request["seconds"], request["sweep"])
+            model = formed(setting, network(setting, request["model"]))
+            return time_rounds(setting, model, request["reference"], request["seconds"])
+        return measure(setting, request["model"], request["reference"], request["seconds"], request["sweep"])
     except UserError as error:
         return {"error": str(error)}
     except Exception as error:
@@ -75,7 +75,9 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
     Args:
         to_the_peak: whether larger batches are tried until there is no gain, however long it takes.
     """
-    answer, candidate = time_rounds(setting, model, reference, seconds)
+    torch.set_num_threads(setting.threads)
+    candidate, change = candidate_network(setting, model)
+    answer = time_rounds(setting, candidate, reference, seconds)
     device = torch.device(setting.device)
     latency = batches = None
     if setting.work == "inference":
@@ -83,6 +85,7 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
         batches = sweep(candidate, setting, device, None if to_the_peak else SWEEP_SHARE * seconds)
     return {
         **answer,
+        "change": change,
         "latency": latency,
         "sweep": batches,
         "cost": count(setting, candidate),
@@ -90,14 +93,13 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
     }
 
 
-def time_rounds(setting: Setting, model: str, reference: str, seconds: float) -> tuple[dict[str, Any], nn.Module]:
-    """This process's share of the rounds, and the candidate. CUDA's peak is read before the reference is built."""
+def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds: float) -> dict[str, Any]:
+    """This process's share of the rounds. CUDA's peak is read before the reference is built."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
     load = _load_average()
-    candidate, change = candidate_network(setting, model)
     run = make_pass(candidate, setting, device, setting.compiled)
     warm = min(WARM_SECONDS, seconds / 10)
     passes = warm_up(run, device, warm)
@@ -107,10 +109,9 @@ def time_rounds(setting: Setting, model: str, reference: str, seconds: float) ->
     samples = alternate(block(run, passes, device), block(other, other_passes, device), seconds / PROCESSES)
     return {
         "samples": asdict(samples) | {"passes": passes, "reference_passes": other_passes},
-        "change": change,
         "peak_bytes": peak,
         "load": {"start": load, "end": _load_average()},
-    }, candidate
+    }
 
 
 def count(setting: Setting, model: nn.Module) -> dict[str, Any]:

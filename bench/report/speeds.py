@@ -13,20 +13,32 @@ if TYPE_CHECKING:
 LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
 # What all rows of one table share.
 SHARED = [
-    *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
+    *(
+        "machine",
+        "device",
+        "torch",
+        "task",
+        "work",
+        "input",
+        "classes",
+        "precision",
+        "threads",
+        "allocator",
+        "processes",
+    ),
     *("reference", "reference_version"),
 ]
 RATIO = (
     "x {reference}: images a second, times the reference's; the median over rounds that time both by turns in one "
-    "process, the order swapped each round, {interval}. images/s and ms: medians of this measurement; on a shared "
+    "process, the order swapped each round{interval}. images/s and ms: medians of this measurement; on a shared "
     "machine they drift by tens of percent from one to the next, the ratio by a few."
 )
 ONE, SEVERAL = (
-    "with its 95 % bootstrap interval over rounds (another process would move it by more)",
-    "over {count} processes, with its 95 % bootstrap interval over processes and rounds",
+    ", with its 95 % bootstrap interval over rounds (another process would move it by more)",
+    "; of {count} such processes the median, with its 95 % bootstrap interval over processes and rounds",
 )
 KEPT = "Freed memory is kept by the process, so that no pass faults pages in anew."
-FLAGGED = "* the interval is still wider than 2 % to each side: the time was over."
+FLAGGED = "* the interval is still wider than 2 % to each side: the time was over, or the processes differ."
 FUSED_FORM = (
     "fused: norms and parallel branches folded into convolutions, for the proposed model alone; other networks' own "
     "re-parameterisations (RepViT's, EfficientViT's) are not used."
@@ -41,13 +53,13 @@ CHANGE = (
 )
 METRIC = (
     "Metric: of trained weights (data set, split, preset, seeds), on the validation part: the mean over seeds in the "
-    "training form in fp32, uncompiled, what the variant adds to it, in brackets the largest change of any one seed."
+    "training form in fp32, uncompiled, what the variant adds to it, in brackets the largest change of any one seed; %."
 )
 NO_METRIC = (
     "No change of a metric is shown: no finished run of these networks at this input, with its weights, is in the "
     "results folder (`medbench run` leaves them)."
 )
-METRICS = {"dice": ("Dice", 100), "accuracy": ("accuracy", 100)}
+METRICS = {"dice": "Dice", "accuracy": "accuracy"}
 STEP = (
     "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
 )
@@ -79,15 +91,15 @@ def _table(rows: pd.DataFrame) -> SpeedTable:
     varied = (others & rows["difference"].notna()).any()
     variants = rows["difference"].notna()
     interval = SEVERAL.format(count=f"{rows['processes'].max():.0f}") if rows["processes"].max() > 1 else ONE
-    scored = "metric" in rows and rows["metric"].notna().any()
-    failed = rows["metric_error"].dropna().unique() if "metric_error" in rows else ()
+    scored, failed = rows["metric"].notna().any(), rows["metric_error"].dropna().unique()
     notes = (
         RATIO.format(reference=first["reference_title"], interval=interval),
-        KEPT if first["allocator"] == "kept" else "",
+        KEPT if first["allocator"] == "kept" and rows["peak_bytes"].isna().all() else "",
         FLAGGED if rows["flagged"].astype(bool).any() else "",
         (FUSED_FORM if varied else FUSED) if "fused" in forms else "",
         CHANGE if varied else "",
-        (METRIC if scored else NO_METRIC) if variants.any() and not len(failed) else "",
+        METRIC if scored else "",
+        NO_METRIC if variants.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
         *(f"The change of a metric could not be measured: {line}" for line in failed),
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
@@ -112,16 +124,15 @@ def _texts(row: dict[Any, Any]) -> dict[str, str]:
         texts["Peak MiB"] = f"{row['peak_bytes'] / 2**20:.0f}"
     if not pd.isna(row["difference"]):
         texts["Difference"] = f"{row['difference']:.1e} of {row['output_scale']:.2g}"
-    if not pd.isna(row.get("metric")):
+    if not pd.isna(row["metric"]):
         texts["Metric"] = metric_text(row)
     return texts
 
 
 def metric_text(row: dict[Any, Any]) -> str:
-    """`Dice 77.95 +0.01 (0.02), acdc, ssl4mis, 3 seeds`: plain, change, largest change, in percent."""
-    name, scale = METRICS[row["metric"]]
-    plain, change, largest = (scale * row[f"metric_{part}"] for part in ("plain", "change", "largest"))
-    return f"{name} {plain:.2f} {change:+.2f} ({largest:.2f}), {row['metric_of']}"
+    """`Dice 77.95 +0.01 (0.02), acdc, ssl4mis, quick, 3 seeds`: plain, change, largest change, in percent."""
+    plain, change, largest = (100 * row[f"metric_{part}"] for part in ("plain", "change", "largest"))
+    return f"{METRICS[row['metric']]} {plain:.2f} {change:+.2f} ({largest:.2f}), {row['metric_of']}"
 
 
 def significant(value: float) -> str:

@@ -17,6 +17,7 @@ from bench.cli import main
 from bench.cost.rounds import Samples, figures
 from bench.cost.speed import BLOCKS, make_settings, measure
 from bench.errors import UserError
+from bench.plan import digest
 from bench.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
 
 
@@ -85,8 +86,18 @@ def test_a_profile_from_before_the_newer_figures_is_read_with_blanks(
     ]
     assert row[blank].isna().all()
     example = load_profiles(Path(__file__).parents[2] / "results" / "example")
-    assert example["fvcore_macs"].isna().all() or example["fvcore_macs"].notna().any()
     assert example["ratio"].notna().all()
+
+
+def test_profiles_keep_their_keys() -> None:
+    paths = [*(Path(__file__).parents[2] / "results" / "example").glob("profiles/*/*.json")]
+    assert paths
+    for path in paths:
+        assert Setting(**read_profile(path)["setting"]).key == path.stem
+    (before,) = make_settings("mednext_tiny")
+    assert replace(before, allocator="default").key == digest(
+        {name: value for name, value in asdict(before).items() if name != "allocator"}
+    )
 
 
 def test_measuring_again_replaces_and_another_setting_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +106,15 @@ def test_measuring_again_replaces_and_another_setting_adds(tmp_path: Path, monke
         bench.profile("mednext_tiny", results=tmp_path, batch=batch)
     assert sorted(bench.load_profiles(tmp_path)["batch"]) == [4, 8]
     assert load_profiles(tmp_path / "none").empty
+
+
+def test_a_profile_with_damage_within_is_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_child(monkeypatch, {"resnet18": answer()})
+    damaged = measure(make_settings("resnet18")[0], 60.0)
+    del damaged["figures"]["ratio"]
+    path = write_profile(tmp_path, damaged)
+    with pytest.raises(UserError, match=rf"{path.name} is no profile of schema 1 \(KeyError\)\. Delete it"):
+        load_profiles(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema": 2}', '{"schema": 1, "key": "a"}'])

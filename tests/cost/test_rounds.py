@@ -146,7 +146,11 @@ def test_rounds_of_processes_are_told_apart() -> None:
     assert (len(two.reference), two.seconds) == (6, 2.0)
     shown = figures(two, batch=1)
     assert (shown["processes"], shown["rounds"]) == (2, 6)
-    assert (shown["ratio"], shown["low"], shown["high"]) == (2.0, 2.0, 3.0)
+    assert (shown["ratio"], shown["low"], shown["high"]) == (2.5, 2.0, 3.0)
+    three = together([samples(np.full(n, 1.0), np.full(n, r)) for r, n in ((9.0, 100), (2.0, 10), (2.1, 10))])
+    assert ratio(three).value == 2.1, "a process counts as one, whatever its rounds"
+    old = Samples([1.0] * 4, [2.0] * 4, [True, False] * 2)
+    assert ratio(old).value == 2.0, "samples from before there were processes"
 
 
 def test_the_interval_covers_what_other_processes_would_give() -> None:
@@ -154,13 +158,17 @@ def test_the_interval_covers_what_other_processes_would_give() -> None:
     rng = np.random.default_rng(11)
     found = [ratio(processes(rng, 5, between=0.012)) for _ in range(200)]
     alone = [ratio(processes(rng, 1, between=0.012)) for _ in range(200)]
-    assert 0.88 <= np.mean([f.low <= 3 <= f.high for f in found]) <= 0.99
+    assert 0.94 <= np.mean([f.low <= 3 <= f.high for f in found]) <= 0.995
+    far = [ratio(processes(rng, 5, between=0.025)) for _ in range(200)]
+    assert 0.90 <= np.mean([f.low <= 3 <= f.high for f in far]) <= 0.98
     assert np.mean([f.low <= 3 <= f.high for f in alone]) < 0.75
 
 
-def test_two_measurements_of_processes_overlap() -> None:
-    rng, overlaps = np.random.default_rng(12), 0
-    for _ in range(100):
-        first, second = (ratio(processes(rng, 5, between=0.012)) for _ in range(2))
-        overlaps += first.low <= second.high and second.low <= first.high
-    assert overlaps >= 95
+def test_two_measurements_of_several_processes_overlap_and_two_of_one_often_do_not() -> None:
+    rng, overlaps = np.random.default_rng(12), {1: 0, 5: 0}
+    for count in overlaps:
+        for _ in range(100):
+            first, second = (ratio(processes(rng, count, between=0.025)) for _ in range(2))
+            overlaps[count] += first.low <= second.high and second.low <= first.high
+    assert overlaps[5] >= 97
+    assert overlaps[1] <= 75

@@ -148,6 +148,24 @@ def test_memory_is_asked_for_the_forms_that_have_it(monkeypatch: pytest.MonkeyPa
     assert measure(make_settings("mednext_tiny", compiled=True)[0], 60.0)["memory"] is None
 
 
+def test_too_few_idle_cores_are_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_child(monkeypatch, {"resnet18": answer()})
+    monkeypatch.setattr(speed.os, "cpu_count", lambda: 2)
+    said: dict[float, list[str]] = {}
+    for load in (0.1, 1.2):
+        monkeypatch.setattr(speed.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        bench.profile("resnet18", results=tmp_path, report=said.setdefault(load, []).append)
+    assert said[0.1] == ["measuring resnet18 (training form), 1 of 1"]
+    assert said[1.2][0].startswith("note: the load average leaves 0.8 of 2 cores idle for 2 threads")
+
+
+def test_a_data_root_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    result = medbench("profile", "--models", "resnet18", "--results", tmp_path, "--data-root", tmp_path / "none")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: The folder {tmp_path / 'none'} of --data-root does not exist.")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_child_that_dies_is_one_line_and_the_others_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +188,7 @@ def test_a_child_that_dies_is_one_line_and_the_others_are_stored(
     ]
     assert pd.isna(frame["error"][3])
     assert list(load_profiles(tmp_path)["model"]) == ["resnet10t"]
-    assert lines[3] == "measuring resnet10t (training form), 4 of 4, 60 s at most"
+    assert lines[-1] == "measuring resnet10t (training form), 4 of 4"
 
 
 def test_a_process_that_says_nothing_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:

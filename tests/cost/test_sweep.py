@@ -99,7 +99,17 @@ def test_on_the_cpu_the_next_batch_must_fit_by_what_the_last_took(monkeypatch: p
     monkeypatch.setattr(module, "resident", lambda name: held + each * max(device.batches, default=0))
     monkeypatch.setattr(module, "available", lambda: free - each * max(device.batches, default=0))
     found = sweep(MODEL, setting(), CPU, None)
-    assert found["ended"] == "memory"  # 8 images take 400: 16 would take 800, and 600 are free
+    assert found["ended"] == "memory"  # 16 images have taken 800 and keep it: 32 would take 800 more, and 200 are free
+    assert [step["batch"] for step in found["steps"]] == [1, 2, 4, 8, 16]
+
+
+def test_what_was_given_back_must_fit_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(monkeypatch, lambda n: 0.01)
+    peaks = {"VmHWM": lambda: 100 + 50 * max(device.batches, default=0), "VmRSS": lambda: 100}
+    monkeypatch.setattr(module, "resident", lambda name: peaks[name]())
+    monkeypatch.setattr(module, "available", lambda: 1000)
+    found = sweep(MODEL, setting(), CPU, None)
+    assert found["ended"] == "memory"  # 8 images take 400: 16 would take 800, more than 70 % of the 1000
     assert [step["batch"] for step in found["steps"]] == [1, 2, 4, 8]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 import bench
@@ -105,30 +106,67 @@ def test_real_images_come_before_phantoms_and_a_cell_without_weights_does_not_co
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(trained[0], tmp_path / "results")
-    folders = [folder for folder, _ in trained_cells(setting_of(), tmp_path / "results")]
+    folders = [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")]
     real = tmp_path / "results" / "runs" / "acdc" / "copy"
     shutil.copytree(folders[0], real)
     record = json.loads((real / "record.json").read_text())
     record["cell"]["source"] = {"kind": "real"}
     (real / "record.json").write_text(json.dumps(record))
-    assert [folder for folder, _ in trained_cells(setting_of(), tmp_path / "results")] == [real]
+    assert [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")] == [real]
     (real / "weights.safetensors").unlink()
-    assert [folder for folder, _ in trained_cells(setting_of(), tmp_path / "results")] == folders
+    assert [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")] == folders
 
 
 def test_data_that_are_gone_or_changed_are_one_line(trained: tuple[Path, Path], tmp_path: Path) -> None:
     results = tmp_path / "results"
     shutil.copytree(trained[0], results)
     setting = setting_of(fused=True)
-    for folder, _ in trained_cells(setting, results):
+    for folder, *_ in trained_cells(setting, results):
         record = json.loads((folder / "record.json").read_text())
         record["cell"]["fingerprint"] = "0" * 12
+        (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
+        metric_change(setting, SMALL, results, trained[1])
+    shutil.copytree(trained[0], results, dirs_exist_ok=True)
+    for folder, *_ in trained_cells(setting, results):
+        record = json.loads((folder / "record.json").read_text())
+        record["cell"]["parts"] = "0" * 12
         (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
         metric_change(setting, SMALL, results, trained[1])
     asked = {"what": "metric", "setting": asdict(setting), "model": SMALL, "data_root": str(tmp_path / "none")}
     answer = worker.respond({**asked, "results": str(trained[0])})
     assert answer["error"].startswith(f"The folder {tmp_path / 'none'} of --data-root does not exist.")
+
+
+def test_damaged_weights_are_one_line_that_names_them(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(trained[0], results)
+    (first, *_), (second, *_) = trained_cells(setting_of(), results)
+    whole = (first / "weights.safetensors").read_bytes()
+    for damaged in (whole[:100], whole[:-8], save({"a": torch.zeros(1)})):
+        (first / "weights.safetensors").write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{first.name}/weights.safetensors cannot be loaded \(.*\)\. Delete its"):
+            metric_change(setting_of(fused=True), SMALL, results, trained[1])
+    assert second != first
+
+
+def test_the_plain_training_comes_before_folds_and_tuned_ones(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(trained[0], results)
+    (first, *_), (second, *_) = trained_cells(setting_of(), results)
+    shutil.rmtree(second)
+    for seed in (5, 6):
+        shutil.copytree(first, first.parent / f"{seed}-copy")
+        record = json.loads((first / "record.json").read_text())
+        record["cell"] |= {"seed": seed, "train_patients": 2}
+        (first.parent / f"{seed}-copy" / "record.json").write_text(json.dumps(record))
+    assert [folder for folder, *_ in trained_cells(setting_of(), results)] == [first]
+    shutil.rmtree(first)
+    found = metric_change(setting_of(fused=True), SMALL, results, trained[1])
+    assert found is not None
+    assert found["preset"].endswith(", 2 training patients")
+    assert [cell["seed"] for cell in found["cells"]] == [5, 6]
 
 
 def test_a_row_has_means_over_seeds_and_the_largest_change_of_one() -> None:
@@ -141,4 +179,7 @@ def test_a_row_has_means_over_seeds_and_the_largest_change_of_one() -> None:
     assert row["metric_change"] == pytest.approx(-0.015)
     assert row["metric_largest"] == pytest.approx(0.04)
     assert row["metric_of"] == "acdc, ssl4mis, quick, 2 seeds"
+    cells[0]["variant"]["dice_strict"] = None
+    row = _metric({"dataset": "acdc", "part": "val", "cells": cells}, "segmentation")
+    assert row["metric_error"] == "dice_strict is not defined on the val part of acdc."
     assert _metric({"error": "gone"}, "segmentation")["metric_error"] == "gone"

@@ -224,7 +224,7 @@ def test_training_steps_have_no_latency_of_one_image() -> None:
 
 def test_one_more_process_gives_its_rounds_alone() -> None:
     answer = worker.respond(request(small(), what="rounds"))
-    assert set(answer) == {"samples", "change", "peak_bytes", "load"}
+    assert set(answer) == {"samples", "peak_bytes", "load"}
     assert len(answer["samples"]["candidate"]) == LEAST_ROUNDS
 
 

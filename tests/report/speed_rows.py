@@ -41,6 +41,9 @@ def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
         "output_scale": None,
         "load_start": 0.26,
         "load_end": 1.94,
+        "metric": None,
+        "metric_error": None,
+        "metric_sought": True,
         "error": None,
         **changes,
     }

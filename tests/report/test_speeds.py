@@ -55,6 +55,7 @@ def test_machines_inputs_and_kinds_of_work_are_never_mixed() -> None:
         {"reference": "unet_s"},
         {"classes": 9},
         {"allocator": "default"},
+        {"processes": 1},
     ]
     tables = speed_tables(pd.DataFrame([row(**change) for change in changes] + [fused()]))
     assert [len(table.frame) for table in tables] == [2] + [1] * (len(changes) - 1)
@@ -65,7 +66,7 @@ def test_machines_inputs_and_kinds_of_work_are_never_mixed() -> None:
 
 def test_a_faster_variant_stands_beside_the_change_of_its_metric() -> None:
     metric = {"metric": "dice", "metric_plain": 0.77953, "metric_change": -0.00012, "metric_largest": 0.0003}
-    scored = fused() | metric | {"metric_of": "acdc, ssl4mis, quick, 3 seeds", "metric_error": None}
+    scored = fused() | metric | {"metric_of": "acdc, ssl4mis, quick, 3 seeds"}
     (table,) = speed_tables(pd.DataFrame([row(), scored]))
     assert list(table.frame["Metric"]) == ["", "Dice 77.95 -0.01 (0.03), acdc, ssl4mis, quick, 3 seeds"]
     assert METRIC in table.footnotes
@@ -81,9 +82,21 @@ def test_where_no_metric_was_taken_the_table_says_why() -> None:
     assert NO_METRIC not in table.footnotes
 
 
+def test_what_was_scored_is_explained_where_another_row_failed_and_old_profiles_claim_nothing() -> None:
+    metric = {"metric": "dice", "metric_plain": 0.7, "metric_change": 0.0, "metric_largest": 0.0, "metric_of": "acdc"}
+    (table,) = speed_tables(pd.DataFrame([row(), fused() | metric, fused() | {"metric_error": "no weights"}]))
+    assert METRIC in table.footnotes
+    assert "The change of a metric could not be measured: no weights" in table.footnotes
+    (old,) = speed_tables(pd.DataFrame([row(metric_sought=False), fused() | {"metric_sought": False}]))
+    assert NO_METRIC not in old.footnotes
+
+
 def test_an_interval_says_whether_it_is_of_one_process_or_several() -> None:
     (table,) = speed_tables(pd.DataFrame([row()]))
-    assert "over 5 processes, with its 95 % bootstrap interval over processes and rounds" in table.footnotes[0]
+    assert (
+        "; of 5 such processes the median, with its 95 % bootstrap interval over processes and rounds"
+        in table.footnotes[0]
+    )
     (old,) = speed_tables(pd.DataFrame([row(processes=1, allocator="default")]))
     assert "over rounds (another process would move it by more)" in old.footnotes[0]
     assert KEPT not in old.footnotes

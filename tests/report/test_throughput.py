@@ -21,6 +21,7 @@ def profile(model: str = "unet_s", ratio: float = 1.5, **other: Any) -> dict[str
         "machine": "a-cpu",
         "torch": "2",
         "allocator": "kept",
+        "processes": 5,
         "batch": 8,
         "reference": "unet_s",
         "form": "training",
@@ -40,6 +41,14 @@ def test_a_cell_gets_the_ratios_of_its_own_model_and_both_forms() -> None:
     assert pd.isna(table["speed_fused"].iloc[1])
     assert [c.header for c in throughput_columns(table)] == ["x U-Net", "x U-Net, fused"]
     assert "batches of 8, A CPU, torch 2" in throughput_note(table)
+
+
+def test_of_two_ways_of_timing_that_cover_as_much_the_newer_is_shown() -> None:
+    old = {"allocator": "default", "processes": 1}
+    profiles = [profile(ratio=9.0, **old), profile(ratio=1.5)]
+    assert joined([cell()], profiles)["speed"].tolist() == [1.5]
+    wider = joined([cell(), cell("swin")], [*profiles, profile("swin", 8.0, **old)])
+    assert wider["speed"].tolist() == [9.0, 8.0]
 
 
 def test_what_was_timed_otherwise_does_not_count() -> None:
