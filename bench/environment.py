@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,23 @@ def _gpu(device: str) -> tuple[str | None, str | None]:
     import torch
 
     return torch.cuda.get_device_name(device), torch.version.cuda
+
+
+def idle_cores(seconds: float = 0.5) -> float | None:
+    """How many cores are idle, over so many seconds from now; None where the system does not say."""
+    before = _core_times()
+    time.sleep(seconds if before else 0.0)
+    after = _core_times()
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return (os.cpu_count() or 1) * (after[0] - before[0]) / (after[1] - before[1])
+
+
+def _core_times() -> tuple[int, int] | None:
+    """Idle and all time of all cores since the start, in ticks; waiting for the disk is idle, guests count once."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+    except (OSError, IndexError):
+        return None
+    ticks = [int(text) for text in first[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)

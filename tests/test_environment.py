@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import socket
 import subprocess
@@ -107,3 +108,22 @@ def test_imports_no_heavy_package() -> None:
     root = Path(module.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_idle_cores_are_the_idle_share_of_the_ticks_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([(100, 1000), (130, 1040)])
+    monkeypatch.setattr(module, "_core_times", lambda: next(ticks))
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+    assert module.idle_cores(0.0) == 3.0
+    monkeypatch.setattr(module, "_core_times", lambda: None)
+    assert module.idle_cores() is None
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system has no /proc/stat")
+def test_the_ticks_of_this_machine_go_on_and_idle_is_a_part_of_them() -> None:
+    first = module._core_times()
+    idle = module.idle_cores(0.1)
+    assert first is not None
+    assert 0 < first[0] < first[1]
+    assert idle is not None
+    assert 0 <= idle <= (os.cpu_count() or 1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.rounds import PROCESSES, Samples, figures, together
+from bench.environment import idle_cores
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
@@ -97,14 +98,13 @@ def profile(
 
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
-    """Says when fewer cores seem idle than there are threads, which then wait for each other: ratios mean little."""
-    with contextlib.suppress(AttributeError, OSError):  # not on every system
-        idle = (os.cpu_count() or 1) - os.getloadavg()[0]
-        if idle < threads - 0.5:
-            report(
-                f"note: the load average leaves {max(idle, 0):.1f} of {os.cpu_count()} cores idle for {threads} "
-                "threads, which will wait for each other: wait, or measure with fewer --threads"
-            )
+    """Says when fewer cores are idle than there are threads, which then wait for each other: ratios mean little."""
+    idle = idle_cores()
+    if idle is not None and idle < threads - 0.5:
+        report(
+            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, for {threads} threads that wait for each other: "
+            "wait until the machine is idle, or measure with fewer --threads"
+        )
 
 
 def make_settings(

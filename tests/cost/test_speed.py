@@ -150,13 +150,13 @@ def test_memory_is_asked_for_the_forms_that_have_it(monkeypatch: pytest.MonkeyPa
 
 def test_too_few_idle_cores_are_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, {"resnet18": answer()})
-    monkeypatch.setattr(speed.os, "cpu_count", lambda: 2)
-    said: dict[float, list[str]] = {}
-    for load in (0.1, 1.2):
-        monkeypatch.setattr(speed.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
-        bench.profile("resnet18", results=tmp_path, report=said.setdefault(load, []).append)
-    assert said[0.1] == ["measuring resnet18 (training form), 1 of 1"]
-    assert said[1.2][0].startswith("note: the load average leaves 0.8 of 2 cores idle for 2 threads")
+    said: dict[float | None, list[str]] = {}
+    for idle in (1.9, 0.8, None):
+        monkeypatch.setattr(speed, "idle_cores", lambda idle=idle: idle)
+        bench.profile("resnet18", results=tmp_path, report=said.setdefault(idle, []).append)
+    assert said[1.9] == said[None] == ["measuring resnet18 (training form), 1 of 1"]
+    assert said[0.8][0].startswith("note: 0.8 of ")
+    assert "cores are idle, for 2 threads that wait for each other" in said[0.8][0]
 
 
 def test_a_data_root_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:
