@@ -33,6 +33,12 @@ def setting_of(task: str = "segmentation", **changes: Any) -> Setting:
     return make_settings(SMALL, task, **{**request, "reference": SMALL, **changes})[-1]
 
 
+def change_cell(folder: Path, **fields: Any) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    record["cell"] |= fields
+    (folder / "record.json").write_text(json.dumps(record))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -109,31 +115,20 @@ def test_real_images_come_before_phantoms_and_a_cell_without_weights_does_not_co
     folders = [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")]
     real = tmp_path / "results" / "runs" / "acdc" / "copy"
     shutil.copytree(folders[0], real)
-    record = json.loads((real / "record.json").read_text())
-    record["cell"]["source"] = {"kind": "real"}
-    (real / "record.json").write_text(json.dumps(record))
+    change_cell(real, source={"kind": "real"})
     assert [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")] == [real]
     (real / "weights.safetensors").unlink()
     assert [folder for folder, *_ in trained_cells(setting_of(), tmp_path / "results")] == folders
 
 
 def test_data_that_are_gone_or_changed_are_one_line(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    shutil.copytree(trained[0], results)
-    setting = setting_of(fused=True)
-    for folder, *_ in trained_cells(setting, results):
-        record = json.loads((folder / "record.json").read_text())
-        record["cell"]["fingerprint"] = "0" * 12
-        (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
-        metric_change(setting, SMALL, results, trained[1])
-    shutil.copytree(trained[0], results, dirs_exist_ok=True)
-    for folder, *_ in trained_cells(setting, results):
-        record = json.loads((folder / "record.json").read_text())
-        record["cell"]["parts"] = "0" * 12
-        (folder / "record.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
-        metric_change(setting, SMALL, results, trained[1])
+    results, setting = tmp_path / "results", setting_of(fused=True)
+    for field in ("fingerprint", "parts"):
+        shutil.copytree(trained[0], results, dirs_exist_ok=True)
+        for folder, *_ in trained_cells(setting, results):
+            change_cell(folder, **{field: "0" * 12})
+        with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
+            metric_change(setting, SMALL, results, trained[1])
     asked = {"what": "metric", "setting": asdict(setting), "model": SMALL, "data_root": str(tmp_path / "none")}
     answer = worker.respond({**asked, "results": str(trained[0])})
     assert answer["error"].startswith(f"The folder {tmp_path / 'none'} of --data-root does not exist.")
@@ -158,9 +153,7 @@ def test_the_plain_training_comes_before_folds_and_tuned_ones(trained: tuple[Pat
     shutil.rmtree(second)
     for seed in (5, 6):
         shutil.copytree(first, first.parent / f"{seed}-copy")
-        record = json.loads((first / "record.json").read_text())
-        record["cell"] |= {"seed": seed, "train_patients": 2}
-        (first.parent / f"{seed}-copy" / "record.json").write_text(json.dumps(record))
+        change_cell(first.parent / f"{seed}-copy", seed=seed, train_patients=2)
     assert [folder for folder, *_ in trained_cells(setting_of(), results)] == [first]
     shutil.rmtree(first)
     found = metric_change(setting_of(fused=True), SMALL, results, trained[1])
