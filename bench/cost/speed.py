@@ -98,12 +98,12 @@ def profile(
 
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
-    """Says when fewer cores are idle than there are threads, which then wait for each other: ratios mean little."""
+    """Says when fewer cores are idle than there are threads: those that wait for a core hold up the others."""
     idle = idle_cores()
     if idle is not None and idle < threads - 0.5:
         report(
-            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, for {threads} threads that wait for each other: "
-            "wait until the machine is idle, or measure with fewer --threads"
+            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, but --threads is {threads}: ratios mean little when "
+            f"threads wait for a core. Wait until the machine is idle{', or take fewer threads' * (threads > 1)}."
         )
 
 

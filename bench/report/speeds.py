@@ -13,20 +13,8 @@ if TYPE_CHECKING:
 LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
 # What all rows of one table share.
 SHARED = [
-    *(
-        "machine",
-        "device",
-        "torch",
-        "task",
-        "work",
-        "input",
-        "classes",
-        "precision",
-        "threads",
-        "allocator",
-        "processes",
-    ),
-    *("reference", "reference_version"),
+    *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
+    *("processes", "reference", "reference_version"),
 ]
 RATIO = (
     "x {reference}: images a second, times the reference's; the median over rounds that time both by turns in one "
@@ -90,7 +78,7 @@ def _table(rows: pd.DataFrame) -> SpeedTable:
     others = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
     varied = (others & rows["difference"].notna()).any()
     variants = rows["difference"].notna()
-    interval = SEVERAL.format(count=f"{rows['processes'].max():.0f}") if rows["processes"].max() > 1 else ONE
+    interval = SEVERAL.format(count=f"{first['processes']:.0f}") if first["processes"] > 1 else ONE
     scored, failed = rows["metric"].notna().any(), rows["metric_error"].dropna().unique()
     notes = (
         RATIO.format(reference=first["reference_title"], interval=interval),

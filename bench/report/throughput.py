@@ -10,15 +10,8 @@ from bench.report.columns import Column
 
 # What the figures of one column share: ratios to other references, or taken on other machines, are not comparable.
 GROUP = [
-    "machine",
-    "device",
-    "torch",
-    "allocator",
-    "processes",
-    "batch",
-    "reference",
-    "reference_version",
-    "reference_title",
+    *("machine", "device", "torch", "allocator", "processes", "batch"),
+    *("reference", "reference_version", "reference_title"),
 ]
 FORMS = {"training": "speed", "fused": "speed_fused"}
 
@@ -39,9 +32,8 @@ def with_throughput(cells: pd.DataFrame, profiles: pd.DataFrame) -> pd.DataFrame
     plain = (profiles["work"] == "inference") & (profiles["precision"] == "fp32") & ~profiles["compiled"].astype(bool)
     groups = profiles[plain & profiles["ratio"].notna()].groupby(GROUP, sort=True)
     known = [(dict(zip(GROUP, names, strict=True)), _ratios(rows)) for names, rows in groups]
-    known.sort(
-        key=lambda group: int(str(group[0]["processes"])), reverse=True
-    )  # of equal cover the newer way of timing
+    # Of equal cover the newer way of timing comes first.
+    known.sort(key=lambda group: int(str(group[0]["processes"])), reverse=True)
     for _, own in cells.groupby("comparison"):
         addresses = {index: _address(row) for index, row in zip(own.index, own.to_dict("records"), strict=True)}
         best = max(known, key=lambda g: len({a for a in addresses.values() if ("training", *a) in g[1]}), default=None)

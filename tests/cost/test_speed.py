@@ -156,7 +156,8 @@ def test_too_few_idle_cores_are_said_before(tmp_path: Path, monkeypatch: pytest.
         bench.profile("resnet18", results=tmp_path, report=said.setdefault(idle, []).append)
     assert said[1.9] == said[None] == ["measuring resnet18 (training form), 1 of 1"]
     assert said[0.8][0].startswith("note: 0.8 of ")
-    assert "cores are idle, for 2 threads that wait for each other" in said[0.8][0]
+    assert "cores are idle, but --threads is 2: ratios mean little" in said[0.8][0]
+    assert said[0.8][1:] == said[1.9]
 
 
 def test_a_data_root_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path) -> None:
