@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Renewal, claiming, lease, open_study, take_back
-from bench import store
-from bench.cell import Event, Job, Report, run_cell, silent
 from bench.models.slots import SLOTS, filling_names
-from bench.plan import digest
-from bench.registry import parse_model
-from bench.runner import write_unit_tables
+from bench.records import store
+from bench.runs.job import Event, Job, Report, run_cell, silent
+from bench.runs.protocol import digest
+from bench.runs.runner import write_unit_tables
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     import optuna

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.arms import incomplete, run_arms
+from ablations.drawings import draw_ablation, draw_front, draw_importances
 from ablations.effects import Stored, stored_arms
-from ablations.figures import draw_ablation, draw_front, draw_importances
 from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.tables import ablation_tables
-from bench import store
-from bench.cell import Job, Report, silent
+from bench.analysis.comparison import PHANTOM
+from bench.analysis.throughput import with_throughput
+from bench.analysis.units import with_units
 from bench.errors import UserError
-from bench.plan import PRESETS, parse_seeds
-from bench.profiles import load_profiles
-from bench.registry import dataset_spec
+from bench.records import store
+from bench.records.profiles import load_profiles
 from bench.report.sheets import Sheet, render_sheets
-from bench.report.tables import PHANTOM
-from bench.report.throughput import with_throughput
-from bench.report.units import with_units
-from bench.runner import make_jobs
+from bench.runs.job import Job, Report, silent
+from bench.runs.protocol import PRESETS, parse_seeds
+from bench.runs.runner import make_jobs
+from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +46,7 @@ def plan_jobs(
         model: the full model. asked: `remove`, `swap`, `leave_one_out`, `factorial`, as `make_arms` takes them.
         match: `params` or `macs`: the arms that are asked for, widened or narrowed, in place of the plain ones.
         null: the full model under as many other seeds as well.
-        request: as `bench.runner.make_jobs` takes it.
+        request: as `bench.runs.runner.make_jobs` takes it.
 
     Raises:
         UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
@@ -56,7 +56,7 @@ def plan_jobs(
     preset = request.get("preset", "quick")
     lines: list[str] = []
     if match:
-        from bench.plan import preset_protocol
+        from bench.runs.protocol import preset_protocol
 
         protocol = preset_protocol(preset, request.get("settings", ()), request.get("threads"), spec.task)
         shape = {

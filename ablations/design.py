@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.plan import Protocol, preset_protocol
-from bench.registry import build_model, canonical_name, dataset_spec, parse_model
+from bench.runs.protocol import Protocol, preset_protocol
+from bench.zoo.registry import build_model, canonical_name, dataset_spec, parse_model
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.datasets.prepared import Prepared
+    from bench.datasets.cache.prepared import Prepared
 
 COLUMNS = (
     *("dataset", "fold", "folds", "model", "version", "steps", "image_size", "lr", "seed", "threads"),
@@ -38,8 +38,8 @@ REFERENCES = ("unet_s", "resnet10t")
 
 def fold_cases(data: Prepared, split: str, folds: int) -> list[list[int]]:
     """The cases of the split's training and validation patients, dealt to folds group by group."""
-    from bench.datasets.folds import deal_folds
-    from bench.datasets.splits import assign, make_split
+    from bench.datasets.splits.assignment import assign, make_split
+    from bench.datasets.splits.folds import deal_folds
 
     divided = make_split(data.spec, data, split)
     parts = assign(data.cases, divided).indices
@@ -55,12 +55,12 @@ def run_fold(
     import torch
     from lightning_fabric import Fabric
 
-    from bench.cost.complexity import complexity
+    from bench.datasets.cache.prepared import locate
     from bench.datasets.loading import training_arrays
-    from bench.datasets.prepared import locate
-    from bench.environment import environment
-    from bench.seeding import build_seeded
-    from bench.train import train
+    from bench.records.environment import environment
+    from bench.runs.seeding import build_seeded
+    from bench.runs.train import train
+    from bench.zoo.complexity import complexity
 
     torch.set_num_threads(protocol.threads)
     torch.use_deterministic_algorithms(True)
@@ -113,10 +113,10 @@ def run_fold(
 
 def _score(network: Any, data: Prepared, cases: list[int], protocol: Protocol) -> float:
     if data.spec.task == "segmentation":
-        from bench.evaluate import validation_dice
+        from bench.runs.evaluate import validation_dice
 
         return validation_dice(network, data, cases, protocol)
-    from bench.evaluate import accuracy
+    from bench.runs.evaluate import accuracy
 
     return accuracy(network, data, cases, protocol)
 
@@ -217,8 +217,8 @@ def run(
     runs: Path,
 ) -> None:
     """Cross-validates designs and appends a row per fold to the runs."""
-    from bench.datasets.prepared import locate
-    from bench.executors import make_executor
+    from bench.datasets.cache.prepared import locate
+    from bench.runs.executors import make_executor
 
     spec = dataset_spec(dataset)
     split = split or spec.default_split[locate(spec, "real").layout]

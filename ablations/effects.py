@@ -2,7 +2,7 @@
 
 Nothing is trained here; all figures come from stored cells of one comparison key. Arms share seeds, and with a seed
 the start of shared modules, the order and the augmentation, so that seeds are resampled in pairs; the null arm, the
-full model under other seeds, is not paired. The unit is the one of `bench.report.certainty`.
+full model under other seeds, is not paired. The unit is the one of `bench.analysis.certainty`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pandas as pd
 
 from ablations.matched import BUDGETS, TOLERANCE
 from ablations.plans import label
-from bench.metrics.statistics import Interval, Scores, contrast, difference, figure, interval
+from bench.analysis.certainty import Measure, scores_of, unit_column
+from bench.analysis.comparison import TASKS
+from bench.analysis.statistics import Interval, Scores, contrast, difference, figure, interval
 from bench.models.slots import SLOTS
-from bench.registry import parse_model
-from bench.report.certainty import Measure, scores_of, unit_column
-from bench.report.tables import TASKS
+from bench.zoo.registry import parse_model
 
 NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
@@ -91,7 +91,7 @@ def stored_arms(cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_
     """The ablations of a model that are stored, one per comparison key that holds the full model and an arm.
 
     Args:
-        cells, cases: as `bench.store.load_cells` and `load_cases` give them.
+        cells, cases: as `bench.records.store.load_cells` and `load_cases` give them.
         model: the full model; its newest version counts.
     """
     if cells.empty:

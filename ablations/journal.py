@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import UserError
-from bench.store import check_writable
+from bench.records.store import check_writable
 
 if TYPE_CHECKING:
     import optuna

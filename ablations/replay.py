@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ablations.search import make_pruner
-from bench import store
 from bench.errors import UserError
+from bench.records import store
 from bench.report.sheets import Sheet
 
 SEED = 20261126

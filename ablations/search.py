@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Renewal, claiming, has_ended, lease, open_study, take_back
-from bench import store
-from bench.cell import Event, Job, Report, run_cell, silent
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
-from bench.registry import canonical_name, parse_model
-from bench.tuning import SEED, placed
+from bench.records import store
+from bench.runs.job import Event, Job, Report, run_cell, silent
+from bench.runs.tuning import SEED, placed
+from bench.zoo.registry import canonical_name, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -226,8 +226,8 @@ def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Jo
 
 def _trial_job(model: str, template: Job) -> Job:
     """The cell of one configuration: the template's, of another model, with the search's seed, test part unread."""
-    from bench.registry import dataset_spec
-    from bench.runner import cost_of
+    from bench.runs.runner import cost_of
+    from bench.zoo.registry import dataset_spec
 
     entry, config = parse_model(model)
     cell = replace(
@@ -274,7 +274,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
 
 def _rounds(job: Job) -> dict[int, int]:
     """Step of each validation round -> its number from 1."""
-    from bench.train import evaluation_steps
+    from bench.runs.train import evaluation_steps
 
     return {step: i for i, step in enumerate(sorted(evaluation_steps(job.cell.settings())), 1)}
 

@@ -17,10 +17,10 @@ from ablations.effects import (
     importances,
     run_figures,
 )
-from bench.metrics.statistics import Interval
-from bench.report.certainty import unit_column, unit_words
+from bench.analysis.certainty import unit_column, unit_words
+from bench.analysis.comparison import PHANTOM, TASKS
+from bench.analysis.statistics import Interval
 from bench.report.sheets import Sheet
-from bench.report.tables import PHANTOM, TASKS
 
 ARM_NOTE = (
     "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 import pytest
 
-from bench.cli import main
-from bench.profiles import load_profiles
-from bench.report.conventions import conventions_text
+from bench.analysis.conventions import conventions_text
+from bench.cli.main import main
+from bench.records.profiles import load_profiles
+from bench.records.store import find_records, load_cells
 from bench.report.leaks import leaks_text
 from bench.report.render import render_tables, results_tables
 from bench.report.speeds import render_speeds
 from bench.report.trials import trials_text
-from bench.store import find_records, load_cells
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
@@ -86,7 +86,7 @@ def test_the_records_are_whole_and_carry_no_weights() -> None:
 
 def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:
     """A way of hashing that changed would run every committed cell again."""
-    from bench.plan import Cell
+    from bench.runs.protocol import Cell
 
     for folder in find_records(EXAMPLE / "records"):
         record = json.loads((folder / "record.json").read_text())
@@ -95,7 +95,7 @@ def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:
 
 
 def test_three_seeds_of_every_model_of_the_list() -> None:
-    from bench.registry import select_models
+    from bench.zoo.registry import select_models
 
     cells = load_cells(EXAMPLE / "records")
     for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct"), ("classification", "msld")):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.cost.complexity import Complexity, complexity
+from bench.zoo.complexity import Complexity, complexity
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ class CrossCheck:
     """Three counts of one network at one input.
 
     Attributes:
-        cost: the figure, `bench.cost.complexity`.
+        cost: the figure, `bench.zoo.complexity`.
         skipped: operators that the figure leaves out -> calls.
         counts: `fvcore` and `ptflops`, where they came to an end.
         failed: counter -> the line it ended with.

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from bench.cost.passes import formed, make_pass, network
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 PASSES = 2  # the second training step runs beside the optimiser's state, which the first one makes
 CUDA, RESIDENT, EVER = "CUDA allocator", "resident memory", "resident memory, never set back"

@@ -12,8 +12,8 @@ from torch import nn
 
 from bench.cost.rounds import Timer
 from bench.errors import UserError
-from bench.profiles import Setting
-from bench.registry import build_model
+from bench.records.profiles import Setting
+from bench.zoo.registry import build_model
 
 BLOCK_SECONDS = 0.2  # of one network in one round
 MOST_PASSES = 10_000

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.rounds import PROCESSES, Samples, figures, together
-from bench.environment import idle_cores
 from bench.errors import UserError, unknown
-from bench.plan import PRESETS
-from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
-from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
-from bench.store import check_writable
+from bench.records.environment import idle_cores
+from bench.records.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
+from bench.records.store import check_writable
+from bench.runs.protocol import PRESETS
+from bench.zoo.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def profile(
         request: the other arguments of `make_settings`.
 
     Returns:
-        One row per candidate and form (`bench.profiles.profile_row`). A candidate that cannot be built or timed
+        One row per candidate and form (`bench.records.profiles.profile_row`). A candidate that cannot be built or timed
         has its reason in `error`, is not stored, and the others go on.
 
     Raises:
@@ -79,7 +79,7 @@ def profile(
     settings = make_settings(models, **request)
     check_writable(Path(results))
     if data_root is not None:
-        from bench.datasets.prepared import resolve_root
+        from bench.datasets.cache.prepared import resolve_root
 
         resolve_root(data_root)
     _warn_of_load(settings[0].threads, report)
@@ -190,7 +190,7 @@ def count(
 
     Returns:
         One row per model and form: `model`, `title`, `form`, `task`, `input` (of one image), `classes`, the columns of
-        `bench.profiles.cost_row`, and `error`.
+        `bench.records.profiles.cost_row`, and `error`.
     """
     import pandas as pd
 

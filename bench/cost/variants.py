@@ -14,16 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from bench import store
 from bench.cost.passes import AUTOCAST, formed, network, specialised
 from bench.datasets.base import Source
-from bench.datasets.prepared import Prepared, open_prepared, resolve_root
-from bench.datasets.splits import assign, make_split
+from bench.datasets.cache.prepared import Prepared, open_prepared, resolve_root
+from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
-from bench.evaluate import headline, score_cases
-from bench.plan import Cell, digest
-from bench.profiles import Setting
-from bench.registry import dataset_spec
+from bench.records import store
+from bench.records.profiles import Setting
+from bench.runs.evaluate import headline, score_cases
+from bench.runs.protocol import Cell, digest
+from bench.zoo.registry import dataset_spec
 
 METRICS = {"segmentation": ("dice_strict", "hd95_vox_strict"), "classification": ("accuracy", "balanced_accuracy")}
 PART = "val"

@@ -28,9 +28,9 @@ from bench.cost.memory import measure_memory
 from bench.cost.passes import Pass, block, candidate_network, formed, make_pass, network, warm_up
 from bench.cost.rounds import PROCESSES, alternate
 from bench.cost.sweep import latencies, sweep
-from bench.environment import environment
 from bench.errors import UserError
-from bench.profiles import Setting
+from bench.records.environment import environment
+from bench.records.profiles import Setting
 
 WARM_SECONDS = 1.0
 LATENCY_SHARE, SWEEP_SHARE = 1 / 6, 1 / 3  # of the seconds of the rounds, after them

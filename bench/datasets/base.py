@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from bench.datasets.prepared import Prepared
-    from bench.datasets.splits import Split
+    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.splits.assignment import Split
 
 Task = Literal["classification", "segmentation"]
 Source = Literal["real", "phantom"]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.datasets.prepared import Prepared
-from bench.plan import Protocol
+from bench.datasets.cache.prepared import Prepared
+from bench.runs.protocol import Protocol
 
 
 def network_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:

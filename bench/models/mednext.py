@@ -25,7 +25,7 @@ from bench.models.fuse import add_identity, affine, fold_before, fused_form, mer
 from bench.models.layers import conv_norm_act, depthwise_norm, resize
 from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
-from bench.registry import register_model
+from bench.zoo.registry import register_model
 
 CITATION = "Xue et al., PLoS ONE 21(1): e0340108, 2026 (reconstructed from the abstract)"
 

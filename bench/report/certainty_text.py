@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.analysis.comparison import Table
 from bench.report.escaping import latex_text, markdown_text, stacked
-from bench.report.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from bench.errors import UserError
-from bench.registry import dataset_names, dataset_spec
+from bench.zoo.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
     from bench.datasets.base import DatasetSpec
-    from bench.datasets.prepared import Prepared
+    from bench.datasets.cache.prepared import Prepared
 
 
 def list_table(data_root: str | None) -> Table:
     """One row per dataset, with what is prepared of it under the root."""
-    from bench.datasets.prepared import open_prepared, resolve_root
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     root, _ = resolve_root(data_root)
     table = Table(title=f"datasets (prepared ones under {root})")
@@ -35,7 +35,7 @@ def list_table(data_root: str | None) -> Table:
 
 def info_text(name: str, data_root: str | None) -> str:
     """A dataset's description, the steps to get it, its splits, and what is prepared of it."""
-    from bench.datasets.prepared import open_prepared, resolve_root
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     spec = dataset_spec(name)
     root, _ = resolve_root(data_root)
@@ -58,7 +58,7 @@ def info_text(name: str, data_root: str | None) -> str:
 
 def _split_text(spec: DatasetSpec, name: str) -> str:
     """A split's sizes, where it is a list, the layouts whose default it is, and how it came about."""
-    from bench.datasets.splits import load_split
+    from bench.datasets.splits.assignment import load_split
 
     if name in spec.split_functions:
         default = "default; " if name in spec.default_split.values() else ""
@@ -96,7 +96,7 @@ def _volumes(prepared: Prepared) -> list[str]:
 
 def _short_stacks(prepared: Prepared) -> list[str]:
     """The cases that have fewer slices than were published, where the split's list says how many."""
-    from bench.datasets.splits import load_list
+    from bench.datasets.splits.assignment import load_list
 
     spec = prepared.spec
     if prepared.kind != "real":
@@ -122,7 +122,7 @@ def _images(prepared: Prepared) -> list[str]:
 
 def _parts(prepared: Prepared, name: str) -> str:
     """A split's parts as they are present, or why it cannot be made of what is present."""
-    from bench.datasets.splits import count_parts, make_split
+    from bench.datasets.splits.assignment import count_parts, make_split
 
     spec = prepared.spec
     title = f"{name}{' (default)' if name == spec.default_split[prepared.layout] else ''}"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.analysis.comparison import Table
+from bench.analysis.rankings import LEAST, Ranking, rankings
+from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
 from bench.errors import UserError
-from bench.metrics.statistics import Interval, average_ranks, critical_difference, friedman
-from bench.report.rankings import LEAST, Ranking, rankings
-from bench.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.aside import set_aside
 from bench.errors import UserError
-from bench.report.aside import set_aside
+from bench.records.store import load_cases, load_cells
 from bench.report.audits import leaks_table
-from bench.store import load_cases, load_cells
 
 AUDITS = "audits"
 

@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import unknown
-from bench.plan import PRESETS
-from bench.registry import model_entry, model_names
+from bench.runs.protocol import PRESETS
+from bench.zoo.registry import model_entry, model_names
 
 if TYPE_CHECKING:
     from bench.cost.published import Check
-    from bench.estimate import PlannedCell
+    from bench.runs.estimate import PlannedCell
 
 
 def plan_table(cells: list[PlannedCell], jobs: int = 1) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.cell import Event, Job, Report
+    from bench.runs.job import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
 ENDS = ("complete", "failed", "diverged", "pruned", "reused")

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.analysis.comparison import CSV, Table, summarise
+from bench.analysis.throughput import with_throughput
+from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
-from bench.profiles import load_profiles
+from bench.records.profiles import load_profiles
+from bench.records.store import load_cases, load_cells
 from bench.report import sheets
 from bench.report.by_class import class_sheet
 from bench.report.certainty_text import (
@@ -22,10 +26,6 @@ from bench.report.certainty_text import (
 )
 from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.leaks import with_leaks
-from bench.report.tables import CSV, Table, summarise
-from bench.report.throughput import with_throughput
-from bench.report.units import with_units
-from bench.store import load_cases, load_cells
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod

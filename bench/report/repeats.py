@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import UserError
-from bench.profiles import load_profiles
+from bench.records.profiles import load_profiles
 from bench.report.speeds import SpeedTable
 
 SAME = ["machine", "key"]
@@ -56,7 +56,7 @@ def compare_results(first: Path, second: Path) -> Repeat:
 
 
 def compare_profiles(first: pd.DataFrame, second: pd.DataFrame) -> Repeat:
-    """Pairs profiles (`bench.profiles.load_profiles`) of equal settings on the same kind of machine.
+    """Pairs profiles (`bench.records.profiles.load_profiles`) of equal settings on the same kind of machine.
 
     Raises:
         UserError: no setting is in both.

@@ -64,7 +64,7 @@ class SpeedTable:
 
 
 def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
-    """Tables of profiles (`bench.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
+    """Tables of profiles (`bench.records.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
     if "ratio" not in profiles or profiles["ratio"].isna().all():
         return []
     measured = profiles[profiles["ratio"].notna()]

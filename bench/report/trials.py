@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.store import TUNING, find_records, read_record
+from bench.records.store import TUNING, find_records, read_record
 
 
 def trials_text(results: Path) -> str:

@@ -13,9 +13,9 @@ from ablations.replay import replay_tables
 from ablations.search import is_trained
 from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
-from bench.registry import model_entry
+from bench.records.store import find_records, load_cells, read_record
 from bench.report.sheets import render_sheets, to_markdown
-from bench.store import find_records, load_cells, read_record
+from bench.zoo.registry import model_entry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "results" / "example"

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from ablations.design import fold_cases, render
-from bench.datasets.splits import load_list
-from bench.registry import dataset_spec
+from bench.datasets.splits.assignment import load_list
+from bench.zoo.registry import dataset_spec
 
 DESIGN = Path(__file__).parents[2] / "results" / "design"
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablations.drawings import draw_ablation
 from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
-from ablations.figures import draw_ablation
 from ablations.plans import label
 from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
-from bench.registry import model_entry
 from bench.report.sheets import render_sheets as render
 from bench.report.sheets import to_rich
+from bench.zoo.registry import model_entry
 
 WORTH = {"laffn": 8.0, "sem": 0.0, "sdffn": 4.0}
 PATIENTS = 20

@@ -15,11 +15,11 @@ import pytest
 from ablations.command import front_models, search_importances, search_tables
 from ablations.journal import read_study
 from ablations.search import Goal, best, draw, fillings, front, is_trained, run_search, starting_point
-from bench import store
 from bench.errors import UserError
 from bench.models.slots import SLOTS
-from bench.registry import build_model, parse_model
-from bench.runner import make_jobs
+from bench.records import store
+from bench.runs.runner import make_jobs
+from bench.zoo.registry import build_model, parse_model
 
 SETTINGS = ("steps=4", "evaluations=2", "image_size=32")
 
@@ -182,8 +182,8 @@ def test_two_processes_share_the_work(template: object, tmp_path: Path) -> None:
 def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from bench.cell import run_cell
-    from bench.tuning import placed
+    from bench.runs.job import run_cell
+    from bench.runs.tuning import placed
 
     cell = replace(template.cell, unscored=True)  # type: ignore[attr-defined]
     job = placed(template, cell, "smoke, trial of a search", store.TUNING)  # type: ignore[arg-type]

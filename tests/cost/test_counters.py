@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.cost import counters
-from bench.cost.complexity import Complexity
 from bench.cost.counters import BIASES, Count, CrossCheck, cross_check, plain_attention, unfused_attention
+from bench.zoo.complexity import Complexity
 
 N, C, S = 2, 8, 6
 TOKENS = S * S

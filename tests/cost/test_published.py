@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cost.complexity import Complexity
 from bench.cost.counters import Count, CrossCheck
 from bench.cost.published import Check, _verdict, check_costs
-from bench.registry import Published, model_entry, model_names
 from bench.report.plans import checks_table
+from bench.zoo.complexity import Complexity
+from bench.zoo.registry import Published, model_entry, model_names
 
 FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
 

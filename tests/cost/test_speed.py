@@ -15,11 +15,11 @@ from children import answer, fake_child
 from click.testing import CliRunner, Result
 
 import bench
-from bench.cli import main
+from bench.cli.main import main
 from bench.cost import speed, worker
 from bench.cost.speed import make_settings, measure
 from bench.errors import UserError
-from bench.profiles import load_profiles, read_profile
+from bench.records.profiles import load_profiles, read_profile
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 

@@ -20,8 +20,8 @@ from bench.cost import worker
 from bench.cost.speed import make_settings
 from bench.cost.variants import Variant, metric_change, trained_cells
 from bench.errors import UserError
-from bench.profiles import Setting, _metric
-from bench.store import find_records, read_record
+from bench.records.profiles import Setting, _metric
+from bench.records.store import find_records, read_record
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("large-covid-ct", 1, 3, "accuracy")}

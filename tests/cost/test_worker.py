@@ -20,7 +20,7 @@ from bench.cost.passes import MOST_PASSES, block, candidate_network, make_pass, 
 from bench.cost.rounds import LEAST_ROUNDS
 from bench.cost.speed import make_settings
 from bench.cost.sweep import LATENCY_PASSES
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"

@@ -12,10 +12,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from bench.datasets.acdc import SPEC, find_layout, list_cases
 from bench.datasets.base import RawCase
 from bench.datasets.phantoms import cardiac
-from bench.datasets.splits import assign, load_split, split_names
+from bench.datasets.readers.acdc import SPEC, find_layout, list_cases
+from bench.datasets.splits.assignment import assign, load_split, split_names
 from bench.errors import UserError
 
 LAYOUTS = ("nifti", "ssl4mis", "mtunet")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.datasets import archives
-from bench.datasets.acdc import SPEC
-from bench.datasets.archives import opened
-from bench.datasets.prepared import compare_source, prepare, verify
+from bench.datasets.cache import archives
+from bench.datasets.cache.archives import opened
+from bench.datasets.cache.prepared import compare_source, prepare, verify
+from bench.datasets.readers.acdc import SPEC
 from bench.errors import UserError
 
 

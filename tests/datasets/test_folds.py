@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from bench.datasets.folds import any_split, count_training, deal_folds, fold_split, take_training
-from bench.datasets.leaks import leak_figures
-from bench.datasets.manifest import Case
-from bench.datasets.splits import PARTS, Split, assign
+from bench.datasets.cache.manifest import Case
+from bench.datasets.splits.assignment import PARTS, Split, assign
+from bench.datasets.splits.folds import any_split, count_training, deal_folds, fold_split, take_training
+from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets import images
-from bench.datasets.images import LONGEST_SIDE, MOST_PIXELS, read_image
+from bench.datasets.readers import images
+from bench.datasets.readers.images import LONGEST_SIDE, MOST_PIXELS, read_image
 from bench.errors import UserError
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.datasets import prepared as module
-from bench.datasets.acdc import SPEC
 from bench.datasets.base import RawCase
+from bench.datasets.cache import prepared as module
+from bench.datasets.cache.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify
 from bench.datasets.phantoms import cardiac
-from bench.datasets.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify
+from bench.datasets.readers.acdc import SPEC
 from bench.errors import UserError
 
 TINY = {"train": 1, "val": 0, "test": 0}

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets.acdc import SPEC as ACDC
 from bench.datasets.base import RawImage
+from bench.datasets.cache.prepared import Prepared, open_prepared, prepare, verify
 from bench.datasets.phantoms import lung
-from bench.datasets.prepared import Prepared, open_prepared, prepare, verify
-from bench.datasets.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
-from bench.datasets.splits import PARTS, Split, assign, make_split
+from bench.datasets.readers.acdc import SPEC as ACDC
+from bench.datasets.readers.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
+from bench.datasets.splits.assignment import PARTS, Split, assign, make_split
 from bench.errors import UserError
 from bench.report.data import info_text, prepared_text
 

@@ -11,7 +11,7 @@ import bench.models.mednext  # noqa: F401  registers the fillings
 from bench.errors import UserError
 from bench.models.fuse import fuse
 from bench.models.slots import BlockConfig, fill, filling_names
-from bench.registry import build_model
+from bench.zoo.registry import build_model
 
 VARIANTS = ("mednext_tiny", "mednext_small", "mednext_base")
 TASKS = ("classification", "segmentation")

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from speed_rows import row as speed_row
 
-from bench.profiles import cost_row
+from bench.records.profiles import cost_row
 from bench.report.costs import FLAGGED, ON_CPU, complexity_tables, profile_tables, use_tables
 from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, speed_tables, to_markdown, to_rich
 

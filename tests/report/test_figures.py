@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from test_certainty import rows, three
-from test_tables import cell
+from test_comparison import cell
 
-from bench.cli import main
+from bench.analysis.comparison import Table, summarise
+from bench.analysis.rankings import rankings
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.report import figures
 from bench.report.certainty_text import ranks_to_markdown
 from bench.report.figures import cliques, critical, differences, draw_report, rank_map
-from bench.report.rankings import rankings
-from bench.report.tables import Table, summarise
 
 MODELS = ("ours", "a", "b")
 DATASETS = ("acdc", "synapse", "msld", "sars-cov2-ct", "large-covid-ct", "other")

@@ -1,0 +1,231 @@
+"""How sure a table is: intervals of its figures, differences from the proposed model, and who comes first how often.
+
+The unit is the patient, as cases.csv has it, or what stands for it (`bench.analysis.units`). Rows that lack seeds, and
+chance, are left out; with one seed, or one patient, nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.statistics import (
+    Interval,
+    Scores,
+    difference,
+    holm,
+    interval,
+    mcnemar,
+    rank_frequencies,
+    unit_means,
+    wilcoxon,
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure that has an interval.
+
+    Attributes:
+        name: as a header says it, `Dice %`.
+        column, factor: of the rows that count, and from there to the unit.
+        merit: +1 where higher is better, -1 where lower is.
+        by_class: whether it is a mean over classes, or over all rows.
+        stratified: units of one class each are drawn within their class.
+        most: the highest that it can be; the lowest is 0. An interval that goes beyond is cut there.
+    """
+
+    name: str
+    column: str
+    factor: float
+    merit: int
+    by_class: bool = True
+    most: float = math.inf
+    stratified: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Certainty:
+    """The second table of a comparison, all text, and the numbers behind it.
+
+    Attributes:
+        caption: what was resampled, or why nothing is claimed; then `gaps` is empty, and `frame` but for single
+            classifiers.
+        marks: of the frame's shape, `best` where a difference's interval excludes 0.
+        reference: the title of the model from whose figure the others' differ; blank where nothing is claimed.
+        gaps: model -> the reference's figure less its own.
+        ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples.
+        measure: what both are of, `Dice % (strict)`.
+        patients_known: whether the cases say whose they are.
+    """
+
+    caption: str
+    frame: pd.DataFrame
+    marks: pd.DataFrame
+    footnotes: tuple[str, ...] = ()
+    reference: str = ""
+    gaps: dict[str, Interval] = field(default_factory=dict)
+    ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measure: str = ""
+    patients_known: bool = True
+
+
+def certainty(
+    task: ModuleType, cells: pd.DataFrame, scores: pd.DataFrame, order: Sequence[str], titles: dict[str, str]
+) -> Certainty:
+    """The intervals of one comparison.
+
+    Args:
+        cells: those that are scored.
+        scores: the rows of cases.csv that count of the models in `order`, with `model` and `seed`, the same seeds each.
+        order: the models, best first; titles: of each.
+    """
+    scores = task.counted(scores)
+    units = scores[unit_column(scores)].nunique()
+    seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
+    if not order or seeds < 2 or units < 2:
+        why = "no model has all seeds" if not order else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        return _without_claim(why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles)
+    main, *others = task.measures(cells["policy"].iloc[0], scores)
+    by_model = {model: scores[scores["model"] == model] for model in order}
+    grids = {model: scores_of(rows, main) for model, rows in by_model.items()}
+    reference = _reference(cells, order)
+    rows = {model: {"Model": titles[model], f"{main.name} [95 %]": _figure(grids[model], main)} for model in order}
+    for measure in others:
+        for model in order:
+            rows[model][f"{measure.name} [95 %]"] = _figure(scores_of(by_model[model], measure), measure)
+    rivals = [model for model in order if model != reference]
+    gaps = {model: difference(grids[reference], grids[model]) for model in rivals}
+    raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals]
+    values = dict(zip(rivals, holm(raw), strict=True))
+    ranks = rank_frequencies(grids, main.merit > 0)
+    gap, p = f"{titles[reference]} less it [95 %]", "p, these trained networks only"
+    for model, share in zip(order, ranks[:, 0], strict=True):
+        rows[model][gap] = _text(gaps[model]) if model in gaps else ""
+        rows[model][p] = _p(values[model]) if model in values else ""
+        rows[model]["First %"] = f"{100 * share:.0f}"
+    frame = pd.DataFrame([rows[model] for model in order])
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    marks[gap] = ["best" if model in gaps and gaps[model].excludes_zero else "" for model in order]
+    what = unit_words(task, cells, scores)
+    return Certainty(
+        f"How sure: two-way bootstrap over {units} {what} and {seeds} seeds of each model.",
+        frame,
+        marks,
+        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s"),),
+        titles[reference],
+        {titles[model]: found for model, found in gaps.items()},
+        pd.DataFrame(ranks, index=[titles[model] for model in order], columns=range(1, len(order) + 1)),
+        main.name,
+        patients_known(scores),
+    )
+
+
+def _without_claim(
+    why: str, right: pd.DataFrame | None, reference: str, order: Sequence[str], titles: dict[str, str]
+) -> Certainty:
+    """What is said where there is one seed or one unit: nothing of methods, of single classifiers McNemar's p.
+
+    Args:
+        right: (cases, models) booleans, or None.
+    """
+    caption = f"No claim about a method is made: {why}."
+    if right is None or len(order) < 2:
+        return Certainty(caption, pd.DataFrame(), pd.DataFrame())
+    rivals = [model for model in order if model != reference]
+    raw = [mcnemar(right[reference].to_numpy(), right[model].to_numpy()) for model in rivals]
+    values = dict(zip(rivals, holm(raw), strict=True))
+    column = f"p against {titles[reference]}, these two trained networks only"
+    frame = pd.DataFrame(
+        {
+            "Model": [titles[model] for model in order],
+            "Right": [f"{right[model].sum()} of {len(right)}" for model in order],
+            column: [_p(values[model]) if model in values else "" for model in order],
+        }
+    )
+    note = (
+        "p: McNemar, exact, of the images that one of two networks has right and the other has not, Holm over the "
+        f"{len(rivals)} comparisons of this table; it takes images as independent, which those of one patient are not, "
+        "and says nothing of another training."
+    )
+    return Certainty(caption, frame, pd.DataFrame("", index=frame.index, columns=frame.columns), (note,))
+
+
+def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
+    """One model's sums and counts by seed, unit and class.
+
+    Args:
+        rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
+    """
+    unit = unit_column(rows)
+    known = rows[["seed", unit, "class"]].assign(value=rows[measure.column].astype(float) * measure.factor)
+    known = known if measure.by_class else known.assign(**{"class": ""})
+    grid = known.groupby(["seed", unit, "class"])["value"].agg(["sum", "count"])
+    shape = [sorted(known[name].unique()) for name in ("seed", unit, "class")]
+    grid = grid.reindex(pd.MultiIndex.from_product(shape), fill_value=0)
+    sizes = tuple(map(len, shape))
+    strata = _strata(rows, unit) if measure.stratified else None
+    return Scores(grid["sum"].to_numpy(float).reshape(sizes), grid["count"].to_numpy(float).reshape(sizes), strata)
+
+
+def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
+    """(P,): what class each unit is of, in order of their names; one that is alone in it joins the largest."""
+    classes = rows.groupby(unit)["class"].agg(lambda names: " + ".join(sorted(set(names)))).sort_index()
+    sizes = classes.value_counts()
+    return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
+
+
+def unit_column(rows: pd.DataFrame) -> str:
+    """The column that says whose a row is: `unit` where that was joined, else `patient`."""
+    return "unit" if "unit" in rows else "patient"
+
+
+def _unit_word(cells: pd.DataFrame) -> str:
+    """`patient`, or `unit` where something else stands for it."""
+    return "unit" if "units" in cells and cells["units"].notna().all() else "patient"
+
+
+def patients_known(rows: pd.DataFrame) -> bool:
+    """Whether the cases say whose they are."""
+    return rows["patient"].nunique() < rows["case"].nunique()
+
+
+def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What was resampled beside seeds, in the plural."""
+    words = cells["units"].iloc[0] if "units" in cells else None
+    return task.UNITS[patients_known(rows)] if words is None or pd.isna(words) else str(words)
+
+
+def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
+    """The proposed model, its newest version, before any config of it; without one the best; blank without any."""
+    proposed = cells[(cells["family"] == "proposed") & cells["model"].isin(list(order))]
+    ordered = proposed.assign(plain=~proposed["model"].str.contains("[", regex=False)).sort_values(["version", "plain"])
+    return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
+
+
+def _figure(scores: Scores, measure: Measure) -> str:
+    found = interval(scores)
+    return _text(replace(found, low=max(found.low, 0.0), high=min(found.high, measure.most)))
+
+
+def _text(found: Interval) -> str:
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _note(main: Measure, reference: str, family: int, units: str) -> str:
+    return (
+        f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
+        f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
+        f"Bold: the difference in {main.name} from {reference} excludes 0. p: Wilcoxon over {units} on means over "
+        f"seeds, Holm over the {family} comparisons of this table; it says nothing of another training. "
+        f"First %: of resamples, by {main.name}."
+    )

@@ -1,0 +1,46 @@
+"""The smallest difference that a plan's seeds and patients could show, from the variances of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.analysis.certainty import scores_of, unit_words
+from bench.analysis.comparison import TASKS
+from bench.analysis.statistics import smallest_difference
+from bench.analysis.units import with_units
+from bench.records.store import load_cases, load_cells
+
+if TYPE_CHECKING:
+    from bench.runs.job import Job
+
+
+def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
+    """One line for a plan's cells of one comparison, or one that says what is lacking.
+
+    Stored are the cells of that comparison, chance aside; what other data sets or presets vary by says nothing here.
+    """
+    cell = jobs[0].cell
+    lacking = "no two models of this comparison are stored, one of them with two seeds."
+    if not Path(results).is_dir() or not len(cells := load_cells(results)):
+        return f"Smallest difference that could be shown: not known, {lacking}"
+    cells = cells[(cells["comparison"] == cell.comparison) & (cells["status"] == "complete")]
+    cells = cells[cells["family"] != "chance"]
+    several = cells.groupby("model")["seed"].nunique()
+    if len(several) < 2 or several.max() < 2:
+        return f"Smallest difference that could be shown: not known, {lacking}"
+    first = cells.iloc[0]
+    task, cases = TASKS[first["task"]], load_cases(results)
+    rows = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    cells, rows = with_units(cells, rows, results)
+    rows = task.counted(rows.merge(cells[["key", "model", "version", "seed"]], on="key"))
+    main = task.measures(first["policy"], rows)[0]
+    models = [scores_of(of_model, main) for _, of_model in rows.groupby(["model", "version"])]
+    seeds, units = len({job.cell.seed for job in jobs}), rows["unit"].nunique()
+    size = smallest_difference(models, seeds, units)
+    what = unit_words(task, cells, rows)
+    return (
+        f"Smallest difference in {main.name} that {seeds} seeds and {units} {what} could show, four times in five: "
+        f"{size:.1f} points, from {len(cells)} stored cells."
+    )

@@ -1,0 +1,304 @@
+"""Models and datasets by name: lazy `module:attr` targets from entry points, wildcards, did-you-mean.
+
+Names are known without importing anything; a target is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.datasets.base import DatasetSpec
+
+Family = Literal["proposed", "cnn", "transformer", "hybrid", "chance", "other"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper or a list says that a network costs, with the input it says it for.
+
+    Attributes:
+        params: parameters, as a count (34.52e6).
+        macs: multiply-accumulates, as a count, for one image.
+        channels, image_size, classes: the input and output that the figures hold for.
+        source: where they stand.
+        attention: whether the MACs count the products of attention, of two computed matrices each.
+    """
+
+    params: float
+    macs: float | None
+    channels: int
+    image_size: int
+    classes: int
+    source: str
+    attention: bool = True
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights of a network that others trained, on the hub.
+
+    Attributes:
+        repository: () -> the hub's name of them.
+        adapt: (state, in_channels, num_classes, image_size) -> the state dict for such a network, without its head.
+        heads: () -> the beginnings of the head's keys.
+    """
+
+    repository: Callable[[], str]
+    adapt: Callable[..., dict[str, Any]]
+    heads: Callable[[], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A registered model: how it is built and what a table says of it.
+
+    `build` takes (task, in_channels, num_classes, image_size, **config) and returns a module whose forward maps
+    (N, C, H, W) float32 to logits, (N, K) or (N, K, H, W).
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    title: str
+    family: Family
+    citation: str
+    tasks: tuple[str, ...]
+    lists: tuple[str, ...]
+    version: int = 1
+    year: int | None = None
+    published: Published | None = None
+    reduced_from: str | None = None
+    note: str = ""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    pretrained: Pretrained | None = None
+
+    def title_of(self, task: str) -> str:
+        """The title under a task: `titles` has it where it is not `title`."""
+        return self.titles.get(task, self.title)
+
+
+_MODELS: dict[str, ModelEntry] = {}
+
+
+def register_model(
+    *,
+    title: str,
+    family: Family,
+    citation: str,
+    tasks: tuple[str, ...] = ("segmentation",),
+    lists: tuple[str, ...] = (),
+    version: int = 1,
+    year: int | None = None,
+    published: Published | None = None,
+    reduced_from: str | None = None,
+    note: str = "",
+    titles: dict[str, str] | None = None,
+    pretrained: Pretrained | None = None,
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Registers a builder under its function's own name; its keyword defaults are the model's config.
+
+    Args:
+        lists: the presets' lists that `all` means: `cpu` (smoke, quick), `paper`.
+        version: raise it when the same config builds another function; it is part of a cell's key.
+        reduced_from: name of the published network that this one is a smaller form of.
+        titles: task -> title, where it is not `title`.
+        pretrained: weights that `--pretrained` starts from.
+    """
+
+    def decorate(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        parameters = list(inspect.signature(build).parameters.values())[4:]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        name = build.__name__
+        _MODELS[name] = ModelEntry(
+            name,
+            build,
+            title,
+            family,
+            citation,
+            tasks,
+            lists,
+            version,
+            year,
+            published,
+            reduced_from,
+            note,
+            defaults,
+            titles or {},
+            pretrained,
+        )
+        return build
+
+    return decorate
+
+
+@cache
+def _targets(group: str) -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def model_names() -> list[str]:
+    """All names that `build_model` takes, in alphabetical order; imports nothing."""
+    return sorted({*_targets("medbench.models"), *_MODELS})
+
+
+def dataset_names() -> list[str]:
+    """All dataset names, in alphabetical order; imports nothing."""
+    return sorted(_targets("medbench.datasets"))
+
+
+def registered(build: Callable[..., Any]) -> ModelEntry | None:
+    """The entry of a builder that was registered, or None."""
+    return next((entry for entry in _MODELS.values() if entry.build is build), None)
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`); imports its module.
+
+    Raises:
+        UserError: an unknown name, or a place where no network is.
+    """
+    if ":" in name:
+        from bench.zoo.third_party import load_third_party
+
+        return load_third_party(name)
+    if name not in _MODELS:
+        if name not in _targets("medbench.models"):
+            raise unknown("model", name, model_names())
+        point = _targets("medbench.models")[name]
+        point.load()
+        if name not in _MODELS:
+            raise UserError(f"Entry point {name!r} names {point.value!r}, which registers no model of that name.")
+    return _MODELS[name]
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The description of a dataset. Raises UserError for an unknown name."""
+    if name not in _targets("medbench.datasets"):
+        raise unknown("dataset", name, dataset_names())
+    return _targets("medbench.datasets")[name].load()
+
+
+def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
+    """`mednext_tiny[sem=none]` -> its entry and its fully resolved config.
+
+    Raises:
+        UserError: unknown model or config field, or a text that is not of the form `name[field=value,...]`.
+    """
+    name, bracket, rest = text.partition("[")
+    if bracket and not rest.endswith("]"):
+        raise UserError(f"Expected a model as name[field=value,...], but got {text!r}: the closing ] is missing.")
+    entry = model_entry(name)
+    config = dict(entry.defaults)
+    for item in split_outside_brackets(rest[:-1]) if bracket else []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"Expected field=value in {text!r}, but got {item!r}.")
+        if key not in config:
+            raise unknown(f"config field of {name}", key, config)
+        config[key] = _value(value, config[key], f"{key} of {name}")
+    return entry, config
+
+
+def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
+    """The one name of a resolved config: only what differs from the defaults stands in the brackets."""
+    differing = [f"{k}={_text(v)}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
+    return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
+
+
+def select_models(text: str, preset_list: str, task: str) -> list[str]:
+    """`all`, `zoo`, families, names, globs, bracketed names and places, by commas -> canonical names, each once.
+
+    `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) what of it is of that family, `zoo` everything; all
+    of them restricted to the task. `-name` or `-glob` leaves out; where nothing else is asked for, of `all`.
+
+    Raises:
+        UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
+    """
+    chosen: list[str] = []
+    items = split_outside_brackets(text)
+    dropped = [item[1:] for item in items if item.startswith("-")]
+    asked = [item for item in items if not item.startswith("-")]
+    for item in asked or (["all"] if dropped else []):
+        if item in ("all", "zoo", *get_args(Family)):
+            entries = [entry for entry in map(model_entry, model_names()) if task in entry.tasks]
+            if item != "zoo":
+                entries = [entry for entry in entries if preset_list in entry.lists and item in ("all", entry.family)]
+            chosen += [entry.name for entry in entries]
+        elif "[" not in item and any(c in item for c in "*?"):
+            matches = fnmatch.filter(model_names(), item)
+            if not matches:
+                raise unknown("model", item, model_names())
+            chosen += [name for name in matches if task in model_entry(name).tasks]
+        else:
+            entry, config = parse_model(item)
+            if task not in entry.tasks:
+                raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but the dataset needs {task}.")
+            chosen.append(canonical_name(entry, config))
+    for pattern in dropped:
+        left = [name for name in chosen if name != pattern and not fnmatch.fnmatch(name, pattern)]
+        if len(left) == len(chosen):
+            raise unknown("model to leave out", pattern, chosen)
+        chosen = left
+    if not chosen:
+        raise UserError(f"Expected at least one model, but {text!r} selects none for {task}.")
+    return list(dict.fromkeys(chosen))
+
+
+def build_model(name: str, task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> nn.Module:
+    """Builds a model by name: input (N, C, H, W) float32, output logits (N, K) or (N, K, H, W).
+
+    Raises:
+        UserError: unknown name or config field, or a task the model does not do.
+    """
+    entry, resolved = parse_model(name)
+    for key, value in config.items():
+        if key not in resolved:
+            raise unknown(f"config field of {entry.name}", key, resolved)
+        resolved[key] = value
+    if task not in entry.tasks:
+        raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {task!r}.")
+    return entry.build(task, in_channels, num_classes, image_size, **resolved)
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Splits at commas that are outside all brackets; empty parts are dropped."""
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text + ","):
+        depth += (c in "[(") - (c in "])")
+        if c == "," and depth == 0:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    return [part for part in parts if part] if depth == 0 else [text]
+
+
+def _value(text: str, default: Any, where: str) -> Any:
+    """A config value of its default's type; tuples as (1,2) or 1-2."""
+    if isinstance(default, str):
+        return text
+    if isinstance(default, tuple) and "(" not in text:
+        text = f"({text.replace('-', ',')},)"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        raise UserError(f"Expected {where} to be a {type(default).__name__} such as {default!r}, but got {text!r}.")
+    return value
+
+
+def _text(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
