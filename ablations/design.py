@@ -25,7 +25,7 @@ from bench.zoo.registry import build_model, canonical_name, dataset_spec, parse_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared
 
 COLUMNS = (
     *("dataset", "fold", "folds", "model", "version", "steps", "image_size", "lr", "seed", "threads"),

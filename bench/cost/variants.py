@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.cost.passes import AUTOCAST, formed, network, specialised
-from bench.datasets.base import Source
-from bench.datasets.cache.prepared import Prepared, open_prepared, resolve_root
+from bench.datasets.base import Prepared, Source
+from bench.datasets.cache.prepared import open_prepared, resolve_root
 from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
 from bench.records import store

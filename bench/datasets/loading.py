@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.datasets.cache.prepared import Prepared
+from bench.datasets.base import Prepared
 from bench.runs.protocol import Protocol
 
 

@@ -13,7 +13,7 @@ from bench.records.store import write_text
 
 if TYPE_CHECKING:
     from bench.datasets.audit.findings import Audit, Picture
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared
     from bench.datasets.splits.pairs import Pair
 
 Figures = Mapping[str, Any]

@@ -10,8 +10,7 @@ from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
-    from bench.datasets.base import DatasetSpec
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import DatasetSpec, Prepared
 
 
 def list_table(data_root: str | None) -> Table:

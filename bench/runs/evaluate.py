@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.datasets.cache.prepared import Prepared
+from bench.datasets.base import Prepared
 from bench.datasets.loading import class_labels, images_input, label_map, network_input
 from bench.metrics import classification
 from bench.metrics.cases import score_case

@@ -20,9 +20,7 @@ from bench.zoo.pretrained import load_pretrained
 from bench.zoo.registry import build_model, canonical_name, dataset_spec, model_entry, parse_model
 
 if TYPE_CHECKING:
-    from bench.datasets.base import Source
-    from bench.datasets.cache.prepared import Prepared
-    from bench.datasets.splits.assignment import Assignment, Split
+    from bench.datasets.base import Assignment, Prepared, Source, Split
     from bench.runs.train import Progress as TrainingRun
 
 Report = Callable[["Event"], None]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from bench.cli.main import main
 from bench.datasets.audit.findings import audit
-from bench.datasets.cache.prepared import Prepared, prepare
+from bench.datasets.base import Prepared
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import cardiac, chest, skin
 from bench.datasets.readers.acdc import SPEC as ACDC
 from bench.datasets.readers.large_covid import SPEC as LARGE

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from bench.datasets.cache.manifest import Case
-from bench.datasets.splits.assignment import PARTS, Split, assign
+from bench.datasets.base import PARTS, Case, Split
+from bench.datasets.splits.assignment import assign
 from bench.datasets.splits.folds import any_split, count_training, deal_folds, fold_split, take_training
 from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets.cache.prepared import Prepared, prepare
+from bench.datasets.base import PARTS, Prepared
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import skin
 from bench.datasets.readers.msld import CLASSES, SPEC, find_layout, photograph_of
-from bench.datasets.splits.assignment import PARTS, assign, make_split
+from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets.base import RawImage
-from bench.datasets.cache.prepared import Prepared, open_prepared, prepare, verify
+from bench.datasets.base import PARTS, Prepared, RawImage, Split
+from bench.datasets.cache.prepared import open_prepared, prepare, verify
 from bench.datasets.phantoms import lung
 from bench.datasets.readers.acdc import SPEC as ACDC
 from bench.datasets.readers.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
-from bench.datasets.splits.assignment import PARTS, Split, assign, make_split
+from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
 from bench.report.data import info_text, prepared_text
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from bench.datasets.splits.assignment import PARTS, Split, assign, load_list, load_split, split_names
+from bench.datasets.base import PARTS, Split
+from bench.datasets.splits.assignment import assign, load_list, load_split, split_names
 from bench.errors import UserError
 
 

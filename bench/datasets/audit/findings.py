@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.datasets.cache.manifest import Case
+from bench.datasets.base import Case
 from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.duplicates import CORRELATION, join_at, roots, thumbnail
 from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, Pair, Progress, correlating
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.datasets.base import Row
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared, Row
 
 WORST = 24
 # Facts that say how the data set is filed, not what a file or the metadata tell of a picture.

@@ -11,8 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.datasets.base import Task
-from bench.errors import UserError
+from bench.datasets.base import FACTS, ROWS, Case, Task, broken
 
 
 @dataclass(frozen=True)
@@ -51,31 +50,7 @@ FORMATS: dict[Task, Format] = {
         hashed=("case", "patient", "shape", "label", "image_sha256"),
     ),
 }
-# Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
-FACTS, ROWS = "facts.json", "rows.json"
 FILES = {"manifest.json", FACTS, ROWS, *(name for form in FORMATS.values() for name in form.arrays)}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One volume or image in the cache.
-
-    Attributes:
-        patient: the patient where it is known, else the case's own name.
-        shape: (D, H, W) of a volume, (C, H, W) of an image.
-        spacing: (z, y, x) in mm, or None where the files do not carry it.
-        offset: index of its first value in the flat arrays.
-        voxels: a volume's voxels of each class, by label id; of an image none.
-        label: an image's class; of a volume None.
-    """
-
-    case: str
-    patient: str
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float] | None
-    offset: int
-    voxels: tuple[int, ...] = ()
-    label: int | None = None
 
 
 def fingerprint(
@@ -150,13 +125,3 @@ def read_case(entry: dict[str, Any], task: Task = "segmentation") -> Case:
         return Case(entry["case"], entry["patient"], (a, h, w), None, entry["offset"], label=entry["label"])
     spacing = entry["spacing"] and (entry["spacing"][0], entry["spacing"][1], entry["spacing"][2])
     return Case(entry["case"], entry["patient"], (a, h, w), spacing, entry["offset"], tuple(entry["voxels"]))
-
-
-def broken(folder: Path, why: str) -> UserError:
-    """The error for a cache that cannot be used, with the way out."""
-    if folder.name.endswith("-phantom"):
-        return UserError(f"The cache {folder} is unusable: {why}. Delete the folder; phantoms are drawn anew.")
-    return UserError(
-        f"The cache {folder} is unusable: {why}. "
-        f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."
-    )

@@ -10,30 +10,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, Row, Source
+from bench.datasets.base import DatasetSpec, Prepared, Source, broken, cache_name
 from bench.datasets.cache.archives import opened
-from bench.datasets.cache.manifest import (
-    FACTS,
-    FORMATS,
-    ROWS,
-    Case,
-    broken,
-    is_cache,
-    load_manifest,
-    manifest_task,
-    read_case,
-)
+from bench.datasets.cache.manifest import FORMATS, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.cache.resuming import adopt
 from bench.datasets.cache.writing import Report, file_sha256, publish, write_cache
 from bench.datasets.readers.folders import visible
@@ -41,82 +28,6 @@ from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An opened cache.
-
-    Attributes:
-        fingerprint: 12 hex digits of the content: preparation version, values, shapes, spacing, classes, ids.
-        images: all images, one after another. labels: all label maps, or None in classification.
-        kept: `prepare` found the same content there already and wrote nothing.
-    """
-
-    spec: DatasetSpec = field(repr=False)
-    folder: Path
-    kind: Source
-    layout: str
-    fingerprint: str
-    cases: tuple[Case, ...] = field(repr=False)
-    manifest: dict[str, Any] = field(repr=False)
-    images: np.ndarray = field(repr=False)
-    labels: np.ndarray | None = field(repr=False)
-    kept: bool = False
-
-    @property
-    def name(self) -> str:
-        """`acdc`, or `acdc-phantom`: what tables call it."""
-        return cache_name(self.spec, self.kind)
-
-    def image(self, i: int) -> np.ndarray:
-        """Case i as a read-only view of the file: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
-        return _view(self.images, self.cases[i])
-
-    def label(self, i: int) -> np.ndarray:
-        """Label map i of a segmentation as a read-only (D, H, W) uint8 view of the file."""
-        assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
-        return _view(self.labels, self.cases[i])
-
-    def facts(self) -> dict[str, dict[str, str | int]]:
-        """Case -> what its file and the metadata say of it beside the pixels; {} where nothing was kept.
-
-        Raises:
-            UserError: the cache was prepared before such facts were kept, or they are damaged.
-        """
-        if self.spec.task == "segmentation":
-            return {}
-        return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
-
-    def rows(self) -> list[Row]:
-        """The published metadata, also of cases that are not present; [] where there are none.
-
-        Raises:
-            UserError: as `facts`.
-        """
-        if self.spec.list_rows is None:
-            return []
-        return self._beside(ROWS, lambda rows: [Row(**row) for row in rows])
-
-    def _beside(self, name: str, read: Callable[[Any], T]) -> T:
-        path = self.folder / name
-        try:
-            return read(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise UserError(
-                f"{path} is missing: give `medbench data prepare {self.spec.name} --from DIR` again, which adds it."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise broken(self.folder, f"{name} cannot be read ({type(error).__name__}: {error})") from error
-
-
-def _view(flat: np.ndarray, case: Case) -> np.ndarray:
-    return flat[case.offset : case.offset + math.prod(case.shape)].reshape(case.shape)
-
-
-def cache_name(spec: DatasetSpec, kind: Source) -> str:
-    """The folder's name under the root."""
-    return spec.name if kind == "real" else f"{spec.name}-phantom"
 
 
 # -- where ---------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, RawCase, RawImage
-from bench.datasets.cache.manifest import FACTS, FORMATS, ROWS, fingerprint, load_manifest
+from bench.datasets.base import FACTS, ROWS, DatasetSpec, RawCase, RawImage
+from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
 from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
 from bench.datasets.splits import duplicates
 from bench.datasets.splits.duplicates import near_duplicates, thumbnail

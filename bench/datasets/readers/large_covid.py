@@ -14,16 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage, Row
+from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import chest
 from bench.datasets.readers.folders import class_places, image_case, image_files
 from bench.datasets.readers.metadata import read_table
-from bench.datasets.splits.assignment import Split
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared
 
 CLASSES = ("normal", "COVID", "CAP")
 _LAYOUT = "curated"

@@ -12,18 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage
+from bench.datasets.base import DatasetSpec, RawImage, Split
 from bench.datasets.phantoms import skin
 from bench.datasets.readers.folders import class_places, image_case, image_files, plain
 from bench.datasets.readers.metadata import read_table
-from bench.datasets.splits.assignment import Split
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.manifest import Case
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Case, Prepared
 
 CLASSES = ("Others", "Monkeypox")
 COPIES = 14

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage
+from bench.datasets.base import DatasetSpec, RawImage, Split
 from bench.datasets.phantoms import lung
 from bench.datasets.readers.folders import class_places, image_case, image_files
-from bench.datasets.splits.assignment import Split
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared
 
 CLASSES = ("non-COVID", "COVID")
 BLOCK = 15

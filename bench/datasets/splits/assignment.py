@@ -4,78 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+from bench.datasets.base import PARTS, Assignment, Counts, DatasetSpec, HasPatient, Prepared, Split
+from bench.datasets.splits.folds import ANY, any_split, fold_split
 from bench.errors import UserError, unknown
 
-if TYPE_CHECKING:
-    from bench.datasets.base import DatasetSpec
-    from bench.datasets.cache.prepared import Prepared
-
-PARTS = ("train", "val", "test")
 # Under this share of the official test patients (or published cases, where no list is official) a row is `partial`.
 COMPLETE_SHARE = 0.8
 _LISTS = Path(__file__).parent / "lists"
-
-
-Counts = dict[str, dict[str, int | None]]
-
-
-class HasPatient(Protocol):
-    """Anything that belongs to one patient, such as a prepared case."""
-
-    @property
-    def case(self) -> str: ...
-
-    @property
-    def patient(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Split:
-    """A division of a dataset by patients, published or computed.
-
-    Attributes:
-        source: where the lists were published, or how they were made.
-        parts: `train`, `val`, `test` -> patient ids; of a dataset without known patients the cases' names.
-        note: what the caption has to say of it, or "".
-        by_case: the parts hold cases' names though patients are known: one patient may stand in several parts.
-        flag: why results of this split are not to be trusted, or None.
-        official_cases: how many cases were published, where the parts are no official list; else None.
-        groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
-    """
-
-    name: str
-    source: str
-    parts: dict[str, tuple[str, ...]]
-    flag: str | None = None
-    official_cases: int | None = None
-    groups: dict[str, str] = field(default_factory=dict)
-    by_case: bool = False
-    note: str = ""
-
-    def member(self, case: HasPatient) -> str:
-        """The name under which the parts list a case."""
-        return case.case if self.by_case else case.patient
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What of a split is present.
-
-    Attributes:
-        indices: part -> positions in the given cases, in their order.
-        counts: part -> `present_patients`, `official_patients` (None without an official list), `cases`.
-        left_out: names of no part hold for so many cases; they are not used.
-        partial: under 80 % of the official test patients, or without a list of the published cases, are present.
-    """
-
-    indices: dict[str, tuple[int, ...]]
-    counts: Counts
-    left_out: int
-    partial: bool
 
 
 def split_names(dataset: str) -> list[str]:
@@ -116,8 +55,6 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
     Raises:
         UserError: the dataset has no such split, or a computed one leaves a part without a class.
     """
-    from bench.datasets.splits.folds import ANY, any_split, fold_split
-
     base, _, folds = name.partition("/")
     if base not in (*spec.splits, ANY):
         raise unknown(f"split of {spec.name}", base, (*spec.splits, ANY))

@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets.splits.assignment import PARTS, Split
+from bench.datasets.base import PARTS, Split
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.manifest import Case
+    from bench.datasets.base import Case
 
 SHARES = {"train": 0.60, "val": 0.15, "test": 0.25}
 

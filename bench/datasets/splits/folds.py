@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.splits.assignment import PARTS, Assignment, Split
+from bench.datasets.base import PARTS, Assignment, Split
 from bench.datasets.splits.dealing import by_part, deal, order
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.manifest import Case
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Case, Prepared
 
 ANY = "any"
 _ORDER = 20260105

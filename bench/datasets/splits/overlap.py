@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.prepared import Prepared
-    from bench.datasets.splits.assignment import Assignment
+    from bench.datasets.base import Assignment, Prepared
 
 
 def leak_figures(prepared: Prepared, assignment: Assignment) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.datasets.cache.prepared import Prepared
+    from bench.datasets.base import Prepared
 
 
 def unit_table(prepared: Prepared, label: str) -> dict[str, Any] | None:
