@@ -18,7 +18,7 @@ from bench.datasets.base import Prepared
 
 
 class LoadingSettings(Protocol):
-    """The fields of a run's protocol that decide what a network is given; `bench.runs.protocol` says what each means."""
+    """The fields of a protocol that decide what a network is given; `bench.runs.protocol` says what each means."""
 
     @property
     def image_size(self) -> int: ...
