@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.datasets.files import readable
-from bench.datasets.png import Header, check_png, is_png, refuse_foreign, scale_transparency
+from bench.datasets.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png, refuse_foreign
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,12 +83,14 @@ def _decoded(path: Path) -> Iterator[Image]:
             with Image.open(path, formats=("PNG", "JPEG")) as file:
                 check_size(*file.size)
                 _check_header(path, file, header)
-                file.load()
                 if header:
-                    scale_transparency(file, header)
+                    load_png(path, file, header)
+                file.load()
                 yield file
-        except Image.UnidentifiedImageError:
-            refuse_foreign(path, "PNG or JPEG")
+        except Image.UnidentifiedImageError as error:
+            if header:
+                raise damaged(path, BEFORE_PIXELS) from error
+            refuse_foreign(path, "a PNG or JPEG")
         except Image.DecompressionBombError as error:
             raise UserError(f"Expected {path} to have at most {MOST_PIXELS:,} pixels, but {error}") from error
         except _DAMAGE as error:

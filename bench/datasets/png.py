@@ -26,8 +26,10 @@ _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
+BEFORE_PIXELS = "a chunk before IDAT asks for what the format does not have"  # told where Pillow alone finds it
 # Offset and step of the seven passes of an interlaced image, x then y.
 _ADAM7 = ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2))
+_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26}
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _MOST_TEXT = 2**20  # what Pillow unpacks of a chunk of text or a profile
 _MOST_TEXTS = 2**26  # and of all of them
@@ -62,7 +64,7 @@ def is_png(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE) + 2)
     if start.startswith(_IN_TEXT_MODE):
-        raise _damaged(path, "its signature was changed, as a transfer in text mode does")
+        raise damaged(path, "its signature was changed, as a transfer in text mode does")
     return start.startswith(SIGNATURE)
 
 
@@ -79,7 +81,7 @@ def refuse_foreign(path: Path, expected: str) -> None:
         name = "WebP"
     if name:
         raise UserError(f"Expected {path} to be {expected}, but its content is {name}: convert it.")
-    raise ValueError(f"its content is no {expected}")
+    raise ValueError(f"its content is not {expected}")
 
 
 def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
@@ -103,6 +105,9 @@ def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
         else:
             _check_order(path, kind, place, seen, header)
         seen.append(kind)
+        least = {0: 2, 2: 6}.get(header.colour, 0) if kind == b"tRNS" else _LENGTHS.get(kind, 0)
+        if len(content) < least:
+            raise damaged(path, f"{place} has {len(content)} bytes, not {least}")
         if kind == b"PLTE":
             _check_palette(path, place, content, header)
         elif kind == b"IDAT":
@@ -110,20 +115,33 @@ def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
         elif kind in _TEXTS:
             texts += _text_size(path, kind, place, content)
             if texts > _MOST_TEXTS:
-                raise _damaged(path, f"its texts up to {place} unpack to more than {_MOST_TEXTS:,} bytes")
+                raise damaged(path, f"its texts up to {place} unpack to more than {_MOST_TEXTS:,} bytes")
     if header is None or not pixels:
-        raise _damaged(path, "it has no chunk IDAT")
+        raise damaged(path, "it has no chunk IDAT")
     _check_rows(path, header, b"".join(pixels))
     return header
 
 
-def scale_transparency(file: Image, header: Header) -> None:
-    """The grey level that tRNS makes transparent, as Pillow decodes it: it scales the samples of 2 and 4 bits alone."""
+def load_png(path: Path, file: Image, header: Header) -> None:
+    """Decodes the pixels, and makes the grey level of tRNS one of them: Pillow scales those of 2 and 4 bits alone.
+
+    Raises:
+        UserError: rows that cannot be decoded, such as those of an unknown filter, or a broken eXIf.
+    """
+    try:
+        file.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise damaged(path, f"its chunk IDAT, or one behind it, cannot be decoded ({error})") from error
+    try:
+        file.getexif()
+    except (OSError, ValueError, SyntaxError, struct.error) as error:
+        raise damaged(path, f"its chunk eXIf cannot be read ({error})") from error
     if file.mode == "L" and header.depth < 8 and "transparency" in file.info:
         file.info["transparency"] = file.info["transparency"] * 255 // (2**header.depth - 1)
 
 
-def _damaged(path: Path, why: str) -> UserError:
+def damaged(path: Path, why: str) -> UserError:
+    """The error for a PNG with a fault."""
     return UserError(f"File {path} is a damaged PNG: {why}. Copy it anew from the original data set.")
 
 
@@ -133,18 +151,18 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
     while True:
         head = data[at : at + 8]
         if not head:
-            raise _damaged(path, f"it ends behind {last}, without the chunk IEND")
+            raise damaged(path, f"it ends behind {last}, without the chunk IEND")
         if len(head) < 8:
-            raise _damaged(path, f"it breaks off in the head of a chunk at byte {at:,}, behind {last}")
+            raise damaged(path, f"it breaks off in the head of a chunk at byte {at:,}, behind {last}")
         length, kind = struct.unpack(">I4s", head)
         if not kind.isalpha():
-            raise _damaged(path, f"at byte {at:,}, behind {last}, there is no chunk's name, but {kind!r}")
+            raise damaged(path, f"at byte {at:,}, behind {last}, there is no chunk's name, but {kind!r}")
         content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
         if len(checksum) < 4:
             held = f"{len(content):,} of {length:,} bytes are there"
-            raise _damaged(path, f"it breaks off in the chunk {kind.decode()} at byte {at:,} ({held})")
+            raise damaged(path, f"it breaks off in the chunk {kind.decode()} at byte {at:,} ({held})")
         if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
-            raise _damaged(path, f"the checksum of the chunk {kind.decode()} at byte {at:,} is wrong")
+            raise damaged(path, f"the checksum of the chunk {kind.decode()} at byte {at:,} is wrong")
         yield kind, at, content
         if kind == b"IEND":
             return
@@ -153,38 +171,38 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
 
 def _read_header(path: Path, kind: bytes, place: str, content: bytes) -> Header:
     if kind != b"IHDR":
-        raise _damaged(path, f"its first chunk is {kind.decode()}, not IHDR")
+        raise damaged(path, f"its first chunk is {kind.decode()}, not IHDR")
     if len(content) != 13:
-        raise _damaged(path, f"{place} has {len(content)} bytes, not 13")
+        raise damaged(path, f"{place} has {len(content)} bytes, not 13")
     width, height, depth, colour, packing, filtering, interlacing = struct.unpack(">IIBBBBB", content)
     if depth not in _DEPTHS.get(colour, ()):
-        raise _damaged(path, f"{place} names a colour type and depth that do not exist ({colour}, {depth} bits)")
+        raise damaged(path, f"{place} names a colour type and depth that do not exist ({colour}, {depth} bits)")
     if packing or filtering or interlacing > 1 or not width or not height:
         ways = f"compression {packing}, filters {filtering}, interlacing {interlacing}"
-        raise _damaged(path, f"{place} asks for what does not exist ({width} x {height} pixels, {ways})")
+        raise damaged(path, f"{place} asks for what does not exist ({width} x {height} pixels, {ways})")
     return Header(width, height, depth, colour, bool(interlacing))
 
 
 def _check_order(path: Path, kind: bytes, place: str, seen: list[bytes], header: Header) -> None:
     if kind == b"IHDR":
-        raise _damaged(path, f"{place} is a second header")
+        raise damaged(path, f"{place} is a second header")
     if kind[:1].isupper() and kind not in _CRITICAL:
-        raise _damaged(path, f"{place} is critical, but no part of the format")
+        raise damaged(path, f"{place} is critical, but no part of the format")
     if kind == b"PLTE" and (b"PLTE" in seen or b"IDAT" in seen):
-        raise _damaged(path, f"{place} is a second palette, or stands behind the pixels")
+        raise damaged(path, f"{place} is a second palette, or stands behind the pixels")
     if kind != b"IDAT":
         return
     if header.colour == PALETTE and b"PLTE" not in seen:
-        raise _damaged(path, f"{place} holds indices, but there is no palette (PLTE) before it")
+        raise damaged(path, f"{place} holds indices, but there is no palette (PLTE) before it")
     if b"IDAT" in seen and seen[-1] != b"IDAT":
-        raise _damaged(path, f"{place} is parted from the other IDAT by {seen[-1].decode()}")
+        raise damaged(path, f"{place} is parted from the other IDAT by {seen[-1].decode()}")
 
 
 def _check_palette(path: Path, place: str, content: bytes, header: Header) -> None:
     if len(content) % 3 or not 3 <= len(content) <= 768:
-        raise _damaged(path, f"{place} has {len(content)} bytes, not 3 for each of 1 to 256 colours")
+        raise damaged(path, f"{place} has {len(content)} bytes, not 3 for each of 1 to 256 colours")
     if header.colour in (0, 4):
-        raise _damaged(path, f"{place} is a palette, but IHDR says grey levels")
+        raise damaged(path, f"{place} is a palette, but IHDR says grey levels")
 
 
 def _text_size(path: Path, kind: bytes, place: str, content: bytes) -> int:
@@ -199,7 +217,7 @@ def _text_size(path: Path, kind: bytes, place: str, content: bytes) -> int:
     except zlib.error:  # no pixel depends on it
         return len(content)
     if packed and size >= _MOST_TEXT:
-        raise _damaged(path, f"{place} unpacks to {_MOST_TEXT:,} bytes or more")
+        raise damaged(path, f"{place} unpacks to {_MOST_TEXT:,} bytes or more")
     return size
 
 
@@ -211,9 +229,9 @@ def _check_rows(path: Path, header: Header, packed: bytes) -> None:
             missing -= len(unpacker.decompress(packed, min(missing, _MOST_TEXT)))
             packed = unpacker.unconsumed_tail
     except zlib.error as error:
-        raise _damaged(path, f"its chunk IDAT cannot be unpacked ({error})") from error
+        raise damaged(path, f"its chunk IDAT cannot be unpacked ({error})") from error
     if missing:
-        raise _damaged(path, f"its chunk IDAT holds {missing:,} bytes of pixels fewer than IHDR asks for")
+        raise damaged(path, f"its chunk IDAT holds {missing:,} bytes of pixels fewer than IHDR asks for")
 
 
 def _bytes_of_rows(header: Header) -> int:

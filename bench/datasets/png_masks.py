@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.datasets.files import readable
-from bench.datasets.png import Header, check_png, is_png, refuse_foreign, scale_transparency
+from bench.datasets.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png, refuse_foreign
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,10 +47,12 @@ def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
         header = check_png(path, lambda width, height: _check_size(path, width, height))
         try:
             with Image.open(path, formats=("PNG",)) as file:
+                load_png(path, file, header)
                 _check_single(path, file, header)
-                scale_transparency(file, header)
                 return _values(path, file)
-        except (Image.UnidentifiedImageError, Image.DecompressionBombError, *_DAMAGE) as error:
+        except Image.UnidentifiedImageError as error:
+            raise damaged(path, BEFORE_PIXELS) from error
+        except (Image.DecompressionBombError, *_DAMAGE) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -93,7 +95,7 @@ def _by_palette(path: Path, indices: np.ndarray, palette: np.ndarray) -> tuple[n
     """
     used = np.flatnonzero(np.bincount(indices.ravel()))
     if used[-1] >= len(palette):
-        raise UserError(f"File {path} is a damaged PNG: index {used[-1]} is used, but its PLTE has {len(palette)}.")
+        raise damaged(path, f"its chunk PLTE has {len(palette)} colours, but index {used[-1]} is used")
     entries = [(int(r), int(g), int(b)) for r, g, b in palette]
     grey = [len(set(entry)) == 1 for entry in entries]
     in_order = all(entries.index(entries[i]) == i and (i == 0 or any(entries[i])) for i in used)

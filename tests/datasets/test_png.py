@@ -89,6 +89,17 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         join([HEADER, (b"iCCP", b"a\0\0" + packed(2**21)), PIXELS, END]),
         "chunk iCCP at byte 33 unpacks to",
     ),
+    "short gamma": (join([HEADER, (b"gAMA", b"\0"), PIXELS, END]), "chunk gAMA at byte 33 has 1 bytes, not 4"),
+    "short transparency": (join([HEADER, (b"tRNS", b"\0"), PIXELS, END]), "chunk tRNS at byte 33 has 1 bytes, not 2"),
+    "unknown filter": (
+        join([HEADER, (b"IDAT", zlib.compress(bytes([9]) * 500)), END]),
+        "its chunk IDAT, or one behind it, cannot be decoded",
+    ),
+    "unknown packing": (
+        join([HEADER, (b"iCCP", b"a\0\7abc"), PIXELS, END]),
+        "a chunk before IDAT asks for what the format does not have",
+    ),
+    "odd EXIF": (join([HEADER, (b"eXIf", b"MM\0\xff\0\0\0\x08"), PIXELS, END]), "its chunk eXIf cannot be read"),
     "as text": (WHOLE.replace(b"\r\n", b"\n"), "its signature was changed, as a transfer in text mode does"),
 }
 

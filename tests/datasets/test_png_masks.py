@@ -101,7 +101,7 @@ REFUSED = {
     "an entry half transparent": (png(IDS, 8, 3, palette(0, 9, 99), (b"tRNS", b"\xff\x80")), "opaque, but 40 pixels"),
     "black is not first": (png(IDS, 8, 3, palette(0xFF0000, 0, 0x00FF00)), "0 #ff0000, 1 #000000, 2 #00ff00) is not"),
     "one colour twice": (png(IDS, 8, 3, palette(0, 0xFF0000, 0xFF0000)), "(0 #000000, 1 #ff0000, 2 #ff0000) is not"),
-    "no such entry": (png(IDS, 8, 3, palette(0, 0xFF0000)), "index 2 is used, but its PLTE has 2"),
+    "no such entry": (png(IDS, 8, 3, palette(0, 0xFF0000)), "its chunk PLTE has 2 colours, but index 2 is used"),
 }  # fmt: skip
 
 
