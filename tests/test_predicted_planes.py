@@ -114,10 +114,16 @@ def test_a_single_slice_is_a_plane_on_every_axis(axis: int, tmp_path: Path) -> N
             assert judged.rows[figure].tolist() == [expected[figure]]
 
 
-def test_a_nifti_of_two_axes_is_a_plane(tmp_path: Path) -> None:
+@pytest.mark.parametrize("third", [1.0, 0.0])
+def test_a_nifti_of_two_axes_is_a_plane(third: float, tmp_path: Path) -> None:
+    """Whatever its header has as the size of an axis that is not there."""
     prediction, reference = discs()
-    nifti(tmp_path / "pred" / "a.nii.gz", prediction, SPACING)
-    nifti(tmp_path / "label" / "a.nii.gz", reference, SPACING)
+    for folder, labels in (("pred", prediction), ("label", reference)):
+        path = tmp_path / folder / "a.nii"
+        nifti(path, labels, SPACING)
+        with path.open("r+b") as file:
+            file.seek(76 + 3 * 4)  # pixdim[3]
+            file.write(np.float32(third).tobytes())
     judged = score_predictions([tmp_path / "pred"], tmp_path / "label")
     assert judged.rows["hd95_mm_strict"].tolist() == [
         score_case(prediction, reference, "01", SPACING[1:])[0]["hd95_mm_strict"]

@@ -99,6 +99,8 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
             with ImageOpener(path) as file:
                 header = nibabel.Nifti1Header.from_fileobj(file, check=False)
             zooms = tuple(round(float(zoom), 6) for zoom in header["pixdim"][1:4])
+            if header["dim"][0] == 2:  # tools leave what a plane has no axis for at 0
+                zooms = (*zooms[:2], 1.0)
             units = header.get_xyzt_units()[0]
             _check_spacing(path, zooms, units)
             array = np.asanyarray(nibabel.load(path).dataobj)
