@@ -312,7 +312,10 @@ def _check_ids(
     for one in (reference, *predicted):
         for value, path in sorted(one.ids.items()):
             if int(maps[one.folder][value]) not in known:
-                raise UserError(f"Expected {what} in {one.folder}, but {path.name} has {value}.")
+                hint = ": 0 and 255 alone are two classes, with others beside them nothing tells which" * (
+                    value == WHITE
+                )
+                raise UserError(f"Expected {what} in {one.folder}, but {path.name} has {value}{hint}.")
 
 
 def _notes(

@@ -99,6 +99,13 @@ def test_three_levels_are_classes_where_three_are_named_and_refused_else(tmp_pat
     assert "| Dice % (strict) | 100.00 | 100.00 |" in evaluate(tmp_path, "--classes", "background,disc,cup").output
 
 
+def test_white_is_no_class_where_others_are_known_beside_it(tmp_path: Path) -> None:
+    png(tmp_path / "label" / "a.png", LABELS)
+    png(tmp_path / "pred" / "a.png", np.array([0, 255, 0], np.uint8)[LABELS])
+    for more in ([], ["--classes", "background,disc,cup"]):
+        refused(evaluate(tmp_path, *more), "a.png has 255: 0 and 255 alone are two classes", "nothing tells which")
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_single_slice_is_a_plane_on_every_axis(axis: int, tmp_path: Path) -> None:
     prediction, reference = discs()
