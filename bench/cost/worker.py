@@ -120,7 +120,7 @@ def count(setting: Setting, model: nn.Module) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a child's warnings have no reader
         check = cross_check(model, shape)
-    return asdict(check.cost) | {"counters": check.stored()}
+    return check.cost.stored() | {"counters": check.stored()}
 
 
 def peak_memory(run: Pass, device: torch.device) -> int | None:
