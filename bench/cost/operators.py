@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 # Operators without arithmetic: they make, move or copy. Views are known by their schema.
@@ -114,7 +115,8 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self._note(func, args, out)
+        if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves((args, kwargs))):
+            self._note(func, args, out)  # what takes no tensor computes nothing
         return out
 
     def _note(self, func: Any, args: Sequence[Any], out: Any) -> None:

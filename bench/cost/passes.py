@@ -38,7 +38,7 @@ def formed(setting: Setting, model: nn.Module) -> nn.Module:
         return model
     from bench.models.fuse import fuse
 
-    return fuse(model)
+    return fuse(model, random_batch(setting, 2)[0])
 
 
 def candidate_network(setting: Setting, name: str) -> tuple[nn.Module, dict[str, Any] | None]:

@@ -103,6 +103,12 @@ def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return x.new_empty(len(x), weight.shape[1], *x.shape[2:])
 
 
+@torch.library.custom_op("medbench_tests::version", mutates_args=())
+def version(number: int) -> int:
+    """An operator that takes no tensor, as libraries ask for their own version."""
+    return number
+
+
 class Applies(nn.Module):
     """A 1x1 convolution to C channels, then a function of them and a weight."""
 
@@ -139,6 +145,7 @@ def test_an_operator_that_no_counter_knows_is_named_by_all_and_flagged(name: str
 def deform(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     from torchvision.ops import deform_conv2d
 
+    assert version(3) == 3
     return deform_conv2d(x, x.new_zeros(len(x), 18, *x.shape[2:]), weight, padding=1)
 
 
