@@ -30,7 +30,7 @@ EXAMPLE = (2, 32, 64)  # images, height and width of what both forms are compare
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}  # of the largest output; float32 where float64 does not run
 
 
-def fuse(model: nn.Module, example: torch.Tensor | None = None) -> nn.Module:
+def fuse(model: nn.Module, example: torch.Tensor | None = None, check: bool = True) -> nn.Module:
     """A network's inference form, in eval mode: the same function to rounding, with fewer operations.
 
     The model itself stays as it is; its `state_dict` is the one to save. The fused copy cannot be trained further.
@@ -38,6 +38,7 @@ def fuse(model: nn.Module, example: torch.Tensor | None = None) -> nn.Module:
     Args:
         example: an input (N, C, H, W) that the model takes, whose shape both forms are compared at; by default two
             images of the first convolution's channels.
+        check: false where another process has checked the same form, and memory or time are measured in this one.
 
     Raises:
         UserError: no part of the model has a fused form, or what comes out is another function.
@@ -45,10 +46,10 @@ def fuse(model: nn.Module, example: torch.Tensor | None = None) -> nn.Module:
     name = type(model).__name__
     if not any(hasattr(module, "fused") for module in model.modules()):
         raise UserError(f"{name} has no fused form: none of its modules has a method `fused`.")
-    shape = tuple(example.shape) if example is not None else _input_shape(model)
     try:
         fused = _converted(model)
-        difference = _largest_difference(model, shape)
+        shape = tuple(example.shape) if example is not None else _input_shape(model) if check else ()
+        difference = _largest_difference(model, shape) if check else None
     except UserError:
         raise
     except Exception as error:  # any filling's own code

@@ -328,6 +328,12 @@ def test_a_form_that_would_be_another_function_is_refused_in_one_line(registered
     assert "\n" not in str(error.value)
 
 
+def test_a_form_that_was_checked_elsewhere_is_made_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model("mednext_tiny", "segmentation", 1, 3, 64)
+    monkeypatch.setattr(type(model), "forward", lambda self, x: pytest.fail("a pass takes memory and time"))
+    assert not [m for m in fuse(model, check=False).modules() if isinstance(m, nn.BatchNorm2d)]
+
+
 def test_what_is_kept_of_a_convolution() -> None:
     options: Any = {"stride": (2, 1), "padding": (3, 4), "dilation": (1, 2), "groups": 2, "padding_mode": "circular"}
     conv = nn.Conv2d(4, 6, (3, 5), **options, dtype=torch.float16)
