@@ -166,7 +166,9 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
 
 def _state_of(trial: Any) -> str:
     if "rejected" in trial.user_attrs:
-        return f"rejected before training ({trial.user_attrs['rejected']})"
+        return f"rejected before training ({trial.user_attrs['rejected'].partition(':')[0]})"
+    if "repeated" in trial.user_attrs:
+        return "repeated (drawn before, with the value it had)"
     return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed or taken back"}.get(
         trial.state.name, trial.state.name.lower()
     )

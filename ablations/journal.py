@@ -172,7 +172,7 @@ def take_back(study: optuna.Study) -> int:
 
     stale = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if has_ended(_lease_of(t))]
     for trial in stale:
-        fixed = {k: v for k, v in trial.user_attrs.items() if k != "lease"}
+        fixed = {k: v for k, v in trial.user_attrs.items() if k not in ("lease", "rejected", "repeated")}
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         if params:  # a claim cut short before anything was drawn leaves nothing to repeat

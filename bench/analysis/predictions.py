@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
+from bench.datasets.readers.meanings import WHITE, check_palettes, class_table, even_levels
+from bench.datasets.readers.png_masks import Colours, listed
 from bench.errors import UserError
-from bench.metrics.cases import CONVENTIONS, score_case
+from bench.metrics.cases import CONVENTIONS, kept_axes, score_case
 from bench.records.store import CASE_COLUMNS, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class _Set:
-    """A folder of label maps. `ids`: label id -> the first file that has it."""
+    """A folder of label maps. `ids`: value -> the first file that has it. `colours`: of palettes of them, by file."""
 
     folder: Path
     files: Mapping[str, Path]
     ids: dict[int, Path]
+    colours: dict[Path, Colours]
 
 
 def score_predictions(
@@ -89,7 +92,8 @@ def score_predictions(
     absent = [note for one in predicted for note in _check_names(one, reference, missing)]
     owner = _owners(list(reference.files), patient_regex, patients)
     planes = _check_files(reference, predicted, spacing)
-    maps = {one.folder: _to_ids(one, classes) for one in (reference, *predicted)}
+    palette = check_palettes(item for one in (reference, *predicted) for item in one.colours.items())
+    maps = _to_ids((reference, *predicted), classes)
     names, kept = _classes(reference, predicted, maps, classes)
     rows: list[dict[str, Any]] = []
     methods = [(name, seed) for name, given in folders.items() for seed in range(len(given))]
@@ -102,12 +106,12 @@ def score_predictions(
                 guess = maps[one.folder][read_mask(one.files[case]).labels]
             place = {"method": method, "seed": seed, "part": "test", "weights": WEIGHTS}
             place |= {"case": case, "patient": owner.get(case, case)}
-            scores = score_case(guess, labels, names, spacing or truth.spacing, threads)
+            scores = score_case(guess, labels, names, _sizes(spacing, truth), threads)
             rows += [{**place, **row} for row in scores if row["class"] in kept]
         report(done, len(reference.files))
     import pandas as pd
 
-    notes = (*_notes(reference, predicted, maps, planes, spacing), *absent)
+    notes = (*_notes(reference, predicted, maps, planes, spacing), *_palette_note(palette), *absent)
     return Judged(pd.DataFrame(rows), folders, kept, bool(owner), notes)
 
 
@@ -150,7 +154,7 @@ def _check_distinct(folders: Sequence[Path]) -> None:
 
 
 def _open(folder: Path) -> _Set:
-    return _Set(folder, list_masks(folder)[0], {})
+    return _Set(folder, list_masks(folder)[0], {}, {})
 
 
 def _check_names(one: _Set, reference: _Set, missing: str) -> list[str]:
@@ -221,29 +225,40 @@ def _read_owners(table: Path) -> dict[str, str]:
 
 
 def _check_files(reference: _Set, predicted: Sequence[_Set], spacing: Sequence[float] | None) -> int:
-    """Reads all files once: geometry, and which ids there are. Returns how many are single slices of a volume."""
+    """Reads all files once: geometry, and which values there are. Returns how many are single slices of a volume."""
     kinds = {path.suffix.lower() == ".png" for one in (reference, *predicted) for path in one.files.values()}
     if len(kinds) > 1:
         raise UserError("Expected all label maps to be NIfTI, or all to be PNG, but there are both.")
     planes = 0
     for case, path in reference.files.items():
         truth = read_mask(path)
-        axes = truth.labels.ndim
-        planes += axes == 2 and truth.affine is not None
-        if spacing is not None and len(spacing) != axes:
+        axes, kept = truth.labels.ndim, kept_axes(truth.labels.shape)
+        planes += len(kept) < 3 and truth.affine is not None
+        if spacing is not None and len(spacing) not in (axes, len(kept)):
             raise UserError(f"Expected --spacing to be {'z,y,x'[-2 * axes + 1 :]} for {path}, but got {len(spacing)}.")
-        _note_ids(reference, path, truth)
+        _note_values(reference, path, truth)
         for one in predicted:
             if case in one.files:
                 guess = read_mask(one.files[case])
                 _check_geometry(one.files[case], guess, path, truth)
-                _note_ids(one, one.files[case], guess)
+                _note_values(one, one.files[case], guess)
     return planes
 
 
-def _note_ids(one: _Set, path: Path, mask: Mask) -> None:
+def _sizes(spacing: Sequence[float] | None, mask: Mask) -> Sequence[float] | None:
+    """mm along the axes of a label map: those given, which may be those of a plane alone, else the header's."""
+    kept = kept_axes(mask.labels.shape)
+    if spacing is None or len(spacing) == mask.labels.ndim:
+        return spacing or mask.spacing
+    of_axis = dict(zip(kept, spacing, strict=True))
+    return [of_axis.get(axis, 1.0) for axis in range(mask.labels.ndim)]
+
+
+def _note_values(one: _Set, path: Path, mask: Mask) -> None:
     for label in np.flatnonzero(np.bincount(mask.labels.ravel(), minlength=1)):
         one.ids.setdefault(int(label), path)
+    if mask.colours:
+        one.colours[path] = mask.colours
 
 
 def _check_geometry(path: Path, guess: Mask, of: Path, truth: Mask) -> None:
@@ -261,12 +276,12 @@ def _check_geometry(path: Path, guess: Mask, of: Path, truth: Mask) -> None:
         )
 
 
-def _to_ids(one: _Set, classes: Sequence[str] | None) -> np.ndarray:
-    """(256,) uint8: what each value of a folder stands for. 255 is class 1 where there is nothing else but 0."""
-    table = np.arange(256, dtype=np.uint8)
-    if set(one.ids) in ({0, 255}, {255}) and len(classes or ()) <= 255:
-        table[255] = 1
-    return table
+def _to_ids(sets: Sequence[_Set], classes: Sequence[str] | None) -> dict[Path, np.ndarray]:
+    """Of each folder (256,) uint8, which class id each value is; an index of a palette of colours is one already."""
+    count = None if classes is None else len(classes)
+    levels = even_levels([one.ids for one in sets], count)
+    ids = np.arange(256, dtype=np.uint8)
+    return {one.folder: ids if one.colours else class_table(one.ids, count, levels) for one in sets}
 
 
 def _classes(
@@ -282,7 +297,7 @@ def _classes(
     if 255 in found:
         raise UserError(
             f"Expected class ids in {reference.ids[255]}, but 255 stands beside {sorted(found - {255})[:5]}: write ids "
-            "1, 2, ..., or make what is not annotated background."
+            "1, 2, ..., make what is not annotated background, or name the classes of evenly spaced greys by --classes."
         )
     if not found - {0}:
         raise UserError(f"Expected structures in {reference.folder}, but all labels are background; or give --classes.")
@@ -297,7 +312,10 @@ def _check_ids(
     for one in (reference, *predicted):
         for value, path in sorted(one.ids.items()):
             if int(maps[one.folder][value]) not in known:
-                raise UserError(f"Expected {what} in {one.folder}, but {path.name} has {value}.")
+                hint = ": 0 and 255 alone are two classes, with others beside them nothing tells which" * (
+                    value == WHITE
+                )
+                raise UserError(f"Expected {what} in {one.folder}, but {path.name} has {value}{hint}.")
 
 
 def _notes(
@@ -307,13 +325,20 @@ def _notes(
     planes: int,
     spacing: Sequence[float] | None,
 ) -> list[str]:
-    notes = [
-        f"{one.folder} holds 0 and 255 alone: 255 is read as class 1."
-        for one in (reference, *predicted)
-        if 255 in one.ids and maps[one.folder][255] == 1
-    ]
+    notes = []
+    for one in (reference, *predicted):
+        table = maps[one.folder]
+        told = [f"{value} is {table[value]}" for value in sorted(one.ids) if table[value] != value]
+        if told == [f"{WHITE} is 1"]:
+            notes.append(f"{one.folder} holds 0 and {WHITE} alone: {WHITE} is read as class 1.")
+        elif told:
+            notes.append(f"{one.folder} holds evenly spaced greys, read as classes: {', '.join(told)}.")
     if planes:
         notes.append(f"{planes} of {len(reference.files)} volumes are a single slice: scored as planes.")
     if spacing is not None:
         notes.append(f"mm by --spacing {', '.join(f'{s:g}' for s in spacing)}, whatever headers say.")
     return notes
+
+
+def _palette_note(palette: Colours) -> list[str]:
+    return [f"PNGs with a palette of colours are read by its index: {listed(palette)}."] if palette else []

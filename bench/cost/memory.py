@@ -37,7 +37,7 @@ def measure_memory(setting: Setting, name: str) -> dict[str, Any]:
     """
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
-    model = formed(setting, network(setting, name))
+    model = formed(setting, network(setting, name), check=False)  # the first process of the profile has checked it
     weights = weights_bytes(model)
     make_pass(model, replace(setting, work="inference", batch=1), device, compiled=False)()
     run = make_pass(model, setting, device, compiled=False)

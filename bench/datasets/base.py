@@ -57,6 +57,7 @@ class RawImage:
         files: the files read, for their hashes.
         facts: what is known of the image beside its pixels (`images.file_facts`, columns of metadata), for the audit:
             a network never sees it.
+        levels: of a file of 16 bits how many grey levels it has, and how many its 8 bits here keep apart; else None.
     """
 
     case: str
@@ -65,6 +66,7 @@ class RawImage:
     label: int
     files: tuple[Path, ...]
     facts: dict[str, str | int] = field(default_factory=dict)
+    levels: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import nn
 
 import bench.models.readings  # noqa: F401  registers its fillings
 from bench.errors import UserError
-from bench.models.fuse import add_identity, affine, fold_before, fused_form, merge_depthwise
+from bench.models.fuse import add_identity, affine, fold_before, fused_form, in_place, merge_depthwise
 from bench.models.layers import conv_norm_act, depthwise_norm, resize
 from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
@@ -58,7 +58,7 @@ class LinearAttentionFFN(nn.Module):
         """The norm goes into the two 1x1 convolutions that follow it."""
         norm = cast(nn.BatchNorm2d, self.norm)
         self.query, self.value = fold_before(norm, self.query), fold_before(norm, self.value)
-        self.norm = nn.Identity()
+        self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 
 
@@ -118,7 +118,7 @@ class SmoothDwConvFFN(nn.Module):
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
         expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
-        return nn.Sequential(expand, self.act, add_identity(self.smooth), self.project)
+        return nn.Sequential(expand, in_place(self.act), add_identity(self.smooth), self.project)
 
 
 @dataclass(frozen=True)

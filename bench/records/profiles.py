@@ -200,7 +200,8 @@ def cost_row(cost: dict[str, Any]) -> dict[str, Any]:
     """Counts as flat columns: of the figure, of the two counters beside it, and how far these are from it.
 
     `fvcore_macs` and `ptflops_macs` are all that each counts; `beside` says what of it is no convolution or product,
-    `skipped` what each has no formula for. Blank in profiles from before the counters.
+    `skipped` what each has no formula for, `uncounted` what of that may multiply and is in nobody's count. Blank in
+    profiles from before the counters.
     """
     counters = cost.get("counters") or {}
     totals = {name: counters[name]["macs"] + sum(counters[name]["beside"].values()) for name in OTHERS & {*counters}}
@@ -214,6 +215,7 @@ def cost_row(cost: dict[str, Any]) -> dict[str, Any]:
         **{name: counters.get(name) for name in ("spread", "unexplained", "agrees")},
         "beside": beside_text(counters) if counters else None,
         "skipped": skipped_text(counters) if counters else None,
+        "uncounted": ", ".join(cost.get("uncounted", {})) or None,
         "counter_errors": "; ".join(f"{name}: {line}" for name, line in counters.get("failed", {}).items()) or None,
     }
 

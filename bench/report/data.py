@@ -116,7 +116,19 @@ def _images(prepared: Prepared) -> list[str]:
         f"sizes     {len(sizes)} different, {sizes[0][0]} x {sizes[0][1]} to {sizes[-1][0]} x {sizes[-1][1]} pixels",
         f"alike     {sum(map(len, groups))} images in {len(groups)} groups of near-duplicates (correlation >= {least})"
         + (f", {mixed} of them across classes" if mixed else ""),
+        *_sixteen_bits(prepared),
     ]
+
+
+def _sixteen_bits(prepared: Prepared) -> list[str]:
+    """What became of images of 16 bits."""
+    facts = prepared.manifest.get("sixteen_bits")
+    if not facts:
+        return []
+    distinct, left = facts["worst"]["levels"]
+    worst = f"fewest: {left} of {distinct:,} grey levels in {facts['worst']['case']!r}"
+    poor = f"{facts['under_half']} keep less than half of what 8 bits can show"
+    return [f"16 bits   {facts['images']} images, {facts['rule']}; {poor} ({worst})"]
 
 
 def _parts(prepared: Prepared, name: str) -> str:

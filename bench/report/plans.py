@@ -87,6 +87,8 @@ def checks_table(checks: Iterable[Check]) -> Table:
         apart = f"{100 * counters.spread:.1f} %", f"{100 * counters.unexplained:.1f} %"
         failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
         said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
+        if counters.cost.uncounted and not counters.failed:
+            said = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
         said += ", cpu" if counters.cost.counted_on == "cpu" else ""
         table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict)
     return table

@@ -98,6 +98,7 @@ def _dataset_jobs(
     elif split == ANY:
         source["kind"] = "substitute"
     costs = {name: cost_of(name, spec, protocol) for name in names}
+    _note_uncounted(report, costs)
     init = initial_weights(names) if pretrained else {}
     jobs = []
     for fold in range(folds) if folds else [None]:
@@ -136,6 +137,13 @@ def _note_drawing(report: Report, what: str, done: int, total: int) -> None:
         report(Event("note", text=f"drew and prepared {total} phantom {what}, no patient's image"))
 
 
+def _note_uncounted(report: Report, costs: dict[str, dict[str, Any]]) -> None:
+    for name, cost in costs.items():
+        if uncounted := cost.get("uncounted"):
+            operators = ", ".join(uncounted)
+            report(Event("note", text=f"{name}: its MACs are without {operators}, for which no counter has a formula"))
+
+
 def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
     """Params and MACs of a model at the protocol's input; building it also shows whether it takes that input."""
     from bench.zoo.complexity import complexity
@@ -143,7 +151,7 @@ def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
     shape = (1, spec.channels, protocol.image_size, protocol.image_size)
     try:
         model = build_model(name, spec.task, spec.channels, len(spec.classes), protocol.image_size)
-        return {**asdict(complexity(model, shape)), "input": list(shape)}
+        return {**complexity(model, shape).stored(), "input": list(shape)}
     except UserError:
         raise
     except Exception as error:  # any network's own code, with any config

@@ -28,7 +28,7 @@ State = dict[str, torch.Tensor]
 
 @dataclass
 class Progress:
-    """Where a training run stands; what a checkpoint holds beside the network and the optimiser."""
+    """Where a training run stands; what a checkpoint holds beside the network, the optimiser and the precision."""
 
     step: int = 0
     seconds: float = 0.0
@@ -119,7 +119,7 @@ def train(
         return Progress(best_score=validate(model), best_state=_state(model))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
-    progress = _load(checkpoint, key, model, optimizer)
+    progress = _load(checkpoint, key, model, optimizer, fabric)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
         progress.stopped |= stop(row["step"], row["val_score"])
     start, losses = time.perf_counter() - progress.seconds, []
@@ -132,7 +132,7 @@ def train(
             losses.clear()
             _record(progress, model, mean_loss, validate, protocol)
             progress.seconds = time.perf_counter() - start
-            _save(checkpoint, key, model, optimizer, progress)
+            _save(checkpoint, key, model, optimizer, fabric, progress)
             progress.stopped = not progress.diverged and stop(progress.step, progress.history[-1]["val_score"])
     return progress
 
@@ -188,25 +188,29 @@ def _state(model: nn.Module) -> State:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def _save(
+    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric, progress: Progress
+) -> None:
     buffer = io.BytesIO()
     content = {
         "key": key,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "precision": fabric.strategy.precision.state_dict(),  # of 16-mixed: the gradient scaler's scale and tracker
         "progress": vars(progress),
     }
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def _load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """The progress of a whole checkpoint of this key, with network and optimiser set to it; else a new one."""
+def _load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> Progress:
+    """The progress of a whole checkpoint of this key, with all that it holds set to it; else a new one."""
     content = _read_checkpoint(path)
-    if content.get("key") != key or set(content) != {"key", "model", "optimizer", "progress"}:
+    if content.get("key") != key or set(content) != {"key", "model", "optimizer", "precision", "progress"}:
         return Progress()
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
+    fabric.strategy.precision.load_state_dict(content["precision"])
     return Progress(**content["progress"])
 
 

@@ -130,6 +130,7 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
         ([], "Error: Expected something to ablate"),
         (["--search", "--pruner", "medain"], "Error: Unknown pruner 'medain'. Did you mean: median?"),
         (["--search", "--trials", "0"], "Error: Expected at least one trial"),
+        (["--search", "--model", "unet_s"], "Error: Model 'unet_s' has no laffn, sem, sdffn, widths"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], line: str) -> None:
@@ -138,6 +139,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], l
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert not folder.exists() or not list(folder.rglob("cell.json"))
+    assert not (folder / "studies").exists(), "no journal is left behind"
 
 
 def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: Path) -> None:

@@ -71,6 +71,10 @@ def test_figures_without_attention_s_products_are_compared_without_them() -> Non
         (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(10**9, {"batch_norm": 5 * 10**7})}, {}), "agree"),
         (CrossCheck(Complexity(1, 1, 10**9, 0, "cpu"), {}, {"fvcore": Count(10**9)}, {}), "agree, cpu"),
         (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(97 * 10**7)}, {}), "UNEXPLAINED"),
+        (
+            CrossCheck(Complexity(1, 1, 10**9, uncounted={"a::b": 2}), {}, {"fvcore": Count(10**9)}, {}),
+            "UNCOUNTED: a::b",
+        ),
         (CrossCheck(Complexity(1, 1, 10**9), {}, {}, {"fvcore": "KeyError"}), "FAILED: fvcore: KeyError"),
     ],
 )

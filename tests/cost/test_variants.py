@@ -80,7 +80,7 @@ def test_a_fused_form_that_is_wrong_shows_in_the_metric(
             return logits.roll(1, dims=1)
 
     right = bench.models.fuse.fuse
-    monkeypatch.setattr(bench.models.fuse, "fuse", lambda model: nn.Sequential(right(model), Rolled()))
+    monkeypatch.setattr(bench.models.fuse, "fuse", lambda *given: nn.Sequential(right(*given), Rolled()))
     found = metric_change(setting_of(fused=True), SMALL, *trained)
     assert found is not None
     assert all(cell["variant"] != cell["plain"] for cell in found["cells"])

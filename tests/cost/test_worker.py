@@ -177,11 +177,11 @@ def test_a_fused_form_that_is_wrong_would_show(monkeypatch: pytest.MonkeyPatch) 
 
     right = bench.models.fuse.fuse
 
-    def forgets_the_shift(model: nn.Module) -> nn.Module:
+    def forgets_the_shift(model: nn.Module, *given: Any) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.zero_()  # type: ignore[union-attr]
-        return right(model)
+        return right(model, *given)
 
     monkeypatch.setattr(bench.models.fuse, "fuse", forgets_the_shift)
     _, difference = candidate_network(small(fused=True), SMALL)

@@ -89,6 +89,14 @@ def test_what_nothing_explains_and_what_failed_and_what_ran_on_the_cpu_is_marked
     assert table.footnotes[2:] == (ON_CPU, FLAGGED, "Failed: fvcore: KeyError: 'x'")
 
 
+def test_what_no_counter_counts_is_named_below_the_table() -> None:
+    cost = {**COST, "uncounted": {"mine::scan": 4}, "counters": {**COUNTERS, "agrees": False}}
+    (table,) = complexity_tables(pd.DataFrame([row(), {**row("Scan"), **cost_row(cost)}]))
+    assert list(table.frame["left"]) == ["0.0 %", "0.0 % !"]
+    line = "Scan: its MACs are without mine::scan, for which no counter has a formula."
+    assert table.footnotes[2:] == (FLAGGED, line)
+
+
 def test_other_inputs_and_tasks_are_other_tables() -> None:
     changes: list[dict[str, Any]] = [{}, {"input": "8x1x224x224"}, {"task": "segmentation"}, {"classes": 9}]
     assert len(complexity_tables(pd.DataFrame([row(**change) for change in changes]))) == 4

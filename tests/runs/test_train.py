@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
 from bench.runs.evaluate import predict_logits
@@ -41,8 +42,9 @@ def discs(count: int = 12, size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
 
 def fit(folder: Path, protocol: Protocol = PROTOCOL, **options: Any) -> tuple[nn.Module, Progress]:
     torch.set_num_threads(1)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    built = build_seeded(lambda: build_model(options.pop("model", "unet_s"), "segmentation", 1, 4, 64), 0)
+    fabric = options.pop("fabric", None) or Fabric(accelerator="cpu", devices=1)
+    name, network = options.pop("model", "unet_s"), options.pop("network", None)
+    built = network or build_seeded(lambda: build_model(name, "segmentation", 1, 4, 64), 0)
     model = fabric.setup_module(built)
     images, labels = discs()
     scores = iter(options.pop("scores", [0.1, 0.3, 0.2]))
@@ -76,6 +78,39 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path: Path) -> 
     resumed, again = fit(tmp_path / "b", scores=[0.2], on_step=first_steps.append)
     assert first_steps[0] == 9
     assert again.history == progress.history
+    state = whole.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in resumed.state_dict().items())
+
+
+def scaled_fabric() -> tuple[Fabric, torch.amp.GradScaler]:
+    """Half precision as on CUDA, on the CPU: a scale that overflows at first, is halved, and grows every 4 steps."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**22, growth_interval=4)
+    return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler)), scaler
+
+
+def one_convolution() -> nn.Module:
+    """Half precision is slow on a CPU: the smallest network that learns."""
+    return build_seeded(lambda: nn.Conv2d(1, 4, 3, padding=1), 0)
+
+
+def test_a_resumed_run_of_half_precision_goes_on_with_the_scale_of_its_gradients(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    fabric, scaler = scaled_fabric()
+    whole, _ = fit(tmp_path / "a", network=one_convolution(), fabric=fabric)
+    expected = scaler.state_dict()
+    assert expected["scale"] < 2.0**22
+    assert expected["_growth_tracker"] > 0, "or the tracker is not tested"
+
+    def stop(step: int) -> None:
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", network=one_convolution(), fabric=scaled_fabric()[0], on_step=stop)
+    fabric, scaler = scaled_fabric()
+    resumed, _ = fit(tmp_path / "b", network=one_convolution(), fabric=fabric, scores=[0.2])
+    assert scaler.state_dict() == expected
     state = whole.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in resumed.state_dict().items())
 

@@ -22,7 +22,8 @@ import numpy as np
 from bench.datasets.base import FACTS, ROWS, DatasetSpec, RawCase, RawImage
 from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
 from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
-from bench.datasets.splits import duplicates
+from bench.datasets.readers.images import SIXTEEN_BITS
+from bench.datasets.splits.assignment import duplicates
 from bench.datasets.splits.duplicates import near_duplicates, thumbnail
 from bench.errors import UserError
 
@@ -62,7 +63,7 @@ def write_cache(
     entries = [_entry(line, offset) for line, offset in zip(lines, offsets[:-1], strict=True)]
     facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
     groups = None if spec.task == "segmentation" else _groups(folder, entries)
-    manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups)
+    manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups) | _conversion(lines)
     if facts:
         (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
     if spec.list_rows:
@@ -98,7 +99,19 @@ def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Pat
     arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
     files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
     facts = case.facts if isinstance(case, RawImage) else {}
-    return arrays, {"entry": {**entry, "files": files}, "facts": facts}
+    levels = {"levels": case.levels} if isinstance(case, RawImage) and case.levels else {}
+    return arrays, {"entry": {**entry, "files": files}, "facts": facts, **levels}
+
+
+def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
+    """What became of images of 16 bits, for the manifest; {} where there are none."""
+    kept = {line["entry"]["case"]: line["levels"] for line in lines if "levels" in line}
+    if not kept:
+        return {}
+    poor = [case for case, (distinct, left) in kept.items() if 2 * left < min(distinct, 256)]
+    worst = min(kept, key=lambda case: kept[case][1] / min(kept[case][0], 256))
+    facts = {"images": len(kept), "under_half": len(poor), "worst": {"case": worst, "levels": list(kept[worst])}}
+    return {"sixteen_bits": {"rule": SIXTEEN_BITS, **facts}}
 
 
 def _entry(line: Line, offset: int) -> dict[str, Any]:

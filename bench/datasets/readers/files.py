@@ -81,7 +81,7 @@ def _require(path: Path, keys: tuple[str, ...], present: list[str]) -> None:
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
-    """A NIfTI volume (x, y, z) as (D, H, W) = (z, y, x), and its spacing (z, y, x) in mm.
+    """A NIfTI volume (x, y, z) as (D, H, W) = (z, y, x), and its spacing (z, y, x) in mm; a plane (x, y) has D = 1.
 
     Units that the header leaves unknown are taken as mm, which NIfTI tools do; the raw header is read for the
     spacing because nibabel silently replaces a zero by 1.
@@ -99,11 +99,15 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Spacing]:
             with ImageOpener(path) as file:
                 header = nibabel.Nifti1Header.from_fileobj(file, check=False)
             zooms = tuple(round(float(zoom), 6) for zoom in header["pixdim"][1:4])
+            if header["dim"][0] == 2:  # tools leave what a plane has no axis for at 0
+                zooms = (*zooms[:2], 1.0)
             units = header.get_xyzt_units()[0]
             _check_spacing(path, zooms, units)
             array = np.asanyarray(nibabel.load(path).dataobj)
         except (ImageFileError, HeaderDataError, KeyError) as error:
             raise ValueError(str(error)) from error
+    if array.ndim == 2:
+        array = array[:, :, None]
     if array.ndim != 3:
         raise UserError(f"Expected {path} to be a volume of 3 axes, but it has shape {array.shape}.")
     return array.transpose(2, 1, 0), (zooms[2], zooms[1], zooms[0])

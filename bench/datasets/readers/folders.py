@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.datasets.base import RawImage
-from bench.datasets.readers.images import SUFFIXES, file_facts, read_image
+from bench.datasets.readers.images import SUFFIXES, file_facts, kept_levels, read_image
 from bench.errors import UserError
 
 # What file managers and archives leave beside images.
@@ -73,7 +73,8 @@ def image_case(
 
 
 def _read(path: Path, channels: int, case: str, patient: str, label: int, facts: dict[str, str | int]) -> RawImage:
-    return RawImage(case, patient, read_image(path, channels), label, (path,), {**file_facts(path), **facts})
+    image = read_image(path, channels)
+    return RawImage(case, patient, image, label, (path,), {**file_facts(path), **facts}, kept_levels(path))
 
 
 def _walk(folder: Path, labels: Mapping[str, int], depth: int) -> Iterator[Path]:
