@@ -23,7 +23,7 @@ from bench.datasets.base import FACTS, ROWS, DatasetSpec, RawCase, RawImage
 from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
 from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
 from bench.datasets.readers.images import SIXTEEN_BITS
-from bench.datasets.splits.assignment import duplicates
+from bench.datasets.splits import duplicates
 from bench.datasets.splits.duplicates import near_duplicates, thumbnail
 from bench.errors import UserError
 
