@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.datasets.files import check_kind
+from bench.datasets.kinds import head_of
 from bench.datasets.masks import Mask, list_masks, read_mask
 from bench.datasets.nifti import check_same_grid, is_nifti
 from bench.errors import UserError
@@ -228,6 +230,7 @@ def _matched(regex: str, case: str) -> str:
 
 def _read_owners(table: Path) -> dict[str, str]:
     try:
+        check_kind(table, head_of(table), ())
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"case", "patient"} <= set(reader.fieldnames or ()):

@@ -357,6 +357,8 @@ def test_options_that_do_not_fit(folders: Path) -> None:
     one_line(evaluate(*arguments, "--patient-regex", "("), "regular expression")
     one_line(evaluate(*arguments, "--patient-regex", r"q(\d)"), "not so in 'p0_t0'")
     one_line(evaluate(*arguments, "--patients", folders / "none.csv"), "Cannot read")
+    (folders / "who.csv").write_text("<!DOCTYPE html><html></html>")
+    one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "it is an HTML page")
     (folders / "who.csv").write_text("name,id\n")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "columns case and patient")
     (folders / "who.csv").write_text("case,patient\np0_t0,A\np0_t0,B\n")

@@ -30,6 +30,7 @@ DAMAGE = (
     lzma.LZMAError,
     zipfile.BadZipFile,
 )
+MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter; a file of a few kB can ask for more than the memory holds
 NOISE = 1e-3  # so far from whole numbers, labels are rounding errors of a computation in floats
 
 
@@ -113,7 +114,9 @@ def read_h5(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     import h5py
 
     with readable(path, "HDF5"), h5py.File(path, "r") as file:
-        _require(path, keys, [key for key in file if isinstance(file.get(key), h5py.Dataset)])
+        _require(path, keys, [str(key) for key in file if isinstance(file.get(key), h5py.Dataset)])
+        for key in keys:
+            _check_size(path, key, file[key].size or 0)
         return [np.asarray(file[key][()]) for key in keys]
 
 
@@ -128,7 +131,16 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(f"Expected {path} to be an .npz archive, but it is a single array.")
         _require(path, keys, archive.files)
+        assert archive.zip is not None
+        sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.zip.infolist()}
+        for key in keys:
+            _check_size(path, key, sizes.get(key, 0) // 8)
         return [archive[key] for key in keys]
+
+
+def _check_size(path: Path, key: str, values: int) -> None:
+    if values > MOST_VOXELS:
+        raise UserError(f"Expected {key} in {path} to have at most {MOST_VOXELS:,} values, but it has {values:,}.")
 
 
 def _require(path: Path, keys: tuple[str, ...], present: list[str]) -> None:

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.files import DAMAGE, check_kind, readable
+from bench.datasets.files import DAMAGE, MOST_VOXELS, check_kind, readable
 from bench.datasets.kinds import HEAD, head_of, is_nifti2
 from bench.errors import UserError
 
 Spacing = tuple[float, float, float]
 SUFFIXES = (".nii.gz", ".nii")
 TOLERANCE = 1e-3  # of an entry of an affine, in mm; of a voxel size, as a share
-MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter
 
 
 _UNITS = ("unknown", "meter", "mm", "micron", "code 4", "code 5", "code 6", "code 7")  # of the lowest three bits

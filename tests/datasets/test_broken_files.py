@@ -15,9 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.datasets import nifti
+from bench.datasets import files, nifti
 from bench.datasets.files import read_h5, read_npz
+from bench.datasets.images import read_image
 from bench.datasets.kinds import kind_of
+from bench.datasets.masks import read_mask
 from bench.datasets.nifti import read_nifti
 from bench.datasets.tables import read_table
 from bench.errors import UserError
@@ -146,7 +148,7 @@ def test_the_challenge_s_files_of_synapse_say_what_they_are(place: str, way: str
 def h5_bytes() -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file["image"] = np.zeros((4, 4))
+        file["image"] = file["other"] = np.zeros((4, 4))
     return buffer.getvalue()
 
 
@@ -161,6 +163,8 @@ READERS = {
     "npz": lambda path: read_npz(path, ("image",)),
     "csv": lambda path: read_table(path, ("File name",)),
     "nii.gz": read_nifti,
+    "png": lambda path: read_image(path, 1),
+    "mask.png": read_mask,
 }
 
 
@@ -174,6 +178,7 @@ READERS = {
         ("h5", bytes(4000), "zeros from its first byte on"),
         ("h5", h5_bytes()[:700], "may be truncated"),
         ("h5", b"free text", "begins with b'free text', not as an HDF5 file"),
+        ("h5", h5_bytes().replace(b"other", b"\xff\xfe\xff\xfe\xff").replace(b"image", b"imago"), "image is missing"),
         ("npz", h5_bytes(), "but it is an HDF5 file"),
         ("npz", gzip.compress(npz_bytes()), "but it is gzip data"),
         ("npz", npz_bytes()[:900], "may be truncated"),
@@ -200,6 +205,17 @@ def test_memory_is_asked_for_only_where_the_voxels_are_there(tmp_path: Path, mon
     path.write_bytes(gzip.compress(with_shape(64, 64, 33) + bytes(2**24)))
     with pytest.raises(UserError, match="to have at most 131,072 voxels"):
         read_nifti(path)
+
+
+def test_arrays_larger_than_any_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:  # 2**50 values that were never written
+        file.create_dataset("image", (2**20, 2**20, 2**10), "f4", chunks=(64, 64, 64))
+    with pytest.raises(UserError, match=r"image in .*a\.h5 to have at most 1,073,741,824 values, but it has 1,125,8"):
+        READERS["h5"](tmp_path / "a.h5")
+    monkeypatch.setattr(files, "MOST_VOXELS", 2**10)
+    np.savez_compressed(tmp_path / "a.npz", image=np.zeros(2**12))
+    with pytest.raises(UserError, match=r"image in .*a\.npz to have at most 1,024 values"):
+        READERS["npz"](tmp_path / "a.npz")
 
 
 def test_any_damaged_header_is_read_or_told(tmp_path: Path) -> None:
