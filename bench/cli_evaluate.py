@@ -20,7 +20,12 @@ from bench.terminal import PATH, TEXT, make_console, say
 @click.option("--spacing", type=TEXT, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]")
 @click.option("--patient-regex", type=TEXT, help="Its first group in a file's name is the patient.  [the case]")
 @click.option("--patients", type=PATH, help="CSV with the columns case and patient.  [each case is a patient]")
-@click.option("--missing", type=click.Choice(["error", "empty"]), default="error", help="A prediction not there.")
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "empty", "skip"]),
+    default="error",
+    help="A prediction not there: all background, or its case left out.  [error]",
+)
 @click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--output", type=PATH, help="Write cases.csv and the conventions there.")

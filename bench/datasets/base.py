@@ -28,6 +28,7 @@ class RawCase:
         label: (D, H, W) uint8, values are indices into the dataset's classes.
         spacing: (z, y, x) in mm, or None where the files do not carry it.
         files: the files read, for their hashes.
+        doubt: what the files' headers say against themselves (`nifti.Volume.doubt`); empty where nothing.
     """
 
     case: str
@@ -36,6 +37,7 @@ class RawCase:
     label: np.ndarray
     spacing: tuple[float, float, float] | None
     files: tuple[Path, ...]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ FORMATS: dict[Task, Format] = {
 }
 # Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
 FACTS, ROWS = "facts.json", "rows.json"
+DOUBT = "header"  # the fact of a volume whose header contradicts itself
 FILES = {"manifest.json", FACTS, ROWS, *(name for form in FORMATS.values() for name in form.arrays)}
 
 

@@ -26,6 +26,7 @@ from bench.datasets.base import DatasetSpec, Row, Source
 from bench.datasets.folders import visible
 from bench.datasets.journal import adopt
 from bench.datasets.manifest import (
+    DOUBT,
     FACTS,
     FORMATS,
     ROWS,
@@ -87,6 +88,16 @@ class Prepared:
         if self.spec.task == "segmentation":
             return {}
         return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
+
+    def doubts(self) -> dict[str, str]:
+        """Case -> what the header of its volume says against itself; {} where none does.
+
+        Raises:
+            UserError: the facts that were kept are damaged.
+        """
+        if self.spec.task != "segmentation" or not (self.folder / FACTS).exists():
+            return {}
+        return self._beside(FACTS, lambda facts: {name: str(fact[DOUBT]) for name, fact in facts.items()})
 
     def rows(self) -> list[Row]:
         """The published metadata, also of cases that are not present; [] where there are none.

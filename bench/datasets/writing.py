@@ -24,7 +24,7 @@ from bench.datasets.base import DatasetSpec, RawCase, RawImage
 from bench.datasets.duplicates import near_duplicates, thumbnail
 from bench.datasets.images import SIXTEEN_BITS
 from bench.datasets.journal import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
-from bench.datasets.manifest import FACTS, FORMATS, ROWS, fingerprint, load_manifest
+from bench.datasets.manifest import DOUBT, FACTS, FORMATS, ROWS, fingerprint, load_manifest
 from bench.errors import UserError
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Pat
     case = read()
     arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
     files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
-    facts = case.facts if isinstance(case, RawImage) else {}
+    facts = case.facts if isinstance(case, RawImage) else {DOUBT: case.doubt} if case.doubt else {}
     levels = {"levels": case.levels} if isinstance(case, RawImage) and case.levels else {}
     return arrays, {"entry": {**entry, "files": files}, "facts": facts, **levels}
 

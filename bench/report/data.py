@@ -91,7 +91,17 @@ def _volumes(prepared: Prepared) -> list[str]:
         + (f"{len(spacings)} different, {_mm(spacings[0])} to {_mm(spacings[-1])}" if spacings else "unknown"),
         "voxels    " + ", ".join(f"{name} {n:,}" for name, n in zip(prepared.spec.classes, voxels, strict=True)),
         *_short_stacks(prepared),
+        *_doubtful_headers(prepared),
     ]
+
+
+def _doubtful_headers(prepared: Prepared) -> list[str]:
+    doubts = prepared.doubts()
+    if not doubts:
+        return []
+    case, doubt = next(iter(doubts.items()))
+    said = f"headers   {len(doubts)} of {len(prepared.cases)} cases contradict themselves (first {case}: {doubt})"
+    return [f"{said}: mm are by the voxel size; mend the headers where that is wrong"]
 
 
 def _short_stacks(prepared: Prepared) -> list[str]:

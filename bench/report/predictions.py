@@ -144,6 +144,8 @@ def _resampling(judged: Judged, methods: tuple[str, ...]) -> str:
     who = (
         f"{cases} cases of {patients} patients" if judged.patients_known else f"{cases} cases, each taken as a patient"
     )
+    if judged.left_out:
+        who += f" ({len(judged.left_out)} of {cases + len(judged.left_out)} labels left out, without a prediction)"
     if patients < 2:
         return f"{who}: no interval, and no claim."
     sets = [len(judged.folders[method]) for method in methods]
