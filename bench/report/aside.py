@@ -11,24 +11,49 @@ ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs
 
 
 def set_aside(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The cells of one comparison that its table shows, and footnotes on the others.
+    """The cells of one comparison that its table shows, and footnotes on the others; versions are named on the way.
 
-    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with
-    the statistics of pairs. A null arm's seeds would make every other row lack seeds.
+    Arms go first, since they are known by the bare names of models; then each of several versions becomes a row of its
+    own; then seeds go, which are counted by row. A null arm's seeds would make every other row lack seeds.
 
     Args:
-        asked: models to show whatever they are; None: every model.
+        asked: models to show whatever they are, by their bare names; None: every model.
     """
+    cells, notes = without_arms(cells, asked)
+    cells, further = _without_further_seeds(name_versions(cells))
+    return cells, (*notes, *further)
+
+
+def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells of one comparison but for the arms of ablations, and a footnote on these.
+
+    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with
+    the statistics of pairs.
+
+    Args:
+        cells: models under their bare names. asked: as in `set_aside`.
+    """
+    if asked is None:
+        return cells, ()
+    plain = cells["model"].str.partition("[")[0]
+    arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
+    arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
+    arm &= ~cells["model"].isin(list(asked))
+    n = cells.loc[arm, "model"].nunique()
+    note = f"Not shown: {n} arms of ablations (medbench ablate --show, medbench report --arms)."
+    return cells[~arm], (note,) * bool(n)
+
+
+def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
+    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
+    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
+    suffix = cells["version"].map(" v{}".format).where(several, "")
+    return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
+
+
+def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells without seeds that a row has beyond those of most rows, and a footnote on these."""
     notes = []
-    if asked is not None:
-        plain = cells["model"].str.partition("[")[0]
-        arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
-        arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
-        arm &= ~cells["model"].isin(list(asked))
-        if arm.any():
-            n = cells.loc[arm, "model"].nunique()
-            notes.append(f"Not shown: {n} arms of ablations (medbench ablate --show; here with --arms).")
-        cells = cells[~arm]
     seeds = common_seeds(cells)
     more = cells[~cells["seed"].isin(seeds)]
     whole = [model for model, own in cells.groupby("model") if seeds <= set(own["seed"])]

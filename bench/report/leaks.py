@@ -68,7 +68,8 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
-    done = pd.concat([done.iloc[:0], *(set_aside(group, ())[0] for _, group in done.groupby("comparison"))])
+    kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
+    done = done[done["key"].isin(kept)]
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
     test = test.merge(done[["key", "selection"]], on="key")
     accuracy = test[test["weights"] == test["selection"]].groupby("key")["predicted"].mean()

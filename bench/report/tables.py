@@ -109,16 +109,8 @@ def summarise(
         return []
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
-    cells = name_versions(cells)
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
     return [_table(group, cases, classes, notes) for group, notes in groups if len(group)]
-
-
-def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
-    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
-    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
-    suffix = cells["version"].map(" v{}".format).where(several, "")
-    return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 
 
 def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...]) -> Table:
