@@ -38,10 +38,11 @@ def results_tables(
     dataset: str | None = None,
     classes: bool = False,
     asked: Collection[str] | None = (),
+    tests: bool = False,
 ) -> list[Table]:
     """The tables of a results folder: all, or those of some comparison keys or of one dataset.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all.
+    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
@@ -61,7 +62,7 @@ def results_tables(
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
-    return summarise(cells, cases, classes, asked)
+    return summarise(cells, cases, classes, asked, tests)
 
 
 def print_tables(console: Console, tables: list[Table]) -> None:

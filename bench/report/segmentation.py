@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.certainty import Measure
+from bench.report.certainty import Measure, limited
 from bench.report.columns import Column, cost_columns
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
@@ -107,10 +107,10 @@ def right(scores: pd.DataFrame) -> pd.DataFrame | None:
 def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
     """The figures that have intervals, the one that orders the rows first."""
     return [
-        Measure(
-            f"{'Dice' if unit == '%' else 'HD95'} {unit} ({policy})", f"{metric}_{policy}", factor, merit, most=most
+        limited(Measure(f"{name} ({policy})", f"{metric}_{policy}", factor, merit, most=most), scores)
+        for (metric, unit, factor, merit), name, most in zip(
+            METRICS, ("Dice %", "HD95 vox", "HD95 mm"), (100.0, math.inf, math.inf), strict=True
         )
-        for (metric, unit, factor, merit), most in zip(METRICS, (100.0, math.inf, math.inf), strict=True)
         if scores[f"{metric}_{policy}"].notna().any()
     ]
 

@@ -89,7 +89,11 @@ class Table:
 
 
 def summarise(
-    cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False, asked: Collection[str] | None = None
+    cells: pd.DataFrame,
+    cases: pd.DataFrame,
+    classes: bool = False,
+    asked: Collection[str] | None = None,
+    tests: bool = False,
 ) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
@@ -101,6 +105,7 @@ def summarise(
         cases: a row per cell, part, weights, case and class, as `bench.store.load_cases` gives them.
         classes: show Dice, or sensitivity, per class too.
         asked: models to show though they are arms of an ablation, which are else set aside; None: all.
+        tests: p-values beside the intervals.
 
     Raises:
         UserError: two cells of one model and seed in one comparison.
@@ -110,10 +115,10 @@ def summarise(
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
-    return [_table(group, cases, classes, notes) for group, notes in groups if len(group)]
+    return [_table(group, cases, classes, notes, tests) for group, notes in groups if len(group)]
 
 
-def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...]) -> Table:
+def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...], tests: bool) -> Table:
     _check_seeds(cells)
     first = cells.iloc[0]
     task = TASKS[first["task"]]
@@ -134,7 +139,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     marks = _marks(frame, columns, list(ranked))
     best = [model for model in order if ranked[model]]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
-    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles)
+    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests)
     asked = checklist(cells, titles, ranked, sure)
     return Table(
         key=first["comparison"],

@@ -306,6 +306,23 @@ def test_equal_arms_with_paired_seeds_are_called_different_in_at_most_eight_perc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("patients", [6, 12, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("run", "rest", "own"), [(0.3, 0.3, 0), (1.0, 0.1, 0), (1.0, 1.0, 0), (1.0, 0.1, 2.0)])
+def test_equal_models_in_pairs_of_seeds_that_share_nothing_are_called_different_in_at_most_eight_percent(
+    patients: int, seeds: int, run: float, rest: float, own: float
+) -> None:
+    """As the main table takes them; `own` is what patients suit one model more than the other, 0 on average."""
+    rng = np.random.default_rng([patients, seeds, int(10 * run), int(10 * rest), int(own)])
+    tries, count = 1000, 0
+    for _ in range(tries):
+        effect = rng.normal(0, 8, patients)
+        pair = [drawn(rng, effect + rng.normal(0, own, patients), seeds, run, rest, 80) for _ in range(2)]
+        count += difference(*pair, resamples=400, paired_seeds=True).excludes_zero
+    assert count / tries <= 0.08
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [(4, 4), (10, 10)])
 @pytest.mark.parametrize(("run", "block"), [(1, 10), (5, 10), (5, 1)])
 def test_equals_over_few_blocks_of_two_classes_are_called_different_in_at_most_eight_percent(
