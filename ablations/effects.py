@@ -20,6 +20,7 @@ from bench.metrics.statistics import PAIRS, Interval, Scores, contrast, differen
 from bench.models.slots import SLOTS
 from bench.registry import parse_model
 from bench.report.certainty import Measure, scores_of, unit_column
+from bench.report.folds import pooled, whole_seeds
 from bench.report.tables import TASKS
 
 NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
@@ -45,8 +46,8 @@ class Stored:
 
     @property
     def first(self) -> pd.Series[Any]:
-        """Any cell: what all share."""
-        return self.cells.iloc[0]
+        """What all cells share."""
+        return pooled(self.cells)
 
     @property
     def measures(self) -> list[Measure]:
@@ -122,7 +123,7 @@ def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
     cells = cells.assign(matched=[_matched(row, full.iloc[0]) for row in cells.to_dict("records")])
     cells = cells[cells["matched"] != "none"]
     cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
-    sets: dict[str, frozenset[int]] = {str(name): frozenset(group["seed"]) for name, group in cells.groupby("label")}
+    sets: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
     arms = [seeds for name, seeds in sets.items() if name != "full"]
     if not arms:
         return None

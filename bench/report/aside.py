@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from bench.report.folds import whole_seeds
+
 ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs in: slots, and widths where matched
 
 
@@ -56,11 +58,12 @@ def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str
     notes = []
     seeds = common_seeds(cells)
     more = cells[~cells["seed"].isin(seeds)]
-    whole = [model for model, own in cells.groupby("model") if seeds <= set(own["seed"])]
+    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
     more = more[more["model"].isin(whole)]
     if len(more) and len(seeds):
         shown = "; ".join(
-            f"{own['title'].iloc[0]} {', '.join(map(str, sorted(own['seed'])))}" for _, own in more.groupby("model")
+            f"{own['title'].iloc[0]} {', '.join(map(str, sorted(set(own['seed']))))}"
+            for _, own in more.groupby("model")
         )
         notes.append(f"Seeds that not all rows have are left out: {shown}.")
         cells = cells.drop(more.index)
@@ -68,7 +71,11 @@ def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str
 
 
 def common_seeds(cells: pd.DataFrame) -> frozenset[int]:
-    """The set of seeds that most rows have, chance aside; of sets as common the larger, then the lowest."""
+    """The set of seeds that most rows have, chance aside; of sets as common the larger, then the lowest.
+
+    Of a cross-validation a row has a seed where it has all its folds.
+    """
     rows = cells[(cells["family"] != "chance") & (cells["status"] == "complete")]
-    sets = [frozenset(group["seed"]) for _, group in rows.groupby("model")]
+    sets = [whole_seeds(group) for _, group in rows.groupby("model")]
+    sets = [seeds for seeds in sets if seeds]
     return max(sets, key=lambda s: (sets.count(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())

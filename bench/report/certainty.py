@@ -26,6 +26,7 @@ from bench.metrics.statistics import (
     unit_means,
     wilcoxon,
 )
+from bench.report.folds import fold_count
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def certainty(
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     marks[gap] = ["best" if model in gaps and gaps[model].excludes_zero else "" for model in order]
     drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
+    drawn += f", {fold_count(cells)} folds together" if fold_count(cells) else ""
     return Certainty(
         f"How sure: two-way bootstrap over {drawn}{', seeds in pairs' * paired}.",
         frame,

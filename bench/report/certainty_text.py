@@ -78,10 +78,10 @@ def sure_rows(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     own = table.figures
-    shared = own.iloc[0][
-        ["comparison", "dataset", "source", "split", "fold", "preset", "selection", "partial"]
-    ].to_dict()
-    of_title = own.drop_duplicates("title").set_index("title")[["model", "family", "status", "ranked", "seeds"]]
+    shared = own.iloc[0][["comparison", "dataset", "source", "split", "preset", "selection", "partial"]].to_dict()
+    of_title = own.drop_duplicates("title").set_index("title")[
+        ["model", "family", "status", "ranked", "seeds", "folds"]
+    ]
     rows = []
     for title, gap in table.sure.gaps.items():
         text = f"{table.sure.reference} less it, {table.sure.measure}"

@@ -11,6 +11,7 @@ from bench.errors import UserError, unknown
 from bench.metrics.statistics import figure
 from bench.report.aside import name_versions, without_arms
 from bench.report.certainty import Measure, scores_of
+from bench.report.folds import same_folds, whole_seeds
 from bench.report.sheets import Sheet, render_sheets
 from bench.report.tables import titles_of
 from bench.store import load_cases, load_cells
@@ -100,7 +101,10 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     scores = scores[scores["key"].isin(whole.index[whole])]
     if scores.empty:
         return None
+    lacking = len(cells) - scores["key"].nunique()
+    scores = scores[scores["key"].isin(same_folds(cells[cells["key"].isin(scores["key"])])["key"])]
     seeds = scores.groupby("model")["seed"].nunique()
+    whole = {model: len(whole_seeds(own)) for model, own in cells[cells["key"].isin(scores["key"])].groupby("model")}
     titles = titles_of(cells)
     values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds.index}).T
     values = values.sort_values("Dice %", ascending=False, kind="stable")
@@ -111,8 +115,7 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
         for outcome in ("missed", "invented"):
             texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[model]:.1f}"
         rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[model])})
-    ranked = values.loc[seeds.index[seeds == seeds.max()]].rename(index=titles)
-    lacking = len(cells) - scores["key"].nunique()
+    ranked = values.loc[[model for model in seeds.index if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     caption = (
         f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.metrics.power import smallest_difference
 from bench.report.aside import common_seeds, name_versions
 from bench.report.certainty import scores_of, unit_words
+from bench.report.folds import whole_seeds
 from bench.report.tables import TASKS
 from bench.report.units import with_units
 from bench.store import load_cases, load_cells
@@ -30,7 +31,7 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     cells = cells[(cells["comparison"] == cell.comparison) & (cells["status"] == "complete")]
     cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
     seeds = common_seeds(cells)
-    whole = [model for model, own in cells.groupby("model") if seeds <= set(own["seed"])]
+    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
     cells = cells[cells["model"].isin(whole) & cells["seed"].isin(seeds)]
     if len(whole) < 2 or len(seeds) < 2:
         return f"Smallest difference that could be shown: not known, {lacking}"

@@ -32,8 +32,15 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
         done: the model's scored cells.
     """
     rows = [] if done.empty else _scores(scores, done["policy"].iloc[0])
-    for metric in ("missed", "invented"):
-        rows.append({"metric": metric, "unit": "per run", "class": "", "value": done[metric].astype(float).mean()})
+    for metric in ("missed", "invented"):  # of all folds of a seed
+        rows.append(
+            {
+                "metric": metric,
+                "unit": "per run",
+                "class": "",
+                "value": done[metric].astype(float).groupby(done["seed"]).sum(min_count=1).mean(),
+            }
+        )
     return rows
 
 
@@ -86,7 +93,7 @@ def parts(first: pd.Series[Any]) -> str:
         for part, n in first["counts"].items()
     )
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
+    fold = first.get("fold_text", "")
     said = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
     return f"Split {first['split']}{fold}{said}{flag}; patients present / official: {counts}"
 
