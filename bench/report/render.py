@@ -20,7 +20,7 @@ from bench.report.certainty_text import (
     sure_to_markdown,
     sure_to_rich,
 )
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.escaping import first_column, latex_text, markdown_text, stacked
 from bench.report.leaks import with_leaks
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
@@ -145,6 +145,7 @@ def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
     narrow = len(table.frame.columns) > 13
     texts = pd.DataFrame([{stacked(k, narrow): latex_text(v) for k, v in row.items()} for row in _texts(table)])
+    texts, first = first_column(texts)
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
     commands.columns = texts.columns
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
@@ -154,7 +155,7 @@ def to_latex(table: Table) -> str:
         label=f"tab:{table.name}-{table.key}",
         position="htbp",
         position_float="centering",
-        column_format="l" + "r" * (len(texts.columns) - 1),
+        column_format=first + "r" * (len(texts.columns) - 1),
     )
     size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
     if narrow:
