@@ -131,6 +131,7 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
+@click.option("--tests", is_flag=True, help="p-values too: of these trained networks only.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
@@ -142,6 +143,7 @@ def report(
     dataset: str | None,
     classes: bool,
     arms: bool,
+    tests: bool,
     trials: bool,
     ranks: bool,
     conventions: bool,
@@ -167,7 +169,7 @@ def report(
     elif trials:
         text = trials_text(results)
     else:
-        tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
+        tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else (), tests=tests)
         if figures is not None:
             from bench.report.figures import draw_report
 

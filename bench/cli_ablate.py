@@ -30,6 +30,7 @@ from bench.terminal import PATH, TEXT, make_console
 @click.option("--orderings", default=50, type=click.IntRange(20), help="Orders of the curves in a replay.  [50]")
 @click.option("--list", "listing", is_flag=True, help="Print slots and fillings with their cost; train nothing.")
 @click.option("--show", is_flag=True, help="Tables of what is stored; train nothing.")
+@click.option("--tests", is_flag=True, help="p-values too, of these trained networks only, in a front's table.")
 @click.option("--model", default="mednext_tiny", type=TEXT, help="The full model.  [mednext_tiny]")
 @click.option("--dataset", "datasets", multiple=True, type=TEXT, help="One or several, by commas or repeated.  [acdc]")
 @click.option("--seeds", type=TEXT, help="How many (3) or which (0,4,).  [1 in smoke, else 3]")
@@ -199,7 +200,7 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
             device=asked["device"],
             reference=asked["model"],
         )
-    print_tables(console, results_tables(asked["results"], comparisons, asked=models))
+    print_tables(console, results_tables(asked["results"], comparisons, asked=models, tests=asked["tests"]))
 
 
 def _replay(datasets: list[str], asked: dict[str, Any]) -> None:

@@ -26,10 +26,13 @@ from bench.terminal import PATH, TEXT, make_console, say
     default="error",
     help="A prediction not there: all background, or its case left out.  [error]",
 )
+@click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
 @click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--output", type=PATH, help="Write cases.csv and the conventions there.")
-def evaluate(form: str, output: Path | None, classes: str | None, spacing: str | None, **request: Any) -> None:
+def evaluate(
+    form: str, output: Path | None, classes: str | None, spacing: str | None, tests: bool, **request: Any
+) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
     \b
@@ -51,12 +54,12 @@ def evaluate(form: str, output: Path | None, classes: str | None, spacing: str |
         judged = score_predictions(classes=names, spacing=sizes, **request)
     written = write_scores(judged, output) if output else []
     if form == "csv":
-        click.echo(prediction_figures(judged).to_csv(index=False, lineterminator="\n"), nl=False)
+        click.echo(prediction_figures(judged, tests).to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "rich":
-        for sheet in prediction_sheets(judged):
+        for sheet in prediction_sheets(judged, tests):
             console.print(to_rich(sheet))
     else:
-        click.echo(render_sheets(prediction_sheets(judged), form), nl=False)
+        click.echo(render_sheets(prediction_sheets(judged, tests), form), nl=False)
     if written:
         say(f"written   {', '.join(map(str, written))}", 0)
 

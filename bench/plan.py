@@ -251,8 +251,12 @@ class Cell:
 
     @property
     def comparison(self) -> str:
-        """The key of the cell without model and seed: what may stand in one table."""
-        fields = {k: v for k, v in self._hashed().items() if k not in ("model", "seed")}
+        """The key of the cell without model, seed and fold: what may stand in one table.
+
+        The folds of one split are pooled, so that what each of them has in which part is no part of it either.
+        """
+        apart = ("model", "seed") if self.fold is None else ("model", "seed", "fold", "parts")
+        fields = {k: v for k, v in self._hashed().items() if k not in apart}
         if self.init:  # each model has its own weights
             fields["init"] = "pretrained"
         if self.tuned:  # each model has its own values, found in the same way

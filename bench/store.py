@@ -282,13 +282,31 @@ def _records(results: str | Path) -> list[dict[str, Any]]:
     return [record for record in records if record is not None]
 
 
+def _comparison(record: dict[str, Any]) -> str:
+    """The comparison key of a record's cell; as it was stored only where the cell is of another version's form."""
+    try:
+        return Cell(**record["cell"]).comparison
+    except TypeError:
+        return str(record["comparison"])
+
+
+def _split_flag(record: dict[str, Any]) -> str | None:
+    """Why the split is not to be trusted; a fold that was dealt by patient is not what it was made from.
+
+    Older records of folds have the flag of the random split whose cases they dealt anew.
+    """
+    dataset = record["dataset"]
+    by_patient = record["cell"]["fold"] is not None and (dataset.get("split_leak") or {}).get("patient") == 0
+    return None if by_patient else dataset.get("split_flag")
+
+
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     cell, model, dataset = record["cell"], record["model"], record["dataset"]
     protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
     shown = (record["metrics"] or {}).get(protocol["selection"], {})
     return {
         "key": record["key"],
-        "comparison": record["comparison"],
+        "comparison": _comparison(record),
         "status": record["status"],
         "preset": record["preset"],
         "task": task_of(record),
@@ -299,7 +317,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         "split": cell["split"],
         "split_source": dataset.get("split_source"),
         "split_note": dataset.get("split_note"),
-        "split_flag": dataset.get("split_flag"),
+        "split_flag": _split_flag(record),
         "split_leak": dataset.get("split_leak"),
         "fold": cell["fold"],
         "train_patients": cell.get("train_patients"),

@@ -163,7 +163,8 @@ def test_several_sets_are_seeds_and_their_noise_widens_the_interval(folders: Pat
 def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     label, one, two = folders / "label", folders / "one", folders / "two"
     judged = score_predictions([one], label, versus=[two])
-    figures = prediction_figures(judged)
+    assert prediction_figures(judged)["p"].isna().all(), "tests are shown where they are asked for"
+    figures = prediction_figures(judged, tests=True)
     assert tuple(figures) == CSV
     rows = figures[(figures["metric"] == "Dice % (strict)") & (figures["class"] == "mean")].set_index("method")
     gap = rows.loc["pred - versus"]
@@ -173,8 +174,9 @@ def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     mirrored = prediction_figures(score_predictions([two], label, versus=[one]))
     back = mirrored[mirrored["method"] == "pred - versus"].set_index(["metric", "class"])["value"]
     assert back["Dice % (strict)"]["mean"] == pytest.approx(-gap["value"])
-    result = evaluate("--pred", one, "--versus", two, "--label", label, "--format", "markdown")
-    assert "p, these predictions only" in result.output
+    plain = ("--pred", one, "--versus", two, "--label", label, "--format", "markdown")
+    assert "p, these predictions only" in evaluate(*plain, "--tests").output
+    assert "p, these predictions only" not in evaluate(*plain).output
     out = folders / "out"
     assert evaluate("--pred", one, "--versus", two, "--label", label, "--output", out).exit_code == 0
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {

@@ -93,8 +93,9 @@ def metric_change(
 def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cell, str]]:
     """Folders, cells and presets of one comparison whose weights fit the setting's network, input and classes, by seed.
 
-    Of several comparisons the one on real data; then the one trained as others are (no fold, no smaller training part,
-    not tuned, not pretrained); then with most seeds, with most steps; then the first by data set and key.
+    Of a cross-validation those of one fold, whose validation cases are the same. Of several comparisons the one on real
+    data; then the one trained as others are (no fold, no smaller training part, not tuned, not pretrained); then with
+    most seeds, with most steps; then the first by data set and key.
     """
     found: dict[tuple[Any, ...], list[tuple[Path, Cell, str]]] = {}
     for folder in store.find_records(Path(results)):
@@ -106,7 +107,7 @@ def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cel
         asked = (setting.task, setting.channels, setting.classes, setting.image_size)
         if fits == asked and digest(cell.model) == digest(setting.model):
             rank = (SOURCES.index(cell.source["kind"]), len(_peculiar(cell)))
-            group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison)
+            group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison, cell.parts)
             found.setdefault(group, []).append((folder, cell, record["preset"]))
     best = min(found, key=lambda group: (*group[:2], -len(found[group]), *group[2:]), default=None)
     return [] if best is None else sorted(found[best], key=lambda entry: entry[1].seed)

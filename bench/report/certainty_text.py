@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.escaping import first_column, latex_text, markdown_text, stacked
 from bench.report.tables import Table
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def sure_rows(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     own = table.figures
-    shared = own.iloc[0][
-        ["comparison", "dataset", "source", "split", "fold", "preset", "selection", "partial"]
-    ].to_dict()
-    of_title = own.drop_duplicates("title").set_index("title")[["model", "family", "status", "ranked", "seeds"]]
+    shared = own.iloc[0][["comparison", "dataset", "source", "split", "preset", "selection", "partial"]].to_dict()
+    of_title = own.drop_duplicates("title").set_index("title")[
+        ["model", "family", "status", "ranked", "seeds", "folds"]
+    ]
     rows = []
     for title, gap in table.sure.gaps.items():
         text = f"{table.sure.reference} less it, {table.sure.measure}"
@@ -104,8 +104,9 @@ def sure_to_latex(table: Table) -> str:
     if not sure.frame.empty:
         texts = sure.frame.map(latex_text)
         texts.columns = [stacked(name) for name in sure.frame.columns]
+        texts, first = first_column(texts)
         commands = sure.marks.replace({"best": "textbf:--rwrap;"}).set_axis(texts.columns, axis=1)
         styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-        lines.append(styler.to_latex(hrules=True, column_format="l" + "r" * (texts.shape[1] - 1)).rstrip())
+        lines.append(styler.to_latex(hrules=True, column_format=first + "r" * (texts.shape[1] - 1)).rstrip())
     lines += [f"\\par\\raggedright {latex_text(note)}" for note in (*sure.footnotes, *asked)]
     return "\n".join([*lines, "\\end{table}", ""])

@@ -7,18 +7,21 @@ from typing import Any
 import pandas as pd
 
 from bench.report.certainty import Certainty
+from bench.report.folds import fold_count, whole_seeds
 
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 FEW = 3  # seeds, below which a table says that they are few
 
 
-def checklist(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty) -> tuple[str, ...]:
+def checklist(
+    first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty
+) -> tuple[str, ...]:
     """Question and answer, a line each.
 
     Args:
+        first: what all cells share (`bench.report.folds.pooled`).
         cells: all of one comparison. titles, ranked: of each model in it. sure: its intervals.
     """
-    first = cells.iloc[0]
     return (
         f"Weights selected on validation data? {_selection(first)}",
         f"Equal tuning? {_tuning(first)}",
@@ -72,10 +75,12 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
-    counts = cells[cells["status"] == "complete"].groupby("model")["seed"].nunique()
+    complete = cells[cells["status"] == "complete"]
+    counts = pd.Series({model: len(whole_seeds(own)) for model, own in complete.groupby("model")}, dtype=int)
     trained = set(cells.loc[cells["family"] != "chance", "model"])
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
-    most = f"{counts.max()}" if len(counts) else "none"
+    folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
+    most = f"{counts.max()}{folds}" if len(counts) else "none"
     few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
     return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
+
+LONG = 80  # characters of a title, beyond which it takes several lines
+
 
 def markdown_text(text: str) -> str:
     """Text in a table or a line of GitHub's Markdown."""
@@ -28,3 +32,15 @@ def latex_text(text: str) -> str:
     special |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"}
     return "".join(special.get(c, c) for c in text)
+
+
+def first_column(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Escaped texts and their first column's format: a paragraph, broken at commas, where a title is too long.
+
+    Args:
+        frame: texts that are escaped already, titles first.
+    """
+    titles = frame.iloc[:, 0]
+    if titles.str.len().max() <= LONG:
+        return frame, "l"
+    return frame.assign(**{str(frame.columns[0]): titles.str.replace(",", r",\allowbreak{}", regex=False)}), "p{5cm}"

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.errors import UserError
 from bench.report.aside import set_aside
 from bench.report.audits import leaks_table
+from bench.report.folds import pooled, same_folds
 from bench.store import load_cases, load_cells
 
 AUDITS = "audits"
@@ -68,11 +69,11 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
-    done = pd.concat([done.iloc[:0], *(set_aside(group, ())[0] for _, group in done.groupby("comparison"))])
+    kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
+    done = done[done["key"].isin(kept)]
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
     test = test.merge(done[["key", "selection"]], on="key")
-    accuracy = test[test["weights"] == test["selection"]].groupby("key")["predicted"].mean()
-    done = done.assign(accuracy=done["key"].map(accuracy))
+    test = test[test["weights"] == test["selection"]]
     lines = [
         "| data set | model | split | trained on | tested on | accuracy % | sd seeds | seeds |",
         "|---|---|---|---:|---:|---:|---:|---:|",
@@ -81,11 +82,12 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]
         for _, of_model in of_dataset[of_dataset["model"].isin(set(flagged["model"]))].groupby(["model", "version"]):
-            means = of_model.groupby("comparison")["accuracy"].mean().sort_values()
+            runs = {comparison: _by_seed(rows, test) for comparison, rows in of_model.groupby("comparison")}
+            means = pd.Series({comparison: of_seeds.mean() for comparison, of_seeds in runs.items()}).sort_values()
             for i, comparison in enumerate(means.index):
                 rows = of_model[of_model["comparison"] == comparison]
                 split = rows["split"].iloc[0]
-                counts, flag = rows["counts"].iloc[0], rows["split_flag"].notna().any()
+                counts, flag = pooled(rows)["counts"], rows["split_flag"].notna().any()
                 cells_of_row = (
                     f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
@@ -93,8 +95,14 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                     f"{counts['train']['cases']:,}",
                     f"{counts['test']['cases']:,}",
                     f"{100 * means[comparison]:.1f}",
-                    f"{100 * rows['accuracy'].std():.1f}",
-                    f"{len(rows)}",
+                    f"{100 * runs[comparison].std():.1f}",
+                    f"{len(runs[comparison])}",
                 )
                 lines.append(f"| {' | '.join(cells_of_row)} |")
     return "\n".join(lines) + "\n"
+
+
+def _by_seed(cells: pd.DataFrame, test: pd.DataFrame) -> pd.Series[float]:
+    """The accuracy of each seed of one row, over the images of all folds that its seeds have in common."""
+    own = same_folds(cells)[["key", "seed"]].merge(test, on="key")
+    return own.groupby("seed")["predicted"].mean()

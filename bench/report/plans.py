@@ -31,8 +31,14 @@ def plan_table(cells: list[PlannedCell], jobs: int = 1) -> Table:
         own = [cell for cell in cells if cell.job.model == model]
         states = [str(sum(cell.state == state for cell in own)) for state in ("done", "unfinished", "failed")]
         basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
-        table.add_row(Text(model), str(len(own)), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
+        table.add_row(Text(model), _runs(own), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
     return table
+
+
+def _runs(cells: list[PlannedCell]) -> str:
+    """`3`, or of a cross-validation `3 x 5`: seeds and folds."""
+    seeds, folds = ({getattr(cell.job.cell, name) for cell in cells} for name in ("seed", "fold"))
+    return f"{len(seeds)} x {len(folds)}" if folds - {None} else str(len(cells))
 
 
 def models_table(preset: str, task: str | None, family: str | None) -> Table:

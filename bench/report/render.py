@@ -20,7 +20,7 @@ from bench.report.certainty_text import (
     sure_to_markdown,
     sure_to_rich,
 )
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.escaping import first_column, latex_text, markdown_text, stacked
 from bench.report.leaks import with_leaks
 from bench.report.tables import CSV, Table, summarise
 from bench.report.throughput import with_throughput
@@ -38,10 +38,11 @@ def results_tables(
     dataset: str | None = None,
     classes: bool = False,
     asked: Collection[str] | None = (),
+    tests: bool = False,
 ) -> list[Table]:
     """The tables of a results folder: all, or those of some comparison keys or of one dataset.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all.
+    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
@@ -61,7 +62,7 @@ def results_tables(
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
-    return summarise(cells, cases, classes, asked)
+    return summarise(cells, cases, classes, asked, tests)
 
 
 def print_tables(console: Console, tables: list[Table]) -> None:
@@ -144,6 +145,7 @@ def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
     narrow = len(table.frame.columns) > 13
     texts = pd.DataFrame([{stacked(k, narrow): latex_text(v) for k, v in row.items()} for row in _texts(table)])
+    texts, first = first_column(texts)
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
     commands.columns = texts.columns
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
@@ -153,7 +155,7 @@ def to_latex(table: Table) -> str:
         label=f"tab:{table.name}-{table.key}",
         position="htbp",
         position_float="centering",
-        column_format="l" + "r" * (len(texts.columns) - 1),
+        column_format=first + "r" * (len(texts.columns) - 1),
     )
     size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
     if narrow:

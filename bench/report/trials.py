@@ -23,7 +23,9 @@ def trials_text(results: Path) -> str:
         if record["cell"].get("unscored"):  # of a search over models (`medbench ablate --search`)
             continue
         tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
-        place = (f"{record['dataset']['name']}, {record['cell']['split']}, {label}", record["dataset"]["task"])
+        fold = record["cell"]["fold"]
+        split = record["cell"]["split"] + ("" if fold is None else f", fold {fold}")
+        place = (f"{record['dataset']['name']}, {split}, {label}", record["dataset"]["task"])
         searches.setdefault(place, {}).setdefault(record["model"]["title"], {})[tuned["trial"]] = record
     if not searches:
         raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.")

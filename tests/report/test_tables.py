@@ -244,7 +244,8 @@ def test_caption_partial_reconstruction_fold_and_no_list() -> None:
     ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed")
     assert one((ours, 0.5)).caption == (
         "ACDC (acdc), real images, preset quick. "
-        "Split mtunet, fold 2; patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
+        "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "
+        "patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
         f"2 test cases; seeds 0; weights best-val. 2 threads. {PARTIAL}. "
         "MedNeXt-T (reconstr.): our reconstruction from the abstract of PLoS ONE e0340108."
     )
