@@ -82,7 +82,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         with store.lock(job.folder, wait) as held:
             if not held:
                 return "busy"
-            if store.is_done(job.folder) and not force:
+            if not force and store.is_done(job.folder):
                 return "reused"
             if force:
                 _clear(job.folder)

@@ -22,7 +22,7 @@ from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
 from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
-from bench.store import check_writable
+from bench.store import check_writable, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +83,8 @@ def profile(
 
         resolve_root(data_root)
     _warn_of_load(settings[0].threads, report)
+    for note in read_records(results).notes:  # their weights, on which faster variants are scored
+        report(note)
     rows = []
     for number, setting in enumerate(settings, 1):
         name = _name(setting.model)
