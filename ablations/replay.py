@@ -8,6 +8,7 @@ and whether the best curve of all was stopped before its end.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def _curve(path: Path, name: str) -> Curve:
             rows = [(int(row["step"]), float(row["val_score"])) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(path, f"holds no validation rounds ({type(error).__name__}).") from None
+    if not all(math.isfinite(score) for _, score in rows):
+        raise Damaged(path, "has rounds without a score: the outputs were not finite there.")
     steps, scores = zip(*rows, strict=True) if rows else ((), ())
     return Curve(name, steps, scores)
 

@@ -137,6 +137,11 @@ def _scores(
     model.to(torch.device(setting.device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     scores = {}
     for form, scored in (("plain", model), ("variant", Variant(model, setting).eval())):
-        figures = headline(score_cases(scored, data, cases, cell.settings()))
+        try:
+            figures = headline(score_cases(scored, data, cases, cell.settings()))
+        except FloatingPointError as error:
+            raise UserError(
+                f"Diverged in {'the training form' if form == 'plain' else 'this form'}: {error}."
+            ) from None
         scores[form] = {metric: figures[metric] for metric in METRICS[setting.task]}
     return scores
