@@ -34,6 +34,7 @@ def evaluate(form: str, output: Path | None, classes: str | None, spacing: str |
     from contextlib import nullcontext
 
     from bench.predictions import score_predictions, write_scores
+    from bench.report.escaping import csv_safe
     from bench.report.predictions import prediction_figures, prediction_sheets
     from bench.report.progress import counting
     from bench.report.sheets import render_sheets, to_rich
@@ -46,7 +47,7 @@ def evaluate(form: str, output: Path | None, classes: str | None, spacing: str |
         judged = score_predictions(classes=names, spacing=sizes, **request)
     written = write_scores(judged, output) if output else []
     if form == "csv":
-        click.echo(prediction_figures(judged).to_csv(index=False, lineterminator="\n"), nl=False)
+        click.echo(csv_safe(prediction_figures(judged)).to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "rich":
         for sheet in prediction_sheets(judged):
             console.print(to_rich(sheet))

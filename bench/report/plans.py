@@ -73,7 +73,8 @@ def models_table(preset: str, task: str | None, family: str | None) -> Table:
         params = f"{cost.params / 1e6:.2f}" if cost else ""
         macs = f"{cost.macs / 1e9:.2f}{at}" if cost and cost.macs else ""
         mark = "*" if listed in entry.lists else ""
-        table.add_row(mark, entry.name, entry.title, entry.family, ", ".join(entry.tasks), params, macs, entry.citation)
+        about = (entry.name, entry.title, entry.family, ", ".join(entry.tasks))
+        table.add_row(*map(Text, (mark, *about, params, macs, entry.citation)))
     return table
 
 
@@ -101,7 +102,9 @@ def checks_table(checks: Iterable[Check]) -> Table:
         failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
         said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
         said += ", cpu" if counters.cost.counted_on == "cpu" else ""
-        table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict)
+        table.add_row(
+            Text(check.entry.name), of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict
+        )
     return table
 
 

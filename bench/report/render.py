@@ -20,7 +20,7 @@ from bench.report.certainty_text import (
     sure_to_markdown,
     sure_to_rich,
 )
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, stacked
 from bench.report.leaks import audit_notes, with_leaks
 from bench.report.notes import few, in_a_line, notes_text
 from bench.report.tables import CSV, Table, summarise
@@ -66,6 +66,8 @@ def results_tables(
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, clashes = _without_clashes(cells)
+    overall = {"mean": "mean (class)"}  # `mean` is what stands for the mean over classes
+    cases = cases.assign(**{"class": cases["class"].where(cases["outcome"].isna(), cases["class"].replace(overall))})
     cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
     return summarise(cells, cases, classes, asked), (*notes, *clashes)
@@ -169,14 +171,14 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
     narrow = len(table.frame.columns) > 13
-    texts = pd.DataFrame([{stacked(k, narrow): latex_text(v) for k, v in row.items()} for row in _texts(table)])
-    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
-    commands.columns = texts.columns
+    texts = pd.DataFrame(_texts(table)).map(latex_text)
+    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})[texts.columns]
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
+    styler = styler.format_index(lambda name: stacked(name, narrow), axis="columns")
     latex = styler.to_latex(
         hrules=True,
         caption=latex_text(table.caption),
-        label=f"tab:{table.name}-{table.key}",
+        label=f"tab:{latex_label(table.name)}-{table.key}",
         position="htbp",
         position_float="centering",
         column_format="l" + "r" * (len(texts.columns) - 1),
@@ -198,4 +200,5 @@ def to_csv(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     frames = [frame for table in tables for frame in (table.figures, sure_rows(table).reindex(columns=CSV))]
     if notes:
         frames.append(pd.DataFrame([{"metric": "note", "text": note} for note in few(notes)], columns=CSV))
-    return pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True).to_csv(index=False, lineterminator="\n")
+    frame = pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True)
+    return csv_safe(frame).to_csv(index=False, lineterminator="\n")
