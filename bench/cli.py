@@ -75,11 +75,14 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     """
     from bench.report.progress import show_progress
     from bench.report.render import print_tables, results_tables
-    from bench.runner import make_jobs, run_jobs, tuned
+    from bench.runner import load_note, make_jobs, run_jobs, tuned
     from bench.store import is_done
 
     console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    note = load_note([job for job in work if force or not is_done(job.folder)], jobs)
+    if note:
+        click.echo(note, err=True)
     if tune:
         from bench.tuning import trial_jobs
 

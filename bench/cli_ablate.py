@@ -88,6 +88,7 @@ def _request(asked: dict[str, Any]) -> dict[str, Any]:
 def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
     from ablations.command import load_ablations, plan_jobs, run_ablation
     from bench.report.progress import show_progress
+    from bench.runner import load_note
     from bench.store import is_done
 
     console, plan = make_console(), {k: asked[k] for k in ("remove", "swap", "leave_one_out", "factorial")}
@@ -98,6 +99,9 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
         planned.append(jobs)
         for line in lines:
             console.print(f"{dataset}: {line}", markup=False, highlight=False)
+    note = load_note([job for jobs in planned for job in jobs if not is_done(job.folder)])
+    if note:
+        click.echo(note, err=True)
     missing = []
     for jobs in planned:
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:

@@ -28,7 +28,8 @@ ROOMS = {
     "estimate": {"damage", "store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
     "pretrained": {"errors", "registry"},
-    "runner": {"pretrained", "tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
+    "runner": {"pretrained", "tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"}
+    | {"environment"},
     "cell": {"pretrained", "errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding"}
     | {"datasets", "metrics"},
     "executors": set(),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.rounds import PROCESSES, Samples, figures, together
-from bench.environment import idle_cores
+from bench.environment import too_few_idle
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
@@ -101,10 +101,10 @@ def profile(
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
     """Says when fewer cores are idle than there are threads: those that wait for a core hold up the others."""
-    idle = idle_cores()
-    if idle is not None and idle < threads - 0.5:
+    few = too_few_idle(threads)
+    if few:
         report(
-            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, but --threads is {threads}: ratios mean little when "
+            f"note: {few}, but --threads is {threads}: ratios mean little when "
             f"threads wait for a core. Wait until the machine is idle{', or take fewer threads' * (threads > 1)}."
         )
 
