@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import bench
 from ablations.command import load_ablations
@@ -16,9 +20,10 @@ from ablations.replay import stored_curves
 from bench import store
 from bench.cli import main
 from bench.damage import Damaged
-from bench.estimate import plan_cells
+from bench.estimate import PlannedCell, plan_cells
 from bench.profiles import load_profiles
 from bench.record_row import COLUMNS, record_row
+from bench.report.plans import plan_tables
 from bench.report.render import render_tables, results_tables
 from bench.runner import make_jobs
 
@@ -321,3 +326,22 @@ def test_a_plan_takes_no_rate_from_a_copy_or_a_damaged_record(results: Path, tmp
     assert plan_cells(jobs, results)[0].state == "new"
     with pytest.raises(Damaged):
         store.read_record(folder)
+
+
+def test_a_plan_has_a_table_for_each_dataset_and_a_total() -> None:
+    def planned(dataset: str, seed: int) -> Any:
+        cell = SimpleNamespace(dataset_label=dataset, split="s", seed=seed)
+        job = SimpleNamespace(cell=cell, model="m[red]", preset="quick")
+        return PlannedCell(job, "done" if seed else "new", 0.0 if seed else 3600.0, "")  # type: ignore[arg-type]
+
+    console = Console(file=io.StringIO(), width=120)
+    for table in plan_tables([planned("a", 0), planned("b", 0), planned("a", 1)]):
+        console.print(table)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "a, split s, preset quick" in text
+    assert "b, split s, preset quick" in text
+    assert "1 of 2 cells done, about 1.00 h to come" in text
+    assert "0 of 1 cells done, about 1.00 h to come" in text
+    assert "All 2 datasets: 1 of 3 cells done, about 2.00 h to come" in text
+    assert text.count("m[red]") == 2
+    assert len(plan_tables([planned("a", 0)])) == 1

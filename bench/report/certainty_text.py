@@ -105,7 +105,7 @@ def sure_to_latex(table: Table) -> str:
         texts = sure.frame.map(latex_text)
         commands = sure.marks.replace({"best": "textbf:--rwrap;"}).set_axis(texts.columns, axis=1)
         styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-        styler = styler.format_index(stacked, axis="columns")
+        styler = styler.format_index(lambda name: stacked(str(name)), axis="columns")
         lines.append(styler.to_latex(hrules=True, column_format="l" + "r" * (texts.shape[1] - 1)).rstrip())
     lines += [f"\\par\\raggedright {latex_text(note)}" for note in (*sure.footnotes, *asked)]
     return "\n".join([*lines, "\\end{table}", ""])

@@ -174,7 +174,7 @@ def to_latex(table: Table) -> str:
     texts = pd.DataFrame(_texts(table)).map(latex_text)
     commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})[texts.columns]
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-    styler = styler.format_index(lambda name: stacked(name, narrow), axis="columns")
+    styler = styler.format_index(lambda name: stacked(str(name), narrow), axis="columns")
     latex = styler.to_latex(
         hrules=True,
         caption=latex_text(table.caption),

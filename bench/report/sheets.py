@@ -84,7 +84,7 @@ def to_latex(sheet: Sheet) -> str:
     latex = (
         texts.style.hide(axis="index")
         .apply(lambda _: commands, axis=None)
-        .format_index(stacked if columns >= STACKED else latex_text, axis="columns")
+        .format_index(lambda name: (stacked if columns >= STACKED else latex_text)(str(name)), axis="columns")
         .to_latex(
             hrules=True,
             caption=caption,
