@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import math
 import time
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -104,7 +105,7 @@ def run_fold(
         "threads": protocol.threads,
         "params": cost.params,
         "macs": cost.macs,
-        "score": round(last["val_score"], 6) if last else None,
+        "score": round(last["val_score"], 6) if last and math.isfinite(last["val_score"]) else None,
         "train_loss": round(last["train_loss"], 6) if last else None,
         "seconds": round(seconds, 1),
         "commit": environment("cpu", protocol.threads)["commit"],

@@ -82,7 +82,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         with store.lock(job.folder, wait) as held:
             if not held:
                 return "busy"
-            if store.is_done(job.folder) and not force:
+            if not force and store.is_done(job.folder):
                 return "reused"
             if force:
                 _clear(job.folder)
@@ -228,7 +228,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
-    from bench.evaluate import make_validation
+    from bench.evaluate import NOT_FINITE, make_validation
     from bench.seeding import build_seeded
     from bench.train import HISTORY_COLUMNS, train
 
@@ -272,8 +272,10 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     if progress.stopped:
         return _record(job, "pruned", training=training)
-    if cell.is_trial:
+    if cell.is_trial and math.isfinite(progress.best_score):
         return _record(job, "complete", training=training)
+    if cell.is_trial:
+        return _record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     try:
         rows, metrics = _score(model, data, parts, protocol, progress, job.folder)

@@ -42,6 +42,7 @@ def evaluate(
     from contextlib import nullcontext
 
     from bench.predictions import score_predictions, write_scores
+    from bench.report.escaping import csv_safe
     from bench.report.predictions import prediction_figures, prediction_sheets
     from bench.report.progress import counting
     from bench.report.sheets import render_sheets, to_rich
@@ -54,7 +55,7 @@ def evaluate(
         judged = score_predictions(classes=names, spacing=sizes, **request)
     written = write_scores(judged, output) if output else []
     if form == "csv":
-        click.echo(prediction_figures(judged, tests).to_csv(index=False, lineterminator="\n"), nl=False)
+        click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "rich":
         for sheet in prediction_sheets(judged, tests):
             console.print(to_rich(sheet))

@@ -330,6 +330,8 @@ def _classes(
     if given is not None:
         if len(given) < 2 or len(given) > 256 or len(set(given)) < len(given) or not all(given):
             raise UserError("Expected --classes to be 2 to 256 names that differ, background first.")
+        if {"mean", "all"} & set(given):
+            raise UserError("Expected --classes other than mean and all, which stand for figures over classes.")
         _check_ids(reference, predicted, maps, set(range(len(given))), f"ids below {len(given)} (--classes)")
         return list(given), tuple(given[1:])
     if 255 in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import store
 from bench.cell import Event, Job, Report, run_cell, silent
+from bench.environment import too_few_idle
 from bench.errors import UserError
 from bench.executors import make_executor
 from bench.plan import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
@@ -213,6 +214,20 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
                 counts[outcome] += 1
         todo = busy
     return counts
+
+
+def load_note(jobs: Sequence[Job], workers: int = 1) -> str | None:
+    """A line where cells that are to run ask for more threads than cores are idle; None where they do not."""
+    if not jobs:
+        return None
+    at_once, threads = min(workers, len(jobs)), max(job.cell.protocol["threads"] for job in jobs)
+    few, asked = too_few_idle(threads * at_once), f"{threads * at_once} thread{'s' * (threads * at_once > 1)}"
+    asked += f" ({at_once} cells at a time with {threads} each)" * (at_once > 1)
+    ways = f"take fewer: --threads{', --jobs' * (at_once > 1)}" if threads * at_once > 1 else "be patient"
+    return few and (
+        f"note: {few}, but the run takes {asked}: those that wait for a core hold up the others, and it takes many "
+        f"times longer. Wait until the machine is idle, or {ways}."
+    )
 
 
 def write_unit_tables(jobs: Sequence[Job]) -> None:

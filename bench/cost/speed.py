@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.rounds import PROCESSES, Samples, figures, together
-from bench.environment import idle_cores
+from bench.environment import too_few_idle
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
 from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
-from bench.store import check_writable
+from bench.store import check_writable, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +83,8 @@ def profile(
 
         resolve_root(data_root)
     _warn_of_load(settings[0].threads, report)
+    for note in read_records(results).notes:  # their weights, on which faster variants are scored
+        report(note)
     rows = []
     for number, setting in enumerate(settings, 1):
         name = _name(setting.model)
@@ -99,10 +101,10 @@ def profile(
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
     """Says when fewer cores are idle than there are threads: those that wait for a core hold up the others."""
-    idle = idle_cores()
-    if idle is not None and idle < threads - 0.5:
+    few = too_few_idle(threads)
+    if few:
         report(
-            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, but --threads is {threads}: ratios mean little when "
+            f"note: {few}, but --threads is {threads}: ratios mean little when "
             f"threads wait for a core. Wait until the machine is idle{', or take fewer threads' * (threads > 1)}."
         )
 

@@ -32,6 +32,7 @@ def checklist(
         f"Leak? {_leak(first, sure)}",
         f"Seeds? {_seeds(cells, titles, ranked)}",
         f"Same machine and code? {_machine(cells)}",
+        *_uncommitted(cells, titles),
         f"Told apart? {_told(sure)}",
     )
 
@@ -95,6 +96,13 @@ def _machine(cells: pd.DataFrame) -> str:
             shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
             differ.append(f"{label} ({shown})")
     return f"no: rows differ in {', '.join(differ)}" if differ else "yes"
+
+
+def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]:
+    """A line where code ran that differs from the commit recorded; none where all ran as committed."""
+    changed = cells.get("dirty", pd.Series(None, cells.index, dtype=object)).eq(True)
+    rows = _names(cells, titles, changed)
+    return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
 
 
 def _told(sure: Certainty) -> str:

@@ -12,6 +12,7 @@ from bench.metrics.statistics import figure
 from bench.report.aside import name_versions, without_arms
 from bench.report.certainty import Measure, scores_of
 from bench.report.folds import same_folds, whole_seeds
+from bench.report.notes import in_a_line, notes_text
 from bench.report.sheets import Sheet, render_sheets
 from bench.report.tables import titles_of
 from bench.store import load_cases, load_cells
@@ -74,14 +75,18 @@ def conventions_text(results: Path, dataset: str | None = None) -> str:
         UserError: no such records.
     """
     cells = load_cells(results)
+    notes = cells.attrs.get("notes", ())
     if dataset is not None and len(cells):
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
     sheets = _sheets(cells, load_cases(results)) if len(cells) else []
     if not sheets:
-        raise UserError(f"No segmentation records with all metrics in {str(results)!r}: give `medbench run` first.")
-    return render_sheets(sheets, "markdown")
+        raise UserError(
+            f"No segmentation records with all metrics in {str(results)!r}: give `medbench run` first."
+            f"{in_a_line(notes)}"
+        )
+    return render_sheets(sheets, "markdown") + notes_text(notes)
 
 
 def _sheets(cells: pd.DataFrame, cases: pd.DataFrame) -> list[Sheet]:

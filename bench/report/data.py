@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import UserError
 from bench.registry import dataset_names, dataset_spec
@@ -18,8 +19,8 @@ def list_table(data_root: str | None) -> Table:
     """One row per dataset, with what is prepared of it under the root."""
     from bench.datasets.prepared import open_prepared, resolve_root
 
-    root, _ = resolve_root(data_root)
-    table = Table(title=f"datasets (prepared ones under {root})")
+    root, _ = resolve_root(data_root, must_exist=False)
+    table = Table(title=Text(f"datasets (prepared ones under {root})"))
     for header in ("name", "title", "task", "classes", "licence", "prepared"):
         table.add_column(header)
     for name in dataset_names():
@@ -29,7 +30,8 @@ def list_table(data_root: str | None) -> Table:
             prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
-        table.add_row(name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        texts = (name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        table.add_row(*map(Text, texts))
     return table
 
 
@@ -38,7 +40,7 @@ def info_text(name: str, data_root: str | None) -> str:
     from bench.datasets.prepared import open_prepared, resolve_root
 
     spec = dataset_spec(name)
-    root, _ = resolve_root(data_root)
+    root, _ = resolve_root(data_root, must_exist=False)
     lines = [
         f"{spec.title} ({spec.name}): {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",

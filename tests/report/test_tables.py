@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from bench.errors import UserError
-from bench.report.render import to_csv, to_latex, to_markdown, to_rich
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
 from bench.report.segmentation import NOTE, PARTIAL, POLICIES
 from bench.report.tables import PHANTOM, Table, summarise
 
@@ -271,6 +271,17 @@ def test_provenance_footnotes(column: str, value: object, note: str) -> None:
     assert table.footnotes[1:] == (note,)
 
 
+def test_uncommitted_code_is_a_line_of_the_checklist() -> None:
+    said = "Code as committed? no: uncommitted changes in B"
+    committed = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=None), 0.8))
+    assert not any("Code as committed" in line for line in committed.checklist)
+    table = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=True), 0.8))
+    assert said in table.checklist
+    for form in ("rich", "markdown", "latex"):
+        assert said in " ".join(render_tables([table], form).split())
+    assert "Code as committed?" in render_tables([table], "csv")
+
+
 def test_mm_and_classes_have_columns_where_they_are_known() -> None:
     plain, full = one(*SHORT), one(*SHORT, mm=True, classes=True)
     assert "HD95 (mm, pooled, strict)" not in plain.frame
@@ -335,7 +346,11 @@ def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
         ("a_b", r"a\_b", r"a\_b"),
         ("50% & more", r"50\% \& more", "50% & more"),
         ("$x^2$ #1 {y}~", r"\$x\textasciicircum{}2\$ \#1 \{y\}\textasciitilde{}", "$x^2$ #1 {y}~"),
-        ("[x] <y> \\z | *", r"{[}x{]} \textless{}y\textgreater{} \textbackslash{}z | *", r"[x] \<y> \\z \| \*"),
+        (
+            "[x] <y> \\z | *",
+            r"{[}x{]} \textless{}y\textgreater{} \textbackslash{}z \textbar{} {*}",
+            r"[x] \<y> \\z \| \*",
+        ),
     ],
 )
 def test_escaping(title: str, latex: str, markdown: str) -> None:
