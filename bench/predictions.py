@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.datasets.masks import Mask, list_masks, read_mask
 from bench.errors import UserError
+from bench.filenames import file_name
 from bench.metrics.cases import CONVENTIONS, score_case
 from bench.store import CASE_COLUMNS, write_json, write_rows
 
@@ -122,7 +123,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
     written = []
     try:
         for (method, seed), rows in groups:
-            folder = output / f"{method}-{seed}" if len(groups) > 1 else output
+            folder = output / file_name(f"{method}-{seed}") if len(groups) > 1 else output
             folder.mkdir(parents=True, exist_ok=True)
             known = rows[list(columns)].astype(object)
             lines = known.where(known.notna(), None).to_numpy().tolist()
