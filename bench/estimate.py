@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import store
+from bench.cell import is_reusable
 
 if TYPE_CHECKING:
     from bench.cell import Job
@@ -38,7 +39,7 @@ def plan_cells(jobs: list[Job], results: str | Path, force: bool = False) -> lis
 
 def _planned(job: Job, records: list[dict[str, Any]], force: bool) -> PlannedCell:
     record = store.read_record(job.folder)
-    if not force and record is not None and record["status"] in ("complete", "diverged"):
+    if not force and record is not None and record["status"] in ("complete", "diverged") and is_reusable(job):
         return PlannedCell(job, "done", 0.0, "")
     state = "failed" if record else "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
     protocol = job.cell.protocol

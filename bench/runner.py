@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import store
-from bench.cell import Event, Job, Report, run_cell, silent
+from bench.cell import Event, Job, Report, is_reusable, run_cell, silent
 from bench.errors import UserError
 from bench.executors import make_executor
 from bench.plan import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
 from bench.pretrained import initial_weights
-from bench.registry import build_model, dataset_names, dataset_spec, parse_model, select_models
+from bench.registry import build_model, canonical_name, dataset_names, dataset_spec, parse_model, select_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,11 @@ def _dataset_jobs(
                 parts = digest(listed.parts)
                 named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
                 cell = Cell(*named, asdict(protocol), seed, kept, init=init.get(name))
-                folder = store.cell_folder(Path(results), cell, name)
+                shown = canonical_name(entry, config)
+                folder = store.cell_folder(Path(results), cell, shown)
                 root = prepared.folder.parent
                 label = preset_label(preset, protocol, spec.task)
-                jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
+                jobs.append(Job(cell, shown, label, Path(results), folder, root, device, costs[name], entry.place))
     return jobs
 
 
@@ -193,7 +194,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     store.check_writable(jobs[0].results)
     write_unit_tables(jobs)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
-    todo = [job for job in jobs if force or not store.is_done(job.folder)]
+    todo = [job for job in jobs if force or not is_reusable(job)]
     counts["reused"] = len(jobs) - len(todo)
     for wait in (False, True):
         busy = []

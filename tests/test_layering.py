@@ -21,10 +21,10 @@ ROOMS = {
     "cli_data": {"errors", "registry", "report", "datasets", "store", "terminal"},
     "cli_evaluate": {"errors", "metrics_doctor", "predictions", "report", "terminal"},
     "metrics_doctor": {"datasets", "errors", "metrics"},
-    "predictions": {"datasets", "errors", "metrics", "store"},
+    "predictions": {"datasets", "errors", "filenames", "metrics", "store"},
     "terminal": {"errors"},
     "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"}
-    | {"metrics_doctor", "predictions"},
+    | {"filenames", "metrics_doctor", "predictions"},
     "estimate": {"store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
     "pretrained": {"errors", "registry"},
@@ -39,13 +39,16 @@ ROOMS = {
     "datasets": {"errors", "registry", "plan"},
     "metrics": set(),
     "profiles": {"errors", "plan", "store"},
-    "store": {"errors", "plan"},
+    "store": {"errors", "filenames", "plan"},
     "environment": set(),
     "seeding": set(),
     "registry": {"errors", "datasets", "third_party"},
-    "third_party": {"errors", "registry"},
+    "third_party": {"errors", "registry", "isolated", "sources"},
     "plan": {"errors"},
     "errors": set(),
+    "filenames": set(),
+    "sources": set(),
+    "isolated": {"sources"},
 }  # fmt: skip
 
 

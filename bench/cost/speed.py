@@ -21,7 +21,15 @@ from bench.environment import idle_cores
 from bench.errors import UserError, unknown
 from bench.plan import PRESETS
 from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
-from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
+from bench.registry import (
+    ModelEntry,
+    canonical_name,
+    parse_model,
+    placed_name,
+    resolved_entry,
+    select_models,
+    split_outside_brackets,
+)
 from bench.store import check_writable
 
 if TYPE_CHECKING:
@@ -85,7 +93,7 @@ def profile(
     _warn_of_load(settings[0].threads, report)
     rows = []
     for number, setting in enumerate(settings, 1):
-        name = _name(setting.model)
+        name = _name(setting.model)[0]
         report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}")
         try:
             measured = measure(setting, seconds, sweep, (results, data_root))
@@ -199,13 +207,13 @@ def count(
 
     rows = []
     for number, setting in enumerate(settings, 1):
-        name, size = _name(setting.model), setting.image_size
+        (name, placed), size = _name(setting.model), setting.image_size
         report(f"counting {name} ({setting.form} form), {number} of {len(settings)}")
-        shown = _shown(name, setting.task)
+        shown = _shown(setting.model, setting.task)
         row: dict[str, Any] = {"model": name, "title": shown["title"], "form": setting.form, "task": setting.task}
         row |= {"input": f"1x{setting.channels}x{size}x{size}", "classes": setting.classes}
         with contextlib.redirect_stdout(sys.stderr):  # what a network's own code prints
-            answer = respond({"what": "complexity", "setting": asdict(setting), "model": name})
+            answer = respond({"what": "complexity", "setting": asdict(setting), "model": placed})
         failed = f"Cannot count {name}: {answer['error']}" if "error" in answer else None
         rows.append(row | ({} if failed else cost_row(answer["cost"])) | {"error": failed})
     return pd.DataFrame(rows)
@@ -226,8 +234,8 @@ def measure(
     Raises:
         UserError: the model does not build or run, or a child that times it died.
     """
-    model, reference = _name(setting.model), _name(setting.reference)
-    request: dict[str, Any] = {"setting": asdict(setting), "model": model, "reference": reference, "seconds": seconds}
+    (model, placed), (reference, other) = _name(setting.model), _name(setting.reference)
+    request: dict[str, Any] = {"setting": asdict(setting), "model": placed, "reference": other, "seconds": seconds}
     what = f"time {model} ({setting.form} form, against {reference})"
     answer = _ask({**request, "what": "speed", "sweep": sweep}, what, setting.threads)
     parts = [answer] + [_ask({**request, "what": "rounds"}, what, setting.threads) for _ in range(PROCESSES - 1)]
@@ -237,14 +245,14 @@ def measure(
         "schema": SCHEMA,
         "key": setting.key,
         "setting": asdict(setting),
-        "model": _shown(model, setting.task),
-        "reference": _shown(reference, setting.task),
+        "model": _shown(setting.model, setting.task),
+        "reference": _shown(setting.reference, setting.task),
         "figures": figures(samples, setting.batch),
         "samples": asdict(samples) | {name: [part["samples"][name] for part in parts] for name in BLOCKS},
         "load": {"start": answer["load"]["start"], "end": parts[-1]["load"]["end"]},
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "memory": _memory(setting, model),
-        "metric": None if answer["change"] is None or weights is None else _metric(setting, model, *weights),
+        "memory": _memory(setting, placed),
+        "metric": None if answer["change"] is None or weights is None else _metric(setting, placed, *weights),
         **{key: answer[key] for key in measured},
     }
 
@@ -335,13 +343,13 @@ def _resolved(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
     return {"name": entry.name, "config": config, "version": entry.version}
 
 
-def _name(model: dict[str, Any]) -> str:
-    """The canonical name of a resolved model."""
-    entry, _ = parse_model(model["name"])
-    return canonical_name(entry, model["config"])
+def _name(model: dict[str, Any]) -> tuple[str, str]:
+    """The canonical name of a resolved model, and the one under which a child finds it."""
+    entry = resolved_entry(model)
+    return canonical_name(entry, model["config"]), placed_name(entry, model["config"])
 
 
-def _shown(name: str, task: str) -> dict[str, str]:
-    entry, _ = parse_model(name)
+def _shown(model: dict[str, Any], task: str) -> dict[str, str]:
+    name, entry = _name(model)[0], resolved_entry(model)
     config = f" [{name.partition('[')[2]}" if "[" in name else ""
     return {"name": name, "title": entry.title_of(task) + config, "family": entry.family}

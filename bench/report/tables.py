@@ -6,6 +6,7 @@ functions. Nothing here runs a model. A failed cell and a row that lacks seeds a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -21,6 +22,7 @@ from bench.report.checklist import PROVENANCE, checklist
 from bench.report.columns import Column
 from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
+VERSION = re.compile(r"(.*?)( v[0-9]+)?", re.DOTALL)
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
@@ -115,8 +117,12 @@ def summarise(
 
 
 def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
-    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
-    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
+    """Where a comparison holds several versions of a model, each is a row of its own that names its version.
+
+    So do all configs of such a model, `net[width=8]` too.
+    """
+    plain = cells["model"].str.partition("[")[0]
+    several = cells.groupby([cells["comparison"], plain])["version"].transform("nunique") > 1
     suffix = cells["version"].map(" v{}".format).where(several, "")
     return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 
@@ -177,8 +183,10 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
     for model, title in zip(cells["model"], cells["title"], strict=True):
-        config = f" [{model.partition('[')[2]}" if "[" in model else ""
-        titles[model] = title if config in title else title + config
+        name, version = VERSION.fullmatch(model).groups("")  # type: ignore[union-attr]
+        plain = title.removesuffix(version)
+        config = f" [{name.partition('[')[2]}" if "[" in name else ""
+        titles[model] = (plain if config in plain else plain + config) + version
     shown = list(titles.values())
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
