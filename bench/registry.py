@@ -9,7 +9,7 @@ import ast
 import fnmatch
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -266,8 +266,8 @@ def placed_name(entry: ModelEntry, config: dict[str, Any]) -> str:
     return (entry.place or entry.name) + canonical_name(entry, config).removeprefix(entry.name)
 
 
-def select_models(text: str, preset_list: str, task: str) -> list[str]:
-    """`all`, `zoo`, families, names, globs, bracketed names and places, by commas -> canonical names, each once.
+def select_models(text: str | Sequence[str], preset_list: str, task: str) -> list[str]:
+    """`all`, `zoo`, families, names, globs, bracketed names and places -> canonical names, each once.
 
     Those of files begin with the file's place (`placed_name`).
 
@@ -278,7 +278,7 @@ def select_models(text: str, preset_list: str, task: str) -> list[str]:
         UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
     """
     chosen: list[str] = []
-    items = split_outside_brackets(text)
+    items = listed_names(text)
     dropped = [item[1:] for item in items if item.startswith("-")]
     asked = [item for item in items if not item.startswith("-")]
     for item in asked or (["all"] if dropped else []):
@@ -336,6 +336,11 @@ def build_model(name: str, task: str, in_channels: int, num_classes: int, image_
     if task not in entry.tasks:
         raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {task!r}.")
     return entry.build(task, in_channels, num_classes, image_size, **resolved)
+
+
+def listed_names(names: str | Sequence[str]) -> list[str]:
+    """Names in a text, by commas that are outside of brackets, or in a list, where each is one."""
+    return split_outside_brackets(names) if isinstance(names, str) else list(names)
 
 
 def split_outside_brackets(text: str) -> list[str]:

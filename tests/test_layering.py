@@ -28,13 +28,15 @@ ROOMS = {
     "estimate": {"store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
     "pretrained": {"errors", "registry"},
-    "runner": {"pretrained", "tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"},
+    "runner": {"pretrained", "request", "tuning", "errors", "registry", "plan", "store", "cell", "executors"}
+    | {"cost", "datasets"},
     "cell": {"pretrained", "errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding"}
     | {"datasets", "metrics"},
     "executors": set(),
     "train": {"datasets", "plan", "seeding", "store"},
     "evaluate": {"datasets", "metrics", "plan"},
-    "cost": {"errors", "registry", "plan", "store", "profiles", "environment", "models", "evaluate", "datasets"},
+    "cost": {"errors", "registry", "request", "plan", "store", "profiles", "environment", "models", "evaluate"}
+    | {"datasets"},
     "models": {"errors", "registry"},
     "datasets": {"errors", "registry", "plan"},
     "metrics": set(),
@@ -47,6 +49,7 @@ ROOMS = {
     "plan": {"errors"},
     "errors": set(),
     "filenames": set(),
+    "request": {"errors"},
     "sources": set(),
     "isolated": {"sources"},
 }  # fmt: skip

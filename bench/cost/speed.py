@@ -9,7 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,12 +24,13 @@ from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
 from bench.registry import (
     ModelEntry,
     canonical_name,
+    listed_names,
     parse_model,
     placed_name,
     resolved_entry,
     select_models,
-    split_outside_brackets,
 )
+from bench.request import PROFILE, read_request
 from bench.store import check_writable
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 
 
 def profile(
-    models: str,
+    models: str | Sequence[str],
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
@@ -64,7 +65,7 @@ def profile(
     """Measures models against a reference, each in processes of its own; stores each profile as it is measured.
 
     Args:
-        models: names as elsewhere: `all`, globs, `mednext_tiny[sem=none]`.
+        models: names as elsewhere, by commas or in a list: `all`, globs, `mednext_tiny[sem=none]`.
         results: where profiles are stored, and weights are looked for on which faster variants are scored.
         seconds: most that the rounds of one candidate take, beside building and warming up, where ten in each of
             its processes do not take longer; latency takes a sixth of it after them, larger batches a third.
@@ -82,9 +83,10 @@ def profile(
     """
     import pandas as pd
 
+    read_request({"results": results, "seconds": seconds, "sweep": sweep, "data_root": data_root}, PROFILE)
     if not seconds > 0:
         raise UserError(f"Expected seconds to be positive, but got {seconds}.")
-    settings = make_settings(models, **request)
+    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
     check_writable(Path(results))
     if data_root is not None:
         from bench.datasets.prepared import resolve_root
@@ -116,7 +118,7 @@ def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
 
 
 def make_settings(
-    models: str,
+    models: str | Sequence[str],
     task: str = "classification",
     image_size: int = 224,
     channels: int = 3,
@@ -151,7 +153,7 @@ def make_settings(
         raise UserError("A fused form is for inference alone: ask for fused forms or for training steps, not for both.")
     _check_device(device, precision)
     other = _one(reference or REFERENCES[task], task)
-    asked = split_outside_brackets(models)
+    asked = listed_names(models)
     chosen = [parse_model(name) for name in select_models(models, PRESETS[preset].models, task)]
     chosen = [(e, config) for e, config in chosen if e.family != "chance" or e.name in asked]
     if not chosen:
@@ -183,7 +185,7 @@ def make_settings(
 
 
 def count(
-    models: str,
+    models: str | Sequence[str],
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
@@ -202,7 +204,7 @@ def count(
     """
     import pandas as pd
 
-    settings = make_settings(models, **request)
+    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
     from bench.cost.worker import respond
 
     rows = []
