@@ -29,7 +29,7 @@ def _escaped(code: int) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that nothing has, with the near ones (`Did you mean: ...?`) or all of them."""
-    names = sorted(known)
+    name, names = str(name), sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean: {', '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
     return UserError(f"Unknown {kind} {name!r}. {hint}")

@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import store
+from bench.cell import is_reusable
 from bench.damage import Damaged
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _planned(job: Job, records: list[dict[str, Any]], force: bool) -> PlannedCel
         record, damaged = store.read_record(job.folder), False
     except Damaged:
         record, damaged = None, True
-    if not force and record is not None and record["status"] in ("complete", "diverged"):
+    if not force and record is not None and record["status"] in ("complete", "diverged") and is_reusable(job):
         return PlannedCell(job, "done", 0.0, "")
     begun = "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
     state = "damaged" if damaged else "failed" if record else begun

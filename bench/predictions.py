@@ -18,6 +18,7 @@ from bench.datasets.meanings import WHITE, check_palettes, class_table, even_lev
 from bench.datasets.nifti import check_same_grid, is_nifti
 from bench.datasets.png_masks import Colours, listed
 from bench.errors import UserError
+from bench.filenames import file_name
 from bench.metrics.cases import CONVENTIONS, kept_axes, score_case
 from bench.store import CASE_COLUMNS, write_json, write_rows
 
@@ -133,7 +134,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
     written = []
     try:
         for (method, seed), rows in groups:
-            folder = output / f"{method}-{seed}" if len(groups) > 1 else output
+            folder = output / file_name(f"{method}-{seed}") if len(groups) > 1 else output
             folder.mkdir(parents=True, exist_ok=True)
             known = rows[list(columns)].astype(object)
             lines = known.where(known.notna(), None).to_numpy().tolist()

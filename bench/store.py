@@ -3,6 +3,7 @@
     <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
     <results>/runs/<dataset>/<model>/<seed>-<key>/
         cell.json            first: what the cell is
+        sources/             of a third party's model: its own code, from which it can be built again
         history.csv          one row per validation round
         checkpoint.pt        while the cell is unfinished
         cases.csv            one row per part, weights, case and class, with the task's columns
@@ -20,9 +21,8 @@ import fcntl
 import io
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
 from bench.errors import UserError
+from bench.filenames import file_name
 from bench.plan import Cell
 from bench.record_row import COLUMNS, record_row, task_of
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 TUNING = "tuning"
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
+LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
 RECORD_FIELDS = {
     *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
     *("environment", "cases_sha256", "error"),
@@ -69,7 +71,7 @@ CASE_COLUMNS = {
 def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
     """Where a cell's files lie below the results folder."""
     base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
-    return base / cell.dataset_label / re.sub(r"[^\w.,=()\[\]-]|\.\.", "_", model_name) / f"{cell.seed}-{cell.key}"
+    return base / file_name(cell.dataset_label) / file_name(model_name) / f"{cell.seed}-{cell.key}"
 
 
 def check_writable(results: Path) -> None:
@@ -112,6 +114,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
+def write_sources(folder: Path, sources: Mapping[str, bytes]) -> None:
+    """Writes a model's own code below `sources`, if it is not large."""
+    if sum(map(len, sources.values())) > LARGEST_SOURCES:
+        return
+    for name, content in sources.items():
+        path = folder / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+
+
 def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     """A CSV with these columns; floats by their shortest exact text, None as a blank."""
     buffer = io.StringIO()
@@ -123,7 +135,7 @@ def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]])
 
 def units_path(results: str | Path, dataset: str, fingerprint: str) -> Path:
     """Where the table of `bench.datasets.units` lies; `dataset` as results call it."""
-    return Path(results) / "units" / f"{dataset}-{fingerprint}.json"
+    return Path(results) / "units" / f"{file_name(f'{dataset}-{fingerprint}')}.json"
 
 
 def write_units(results: str | Path, table: dict[str, Any]) -> Path:

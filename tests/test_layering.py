@@ -21,35 +21,39 @@ ROOMS = {
     "cli_data": {"errors", "registry", "report", "datasets", "store", "terminal"},
     "cli_evaluate": {"errors", "metrics_doctor", "predictions", "report", "terminal"},
     "metrics_doctor": {"datasets", "errors", "metrics"},
-    "predictions": {"datasets", "errors", "metrics", "store"},
+    "predictions": {"datasets", "errors", "filenames", "metrics", "store"},
     "terminal": {"errors"},
     "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"}
-    | {"damage", "metrics_doctor", "predictions"},
+    | {"damage", "filenames", "metrics_doctor", "predictions"},
     "estimate": {"damage", "store", "cell"},
     "tuning": {"errors", "registry", "store", "cell"},
     "pretrained": {"errors", "registry"},
-    "runner": {"pretrained", "tuning", "errors", "registry", "plan", "store", "cell", "executors", "datasets", "cost"}
-    | {"environment"},
+    "runner": {"pretrained", "request", "tuning", "errors", "registry", "plan", "store", "cell", "executors"}
+    | {"cost", "datasets", "environment"},
     "cell": {"pretrained", "errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding"}
     | {"datasets", "metrics"},
     "executors": set(),
     "train": {"datasets", "plan", "seeding", "store"},
     "evaluate": {"datasets", "metrics", "plan"},
-    "cost": {"errors", "registry", "plan", "store", "profiles", "environment", "models", "evaluate", "datasets"}
-    | {"record_row"},
+    "cost": {"errors", "registry", "request", "plan", "store", "profiles", "environment", "models", "evaluate"}
+    | {"datasets", "record_row"},
     "models": {"errors", "registry"},
     "datasets": {"errors", "registry", "plan"},
     "metrics": set(),
     "profiles": {"damage", "errors", "plan", "store"},
-    "store": {"damage", "errors", "plan", "record_row"},
+    "store": {"damage", "errors", "filenames", "plan", "record_row"},
     "record_row": {"plan"},
     "damage": {"errors"},
     "environment": set(),
     "seeding": set(),
     "registry": {"errors", "datasets", "third_party"},
-    "third_party": {"errors", "registry"},
+    "third_party": {"errors", "registry", "isolated", "sources"},
     "plan": {"errors"},
     "errors": set(),
+    "filenames": set(),
+    "request": {"errors"},
+    "sources": set(),
+    "isolated": {"sources"},
 }  # fmt: skip
 
 

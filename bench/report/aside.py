@@ -47,8 +47,12 @@ def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd
 
 
 def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
-    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
-    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
+    """Where a comparison holds several versions of a model, each is a row of its own that names its version.
+
+    So do all configs of such a model, `net[width=8]` too.
+    """
+    plain = cells["model"].str.partition("[")[0]
+    several = cells.groupby([cells["comparison"], plain])["version"].transform("nunique") > 1
     suffix = cells["version"].map(" v{}".format).where(several, "")
     return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 

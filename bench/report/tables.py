@@ -6,6 +6,7 @@ functions. Nothing here runs a model. A failed cell and a row that lacks seeds a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +23,7 @@ from bench.report.columns import Column
 from bench.report.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
 from bench.report.throughput import FORMS, throughput_columns, throughput_note
 
+VERSION = re.compile(r"(.*?)( v[0-9]+)?", re.DOTALL)
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
@@ -176,8 +178,10 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
     for model, title in zip(cells["model"], cells["title"], strict=True):
-        config = f" [{model.partition('[')[2]}" if "[" in model else ""
-        titles[model] = title if config in title else title + config
+        name, version = VERSION.fullmatch(model).groups("")  # type: ignore[union-attr]
+        plain = title.removesuffix(version)
+        config = f" [{name.partition('[')[2]}" if "[" in name else ""
+        titles[model] = (plain if config in plain else plain + config) + version
     shown = list(titles.values())
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
