@@ -90,19 +90,22 @@ def run_ablation(
     return incomplete(found, jobs)
 
 
-def load_ablations(results: Path, model: str = "mednext_tiny", dataset: str | None = None) -> list[Stored]:
+def load_ablations(
+    results: Path, model: str = "mednext_tiny", dataset: str | None = None
+) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with the speeds that were measured.
+
+    Beside them what was left out, in lines.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
     """
-    cells = store.load_cells(results)
-    if cells.empty:
-        return []
-    cells, cases = with_units(with_throughput(cells, load_profiles(results)), store.load_cases(results), results)
+    cells, profiles = store.load_cells(results), load_profiles(results)
+    notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
+    cells, cases = with_units(with_throughput(cells, profiles), store.load_cases(results), results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, cases, model)
+    return stored_arms(cells, cases, model), notes
 
 
 def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:
@@ -197,10 +200,15 @@ def write_search(study: optuna.Study, folder: Path) -> list[Path]:
     return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
 
 
-def load_searches(results: Path, dataset: str | None = None) -> list[optuna.Study]:
-    """The searches whose journals lie in a results folder, read and not changed."""
-    found = [read_study(path) for path in sorted((results / FOLDER).glob("search-*.log"))]
-    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset]
+def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:
+    """The searches whose journals lie in a results folder, read and not changed; and which cannot be read, in lines."""
+    found, notes = [], []
+    for path in sorted((results / FOLDER).glob("search-*.log")):
+        try:
+            found.append(read_study(path))
+        except UserError as error:
+            notes.append(f"Left out: {error}")
+    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset], notes
 
 
 def front_models(study: optuna.Study) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ablations.effects import Stored, arm_effects, factorial_arms, factorial_effects, run_figures
 from bench.models.slots import SLOTS
+from bench.records.filenames import file_name
 from bench.report.figures import BLUE, GREY, ORANGE, forest, new_figure, save
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ GREEN = "#009E73"  # of the same palette as the report's
 
 def draw_ablation(stored: Stored, folder: Path) -> list[Path]:
     """The figures of one comparison: effects of arms, and of the factorial with its interactions."""
-    name = f"{stored.first['dataset']}-{stored.first['comparison'][:6]}"
+    name = file_name(f"{stored.first['dataset']}-{stored.first['comparison'][:6]}")
     drawn = [(f"{name}-arms", _arms(stored)), (f"{name}-factorial", _factorial(stored))]
     drawn.append((f"{name}-interactions", _interactions(stored)))
     return [path for stem, figure in drawn if figure is not None for path in save(figure, folder / stem)]

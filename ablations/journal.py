@@ -105,8 +105,10 @@ def read_study(path: Path) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
-    except (OSError, ValueError, KeyError):
+        found = optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
+        found.user_attrs["about"]
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
 
 

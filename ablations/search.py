@@ -20,6 +20,7 @@ from ablations.journal import Renewal, claiming, has_ended, lease, open_study, t
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
 from bench.records import store
+from bench.records.filenames import file_name
 from bench.runs.job import Event, Job, Report, run_cell, silent
 from bench.runs.tuning import SEED, placed
 from bench.zoo.registry import canonical_name, parse_model
@@ -124,7 +125,7 @@ def run_search(
         UserError: the study is of something else, or no configuration is within the budget.
     """
     label = template.cell.dataset_label
-    name = study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}"
+    name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
     found = open_study(
         results,
         name,
@@ -293,7 +294,7 @@ def _trial_job(model: str, template: Job) -> Job:
         unscored=True,
     )
     cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
-    job = replace(template, model=model, cost=cost)
+    job = replace(template, model=model, cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 
 

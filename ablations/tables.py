@@ -24,8 +24,8 @@ from bench.report.sheets import Sheet
 
 ARM_NOTE = (
     "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "
-    "with its 95 % interval from the two-way bootstrap, seeds in pairs; bold where it excludes 0. It is not adjusted "
-    "for the number of arms. Intervals hold for other seeds and other patients like these."
+    "with its 95 % interval from the two-way bootstrap, seeds in pairs from three on; bold where it excludes 0. It is "
+    "not adjusted for the number of arms. Intervals hold for other seeds and other patients like these."
 )
 NULL_NOTE = "null: the full model trained again under other seeds; what it differs by is the noise of training."
 POINT_NOTE = (

@@ -28,7 +28,8 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize(("name", "form"), [("tables.md", "markdown"), ("tables.tex", "latex"), ("tables.csv", "csv")])
 def test_the_committed_tables_are_what_the_records_give(name: str, form: str) -> None:
-    assert render_tables(results_tables(EXAMPLE), form) == (EXAMPLE / name).read_text()
+    tables, notes = results_tables(EXAMPLE)
+    assert render_tables(tables, form, notes) == (EXAMPLE / name).read_text()
 
 
 def test_the_readme_shows_the_committed_tables_of_the_default_splits() -> None:

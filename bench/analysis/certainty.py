@@ -14,7 +14,9 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
+from bench.analysis.folds import fold_count
 from bench.analysis.statistics import (
+    PAIRS,
     Interval,
     Scores,
     difference,
@@ -37,7 +39,8 @@ class Measure:
         merit: +1 where higher is better, -1 where lower is.
         by_class: whether it is a mean over classes, or over all rows.
         stratified: units of one class each are drawn within their class.
-        most: the highest that it can be; the lowest is 0. An interval that goes beyond is cut there.
+        most: the highest that it can be; the lowest is 0. Intervals that go beyond are cut there, a difference's at
+            that much to each side of 0.
     """
 
     name: str
@@ -47,6 +50,14 @@ class Measure:
     by_class: bool = True
     most: float = math.inf
     stratified: bool = False
+
+    def figure(self, scores: Scores) -> Interval:
+        """A model's figure with its interval."""
+        return interval(scores).within(0.0, self.most)
+
+    def gap(self, found: Interval) -> Interval:
+        """A difference of two figures, or of means of several, within its range."""
+        return found.within(-self.most, self.most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,48 +87,61 @@ class Certainty:
 
 
 def certainty(
-    task: ModuleType, cells: pd.DataFrame, scores: pd.DataFrame, order: Sequence[str], titles: dict[str, str]
+    task: ModuleType,
+    cells: pd.DataFrame,
+    scores: pd.DataFrame,
+    order: Sequence[str],
+    titles: dict[str, str],
+    tests: bool = False,
 ) -> Certainty:
     """The intervals of one comparison.
+
+    Models of one seed share the order of images and their augmentation, so that differences are over pairs of seeds,
+    from `PAIRS` of them on.
 
     Args:
         cells: those that are scored.
         scores: the rows of cases.csv that count of the models in `order`, with `model` and `seed`, the same seeds each.
         order: the models, best first; titles: of each.
+        tests: show p-values of these trained networks as well.
     """
     scores = task.counted(scores)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order or seeds < 2 or units < 2:
         why = "no model has all seeds" if not order else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
-        return _without_claim(why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles)
+        return _without_claim(
+            why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles, tests
+        )
     main, *others = task.measures(cells["policy"].iloc[0], scores)
     by_model = {model: scores[scores["model"] == model] for model in order}
     grids = {model: scores_of(rows, main) for model, rows in by_model.items()}
     reference = _reference(cells, order)
-    rows = {model: {"Model": titles[model], f"{main.name} [95 %]": _figure(grids[model], main)} for model in order}
+    rows = {model: {"Model": titles[model], f"{main.name} [95 %]": _text(main.figure(grids[model]))} for model in order}
     for measure in others:
         for model in order:
-            rows[model][f"{measure.name} [95 %]"] = _figure(scores_of(by_model[model], measure), measure)
+            rows[model][f"{measure.name} [95 %]"] = _text(measure.figure(scores_of(by_model[model], measure)))
     rivals = [model for model in order if model != reference]
-    gaps = {model: difference(grids[reference], grids[model]) for model in rivals}
-    raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals]
-    values = dict(zip(rivals, holm(raw), strict=True))
-    ranks = rank_frequencies(grids, main.merit > 0)
+    paired = seeds >= PAIRS
+    gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
+    raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals if tests]
+    values = dict(zip(rivals, holm(raw), strict=True)) if tests else {}
+    ranks = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
     gap, p = f"{titles[reference]} less it [95 %]", "p, these trained networks only"
     for model, share in zip(order, ranks[:, 0], strict=True):
         rows[model][gap] = _text(gaps[model]) if model in gaps else ""
-        rows[model][p] = _p(values[model]) if model in values else ""
+        rows[model] |= {p: _p(values[model]) if model in values else ""} if tests else {}
         rows[model]["First %"] = f"{100 * share:.0f}"
     frame = pd.DataFrame([rows[model] for model in order])
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     marks[gap] = ["best" if model in gaps and gaps[model].excludes_zero else "" for model in order]
-    what = unit_words(task, cells, scores)
+    drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
+    drawn += f", {fold_count(cells)} folds together" if fold_count(cells) else ""
     return Certainty(
-        f"How sure: two-way bootstrap over {units} {what} and {seeds} seeds of each model.",
+        f"How sure: two-way bootstrap over {drawn}{', seeds in pairs' * paired}.",
         frame,
         marks,
-        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s"),),
+        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests),),
         titles[reference],
         {titles[model]: found for model, found in gaps.items()},
         pd.DataFrame(ranks, index=[titles[model] for model in order], columns=range(1, len(order) + 1)),
@@ -127,33 +151,33 @@ def certainty(
 
 
 def _without_claim(
-    why: str, right: pd.DataFrame | None, reference: str, order: Sequence[str], titles: dict[str, str]
+    why: str, right: pd.DataFrame | None, reference: str, order: Sequence[str], titles: dict[str, str], tests: bool
 ) -> Certainty:
-    """What is said where there is one seed or one unit: nothing of methods, of single classifiers McNemar's p.
+    """What is said where there is one seed or one unit: nothing of methods, of single classifiers how many are right.
 
     Args:
         right: (cases, models) booleans, or None.
+        tests: McNemar's p as well.
     """
     caption = f"No claim about a method is made: {why}."
     if right is None or len(order) < 2:
         return Certainty(caption, pd.DataFrame(), pd.DataFrame())
+    names = [titles[model] for model in order]
+    frame = pd.DataFrame({"Model": names, "Right": [f"{right[model].sum()} of {len(right)}" for model in order]})
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    if not tests:
+        return Certainty(caption, frame, marks)
     rivals = [model for model in order if model != reference]
     raw = [mcnemar(right[reference].to_numpy(), right[model].to_numpy()) for model in rivals]
     values = dict(zip(rivals, holm(raw), strict=True))
     column = f"p against {titles[reference]}, these two trained networks only"
-    frame = pd.DataFrame(
-        {
-            "Model": [titles[model] for model in order],
-            "Right": [f"{right[model].sum()} of {len(right)}" for model in order],
-            column: [_p(values[model]) if model in values else "" for model in order],
-        }
-    )
+    frame[column] = [_p(values[model]) if model in values else "" for model in order]
     note = (
         "p: McNemar, exact, of the images that one of two networks has right and the other has not, Holm over the "
         f"{len(rivals)} comparisons of this table; it takes images as independent, which those of one patient are not, "
         "and says nothing of another training."
     )
-    return Certainty(caption, frame, pd.DataFrame("", index=frame.index, columns=frame.columns), (note,))
+    return Certainty(caption, frame, marks.assign(**{column: ""}), (note,))
 
 
 def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
@@ -178,6 +202,20 @@ def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
     classes = rows.groupby(unit)["class"].agg(lambda names: " + ".join(sorted(set(names)))).sort_index()
     sizes = classes.value_counts()
     return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
+
+
+def limited(measure: Measure, rows: pd.DataFrame) -> Measure:
+    """A distance's measure with the highest that it can be: the largest diagonal of a volume, where all are known.
+
+    The strict HD95 of a structure that only one of prediction and reference has is its volume's diagonal; a case
+    without any such structure does not say how large it is.
+    """
+    column = f"hd95_{'mm' if '_mm_' in measure.column else 'vox'}_strict"
+    if measure.merit > 0 or not {column, "outcome"} <= set(rows):
+        return measure
+    only_one = rows[rows["outcome"].isin(["missed", "invented"])]
+    diagonals = only_one.groupby("case")[column].max().reindex(rows["case"].unique()).astype(float)
+    return measure if diagonals.isna().any() else replace(measure, most=float(diagonals.max()))
 
 
 def unit_column(rows: pd.DataFrame) -> str:
@@ -208,11 +246,6 @@ def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
     return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
 
 
-def _figure(scores: Scores, measure: Measure) -> str:
-    found = interval(scores)
-    return _text(replace(found, low=max(found.low, 0.0), high=min(found.high, measure.most)))
-
-
 def _text(found: Interval) -> str:
     return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
@@ -221,11 +254,11 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _note(main: Measure, reference: str, family: int, units: str) -> str:
+def _note(main: Measure, reference: str, family: int, units: str, tests: bool) -> str:
+    p = f" p: Wilcoxon over {units} on means over seeds, Holm over the {family} comparisons of this table; it says "
     return (
         f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
         f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
-        f"Bold: the difference in {main.name} from {reference} excludes 0. p: Wilcoxon over {units} on means over "
-        f"seeds, Holm over the {family} comparisons of this table; it says nothing of another training. "
-        f"First %: of resamples, by {main.name}."
+        f"Bold: the difference in {main.name} from {reference} excludes 0."
+        f"{f'{p}nothing of another training.' if tests else ''} First %: of resamples, by {main.name}."
     )

@@ -7,18 +7,21 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.certainty import Certainty
+from bench.analysis.folds import fold_count, whole_seeds
 
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 FEW = 3  # seeds, below which a table says that they are few
 
 
-def checklist(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty) -> tuple[str, ...]:
+def checklist(
+    first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty
+) -> tuple[str, ...]:
     """Question and answer, a line each.
 
     Args:
+        first: what all cells share (`bench.analysis.folds.pooled`).
         cells: all of one comparison. titles, ranked: of each model in it. sure: its intervals.
     """
-    first = cells.iloc[0]
     return (
         f"Weights selected on validation data? {_selection(first)}",
         f"Equal tuning? {_tuning(first)}",
@@ -29,6 +32,7 @@ def checklist(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any
         f"Leak? {_leak(first, sure)}",
         f"Seeds? {_seeds(cells, titles, ranked)}",
         f"Same machine and code? {_machine(cells)}",
+        *_uncommitted(cells, titles),
         f"Told apart? {_told(sure)}",
     )
 
@@ -72,10 +76,12 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
-    counts = cells[cells["status"] == "complete"].groupby("model")["seed"].nunique()
+    complete = cells[cells["status"] == "complete"]
+    counts = pd.Series({model: len(whole_seeds(own)) for model, own in complete.groupby("model")}, dtype=int)
     trained = set(cells.loc[cells["family"] != "chance", "model"])
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
-    most = f"{counts.max()}" if len(counts) else "none"
+    folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
+    most = f"{counts.max()}{folds}" if len(counts) else "none"
     few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
     return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
 
@@ -90,6 +96,13 @@ def _machine(cells: pd.DataFrame) -> str:
             shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
             differ.append(f"{label} ({shown})")
     return f"no: rows differ in {', '.join(differ)}" if differ else "yes"
+
+
+def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]:
+    """A line where code ran that differs from the commit recorded; none where all ran as committed."""
+    changed = cells.get("dirty", pd.Series(None, cells.index, dtype=object)).eq(True)
+    rows = _names(cells, titles, changed)
+    return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
 
 
 def _told(sure: Certainty) -> str:

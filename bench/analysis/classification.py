@@ -106,7 +106,7 @@ def parts(first: pd.Series[Any]) -> str:
     published = "no published number" if pd.isna(first["official_cases"]) else f"{first['official_cases']:.0f}"
     source = "" if pd.isna(first["split_source"]) else f" ({first['split_source']})"
     flag = "" if pd.isna(first["split_flag"]) else f", flagged: {first['split_flag']}{_leak(first.get('split_leak'))}"
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
+    fold = first.get("fold_text", "")
     counts = ", ".join(f"{part} {_count(first['counts'][part], first['classes'])}" for part in PARTS)
     return (
         f"Images present / published: {first['present_cases']:.0f} / {published}. "

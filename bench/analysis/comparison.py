@@ -6,6 +6,7 @@ functions. Nothing here runs a model. A failed cell and a row that lacks seeds a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,9 +19,11 @@ from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.certainty import Certainty, certainty
 from bench.analysis.checklist import PROVENANCE, checklist
 from bench.analysis.columns import Column
+from bench.analysis.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
 
+VERSION = re.compile(r"(.*?)( v[0-9]+)?", re.DOTALL)
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
@@ -31,7 +34,6 @@ SHARED = [
     "dataset",
     "source",
     "split",
-    "fold",
     "preset",
     "selection",
     "partial",
@@ -44,6 +46,7 @@ CSV = [
     "status",
     "ranked",
     "seeds",
+    "folds",
     "metric",
     "unit",
     "class",
@@ -68,7 +71,7 @@ class Table:
         figures: the same numbers in the long form of `to_csv`, classes included.
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
-            fold, a flagged split.
+            flagged split.
         headline: ranked model -> its title, and the figure that orders the rows.
     """
 
@@ -89,7 +92,11 @@ class Table:
 
 
 def summarise(
-    cells: pd.DataFrame, cases: pd.DataFrame, classes: bool = False, asked: Collection[str] | None = None
+    cells: pd.DataFrame,
+    cases: pd.DataFrame,
+    classes: bool = False,
+    asked: Collection[str] | None = None,
+    tests: bool = False,
 ) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
@@ -101,6 +108,7 @@ def summarise(
         cases: a row per cell, part, weights, case and class, as `bench.records.store.load_cases` gives them.
         classes: show Dice, or sensitivity, per class too.
         asked: models to show though they are arms of an ablation, which are else set aside; None: all.
+        tests: p-values beside the intervals.
 
     Raises:
         UserError: two cells of one model and seed in one comparison.
@@ -109,24 +117,17 @@ def summarise(
         return []
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
-    cells = name_versions(cells)
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
-    return [_table(group, cases, classes, notes) for group, notes in groups if len(group)]
+    return [_table(group, cases, classes, notes, tests) for group, notes in groups if len(group)]
 
 
-def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
-    """Where a comparison holds several versions of a model, each is a row of its own that names its version."""
-    several = cells.groupby(["comparison", "model"])["version"].transform("nunique") > 1
-    suffix = cells["version"].map(" v{}".format).where(several, "")
-    return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
-
-
-def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...]) -> Table:
+def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...], tests: bool) -> Table:
     _check_seeds(cells)
-    first = cells.iloc[0]
+    first = pooled(cells)
     task = TASKS[first["task"]]
     scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
+    there, scored = scored, same_folds(scored)
     full, titles = common_seeds(scored), titles_of(cells)
     rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
@@ -136,14 +137,14 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
-    caption = _caption(cells, {model: titles[model] for model in order}, scored)
+    caption = _caption(first, cells, {model: titles[model] for model in order}, scored)
     known = (task.note(first, figures), throughput_note(cells))
-    notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *aside)
+    notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *_missing(cells, titles, there), *aside)
     marks = _marks(frame, columns, list(ranked))
     best = [model for model in order if ranked[model]]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
-    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles)
-    asked = checklist(cells, titles, ranked, sure)
+    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests)
+    asked = checklist(first, cells, titles, ranked, sure)
     return Table(
         key=first["comparison"],
         name=first["dataset"],
@@ -163,13 +164,13 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
 
 
 def _check_seeds(cells: pd.DataFrame) -> None:
-    twice = cells[cells.duplicated(["model", "seed"], keep=False)]
+    twice = cells[cells.duplicated(["model", "seed", "fold"], keep=False)]
     if len(twice):
         model = twice["model"].iloc[0]
         keys = ", ".join(twice.loc[twice["model"] == model, "key"])
         raise UserError(
-            f"Expected one cell per model, version and seed in a table, but {model} has several ({keys}): its defaults "
-            "changed and its version did not. Raise the version, or delete the older cells' folders."
+            f"Expected one cell per model, version, seed and fold in a table, but {model} has several ({keys}): its "
+            "defaults changed and its version did not. Raise the version, or delete the older cells' folders."
         )
 
 
@@ -177,8 +178,10 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
     for model, title in zip(cells["model"], cells["title"], strict=True):
-        config = f" [{model.partition('[')[2]}" if "[" in model else ""
-        titles[model] = title if config in title else title + config
+        name, version = VERSION.fullmatch(model).groups("")  # type: ignore[union-attr]
+        plain = title.removesuffix(version)
+        config = f" [{name.partition('[')[2]}" if "[" in name else ""
+        titles[model] = (plain if config in plain else plain + config) + version
     shown = list(titles.values())
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
@@ -195,8 +198,10 @@ def _model_figures(
     """All figures of one row in long form; without a scored cell those of scores are missing."""
     own, done = cells[cells["model"] == model], scored[scored["model"] == model]
     shared = {name: own.iloc[0][name] for name in SHARED}
-    is_ranked = bool(full) and shared["family"] != "chance" and full <= set(done["seed"])
-    shared |= {"title": title, "status": _status(own, done), "seeds": len(done), "ranked": is_ranked}
+    is_ranked = bool(full) and shared["family"] != "chance" and full <= whole_seeds(done)
+    have, folds = done["fold"].nunique(), fold_count(cells)
+    shared |= {"title": title, "status": _status(own, done), "seeds": done["seed"].nunique(), "ranked": is_ranked}
+    shared |= {"folds": (f"{folds}" if have == folds else f"{have} of {folds}") if folds else None}
     rows = task.figures(scores.merge(done[["key", "seed"]], on="key"), done)
     for metric, unit, values in (
         ("params", "M", own["params"].astype(float) / 1e6),
@@ -210,10 +215,11 @@ def _model_figures(
 
 
 def _status(own: pd.DataFrame, done: pd.DataFrame) -> str:
-    """`complete`, or what became of the other seeds: `failed (1 of 3 seeds)`."""
-    rest = own.loc[~own["key"].isin(done["key"]), "status"].replace("complete", "without scores")
-    counts = rest.value_counts().sort_index()
-    return ", ".join(f"{status} ({n} of {len(own)} seeds)" for status, n in counts.items()) or "complete"
+    """`complete`, or what became of the other seeds: `failed (1 of 3 seeds)`; of folds the runs are counted."""
+    rest = own.loc[~own["key"].isin(done["key"]), "status"]
+    rest = rest.replace("complete", "of other folds" if fold_count(own) else "without scores")
+    counts, runs = rest.value_counts().sort_index(), "runs" if fold_count(own) else "seeds"
+    return ", ".join(f"{status} ({n} of {len(own)} {runs})" for status, n in counts.items()) or "complete"
 
 
 def _row(figures: pd.DataFrame, columns: Sequence[Column], full: frozenset[int]) -> dict[str, Any]:
@@ -224,6 +230,7 @@ def _row(figures: pd.DataFrame, columns: Sequence[Column], full: frozenset[int])
     for c in columns:
         row[c.header] = float(known[c.figure].get((c.metric, c.level), float("nan")))
     seeds = f"{first['seeds']} of {len(full)}" if first["seeds"] < len(full) else str(first["seeds"])
+    seeds += f" x {first['folds']}" if pd.notna(first["folds"]) else ""
     status = [] if first["status"] == "complete" else [first["status"]]
     row["Seeds"] = "; ".join([seeds, *status] if first["seeds"] or not status else status)
     return row
@@ -241,8 +248,7 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
     return marks
 
 
-def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
-    first = cells.iloc[0]
+def _caption(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
     preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
     task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
@@ -269,14 +275,13 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
 def _where(first: pd.Series[Any]) -> str:
     """`ACDC (acdc), preset quick, split ssl4mis`; of other than real images it says so first."""
     kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
     name = f"{kind}{first['dataset_title']} ({first['dataset']})"
     against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
-    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{fold}{against}"
+    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{against}"
 
 
 def _setting(first: pd.Series[Any]) -> str:
-    usable = first["source"] == "real" and pd.isna(first["fold"]) and pd.isna(first.get("split_flag"))
+    usable = first["source"] == "real" and pd.isna(first.get("split_flag"))
     return f"{first['preset']}{_changes(first)}" if usable else ""
 
 
@@ -284,7 +289,15 @@ def _changes(first: pd.Series[Any]) -> str:
     """What else than the preset differs from a plain run: fewer training patients, pretrained weights."""
     few = first.get("train_patients")
     trained = "" if few is None or pd.isna(few) else f", {few:.0f} training patients or groups"
-    return f"{trained}{'' if pd.isna(first.get('init')) else ', pretrained'}"
+    folds = "" if pd.isna(first["fold"]) else f", {str(first['split']).partition('/')[2]} folds"
+    return f"{trained}{folds}{'' if pd.isna(first.get('init')) else ', pretrained'}"
+
+
+def _missing(cells: pd.DataFrame, titles: dict[str, str], there: pd.DataFrame) -> tuple[str, ...]:
+    """A footnote on the folds that rows lack; such a row has figures of the folds that it has, and no rank."""
+    texts = {m: missing_folds(cells[cells["model"] == m], there[there["model"] == m]) for m in titles}
+    found = "; ".join(f"{titles[model]}, {text}" for model, text in texts.items() if text)
+    return (f"Folds that are missing: {found}.",) if found else ()
 
 
 def _footnotes(
@@ -306,13 +319,13 @@ def _footnotes(
 
 
 def _tuned_values(cells: pd.DataFrame, titles: dict[str, str]) -> str:
-    """What the trials chose for each model, where there were any."""
-    rows = cells[cells["tuned"].notna()].drop_duplicates("model").set_index("model")["tuned"]
-    values = [
-        f"{title} {rows[model]['lr']:g}, {rows[model]['weight_decay']:g}"
-        for model, title in titles.items()
-        if model in rows.index and model != "chance"
-    ]
+    """What the trials chose for each model, in each fold, where there were any."""
+    rows = cells[cells["tuned"].notna() & (cells["model"] != "chance")]
+    found = {
+        model: " or ".join(dict.fromkeys(f"{tuned['lr']:g}, {tuned['weight_decay']:g}" for tuned in own["tuned"]))
+        for model, own in rows.groupby("model")
+    }
+    values = [f"{title} {found[model]}" for model, title in titles.items() if model in found]
     return f"Learning rate and weight decay, each model's best on validation data: {'; '.join(values)}." * bool(values)
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.aside import name_versions, without_arms
 from bench.analysis.certainty import Measure, scores_of
-from bench.analysis.comparison import name_versions, titles_of
+from bench.analysis.comparison import titles_of
+from bench.analysis.folds import same_folds, whole_seeds
 from bench.analysis.statistics import figure
 from bench.errors import UserError, unknown
 from bench.records.store import load_cases, load_cells
+from bench.report.notes import in_a_line, notes_text
 from bench.report.sheets import Sheet, render_sheets
 
 # Every figure that cases.csv holds, under the name that says its convention.
@@ -72,25 +75,30 @@ def conventions_text(results: Path, dataset: str | None = None) -> str:
         UserError: no such records.
     """
     cells = load_cells(results)
+    notes = cells.attrs.get("notes", ())
     if dataset is not None and len(cells):
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
     sheets = _sheets(cells, load_cases(results)) if len(cells) else []
     if not sheets:
-        raise UserError(f"No segmentation records with all metrics in {str(results)!r}: give `medbench run` first.")
-    return render_sheets(sheets, "markdown")
+        raise UserError(
+            f"No segmentation records with all metrics in {str(results)!r}: give `medbench run` first."
+            f"{in_a_line(notes)}"
+        )
+    return render_sheets(sheets, "markdown") + notes_text(notes)
 
 
 def _sheets(cells: pd.DataFrame, cases: pd.DataFrame) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
-    cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
+    cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = cases.reindex(columns=["key", *_CASE, *SHOWN.values()])
-    groups = (group.sort_values(["model", "seed"]) for _, group in cells.groupby("comparison", sort=True))
-    return [sheet for group in groups if (sheet := _comparison(group, cases)) is not None]
+    groups = (without_arms(group, ()) for _, group in cells.groupby("comparison", sort=True))
+    found = (_comparison(name_versions(group).sort_values(["model", "seed"]), cases, notes) for group, notes in groups)
+    return [sheet for sheet in found if sheet is not None]
 
 
-def _comparison(cells: pd.DataFrame, cases: pd.DataFrame) -> Sheet | None:
+def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]) -> Sheet | None:
     first = cells.iloc[0]
     scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scores = scores.merge(cells[["key", "model", "seed"]], on="key")
@@ -98,7 +106,10 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame) -> Sheet | None:
     scores = scores[scores["key"].isin(whole.index[whole])]
     if scores.empty:
         return None
+    lacking = len(cells) - scores["key"].nunique()
+    scores = scores[scores["key"].isin(same_folds(cells[cells["key"].isin(scores["key"])])["key"])]
     seeds = scores.groupby("model")["seed"].nunique()
+    whole = {model: len(whole_seeds(own)) for model, own in cells[cells["key"].isin(scores["key"])].groupby("model")}
     titles = titles_of(cells)
     values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds.index}).T
     values = values.sort_values("Dice %", ascending=False, kind="stable")
@@ -109,14 +120,13 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame) -> Sheet | None:
         for outcome in ("missed", "invented"):
             texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[model]:.1f}"
         rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[model])})
-    ranked = values.loc[seeds.index[seeds == seeds.max()]].rename(index=titles)
-    lacking = len(cells) - scores["key"].nunique()
+    ranked = values.loc[[model for model in seeds.index if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     caption = (
         f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
         f"comparison {first['comparison']}.{older}"
     )
-    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS)))
+    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS), *aside))
 
 
 def _means(scores: pd.DataFrame) -> dict[str, float]:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.datasets.readers.files import check_kind
+from bench.datasets.readers.kinds import head_of
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
 from bench.datasets.readers.meanings import WHITE, check_palettes, class_table, even_levels
+from bench.datasets.readers.nifti import check_same_grid, is_nifti
 from bench.datasets.readers.png_masks import Colours, listed
 from bench.errors import UserError
 from bench.metrics.cases import CONVENTIONS, kept_axes, score_case
+from bench.records.filenames import file_name
 from bench.records.store import CASE_COLUMNS, write_json, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AFFINE_TOLERANCE = 1e-3  # of each entry, in mm
 METHODS = ("pred", "versus")
 WEIGHTS = "given"  # what stands in cases.csv for the weights, which nobody told
 
@@ -37,6 +40,7 @@ class Judged:
         classes: the foreground ones.
         patients_known: whether cases were grouped to patients; else each case is its own.
         notes: what was counted or mapped, a line each.
+        left_out: cases of the reference without a prediction, which nothing here counts (`missing="skip"`).
     """
 
     rows: pd.DataFrame
@@ -44,6 +48,7 @@ class Judged:
     classes: tuple[str, ...]
     patients_known: bool
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +82,8 @@ def score_predictions(
         spacing: mm along (z, y, x) or (y, x), in place of the headers'; None: the label's header, none of a PNG.
         patient_regex: its first group, or all that it matches, in a case's name is the patient.
         patients: a CSV with the columns `case` and `patient`. With neither each case is its own patient.
-        missing: `error`, or `empty`: a prediction that is not there is all background.
+        missing: `error`; `empty`: a prediction that is not there is all background; `skip`: a case that any folder
+            lacks is left out of all.
         threads: over classes; no figure depends on it.
         report: called with cases done and all of them.
 
@@ -90,20 +96,22 @@ def score_predictions(
     _check_distinct(everything)
     reference, *predicted = (_open(folder) for folder in everything)
     absent = [note for one in predicted for note in _check_names(one, reference, missing)]
+    left_out = _left_out(reference, predicted) if missing == "skip" else ()
+    reference, *predicted = (_without(one, left_out) for one in (reference, *predicted))
     owner = _owners(list(reference.files), patient_regex, patients)
-    planes = _check_files(reference, predicted, spacing)
+    checked = _check_files(reference, predicted, spacing)
     palette = check_palettes(item for one in (reference, *predicted) for item in one.colours.items())
     maps = _to_ids((reference, *predicted), classes)
     names, kept = _classes(reference, predicted, maps, classes)
     rows: list[dict[str, Any]] = []
     methods = [(name, seed) for name, given in folders.items() for seed in range(len(given))]
     for done, (case, path) in enumerate(reference.files.items(), start=1):
-        truth = read_mask(path)
+        truth = read_mask(path, spacing)
         labels = maps[label][truth.labels]
         for (method, seed), one in zip(methods, predicted, strict=True):
             guess = np.zeros_like(labels)
             if case in one.files:
-                guess = maps[one.folder][read_mask(one.files[case]).labels]
+                guess = maps[one.folder][read_mask(one.files[case], spacing).labels]
             place = {"method": method, "seed": seed, "part": "test", "weights": WEIGHTS}
             place |= {"case": case, "patient": owner.get(case, case)}
             scores = score_case(guess, labels, names, _sizes(spacing, truth), threads)
@@ -111,8 +119,8 @@ def score_predictions(
         report(done, len(reference.files))
     import pandas as pd
 
-    notes = (*_notes(reference, predicted, maps, planes, spacing), *_palette_note(palette), *absent)
-    return Judged(pd.DataFrame(rows), folders, kept, bool(owner), notes)
+    notes = (*_notes(reference, predicted, maps, spacing), *checked, *_palette_note(palette), *absent)
+    return Judged(pd.DataFrame(rows), folders, kept, bool(owner), notes, left_out)
 
 
 def write_scores(judged: Judged, output: Path) -> list[Path]:
@@ -126,7 +134,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
     written = []
     try:
         for (method, seed), rows in groups:
-            folder = output / f"{method}-{seed}" if len(groups) > 1 else output
+            folder = output / file_name(f"{method}-{seed}") if len(groups) > 1 else output
             folder.mkdir(parents=True, exist_ok=True)
             known = rows[list(columns)].astype(object)
             lines = known.where(known.notna(), None).to_numpy().tolist()
@@ -137,6 +145,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
             "classes": list(judged.classes),
             "folders": {name: [str(folder) for folder in given] for name, given in judged.folders.items()},
             "patients": "given" if judged.patients_known else "each case is its own",
+            "left_out": list(judged.left_out),
             "notes": list(judged.notes),
         }
         write_json(output / "conventions.json", facts)
@@ -158,7 +167,7 @@ def _open(folder: Path) -> _Set:
 
 
 def _check_names(one: _Set, reference: _Set, missing: str) -> list[str]:
-    """Raises UserError for cases that only one of the two folders has; what `empty` forgives is a note."""
+    """Raises UserError for cases that only one of the two folders has; what is forgiven is a note."""
     lacking = [name for name in reference.files if name not in one.files]
     extra = [name for name in one.files if name not in reference.files]
     if extra:
@@ -166,12 +175,28 @@ def _check_names(one: _Set, reference: _Set, missing: str) -> list[str]:
             f"Expected a label in {reference.folder} for each prediction, but {_some(extra)} of {one.folder} has none: "
             "files pair by name without suffix."
         )
-    if lacking and missing != "empty":
+    if lacking and missing == "error":
         raise UserError(
             f"Expected a prediction for each of the {len(reference.files)} labels, but {one.folder} has none of "
-            f"{_some(lacking)}; --missing empty counts it as all background."
+            f"{_some(lacking)}; --missing empty counts it as all background, --missing skip leaves the case out."
         )
-    return [f"{one.folder} has no prediction of {_some(lacking)}: counted as all background."] if lacking else []
+    done = "counted as all background" if missing == "empty" else "left out of every figure"
+    return [f"{one.folder} has no prediction of {_some(lacking)}: {done}."] if lacking else []
+
+
+def _left_out(reference: _Set, predicted: Sequence[_Set]) -> tuple[str, ...]:
+    """The cases that any folder of predictions lacks; raises UserError where none would be left."""
+    lacking = tuple(name for name in reference.files if any(name not in one.files for one in predicted))
+    if len(lacking) == len(reference.files):
+        raise UserError(
+            f"Expected predictions of a case in every folder, but no label of {reference.folder} has one in "
+            f"{', '.join(str(one.folder) for one in predicted)}."
+        )
+    return lacking
+
+
+def _without(one: _Set, left_out: Sequence[str]) -> _Set:
+    return replace(one, files={name: path for name, path in one.files.items() if name not in left_out})
 
 
 def _some(names: Sequence[str]) -> str:
@@ -210,6 +235,7 @@ def _matched(regex: str, case: str) -> str:
 
 def _read_owners(table: Path) -> dict[str, str]:
     try:
+        check_kind(table, head_of(table), ())
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"case", "patient"} <= set(reader.fieldnames or ()):
@@ -224,25 +250,45 @@ def _read_owners(table: Path) -> dict[str, str]:
     return owners
 
 
-def _check_files(reference: _Set, predicted: Sequence[_Set], spacing: Sequence[float] | None) -> int:
-    """Reads all files once: geometry, and which values there are. Returns how many are single slices of a volume."""
+def _check_files(reference: _Set, predicted: Sequence[_Set], spacing: Sequence[float] | None) -> list[str]:
+    """Reads all files once: geometry, and which values there are. Returns what has to be said of the headers."""
     kinds = {path.suffix.lower() == ".png" for one in (reference, *predicted) for path in one.files.values()}
     if len(kinds) > 1:
         raise UserError("Expected all label maps to be NIfTI, or all to be PNG, but there are both.")
-    planes = 0
+    planes, doubts, faulty = 0, {}, []
     for case, path in reference.files.items():
-        truth = read_mask(path)
+        truth = read_mask(path, spacing)
         axes, kept = truth.labels.ndim, kept_axes(truth.labels.shape)
-        planes += len(kept) < 3 and truth.affine is not None
+        planes += len(kept) < 3 and is_nifti(path)
         if spacing is not None and len(spacing) not in (axes, len(kept)):
             raise UserError(f"Expected --spacing to be {'z,y,x'[-2 * axes + 1 :]} for {path}, but got {len(spacing)}.")
-        _note_values(reference, path, truth)
-        for one in predicted:
-            if case in one.files:
-                guess = read_mask(one.files[case])
-                _check_geometry(one.files[case], guess, path, truth)
-                _note_values(one, one.files[case], guess)
-    return planes
+        guesses = [(one, one.files[case]) for one in predicted if case in one.files]
+        for one, file, mask in ((reference, path, truth), *((o, f, read_mask(f, spacing)) for o, f in guesses)):
+            _check_geometry(file, mask, path, truth)
+            _note_values(one, file, mask)
+            if mask.doubt:
+                doubts[file] = mask.doubt
+            if is_nifti(file) and not mask.grids:
+                faulty.append(file)
+    return [
+        *([f"{planes} of {len(reference.files)} volumes are a single slice: scored as planes."] if planes else []),
+        *_header_notes(doubts if spacing is None else {}, faulty),
+    ]
+
+
+def _header_notes(doubts: Mapping[Path, str], faulty: Sequence[Path]) -> list[str]:
+    notes = []
+    if doubts:
+        path, doubt = next(iter(doubts.items()))
+        notes.append(
+            f"{len(doubts)} headers contradict themselves (first {path}: {doubt}): mm by the label's voxel size; "
+            "--spacing replaces it."
+        )
+    if faulty:
+        notes.append(
+            f"{len(faulty)} headers give no position (first {faulty[0]}): their voxels are taken to lie as the label's."
+        )
+    return notes
 
 
 def _sizes(spacing: Sequence[float] | None, mask: Mask) -> Sequence[float] | None:
@@ -266,14 +312,7 @@ def _check_geometry(path: Path, guess: Mask, of: Path, truth: Mask) -> None:
         raise UserError(
             f"Expected {path} to have the shape of {of}, {truth.labels.shape}, but got {guess.labels.shape}."
         )
-    if guess.affine is None or truth.affine is None:
-        return
-    gap = np.abs(guess.affine - truth.affine).max()
-    if not gap <= AFFINE_TOLERANCE:
-        raise UserError(
-            f"Expected {path} to have the affine of {of}, but an entry differs by {gap:.4g}: resample the prediction "
-            "to the label's grid, or copy the header if only that is lost."
-        )
+    check_same_grid(path, guess.grids, of, truth.grids, "prediction")
 
 
 def _to_ids(sets: Sequence[_Set], classes: Sequence[str] | None) -> dict[Path, np.ndarray]:
@@ -292,6 +331,8 @@ def _classes(
     if given is not None:
         if len(given) < 2 or len(given) > 256 or len(set(given)) < len(given) or not all(given):
             raise UserError("Expected --classes to be 2 to 256 names that differ, background first.")
+        if {"mean", "all"} & set(given):
+            raise UserError("Expected --classes other than mean and all, which stand for figures over classes.")
         _check_ids(reference, predicted, maps, set(range(len(given))), f"ids below {len(given)} (--classes)")
         return list(given), tuple(given[1:])
     if 255 in found:
@@ -322,7 +363,6 @@ def _notes(
     reference: _Set,
     predicted: Sequence[_Set],
     maps: Mapping[Path, np.ndarray],
-    planes: int,
     spacing: Sequence[float] | None,
 ) -> list[str]:
     notes = []
@@ -333,8 +373,11 @@ def _notes(
             notes.append(f"{one.folder} holds 0 and {WHITE} alone: {WHITE} is read as class 1.")
         elif told:
             notes.append(f"{one.folder} holds evenly spaced greys, read as classes: {', '.join(told)}.")
-    if planes:
-        notes.append(f"{planes} of {len(reference.files)} volumes are a single slice: scored as planes.")
+    notes += [
+        f"{one.folder} has a folder of each case, with its label map."
+        for one in (reference, *predicted)
+        if len({path.parent for path in one.files.values()} - {one.folder}) > 1
+    ]
     if spacing is not None:
         notes.append(f"mm by --spacing {', '.join(f'{s:g}' for s in spacing)}, whatever headers say.")
     return notes

@@ -33,8 +33,9 @@ class Ranking:
 def rankings(tables: Sequence[Table]) -> list[Ranking]:
     """For each setting all data sets with the models that all have, and those of each task; two models or more.
 
-    Real images only, no fold, no split that is flagged as leaking; of several splits of a data set that with the most
-    models. Another view of a data set (two of its classes) is no data set of its own.
+    Real images only, cross-validations with others over as many folds alone, no split that is flagged as leaking; of
+    several splits of a data set that with the most models. Another view of a data set (two of its classes) is no data
+    set of its own.
     """
     found: list[Ranking] = []
     for setting in dict.fromkeys(table.setting for table in tables if table.setting):

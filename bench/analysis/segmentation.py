@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.certainty import Measure
+from bench.analysis.certainty import Measure, limited
 from bench.analysis.columns import Column, cost_columns
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
@@ -32,8 +32,15 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
         done: the model's scored cells.
     """
     rows = [] if done.empty else _scores(scores, done["policy"].iloc[0])
-    for metric in ("missed", "invented"):
-        rows.append({"metric": metric, "unit": "per run", "class": "", "value": done[metric].astype(float).mean()})
+    for metric in ("missed", "invented"):  # of all folds of a seed
+        rows.append(
+            {
+                "metric": metric,
+                "unit": "per run",
+                "class": "",
+                "value": done[metric].astype(float).groupby(done["seed"]).sum(min_count=1).mean(),
+            }
+        )
     return rows
 
 
@@ -86,7 +93,7 @@ def parts(first: pd.Series[Any]) -> str:
         for part, n in first["counts"].items()
     )
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
-    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
+    fold = first.get("fold_text", "")
     said = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
     return f"Split {first['split']}{fold}{said}{flag}; patients present / official: {counts}"
 
@@ -107,10 +114,10 @@ def right(scores: pd.DataFrame) -> pd.DataFrame | None:
 def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
     """The figures that have intervals, the one that orders the rows first."""
     return [
-        Measure(
-            f"{'Dice' if unit == '%' else 'HD95'} {unit} ({policy})", f"{metric}_{policy}", factor, merit, most=most
+        limited(Measure(f"{name} ({policy})", f"{metric}_{policy}", factor, merit, most=most), scores)
+        for (metric, unit, factor, merit), name, most in zip(
+            METRICS, ("Dice %", "HD95 vox", "HD95 mm"), (100.0, math.inf, math.inf), strict=True
         )
-        for (metric, unit, factor, merit), most in zip(METRICS, (100.0, math.inf, math.inf), strict=True)
         if scores[f"{metric}_{policy}"].notna().any()
     ]
 

@@ -16,7 +16,6 @@ its choice, no chance.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np
 RESAMPLES = 4000
 SEED = 20261125  # of the resampling: a table that is made twice is the same
 LEVEL = 0.95
+PAIRS = 3  # seeds from which on they are paired: of two pairs equals are called different in up to 11 %
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Interval:
         """Whether a difference is told from none."""
         return self.low > 0 or self.high < 0
 
+    def within(self, least: float, most: float) -> Interval:
+        """The interval with its ends cut where the figure's range ends; nan stays."""
+        return Interval(self.value, float(np.clip(self.low, least, most)), float(np.clip(self.high, least, most)))
+
 
 def figure(scores: Scores) -> float:
     """The mean over classes of the mean over cases, averaged over seeds; nan where no class has a case."""
@@ -83,13 +87,16 @@ def interval(scores: Scores, resamples: int = RESAMPLES) -> Interval:
     return contrast({"": scores}, {"": 1.0}, resamples)
 
 
-def difference(scores: Scores, other: Scores, resamples: int = RESAMPLES) -> Interval:
+def difference(scores: Scores, other: Scores, resamples: int = RESAMPLES, paired_seeds: bool = False) -> Interval:
     """The figure of one model less another's, with its interval: the claim that a method is better, or not.
 
+    Args:
+        paired_seeds: as in `contrast`.
+
     Raises:
-        ValueError: fewer than two seeds or patients, or other units.
+        ValueError: fewer than two seeds or patients, or other units; paired seeds of which one has more.
     """
-    return contrast({"one": scores, "other": other}, {"one": 1.0, "other": -1.0}, resamples)
+    return contrast({"one": scores, "other": other}, {"one": 1.0, "other": -1.0}, resamples, paired_seeds)
 
 
 def contrast(
@@ -118,13 +125,15 @@ def contrast(
     members = groups[next(iter(weights))].members
     freedom = len(members[0]) - len(members)
     if not paired_seeds:
-        return _stretched(value, drawn, runs, freedom)
-    return _stretched(value, drawn, [np.sum(runs, axis=0)], freedom, at_least_t=True)
+        return interval_of_draws(value, drawn, runs, freedom)
+    return interval_of_draws(value, drawn, [np.sum(runs, axis=0)], freedom, at_least_t=True)
 
 
-def rank_frequencies(models: Mapping[str, Scores], higher: bool = True, resamples: int = RESAMPLES) -> np.ndarray:
+def rank_frequencies(
+    models: Mapping[str, Scores], higher: bool = True, resamples: int = RESAMPLES, paired_seeds: bool = False
+) -> np.ndarray:
     """(M, M): how often each model, in their order, has rank 1, 2, ... among resamples; ties share the better."""
-    draws = np.stack(list(bootstrap(models, resamples).values()))
+    draws = np.stack(list(bootstrap(models, resamples, paired_seeds).values()))
     ranks = _ranks(draws if higher else -draws)
     return np.stack([(ranks == k).mean(axis=1) for k in range(len(models))], axis=1)
 
@@ -147,23 +156,32 @@ def bootstrap(
         raise ValueError(f"Expected at least two seeds and two units, the same for all, but got {seeds} and {units}.")
     if paired_seeds and len(set(seeds)) != 1:
         raise ValueError(f"Expected paired seeds to be as many for each model, but got {seeds}.")
-    (count,) = units
     members = next(iter(models.values())).members
     if min(map(np.count_nonzero, members)) < 2:
         raise ValueError("Expected at least two units in each stratum.")
     rng = np.random.default_rng(SEED)
-    weights = np.zeros((resamples, count))
-    for of_stratum in members:
-        n = np.count_nonzero(of_stratum)
-        weights[:, of_stratum] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
+    weights = unit_weights(members, resamples, rng)
     found: dict[str, np.ndarray] = {}
     for name, scores in models.items():
         runs = _by_seed(scores, weights)  # (B, S)
-        n = runs.shape[1]
         if not paired_seeds or not found:
-            chosen = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) / (n - 1)
+            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
         found[name] = (runs * chosen).sum(axis=1)
     return found
+
+
+def unit_weights(members: Sequence[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(B, P): how often each resample has each unit: one of each stratum less than there are, scaled to as many."""
+    weights = np.zeros((resamples, len(members[0])))
+    for of_stratum in members:
+        n = np.count_nonzero(of_stratum)
+        weights[:, of_stratum] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
+    return weights
+
+
+def weights_of_seeds(count: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(B, S): the share that each seed has in each resample, which draws one less than there are."""
+    return rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples) / (count - 1)
 
 
 def _all_units(scores: Scores) -> np.ndarray:
@@ -182,7 +200,7 @@ def _by_seed(scores: Scores, weights: np.ndarray) -> np.ndarray:
         return np.where(known, means, 0).sum(axis=2) / known.sum(axis=2)
 
 
-def _stretched(
+def interval_of_draws(
     value: float, draws: np.ndarray, runs: Sequence[np.ndarray], of_units: int, at_least_t: bool = False
 ) -> Interval:
     """The percentile interval of the draws, its sides stretched by t over z.
@@ -292,33 +310,3 @@ def unit_means(scores: Scores) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         by_seed = totals / known.sum(axis=2)
     return by_seed.mean(axis=0)
-
-
-def smallest_difference(models: Sequence[Scores], seeds: int, units: int, power: float = 0.8) -> float:
-    """The smallest difference of two methods that so many seeds and units would show, four times in five.
-
-    (z(0.975) + z(power)) times the standard error of a difference, whose variances are estimated from stored scores:
-    between seeds of a model and between two models over units: medians over models and pairs, since one that hardly
-    trains would outweigh all others (our choice).
-
-    Raises:
-        ValueError: fewer than two models, or none with two seeds.
-    """
-    from scipy import stats
-
-    several = [scores for scores in models if scores.sums.shape[0] > 1]
-    if len(models) < 2 or not several:
-        raise ValueError("Expected at least two models, one of them with two seeds.")
-    between_seeds = np.median([_all_units(s).var(ddof=1) for s in several])
-    gaps = [unit_means(one) - unit_means(other) for one, other in itertools.combinations(models, 2)]
-    members = models[0].members
-    within_unit = np.median([_variance_within(gap, members) / 2 for gap in gaps])
-    error = math.sqrt(2 * between_seeds / seeds + 2 * within_unit / units)
-    return float((stats.norm.ppf(0.975) + stats.norm.ppf(power)) * error)
-
-
-def _variance_within(values: np.ndarray, members: Sequence[np.ndarray]) -> float:
-    """The variance of (P,) values about the means of their strata; nan counts for nothing."""
-    known = [values[of_stratum & np.isfinite(values)] for of_stratum in members]
-    squares = sum(float(((some - some.mean()) ** 2).sum()) for some in known if len(some))
-    return squares / max(sum(map(len, known)) - len(members), 1)

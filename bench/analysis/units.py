@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.records.damage import Damaged
 from bench.records.store import read_units
 
 
@@ -15,14 +16,14 @@ def with_units(cells: pd.DataFrame, cases: pd.DataFrame, results: str | Path) ->
     Args:
         cells, cases: as `bench.records.store` loads them.
         results: the folder that they were loaded from; its `units` has the tables.
-
-    Raises:
-        UserError: a damaged table.
     """
     units = pd.Series(None, cells.index, dtype=object)
     unit = cases["patient"].copy()
     for (dataset, fingerprint), own in cells.groupby(["dataset", "fingerprint"]):
-        table = read_units(results, str(dataset), str(fingerprint))
+        try:
+            table = read_units(results, str(dataset), str(fingerprint))
+        except Damaged:  # `load_cells` names it
+            continue
         if table is not None:
             units[own.index] = table["unit"]
             rows = cases["key"].isin(own["key"])

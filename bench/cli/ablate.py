@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from bench.errors import UserError
 @click.option("--orderings", default=50, type=click.IntRange(20), help="Orders of the curves in a replay.  [50]")
 @click.option("--list", "listing", is_flag=True, help="Print slots and fillings with their cost; train nothing.")
 @click.option("--show", is_flag=True, help="Tables of what is stored; train nothing.")
+@click.option("--tests", is_flag=True, help="p-values too, of these trained networks only, in a front's table.")
 @click.option("--model", default="mednext_tiny", type=TEXT, help="The full model.  [mednext_tiny]")
 @click.option("--dataset", "datasets", multiple=True, type=TEXT, help="One or several, by commas or repeated.  [acdc]")
 @click.option("--seeds", type=TEXT, help="How many (3) or which (0,4,).  [1 in smoke, else 3]")
@@ -88,6 +90,7 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
     from ablations.command import load_ablations, plan_jobs, run_ablation
     from bench.records.store import is_done
     from bench.report.progress import show_progress
+    from bench.runs.runner import load_note
 
     console, plan = make_console(), {k: asked[k] for k in ("remove", "swap", "leave_one_out", "factorial")}
     planned = []
@@ -97,13 +100,17 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
         planned.append(jobs)
         for line in lines:
             console.print(f"{dataset}: {line}", markup=False, highlight=False)
+    note = load_note([job for jobs in planned for job in jobs if not is_done(job.folder)])
+    if note:
+        click.echo(note, err=True)
     missing = []
     for jobs in planned:
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
             missing += run_ablation(jobs, asked["results"], asked["study"], asked["storage"], report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    found = [s for s in load_ablations(asked["results"], asked["model"]) if s.first["comparison"] in comparisons]
-    _print(found, asked)
+    stored, notes = load_ablations(asked["results"], asked["model"])
+    _print([s for s in stored if s.first["comparison"] in comparisons], asked)
+    _print_notes(notes)
     for job in missing:
         click.echo(f"not finished: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
     sys.exit(1 if missing else 0)
@@ -111,20 +118,37 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
 
 def _show(datasets: list[str], asked: dict[str, Any]) -> None:
     from ablations.command import load_ablations, load_searches, search_tables, write_search
+    from bench.report.notes import in_a_line
 
     names: list[str | None] = [*datasets] if datasets else [None]
-    found = [stored for name in names for stored in load_ablations(asked["results"], asked["model"], name)]
-    searches = [study for name in names for study in load_searches(asked["results"], name)]
+    loaded = [load_ablations(asked["results"], asked["model"], name) for name in names]
+    searched = [load_searches(asked["results"], name) for name in names]
+    found = [stored for ablations, _ in loaded for stored in ablations]
+    searches = [study for studies, _ in searched for study in studies]
+    notes = [note for _, lines in (*loaded, *searched) for note in lines]
     if not found and not searches:
         raise UserError(
             f"No ablation of {asked['model']} is stored in {asked['results']}. Run `medbench ablate --all --dataset "
-            f"{datasets[0] if datasets else 'acdc'}` first."
+            f"{datasets[0] if datasets else 'acdc'}` first.{in_a_line(notes)}"
         )
     _print(found, asked)
     for study in searches:
-        _print_tables(search_tables(study), asked["form"])
+        try:
+            tables = search_tables(study)
+        except UserError as error:  # none of its trials is finished yet
+            notes.append(f"Left out: {study.study_name}: {error}")
+            continue
+        _print_tables(tables, asked["form"])
         if asked["output"] is not None:
             write_search(study, asked["output"])
+    _print_notes(notes)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    from bench.report.notes import few
+
+    for line in few(notes):
+        click.echo(line, err=True)
 
 
 def _print(found: list[Any], asked: dict[str, Any]) -> None:
@@ -199,7 +223,7 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
             device=asked["device"],
             reference=asked["model"],
         )
-    print_tables(console, results_tables(asked["results"], comparisons, asked=models))
+    print_tables(console, *results_tables(asked["results"], comparisons, asked=models, tests=asked["tests"]))
 
 
 def _replay(datasets: list[str], asked: dict[str, Any]) -> None:

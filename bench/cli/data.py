@@ -74,7 +74,6 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
     with counting(make_console(), "cases") as report:
         if source is None:
             spec = dataset_spec(name)
-            root.mkdir(parents=True, exist_ok=True)
             prepared = locate(spec, "phantom", root if given else None, report)
         else:
             prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)

@@ -20,11 +20,19 @@ from bench.errors import UserError
 @click.option("--spacing", type=TEXT, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]")
 @click.option("--patient-regex", type=TEXT, help="Its first group in a file's name is the patient.  [the case]")
 @click.option("--patients", type=PATH, help="CSV with the columns case and patient.  [each case is a patient]")
-@click.option("--missing", type=click.Choice(["error", "empty"]), default="error", help="A prediction not there.")
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "empty", "skip"]),
+    default="error",
+    help="A prediction not there: all background, or its case left out.  [error]",
+)
+@click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
 @click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--output", type=PATH, help="Write cases.csv and the conventions there.")
-def evaluate(form: str, output: Path | None, classes: str | None, spacing: str | None, **request: Any) -> None:
+def evaluate(
+    form: str, output: Path | None, classes: str | None, spacing: str | None, tests: bool, **request: Any
+) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
     \b
@@ -34,6 +42,7 @@ def evaluate(form: str, output: Path | None, classes: str | None, spacing: str |
     from contextlib import nullcontext
 
     from bench.analysis.predictions import score_predictions, write_scores
+    from bench.report.escaping import csv_safe
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
     from bench.report.sheets import render_sheets, to_rich
@@ -46,12 +55,12 @@ def evaluate(form: str, output: Path | None, classes: str | None, spacing: str |
         judged = score_predictions(classes=names, spacing=sizes, **request)
     written = write_scores(judged, output) if output else []
     if form == "csv":
-        click.echo(prediction_figures(judged).to_csv(index=False, lineterminator="\n"), nl=False)
+        click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "rich":
-        for sheet in prediction_sheets(judged):
+        for sheet in prediction_sheets(judged, tests):
             console.print(to_rich(sheet))
     else:
-        click.echo(render_sheets(prediction_sheets(judged), form), nl=False)
+        click.echo(render_sheets(prediction_sheets(judged, tests), form), nl=False)
     if written:
         say(f"written   {', '.join(map(str, written))}", 0)
 

@@ -76,10 +76,13 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     from bench.records.store import is_done
     from bench.report.progress import show_progress
     from bench.report.render import print_tables, results_tables
-    from bench.runs.runner import make_jobs, run_jobs, tuned
+    from bench.runs.runner import load_note, make_jobs, run_jobs, tuned
 
     console = make_console()
     work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    note = load_note([job for job in work if force or not is_done(job.folder)], jobs)
+    if note:
+        click.echo(note, err=True)
     if tune:
         from bench.runs.tuning import trial_jobs
 
@@ -90,7 +93,7 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     comparisons = {job.cell.comparison for job in work}
-    print_tables(console, results_tables(request["results"], comparisons, asked={job.model for job in work}))
+    print_tables(console, *results_tables(request["results"], comparisons, asked={job.model for job in work}))
     if counts["failed"]:
         for job in work:
             if (job.folder / "error.log").exists():
@@ -108,7 +111,9 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
       medbench plan --models all --dataset acdc --preset smoke --data phantom
     """
     from bench.analysis.power import smallest_difference_line
-    from bench.report.plans import plan_table
+    from bench.records.store import read_records
+    from bench.report.notes import few
+    from bench.report.plans import plan_tables
     from bench.runs.estimate import plan_cells
     from bench.runs.runner import make_jobs
 
@@ -119,10 +124,13 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 
         trials = trial_jobs(work, tune)
         work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else pending_jobs(work, tune))]
-    console.print(plan_table(plan_cells(work, request["results"], force), jobs))
+    for table in plan_tables(plan_cells(work, request["results"], force), jobs):
+        console.print(table)
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_one = [job for job in work if job.cell.comparison == comparison]
         console.print(smallest_difference_line(of_one, request["results"]), markup=False, highlight=False)
+    for line in few(read_records(request["results"]).notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @main.command()
@@ -131,6 +139,7 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
+@click.option("--tests", is_flag=True, help="p-values too: of these trained networks only.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
@@ -142,6 +151,7 @@ def report(
     dataset: str | None,
     classes: bool,
     arms: bool,
+    tests: bool,
     trials: bool,
     ranks: bool,
     conventions: bool,
@@ -154,7 +164,7 @@ def report(
     Example:
       medbench report --format latex
     """
-    from bench.records.store import write_text
+    from bench.report.notes import few
     from bench.report.render import print_tables, render_tables, results_tables
     from bench.report.trials import trials_text
 
@@ -167,17 +177,19 @@ def report(
     elif trials:
         text = trials_text(results)
     else:
-        tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
+        tables, notes = results_tables(
+            results, dataset=dataset, classes=classes, asked=None if arms else (), tests=tests
+        )
         if figures is not None:
             from bench.report.figures import draw_report
 
-            for line in (line for lines in draw_report(tables, figures) for line in lines):
+            for line in (*(line for lines in draw_report(tables, figures) for line in lines), *few(notes)):
                 click.echo(line)
             return
         if output is None and form == "rich" and not ranks:
-            print_tables(make_console(), tables)
+            print_tables(make_console(), tables, notes)
             return
-        text = render_tables(tables, "ranks" if ranks else form)
+        text = render_tables(tables, "ranks" if ranks else form, notes)
     if output is None:
         click.echo(text, nl=False)
         return

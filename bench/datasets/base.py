@@ -21,6 +21,7 @@ Source = Literal["real", "phantom"]
 PARTS = ("train", "val", "test")
 # Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
 FACTS, ROWS = "facts.json", "rows.json"
+DOUBT = "header"  # the fact of a volume whose header contradicts itself
 T = TypeVar("T")
 
 
@@ -35,6 +36,7 @@ class RawCase:
         label: (D, H, W) uint8, values are indices into the dataset's classes.
         spacing: (z, y, x) in mm, or None where the files do not carry it.
         files: the files read, for their hashes.
+        doubt: what the files' headers say against themselves (`nifti.Volume.doubt`); empty where nothing.
     """
 
     case: str
@@ -43,6 +45,7 @@ class RawCase:
     label: np.ndarray
     spacing: tuple[float, float, float] | None
     files: tuple[Path, ...]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,16 @@ class Prepared:
         if self.spec.task == "segmentation":
             return {}
         return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
+
+    def doubts(self) -> dict[str, str]:
+        """Case -> what the header of its volume says against itself; {} where none does.
+
+        Raises:
+            UserError: the facts that were kept are damaged.
+        """
+        if self.spec.task != "segmentation" or not (self.folder / FACTS).exists():
+            return {}
+        return self._beside(FACTS, lambda facts: {name: str(fact[DOUBT]) for name, fact in facts.items()})
 
     def rows(self) -> list[Row]:
         """The published metadata, also of cases that are not present; [] where there are none.

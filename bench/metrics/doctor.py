@@ -97,12 +97,12 @@ def _seconds(figure: Callable[..., float], pairs: list[Pair]) -> float:
 def _drawn() -> Iterator[Pair]:
     """Each structure of a drawn heart, in two phases, and of a drawn abdomen, beside itself moved and frayed."""
     from bench.datasets.phantoms import abdomen, cardiac
-    from bench.datasets.readers.files import read_nifti
+    from bench.datasets.readers.nifti import read_nifti
 
     with tempfile.TemporaryDirectory() as folder:
         cardiac.draw(Path(folder), 0, {"test": 1})
         maps = [read_nifti(path) for path in sorted(Path(folder).rglob("*_gt.nii.gz"))]
-    volumes = [("heart", labels, spacing) for labels, spacing in maps]
+    volumes = [("heart", drawn.array, drawn.spacing) for drawn in maps]
     volumes.append(("abdomen", abdomen.new_patient(np.random.default_rng(0))[1], (8.0, 2.5, 2.5)))
     rng = np.random.default_rng(1)
     for title, labels, spacing in volumes:

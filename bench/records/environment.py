@@ -118,6 +118,12 @@ def idle_cores(seconds: float = 0.5) -> float | None:
     return (os.cpu_count() or 1) * (after[0] - before[0]) / (after[1] - before[1])
 
 
+def too_few_idle(threads: int) -> str | None:
+    """`0.3 of 2 cores are idle` where so many threads would wait for each other; None where not, or where unknown."""
+    idle = idle_cores()
+    return f"{idle:.1f} of {os.cpu_count()} cores are idle" if idle is not None and idle < threads - 0.5 else None
+
+
 def _core_times() -> tuple[int, int] | None:
     """Idle and all time of all cores since the start, in ticks; waiting for the disk is idle, guests count once."""
     try:

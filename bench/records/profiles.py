@@ -27,7 +27,6 @@ at the C library's discretion (`allocator` default): what is timed there beside 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+from bench.records.damage import Damaged, check_schema, read_json
 from bench.records.store import write_json
 from bench.runs.protocol import digest
 
@@ -111,35 +111,49 @@ def write_profile(results: Path, profile: dict[str, Any]) -> Path:
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """One stored profile. Raises UserError when the file is none of this schema."""
-    try:
-        profile = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Delete it and measure again.") from None
-    except ValueError:
-        raise UserError(f"{path} is no JSON. Delete it and measure again.") from None
-    if not isinstance(profile, dict) or profile.get("schema") != SCHEMA or not set(profile) >= FIELDS:
-        raise UserError(f"{path} is no profile of schema {SCHEMA}. Delete it and measure again.")
+    """One stored profile. Raises Damaged when the file cannot be read, or is none of this schema."""
+    profile = read_json(path)
+    check_schema(path, profile, "profile", SCHEMA)
+    missing = sorted(FIELDS - set(profile))
+    if missing:
+        raise Damaged(path, f"is no profile of schema {SCHEMA}: it lacks {', '.join(missing)}.")
     return profile
 
 
 def load_profiles(results: str | Path = "results") -> pd.DataFrame:
-    """All stored profiles, of all machines, a row each with the columns of `profile_row`."""
+    """All stored profiles, of all machines, a row each with the columns of `profile_row`; of copies the newest.
+
+    A damaged one is left out, and named in `.attrs["notes"]`.
+    """
     import pandas as pd
 
-    paths = sorted((Path(results) / "profiles").rglob("*.json"))
-    rows = [_row_of(path) for path in paths]
-    frame = pd.DataFrame(rows)
-    return frame.sort_values(["machine", "model", "form"], kind="stable", ignore_index=True) if rows else frame
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    notes = []
+    for path in sorted((Path(results) / "profiles").rglob("*.json")):
+        try:
+            row = _row_of(path)
+        except Damaged as error:
+            notes.append(f"Left out: {error}")
+        else:
+            place = (row["machine"], row["key"])
+            found[place] = max(found.get(place, row), row, key=lambda copy: str(copy["measured"]))
+    frame = pd.DataFrame(list(found.values()))
+    if found:
+        frame = frame.sort_values(["machine", "model", "form"], kind="stable", ignore_index=True)
+    frame.attrs["notes"] = tuple(notes)
+    return frame
 
 
 def _row_of(path: Path) -> dict[str, Any]:
     profile = read_profile(path)
     try:
-        return profile_row(profile)
-    except (KeyError, TypeError, ValueError) as error:
-        kind = type(error).__name__
-        raise UserError(f"{path} is no profile of schema {SCHEMA} ({kind}). Delete it and measure again.") from None
+        row = profile_row(profile)
+        for name in ("ratio", "low", "high", "params", "macs"):
+            row[name] = None if row[name] is None else row[name] + 0  # a text raises
+        return row
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise Damaged(path, f"is no profile of schema {SCHEMA} ({line}): measuring again replaces it.") from None
 
 
 def profile_row(profile: dict[str, Any]) -> dict[str, Any]:

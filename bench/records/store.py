@@ -3,6 +3,7 @@
     <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
     <results>/runs/<dataset>/<model>/<seed>-<key>/
         cell.json            first: what the cell is
+        sources/             of a third party's model: its own code, from which it can be built again
         history.csv          one row per validation round
         checkpoint.pt        while the cell is unfinished
         cases.csv            one row per part, weights, case and class, with the task's columns
@@ -17,18 +18,20 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 import io
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import UserError
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
+from bench.records.filenames import file_name
+from bench.records.rows import COLUMNS, record_row, task_of
 from bench.runs.protocol import Cell
 
 if TYPE_CHECKING:
@@ -36,10 +39,13 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 TUNING = "tuning"
+EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
+LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
 RECORD_FIELDS = {
     *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
     *("environment", "cases_sha256", "error"),
 }
+OLDEST = 6  # of the score columns: those that records have had from the first
 _PLACE = ("part", "weights", "case", "patient", "class")
 # task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
 SCORE_COLUMNS = {
@@ -65,7 +71,7 @@ CASE_COLUMNS = {
 def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
     """Where a cell's files lie below the results folder."""
     base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
-    return base / cell.dataset_label / re.sub(r"[^\w.,=()\[\]-]|\.\.", "_", model_name) / f"{cell.seed}-{cell.key}"
+    return base / file_name(cell.dataset_label) / file_name(model_name) / f"{cell.seed}-{cell.key}"
 
 
 def check_writable(results: Path) -> None:
@@ -108,6 +114,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
+def write_sources(folder: Path, sources: Mapping[str, bytes]) -> None:
+    """Writes a model's own code below `sources`, if it is not large."""
+    if sum(map(len, sources.values())) > LARGEST_SOURCES:
+        return
+    for name, content in sources.items():
+        path = folder / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+
+
 def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     """A CSV with these columns; floats by their shortest exact text, None as a blank."""
     buffer = io.StringIO()
@@ -119,7 +135,7 @@ def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]])
 
 def units_path(results: str | Path, dataset: str, fingerprint: str) -> Path:
     """Where the table of `bench.datasets.splits.unit_table` lies; `dataset` as results call it."""
-    return Path(results) / "units" / f"{dataset}-{fingerprint}.json"
+    return Path(results) / "units" / f"{file_name(f'{dataset}-{fingerprint}')}.json"
 
 
 def write_units(results: str | Path, table: dict[str, Any]) -> Path:
@@ -132,43 +148,50 @@ def write_units(results: str | Path, table: dict[str, Any]) -> Path:
 
 
 def read_units(results: str | Path, dataset: str, fingerprint: str) -> dict[str, Any] | None:
-    """A table of units, or None where none was written. Raises UserError for a damaged one."""
+    """A table of units, or None where none was written. Raises Damaged for one that cannot be read."""
     path = units_path(results, dataset, fingerprint)
+    return _read_units(path) if path.exists() else None
+
+
+def _read_units(path: Path) -> dict[str, Any]:
+    table = read_json(path)
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
         return {"unit": str(table["unit"]), "cases": dict(table["cases"])}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}). Delete it; `medbench run` and `medbench data units` "
-            "write it."
-        ) from None
+    except (KeyError, TypeError, ValueError):
+        raise Damaged(path, "is no table of units: `medbench run` and `medbench data units` write it anew.") from None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The record of a cell's folder, or None when the cell is unfinished.
 
     Raises:
-        UserError: the file is no record of this schema.
+        Damaged: the file cannot be read, or is no record of this schema.
     """
     path = folder / "record.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Delete its folder to run the cell again.") from None
-    except ValueError:
-        raise UserError(f"{path} is no JSON. Delete its folder to run the cell again.") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or not set(record) >= RECORD_FIELDS:
-        raise UserError(f"{path} is no record of schema {SCHEMA}. Delete its folder to run the cell again.")
+    check_schema(path, record, "record", SCHEMA)
+    missing = sorted(RECORD_FIELDS - set(record))
+    if missing:
+        raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
+    check_record(path, record)
     return record
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a cell needs no more work: complete, or diverged, which it would be again."""
-    record = read_record(folder)
+    """Whether a cell needs no more work: complete, or diverged, which it would be again.
+
+    Raises:
+        UserError: its record is damaged, and nobody asked to run the cell anew.
+    """
+    try:
+        record = read_record(folder)
+    except Damaged as error:
+        raise UserError(
+            f"{error} To run its cell anew in its place: the same command with --force, for this model and seed alone."
+        ) from None
     if record is None or record["status"] in ("failed", "pruned"):
         return False
     unscored = record["metrics"] is None  # diverged, or a trial
@@ -191,45 +214,112 @@ def lock(folder: Path, wait: bool) -> Iterator[bool]:
 
 
 def find_records(results: Path) -> list[Path]:
-    """All folders that hold a record, in order: below `runs` of a results folder, or below a folder of records.
+    """All folders that hold a record, in order: below `runs` of a results folder, or `records`, or the folder itself.
 
-    The trials of a search, in a folder `tuning`, are found in that folder alone: they are no results.
+    The trials of a search, in a folder `tuning`, are found in that folder alone: they are no results. The records of
+    the committed example are read where that folder is named, never as a part of the results around it.
     """
-    runs = results / "runs"
-    base = runs if runs.is_dir() else results
+    base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
     found = (path.parent for path in base.rglob("record.json"))
-    return sorted(folder for folder in found if TUNING not in folder.relative_to(base).parts)
+    return sorted(folder for folder in found if _is_result(folder.relative_to(base).parts))
+
+
+def _is_result(place: tuple[str, ...]) -> bool:
+    return TUNING not in place and EXAMPLE not in pairwise(place)
+
+
+class Found(NamedTuple):
+    """What a folder of results holds: each cell once, with its folder; and what was left out or mended, in lines."""
+
+    records: list[tuple[Path, dict[str, Any]]]
+    notes: tuple[str, ...]
+
+
+def read_records(results: str | Path) -> Found:
+    """The records below a folder (`find_records`), each cell's once: of copies a complete one, and one with weights.
+
+    A record that is damaged, or whose cases.csv is, is left out and named in the notes.
+    """
+    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    left_out, mended = [], 0
+    for folder in find_records(Path(results)):
+        try:
+            record = read_record(folder)
+            if record is None:
+                continue
+            mended += _has_cases(record) and _cases_of(folder, record)[1]
+        except Damaged as error:
+            left_out.append(f"Left out: {error}")
+        else:
+            found.setdefault(record["key"], []).append((folder, record))
+    if mended:
+        left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
+    return Found([min(copies, key=_standing) for copies in found.values()], tuple(left_out))
+
+
+def _has_cases(record: dict[str, Any]) -> bool:
+    return record["status"] == "complete" and record["metrics"] is not None
+
+
+def _standing(copy: tuple[Path, dict[str, Any]]) -> tuple[int, bool, Path]:
+    """What a copy of a cell comes before others by."""
+    folder, record = copy
+    return STATUSES.index(record["status"]), not (folder / "weights.safetensors").is_file(), folder
 
 
 def load_cells(results: str | Path) -> pd.DataFrame:
-    """One row per finished, failed or diverged cell.
+    """One row per finished, failed or diverged cell; of copies one. What was left out stands in `.attrs["notes"]`.
 
-    Columns: key, comparison, status, preset, task, dataset, dataset_title, fingerprint, source, split, split_source,
-    split_note, split_flag, split_leak, fold, train_patients, tuned, init, seed, model, version, title, family,
-    reduced_from, params, macs, input, classes, counts, present_cases, official_cases, partial, left_out, selection,
-    policy, image_size, device, cpu, torch, commit, threads, seconds, missed, invented, error.
+    Columns: those of `bench.records.rows.COLUMNS`, also where there is no cell.
     """
     import pandas as pd
 
-    return pd.DataFrame([_flat(record) for record in _records(results)])
+    if not Path(results).is_dir():
+        raise UserError(
+            f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
+        )
+    found = read_records(results)
+    frame = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    frame.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    return frame
+
+
+def _unit_notes(results: Path) -> list[str]:
+    """The tables of units that cannot be read: intervals take patients in their place."""
+    notes = []
+    for path in sorted((results / "units").glob("*.json")):
+        try:
+            _read_units(path)
+        except Damaged as error:
+            notes.append(f"Left out: {error} Intervals take each case's patient in its place.")
+    return notes
 
 
 def load_cases(results: str | Path) -> pd.DataFrame:
     """All cells' cases: the columns of cases.csv and the cell's key; those that a task lacks are nan in its rows."""
     import pandas as pd
 
-    frames = [pd.DataFrame(columns=[*CASE_COLUMNS["segmentation"], "key"])]
-    for folder in find_records(Path(results)):
-        record = read_record(folder)
-        if record is not None and record["status"] == "complete":
-            frame = _read_cases(_checked_cases(folder, record), task_of(record))
-            frames.append(frame.assign(key=record["key"]))
-    return pd.concat(frames[1:], ignore_index=True) if frames[1:] else frames[0]
+    frames = []
+    for folder, record in read_records(results).records:
+        if _has_cases(record):
+            frames.append(_cases_of(folder, record)[0].assign(key=record["key"]))
+    columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
+    return pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
 
 
-def task_of(record: dict[str, Any]) -> str:
-    """The task of a record; one that does not say is of segmentation."""
-    return record["dataset"].get("task", "segmentation")
+def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
+    """The rows of a cell's cases.csv, and whether other line endings were taken back.
+
+    Raises:
+        Damaged: the file is not the one that the record was written with, or holds no rows of its task.
+    """
+    path = folder / "cases.csv"
+    content, mended = read_hashed(path, record["cases_sha256"])
+    try:
+        return _read_cases(content, task_of(record)), mended
+    except (KeyError, ValueError, TypeError) as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise Damaged(path, f"holds no rows of {task_of(record)} ({line}).") from None
 
 
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
@@ -239,16 +329,11 @@ def _read_cases(content: bytes, task: str) -> pd.DataFrame:
     text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
     blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
     frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
+    lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
+    words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
+    if lacking or words:
+        raise ValueError(f"no column {lacking[0]}" if lacking else f"words in the column {words[0]}")
     return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
-
-
-def _checked_cases(folder: Path, record: dict[str, Any]) -> bytes:
-    """The bytes of a cell's cases.csv. Raises UserError when they are not those that the record was written with."""
-    path = folder / "cases.csv"
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != record["cases_sha256"]:
-        raise UserError(f"{path} is not the file that its record was written with. Delete its folder to run it again.")
-    return content
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:
@@ -257,6 +342,7 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     Metrics: Dice and HD95 under each policy; in classification `reference`, `predicted` (0 or 1) and `probability`.
 
     The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` has them.
+    What was left out, and why, stands in `.attrs["notes"]`.
     """
     import pandas as pd
 
@@ -265,71 +351,10 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     rest = [c for c in cases.columns if c not in scores]
     parts = []
     for task, columns in SCORE_COLUMNS.items():
-        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])] if len(cells) else cases
+        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])]
         if len(own):
-            columns = tuple(c for c in columns if c in own)  # older records lack some
             parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
     long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
-    return long.merge(cells.drop(columns=["missed", "invented"]), on="key") if len(cells) else long
-
-
-def _records(results: str | Path) -> list[dict[str, Any]]:
-    if not Path(results).is_dir():
-        raise UserError(
-            f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
-        )
-    records = (read_record(folder) for folder in find_records(Path(results)))
-    return [record for record in records if record is not None]
-
-
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    cell, model, dataset = record["cell"], record["model"], record["dataset"]
-    protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
-    shown = (record["metrics"] or {}).get(protocol["selection"], {})
-    return {
-        "key": record["key"],
-        "comparison": record["comparison"],
-        "status": record["status"],
-        "preset": record["preset"],
-        "task": task_of(record),
-        "dataset": dataset["name"],
-        "dataset_title": dataset["title"],
-        "fingerprint": cell["fingerprint"],
-        "source": cell["source"]["kind"],
-        "split": cell["split"],
-        "split_source": dataset.get("split_source"),
-        "split_note": dataset.get("split_note"),
-        "split_flag": dataset.get("split_flag"),
-        "split_leak": dataset.get("split_leak"),
-        "fold": cell["fold"],
-        "train_patients": cell.get("train_patients"),
-        "tuned": cell.get("tuned"),
-        "init": (cell.get("init") or {}).get("weights"),
-        "seed": cell["seed"],
-        "model": model["name"],
-        "version": cell["model"]["version"],
-        "title": model["title"],
-        "family": model["family"],
-        "reduced_from": model["reduced_from"],
-        "params": cost["params"],
-        "macs": cost["macs"],
-        "input": "x".join(map(str, cost["input"])),
-        "classes": dataset["classes"],
-        "counts": dataset["counts"],
-        "present_cases": dataset.get("present_cases"),
-        "official_cases": dataset.get("official_cases"),
-        "partial": dataset["partial"],
-        "selection": protocol["selection"],
-        "policy": protocol["policy"],
-        "image_size": protocol["image_size"],
-        "left_out": dataset.get("left_out", 0),
-        "device": env.get("gpu") or env.get("device"),
-        "cpu": env.get("cpu"),
-        "torch": env.get("versions", {}).get("torch"),
-        "commit": env.get("commit"),
-        "threads": protocol["threads"],
-        "seconds": (record["training"] or {}).get("seconds"),
-        "missed": shown.get("missed"),
-        "invented": shown.get("invented"),
-        "error": record["error"],
-    }
+    long = long.merge(cells.drop(columns=["missed", "invented"]), on="key")
+    long.attrs["notes"] = cells.attrs["notes"]
+    return long

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec
@@ -17,8 +18,8 @@ def list_table(data_root: str | None) -> Table:
     """One row per dataset, with what is prepared of it under the root."""
     from bench.datasets.cache.prepared import open_prepared, resolve_root
 
-    root, _ = resolve_root(data_root)
-    table = Table(title=f"datasets (prepared ones under {root})")
+    root, _ = resolve_root(data_root, must_exist=False)
+    table = Table(title=Text(f"datasets (prepared ones under {root})"))
     for header in ("name", "title", "task", "classes", "licence", "prepared"):
         table.add_column(header)
     for name in dataset_names():
@@ -28,7 +29,8 @@ def list_table(data_root: str | None) -> Table:
             prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
-        table.add_row(name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        texts = (name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        table.add_row(*map(Text, texts))
     return table
 
 
@@ -37,7 +39,7 @@ def info_text(name: str, data_root: str | None) -> str:
     from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     spec = dataset_spec(name)
-    root, _ = resolve_root(data_root)
+    root, _ = resolve_root(data_root, must_exist=False)
     lines = [
         f"{spec.title} ({spec.name}): {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",
@@ -90,7 +92,17 @@ def _volumes(prepared: Prepared) -> list[str]:
         + (f"{len(spacings)} different, {_mm(spacings[0])} to {_mm(spacings[-1])}" if spacings else "unknown"),
         "voxels    " + ", ".join(f"{name} {n:,}" for name, n in zip(prepared.spec.classes, voxels, strict=True)),
         *_short_stacks(prepared),
+        *_doubtful_headers(prepared),
     ]
+
+
+def _doubtful_headers(prepared: Prepared) -> list[str]:
+    doubts = prepared.doubts()
+    if not doubts:
+        return []
+    case, doubt = next(iter(doubts.items()))
+    said = f"headers   {len(doubts)} of {len(prepared.cases)} cases contradict themselves (first {case}: {doubt})"
+    return [f"{said}: mm are by the voxel size; mend the headers where that is wrong"]
 
 
 def _short_stacks(prepared: Prepared) -> list[str]:

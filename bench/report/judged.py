@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.certainty import Measure, scores_of
+from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.conventions import MEASURES
 from bench.analysis.predictions import Judged
 from bench.analysis.segmentation import POLICIES
-from bench.analysis.statistics import Interval, Scores, difference, figure, interval, unit_means, wilcoxon
+from bench.analysis.statistics import Interval, Scores, difference, figure, unit_means, wilcoxon
 from bench.metrics.doctor import TOLERANCE, Compared
 from bench.report.sheets import Sheet
 
@@ -32,13 +32,13 @@ _TEST = (
 )
 
 
-def prediction_figures(judged: Judged) -> pd.DataFrame:
+def prediction_figures(judged: Judged, tests: bool = False) -> pd.DataFrame:
     """All figures in long form, the columns `CSV`: by method, metric and class (`mean`: over classes).
 
     `low`, `high`: the 95 % interval, nan with fewer than two patients; rows of the method `pred - versus` are
-    differences, `p` their paired test. Shares in %.
+    differences, `p` their paired test where `tests` asks for it. Shares in %.
     """
-    measures = [m for m in MEASURES if judged.rows[m.column].notna().any()]
+    measures = [limited(m, judged.rows) for m in MEASURES if judged.rows[m.column].notna().any()]
     cases, patients = judged.rows["case"].nunique(), judged.rows["patient"].nunique()
     shared = {"patients": patients, "cases": cases}
     rows: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ def prediction_figures(judged: Judged) -> pd.DataFrame:
                 count = int((of_class["outcome"] == outcome).sum()) / len(folders)
                 rows.append({**place, "metric": outcome, "class": name, "value": count})
     if len(judged.folders) == 2:
-        rows += [{**row, **shared} for row in _gaps(judged, measures)]
+        rows += [{**row, **shared} for row in _gaps(judged, measures, tests)]
     return pd.DataFrame(rows).reindex(columns=list(CSV))
 
 
@@ -64,7 +64,7 @@ def _levels(rows: pd.DataFrame, classes: tuple[str, ...], overall: str = MEAN) -
         yield name, rows[rows["class"] == name]
 
 
-def _gaps(judged: Judged, measures: list[Measure]) -> Iterator[dict[str, Any]]:
+def _gaps(judged: Judged, measures: list[Measure], tests: bool) -> Iterator[dict[str, Any]]:
     one, other = (judged.rows[judged.rows["method"] == method] for method in ("pred", "versus"))
     for measure in measures:
         levels = zip(_levels(one, judged.classes), _levels(other, judged.classes), strict=True)
@@ -73,8 +73,8 @@ def _gaps(judged: Judged, measures: list[Measure]) -> Iterator[dict[str, Any]]:
             found = Interval(figure(pair[0]) - figure(pair[1]), math.nan, math.nan)
             p = math.nan
             if _resampled(*pair) and not math.isnan(found.value):
-                found = difference(_with_seeds(pair[0]), _with_seeds(pair[1]))
-                p = wilcoxon(unit_means(pair[0]), unit_means(pair[1]))
+                found = measure.gap(difference(_with_seeds(pair[0]), _with_seeds(pair[1])))
+                p = wilcoxon(unit_means(pair[0]), unit_means(pair[1])) if tests else math.nan
             yield {"method": GAP, "metric": measure.name, "class": name, **vars(found), "p": p}
 
 
@@ -82,8 +82,7 @@ def _interval(scores: Scores, measure: Measure) -> Interval:
     value = figure(scores)
     if math.isnan(value) or not _resampled(scores):
         return Interval(value, math.nan, math.nan)
-    found = interval(_with_seeds(scores))
-    return Interval(found.value, max(found.low, 0.0), min(found.high, measure.most))
+    return measure.figure(_with_seeds(scores))
 
 
 def _resampled(*models: Scores) -> bool:
@@ -98,12 +97,12 @@ def _with_seeds(scores: Scores) -> Scores:
     return Scores(np.repeat(scores.sums, 2, axis=0), np.repeat(scores.counts, 2, axis=0))
 
 
-def prediction_sheets(judged: Judged) -> list[Sheet]:
-    """A table for each method, and one of their differences."""
-    figures = prediction_figures(judged)
+def prediction_sheets(judged: Judged, tests: bool = False) -> list[Sheet]:
+    """A table for each method, and one of their differences, with p-values where `tests` asks for them."""
+    figures = prediction_figures(judged, tests)
     sheets = [_method_sheet(judged, method, figures[figures["method"] == method]) for method in judged.folders]
     if len(judged.folders) == 2:
-        sheets.append(_gap_sheet(judged, figures))
+        sheets.append(_gap_sheet(judged, figures, tests))
     first = sheets[0]
     return [Sheet(first.caption, first.frame, (*judged.notes, *_NOTES)), *sheets[1:]]
 
@@ -122,7 +121,7 @@ def _method_sheet(judged: Judged, method: str, figures: pd.DataFrame) -> Sheet:
     return Sheet(f"{TITLES[method]}: {folders}. {_resampling(judged, (method,))}", pd.DataFrame(rows))
 
 
-def _gap_sheet(judged: Judged, figures: pd.DataFrame) -> Sheet:
+def _gap_sheet(judged: Judged, figures: pd.DataFrame, tests: bool) -> Sheet:
     means = figures[figures["class"] == MEAN].set_index(["method", "metric"])
     rows = []
     for metric in means.loc[GAP].index:
@@ -130,12 +129,12 @@ def _gap_sheet(judged: Judged, figures: pd.DataFrame) -> Sheet:
         row = {"Metric": metric}
         row |= {TITLES[method]: _number(means.loc[(method, metric), "value"]) for method in judged.folders}
         row["Difference [95 %]"] = _text(gap)
-        row["p, these predictions only"] = (
-            "" if pd.isna(gap["p"]) else f"{gap['p']:.3f}" if gap["p"] >= 0.001 else "< 0.001"
-        )
+        if tests:
+            p = "" if pd.isna(gap["p"]) else f"{gap['p']:.3f}" if gap["p"] >= 0.001 else "< 0.001"
+            row["p, these predictions only"] = p
         rows.append(row)
     caption = f"Predictions less the others', means over classes. {_resampling(judged, tuple(judged.folders))}"
-    return Sheet(caption, pd.DataFrame(rows), (_TEST,))
+    return Sheet(caption, pd.DataFrame(rows), (_TEST,) if tests else ())
 
 
 def _resampling(judged: Judged, methods: tuple[str, ...]) -> str:
@@ -144,6 +143,8 @@ def _resampling(judged: Judged, methods: tuple[str, ...]) -> str:
     who = (
         f"{cases} cases of {patients} patients" if judged.patients_known else f"{cases} cases, each taken as a patient"
     )
+    if judged.left_out:
+        who += f" ({len(judged.left_out)} of {cases + len(judged.left_out)} labels left out, without a prediction)"
     if patients < 2:
         return f"{who}: no interval, and no claim."
     sets = [len(judged.folders[method]) for method in methods]

@@ -122,4 +122,5 @@ def _steps(job: Job) -> int:
 
 
 def _name(job: Job) -> str:
-    return f"{job.cell.dataset_label} / {job.model} / seed {job.cell.seed}"
+    fold = "" if job.cell.fold is None else f" / fold {job.cell.fold} of {job.cell.split.partition('/')[2]}"
+    return f"{job.cell.dataset_label} / {job.model} / seed {job.cell.seed}{fold}"

@@ -8,6 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.records import store
+from bench.records.damage import Damaged
+from bench.runs.job import is_reusable
 
 if TYPE_CHECKING:
     from bench.runs.job import Job
@@ -19,7 +21,7 @@ MACS_PER_THREAD = 10.5e9
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell of a plan: `state` is done, failed, unfinished or new; `seconds` of a whole run, 0 when it is done."""
+    """A cell of a plan: `state` is done, failed, damaged, unfinished or new; `seconds` of a whole run, 0 when done."""
 
     job: Job
     state: str
@@ -29,18 +31,20 @@ class PlannedCell:
 
 def plan_cells(jobs: list[Job], results: str | Path, force: bool = False) -> list[PlannedCell]:
     """The state of each job and the seconds it will take; an unfinished one counts in full. Runs and writes nothing."""
-    folders = store.find_records(Path(results)) if Path(results).is_dir() else []
-    records = [
-        r for r in map(store.read_record, folders) if r and r["status"] == "complete" and r["training"]["seconds"]
-    ]
+    found = store.read_records(results).records if Path(results).is_dir() else []
+    records = [r for _, r in found if r["status"] == "complete" and (r["training"] or {}).get("seconds")]
     return [_planned(job, records, force) for job in jobs]
 
 
 def _planned(job: Job, records: list[dict[str, Any]], force: bool) -> PlannedCell:
-    record = store.read_record(job.folder)
-    if not force and record is not None and record["status"] in ("complete", "diverged"):
+    try:
+        record, damaged = store.read_record(job.folder), False
+    except Damaged:
+        record, damaged = None, True
+    if not force and record is not None and record["status"] in ("complete", "diverged") and is_reusable(job):
         return PlannedCell(job, "done", 0.0, "")
-    state = "failed" if record else "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
+    begun = "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
+    state = "damaged" if damaged else "failed" if record else begun
     protocol = job.cell.protocol
     work = 3 * job.cost["macs"] * protocol["batch_size"] * protocol["steps"]
     alike = [r for r in records if r["cost"]["macs"] and r["cell"]["protocol"]["threads"] == protocol["threads"]]

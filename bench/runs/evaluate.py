@@ -21,6 +21,7 @@ from bench.metrics.segmentation import dice
 from bench.runs.protocol import Protocol
 
 BATCH = 16  # slices a forward pass; no result depends on it but by rounding
+NOT_FINITE = "the network's outputs are not finite"
 IMAGES = 64  # images a forward pass, likewise
 
 
@@ -29,19 +30,35 @@ def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> n
     """Label map (D, H, W) uint8 of a volume (D, H, W), slice by slice, in the file's own grid.
 
     The model is put into eval mode, and left in the mode it was in.
+
+    Raises:
+        FloatingPointError: a logit is not finite: its argmax would read as the background, or as any class.
     """
     mode = model.training
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     slices = network_input(image, protocol).contiguous(memory_format=torch.channels_last)
     shape = (image.shape[1], image.shape[2])
-    maps = [label_map(model(batch.to(device)), shape, protocol) for batch in slices.split(BATCH)]
-    model.train(mode)
-    return np.concatenate(maps)
+    try:
+        batches = (_finite(model(batch.to(device))) for batch in slices.split(BATCH))
+        return np.concatenate([label_map(logits, shape, protocol) for logits in batches])
+    finally:
+        model.train(mode)
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """The logits themselves. Raises FloatingPointError where one is not finite."""
+    if not logits.isfinite().all():
+        raise FloatingPointError(NOT_FINITE)
+    return logits
 
 
 def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> list[dict[str, Any]]:
-    """A row for each case and class (in segmentation the foreground ones), the columns of cases.csv from `case` on."""
+    """A row for each case and class (in segmentation the foreground ones), the columns of cases.csv from `case` on.
+
+    Raises:
+        FloatingPointError: a logit is not finite.
+    """
     if data.spec.task == "classification":
         return _score_images(model, data, cases, protocol)
     rows = []
@@ -55,10 +72,17 @@ def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol
 
 
 def validation_dice(model: nn.Module, data: Prepared, cases: Iterable[int], protocol: Protocol) -> float:
-    """Mean foreground Dice over cases and classes under `strict`: both empty = left out, one empty = 0."""
+    """Mean foreground Dice over cases and classes under `strict`: both empty = left out, one empty = 0.
+
+    nan where a logit is not finite: no score of any other round is below it, so that it is never selected.
+    """
     values = []
     for i in cases:
-        prediction, reference = predict_volume(model, data.image(i), protocol), np.asarray(data.label(i))
+        try:
+            prediction = predict_volume(model, data.image(i), protocol)
+        except FloatingPointError:
+            return math.nan
+        reference = np.asarray(data.label(i))
         values += [dice(prediction == k, reference == k) for k in range(1, len(data.spec.classes))]
     return float(np.nanmean(values))
 
@@ -85,14 +109,18 @@ def make_validation(data: Prepared, cases: Sequence[int], protocol: Protocol) ->
     images, labels = images_input(data, cases, protocol), class_labels(data, cases)
 
     def score(model: nn.Module) -> float:
-        return -nn.functional.cross_entropy(predict_logits(model, images), labels).item()
+        logits = predict_logits(model, images)
+        return -nn.functional.cross_entropy(logits, labels).item() if logits.isfinite().all() else math.nan
 
     return score
 
 
 def accuracy(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> float:
-    """The share of these images of a classification dataset whose class the model predicts."""
-    predicted = predict_logits(model, images_input(data, cases, protocol)).argmax(dim=1)
+    """The share of these images of a classification dataset whose class the model predicts; nan as in validation."""
+    logits = predict_logits(model, images_input(data, cases, protocol))
+    if not logits.isfinite().all():
+        return math.nan
+    predicted = logits.argmax(dim=1)
     return (predicted == class_labels(data, cases)).double().mean().item()
 
 
@@ -105,9 +133,7 @@ def _score_images(model: nn.Module, data: Prepared, cases: Sequence[int], protoc
     rows = []
     for start in range(0, len(cases), IMAGES):
         chunk = cases[start : start + IMAGES]
-        logits = predict_logits(model, images_input(data, chunk, protocol))
-        if not logits.isfinite().all():
-            raise FloatingPointError("the network's outputs are not finite")
+        logits = _finite(predict_logits(model, images_input(data, chunk, protocol)))
         for i, probabilities in zip(chunk, logits.softmax(dim=1).tolist(), strict=True):
             case, predicted = data.cases[i], probabilities.index(max(probabilities))
             for k, (name, probability) in enumerate(zip(data.spec.classes, probabilities, strict=True)):

@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs.protocol import Cell, Protocol
 from bench.zoo.pretrained import load_pretrained
-from bench.zoo.registry import build_model, canonical_name, dataset_spec, model_entry, parse_model
+from bench.zoo.registry import ModelEntry, canonical_name, dataset_spec, resolved_entry
 
 if TYPE_CHECKING:
     from bench.datasets.base import Assignment, Prepared, Source, Split
@@ -30,7 +30,11 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Job:
-    """A cell with all that running it takes, as plain values: it crosses process borders."""
+    """A cell with all that running it takes, as plain values: it crosses process borders.
+
+    Attributes:
+        model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
+    """
 
     cell: Cell
     model: str
@@ -40,6 +44,11 @@ class Job:
     data_root: Path
     device: str
     cost: dict[str, Any]
+    place: str = ""
+
+    def entry(self) -> ModelEntry:
+        """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
+        return resolved_entry(self.cell.model, self.place)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,24 @@ def never(step: int, score: float) -> bool:
     return False
 
 
+def is_reusable(job: Job) -> bool:
+    """Whether the cell is done, by a network of the cost that it has now.
+
+    Raises:
+        UserError: it is done by another network, whose version is the same.
+    """
+    if not store.is_done(job.folder):
+        return False
+    stored = (store.read_record(job.folder) or {})["cost"]
+    for what, count in (("params", "parameters"), ("macs", "MACs")):
+        if stored[what] != job.cost[what]:
+            raise UserError(
+                f"The record in {job.folder} is of a network with {stored[what]:,} {count}, but {job.model} has "
+                f"{job.cost[what]:,} now and the same version. Raise its version, or run it anew with --force."
+            )
+    return True
+
+
 def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = silent, stop: Stop = never) -> str:
     """Trains and scores one cell, unless it is done; returns what became of it.
 
@@ -80,7 +107,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         with store.lock(job.folder, wait) as held:
             if not held:
                 return "busy"
-            if store.is_done(job.folder) and not force:
+            if not force and is_reusable(job):
                 return "reused"
             if force:
                 _clear(job.folder)
@@ -100,6 +127,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
 def _run_recorded(job: Job, report: Report, stop: Stop) -> str:
     """Runs a locked cell; any exception but those of the disk ends as a failed record with a traceback beside it."""
     store.write_json(job.folder / "cell.json", asdict(job.cell))
+    store.write_sources(job.folder, job.entry().sources)
     try:
         record = _train_and_score(job, report, stop)
     except OSError as error:
@@ -163,7 +191,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     from bench.records.environment import environment
 
     cell = job.cell
-    entry, config = parse_model(job.model)
+    entry = job.entry()
     spec = dataset_spec(cell.dataset)
     prepared = _open_data(job)
     split, assignment = _divide(job, prepared)
@@ -175,7 +203,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "preset": job.preset,
         "cell": asdict(cell),
         "model": {
-            "name": canonical_name(entry, config),
+            "name": canonical_name(entry, cell.model["config"]),
             "title": entry.title_of(spec.task),
             "family": entry.family,
             "citation": entry.citation,
@@ -226,7 +254,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
-    from bench.runs.evaluate import make_validation
+    from bench.runs.evaluate import NOT_FINITE, make_validation
     from bench.runs.seeding import build_seeded
     from bench.runs.train import HISTORY_COLUMNS, train
 
@@ -239,9 +267,10 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     parts = _divide(job, data)[1].indices
     fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     size = protocol.image_size
-    model = build_seeded(lambda: build_model(job.model, spec.task, spec.channels, len(spec.classes), size), cell.seed)
+    entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
+    model = build_seeded(lambda: entry.build(spec.task, *shape, **cell.model["config"]), cell.seed)
     if cell.init:
-        load_pretrained(model, model_entry(cell.model["name"]), cell.init, (spec.channels, len(spec.classes), size))
+        load_pretrained(model, entry, cell.init, shape)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     images, labels = training_arrays(data, parts["train"], protocol)
     progress = train(
@@ -270,8 +299,10 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     if progress.stopped:
         return _record(job, "pruned", training=training)
-    if cell.is_trial:
+    if cell.is_trial and math.isfinite(progress.best_score):
         return _record(job, "complete", training=training)
+    if cell.is_trial:
+        return _record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     try:
         rows, metrics = _score(model, data, parts, protocol, progress, job.folder)

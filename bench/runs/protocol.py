@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,8 +252,12 @@ class Cell:
 
     @property
     def comparison(self) -> str:
-        """The key of the cell without model and seed: what may stand in one table."""
-        fields = {k: v for k, v in self._hashed().items() if k not in ("model", "seed")}
+        """The key of the cell without model, seed and fold: what may stand in one table.
+
+        The folds of one split are pooled, so that what each of them has in which part is no part of it either.
+        """
+        apart = ("model", "seed") if self.fold is None else ("model", "seed", "fold", "parts")
+        fields = {k: v for k, v in self._hashed().items() if k not in apart}
         if self.init:  # each model has its own weights
             fields["init"] = "pretrained"
         if self.tuned:  # each model has its own values, found in the same way
@@ -290,16 +295,21 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def parse_seeds(text: str | None, default: int) -> list[int]:
-    """`3` -> [0, 1, 2]; `0,4,7` -> [0, 4, 7]; None -> the preset's number."""
-    if text is None:
+def parse_seeds(asked: str | int | Sequence[int] | None, default: int) -> list[int]:
+    """`3` -> [0, 1, 2]; `0,4,7` -> [0, 4, 7], as texts or as a number and a list; None -> the preset's number."""
+    if asked is None:
         return list(range(default))
     try:
-        numbers = [int(part) for part in text.split(",") if part]
+        numbers = [int(part) for part in asked.split(",") if part] if isinstance(asked, str) else asked
     except ValueError:
-        raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {text!r}.") from None
-    if "," in text and numbers and len(numbers) == len(set(numbers)) and min(numbers) >= 0 and max(numbers) < 2**32:
-        return numbers
-    if "," not in text and numbers and 1 <= numbers[0] <= 1000:
-        return list(range(numbers[0]))
-    raise UserError(f"Expected --seeds to be a number from 1 to 1000, or distinct seeds below 2**32, but got {text!r}.")
+        raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {asked!r}.") from None
+    if isinstance(asked, str) and "," not in asked and numbers:
+        numbers = numbers[0]  # type: ignore[index]
+    if isinstance(numbers, int):
+        if 1 <= numbers <= 1000:
+            return list(range(numbers))
+    elif len(numbers) == len(set(numbers)) > 0 and min(numbers) >= 0 and max(numbers) < 2**32:
+        return list(numbers)
+    raise UserError(
+        f"Expected --seeds to be a number from 1 to 1000, or distinct seeds below 2**32, but got {asked!r}."
+    )

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.records import store
+from bench.records.environment import too_few_idle
 from bench.runs.executors import make_executor
-from bench.runs.job import Event, Job, Report, run_cell, silent
+from bench.runs.job import Event, Job, Report, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
+from bench.runs.request import JOBS, RUN, read_request
 from bench.zoo.pretrained import initial_weights
-from bench.zoo.registry import build_model, dataset_names, dataset_spec, parse_model, select_models
+from bench.zoo.registry import (
+    build_model,
+    canonical_name,
+    dataset_names,
+    dataset_spec,
+    listed_names,
+    parse_model,
+    select_models,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def make_jobs(
-    models: str = "all",
-    dataset: str = "acdc",
+    models: str | Sequence[str] = "all",
+    dataset: str | Sequence[str] = "acdc",
     preset: str = "quick",
-    seeds: str | None = None,
+    seeds: str | int | Sequence[int] | None = None,
     split: str | None = None,
     folds: int | None = None,
     train_patients: int | None = None,
@@ -37,7 +47,8 @@ def make_jobs(
     """All cells of a request, resolved: models x seeds (x folds) on each dataset, seed by seed.
 
     Args:
-        dataset: names by commas, or `all`.
+        models, dataset: names by commas or in a list, or `all`.
+        seeds: how many (`2`, `"2"`), which (`[0, 4]`, `"0,4,"`), or None for the preset's number.
         split: of the dataset; `any` deals whatever files are there, which then count as a substitute.
         folds: cross-validation by patient or group in place of the split's own parts.
         train_patients, train_fraction: so many, or such a share, of the training patients or groups.
@@ -46,26 +57,35 @@ def make_jobs(
     Raises:
         UserError: any name, value or folder that is not right, before anything is trained.
     """
+    asked: dict[str, Any] = {
+        "models": models,
+        "dataset": dataset,
+        "preset": preset,
+        "seeds": seeds,
+        "split": split,
+        "folds": folds,
+    }
+    asked |= {"train_patients": train_patients, "train_fraction": train_fraction}
+    asked = read_request({**asked, **place}, JOBS, RUN)
     if train_patients is not None and train_fraction is not None:
         raise UserError("Expected --train-patients or --train-fraction, but got both.")
     if train_fraction is not None and not 0 < train_fraction <= 1:
         raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {train_fraction}.")
-    names = (
-        [name for name in dataset_names() if dataset_spec(name).variant_of is None]
-        if dataset == "all"
-        else [name for name in dataset.split(",") if name]
-    )
+    names = [name for name in listed_names(asked.pop("dataset")) if name]
+    if names == ["all"]:
+        names = [name for name in dataset_names() if dataset_spec(name).variant_of is None]
     if not names or len(set(names)) < len(names):
         raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {dataset!r}.")
-    subset = train_patients if train_fraction is None else train_fraction
-    return [job for name in names for job in _dataset_jobs(models, name, preset, seeds, split, folds, subset, **place)]
+    few, share = asked.pop("train_patients"), asked.pop("train_fraction")
+    subset = few if share is None else share
+    return [job for name in names for job in _dataset_jobs(dataset=name, subset=subset, **asked)]
 
 
 def _dataset_jobs(
-    models: str,
+    models: str | Sequence[str],
     dataset: str,
     preset: str,
-    seeds: str | None,
+    seeds: str | int | Sequence[int] | None,
     split: str | None,
     folds: int | None,
     subset: int | float | None,
@@ -115,10 +135,11 @@ def _dataset_jobs(
                 parts = digest(listed.parts)
                 named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
                 cell = Cell(*named, asdict(protocol), seed, kept, init=init.get(name))
-                folder = store.cell_folder(Path(results), cell, name)
+                shown = canonical_name(entry, config)
+                folder = store.cell_folder(Path(results), cell, shown)
                 root = prepared.folder.parent
                 label = preset_label(preset, protocol, spec.task)
-                jobs.append(Job(cell, name, label, Path(results), folder, root, device, costs[name]))
+                jobs.append(Job(cell, shown, label, Path(results), folder, root, device, costs[name], entry.place))
     return jobs
 
 
@@ -183,6 +204,7 @@ def run(
     Raises:
         UserError: any name, value or folder that is not right.
     """
+    read_request({"workers": workers, "force": force, "report": report, "tune": tune}, RUN)
     jobs = make_jobs(report=report, **request)
     jobs = tuned(jobs, tune, workers, force, report) if tune else jobs
     run_jobs(jobs, workers, force, report)
@@ -201,7 +223,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     store.check_writable(jobs[0].results)
     write_unit_tables(jobs)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
-    todo = [job for job in jobs if force or not store.is_done(job.folder)]
+    todo = [job for job in jobs if force or not is_reusable(job)]
     counts["reused"] = len(jobs) - len(todo)
     for wait in (False, True):
         busy = []
@@ -213,6 +235,20 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
                 counts[outcome] += 1
         todo = busy
     return counts
+
+
+def load_note(jobs: Sequence[Job], workers: int = 1) -> str | None:
+    """A line where cells that are to run ask for more threads than cores are idle; None where they do not."""
+    if not jobs:
+        return None
+    at_once, threads = min(workers, len(jobs)), max(job.cell.protocol["threads"] for job in jobs)
+    few, asked = too_few_idle(threads * at_once), f"{threads * at_once} thread{'s' * (threads * at_once > 1)}"
+    asked += f" ({at_once} cells at a time with {threads} each)" * (at_once > 1)
+    ways = f"take fewer: --threads{', --jobs' * (at_once > 1)}" if threads * at_once > 1 else "be patient"
+    return few and (
+        f"note: {few}, but the run takes {asked}: those that wait for a core hold up the others, and it takes many "
+        f"times longer. Wait until the machine is idle, or {ways}."
+    )
 
 
 def write_unit_tables(jobs: Sequence[Job]) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.job import Job
-from bench.zoo.registry import model_entry
 
 SEED = 20261124
 # Powers of ten: of the rate over the protocol's own, and of the weight decay.
@@ -64,7 +63,7 @@ def are_done(jobs: Sequence[Job]) -> bool:
 
 
 def _is_trained(job: Job) -> bool:
-    return model_entry(job.cell.model["name"]).family != "chance"
+    return job.entry().family != "chance"
 
 
 def _trials(job: Job, trials: int) -> list[Job]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.zoo.registry import ModelEntry, model_entry
+from bench.zoo.registry import ModelEntry, parse_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,7 @@ def initial_weights(names: list[str]) -> dict[str, dict[str, str]]:
     Raises:
         UserError: a model has no such weights, or the hub cannot be reached.
     """
-    entries = {name: model_entry(name.partition("[")[0]) for name in names}
+    entries = {name: parse_model(name)[0] for name in names}
     lacking = [name for name, entry in entries.items() if entry.pretrained is None and entry.family != "chance"]
     if lacking:
         raise UserError(

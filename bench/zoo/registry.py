@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import fnmatch
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -66,6 +67,10 @@ class ModelEntry:
 
     `build` takes (task, in_channels, num_classes, image_size, **config) and returns a module whose forward maps
     (N, C, H, W) float32 to logits, (N, K) or (N, K, H, W).
+
+    Attributes:
+        place: of a third party's: the name under which any process finds it; `name` does not say in which folder.
+        sources: of a third party's: path -> content of its own files.
     """
 
     name: str
@@ -83,6 +88,8 @@ class ModelEntry:
     defaults: dict[str, Any] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     pretrained: Pretrained | None = None
+    place: str = ""
+    sources: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def title_of(self, task: str) -> str:
         """The title under a task: `titles` has it where it is not `title`."""
@@ -190,25 +197,62 @@ def dataset_spec(name: str) -> DatasetSpec:
     return _targets("medbench.datasets")[name].load()
 
 
+def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:
+    """The entry of a model that was resolved before (`name`, `config`, `version`), maybe in another process.
+
+    Args:
+        place: its entry's.
+
+    Raises:
+        UserError: a third party's code is no longer what it was.
+    """
+    from bench.zoo.third_party import loaded
+
+    entry = loaded(model) or model_entry(place or model["name"])
+    if place and entry.version != model["version"]:
+        raise UserError(
+            f"The code of {model['name']} changed while running (version {entry.version}, expected "
+            f"{model['version']}). Give the same command again for the new code."
+        )
+    return entry
+
+
 def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
     """`mednext_tiny[sem=none]` -> its entry and its fully resolved config.
 
     Raises:
-        UserError: unknown model or config field, or a text that is not of the form `name[field=value,...]`.
+        UserError: unknown model or config field, a text that is not of the form `name[field=value,...]`, or a default
+            that a record cannot hold.
     """
-    name, bracket, rest = text.partition("[")
-    if bracket and not rest.endswith("]"):
+    start = text.find("[", text.rfind(".py:") + 1)  # a file's folder may have brackets in its name
+    name, rest = (text, "") if start < 0 else (text[:start], text[start + 1 :])
+    if start >= 0 and not rest.endswith("]"):
         raise UserError(f"Expected a model as name[field=value,...], but got {text!r}: the closing ] is missing.")
     entry = model_entry(name)
     config = dict(entry.defaults)
-    for item in split_outside_brackets(rest[:-1]) if bracket else []:
+    for item in split_outside_brackets(rest[:-1]):
         key, equals, value = item.partition("=")
         if not equals:
             raise UserError(f"Expected field=value in {text!r}, but got {item!r}.")
         if key not in config:
             raise unknown(f"config field of {name}", key, config)
         config[key] = _value(value, config[key], f"{key} of {name}")
+    for key, value in config.items():
+        if not _is_plain(value):
+            raise UserError(
+                f"Expected the defaults of {entry.name} to be numbers, texts, True, False, None, or lists of them "
+                f"(what a record can hold), but {key} is {repr(value)[:80]}: take a name and look it up inside."
+            )
     return entry, config
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has a value for it, and always the same one."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
 def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
@@ -217,8 +261,15 @@ def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
     return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
 
 
-def select_models(text: str, preset_list: str, task: str) -> list[str]:
-    """`all`, `zoo`, families, names, globs, bracketed names and places, by commas -> canonical names, each once.
+def placed_name(entry: ModelEntry, config: dict[str, Any]) -> str:
+    """The canonical name with the model's place in it: what `parse_model` takes in any process."""
+    return (entry.place or entry.name) + canonical_name(entry, config).removeprefix(entry.name)
+
+
+def select_models(text: str | Sequence[str], preset_list: str, task: str) -> list[str]:
+    """`all`, `zoo`, families, names, globs, bracketed names and places -> canonical names, each once.
+
+    Those of files begin with the file's place (`placed_name`).
 
     `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) what of it is of that family, `zoo` everything; all
     of them restricted to the task. `-name` or `-glob` leaves out; where nothing else is asked for, of `all`.
@@ -227,7 +278,7 @@ def select_models(text: str, preset_list: str, task: str) -> list[str]:
         UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
     """
     chosen: list[str] = []
-    items = split_outside_brackets(text)
+    items = listed_names(text)
     dropped = [item[1:] for item in items if item.startswith("-")]
     asked = [item for item in items if not item.startswith("-")]
     for item in asked or (["all"] if dropped else []):
@@ -245,15 +296,30 @@ def select_models(text: str, preset_list: str, task: str) -> list[str]:
             entry, config = parse_model(item)
             if task not in entry.tasks:
                 raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but the dataset needs {task}.")
-            chosen.append(canonical_name(entry, config))
+            chosen.append(placed_name(entry, config))
     for pattern in dropped:
-        left = [name for name in chosen if name != pattern and not fnmatch.fnmatch(name, pattern)]
+        left = [name for name in chosen if not _is_meant(name, pattern)]
         if len(left) == len(chosen):
             raise unknown("model to leave out", pattern, chosen)
         chosen = left
     if not chosen:
         raise UserError(f"Expected at least one model, but {text!r} selects none for {task}.")
-    return list(dict.fromkeys(chosen))
+    unique: dict[tuple[str, int], str] = {}
+    for name in chosen:
+        unique.setdefault(_identity(name), name)
+    return list(unique.values())
+
+
+def _identity(name: str) -> tuple[str, int]:
+    """What a chosen name is one cell with: a copy of a file, in another folder, is no other model."""
+    entry, config = parse_model(name)
+    return canonical_name(entry, config), entry.version
+
+
+def _is_meant(name: str, pattern: str) -> bool:
+    """Whether a chosen name is that of a pattern, or matches it; a file's also by its canonical name."""
+    plain = canonical_name(*parse_model(name)) if ":" in name else name
+    return pattern in (name, plain) or fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(plain, pattern)
 
 
 def build_model(name: str, task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> nn.Module:
@@ -272,11 +338,16 @@ def build_model(name: str, task: str, in_channels: int, num_classes: int, image_
     return entry.build(task, in_channels, num_classes, image_size, **resolved)
 
 
+def listed_names(names: str | Sequence[str]) -> list[str]:
+    """Names in a text, by commas that are outside of brackets, or in a list, where each is one."""
+    return split_outside_brackets(names) if isinstance(names, str) else list(names)
+
+
 def split_outside_brackets(text: str) -> list[str]:
     """Splits at commas that are outside all brackets; empty parts are dropped."""
     parts, depth, start = [], 0, 0
     for i, c in enumerate(text + ","):
-        depth += (c in "[(") - (c in "])")
+        depth += (c in "[({") - (c in "])}")
         if c == "," and depth == 0:
             parts.append(text[start:i].strip())
             start = i + 1

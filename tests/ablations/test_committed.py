@@ -24,13 +24,14 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize(("suffix", "form"), [("md", "markdown"), ("tex", "latex"), ("csv", "csv")])
 def test_the_committed_tables_are_what_the_records_give(suffix: str, form: str) -> None:
-    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)), form)
+    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)[0]), form)
     assert (EXAMPLE / "ablations" / f"ablations.{suffix}").read_text() == text
 
 
 def test_the_readme_shows_them_with_their_figures() -> None:
-    found = load_ablations(EXAMPLE)
-    sheets = ablation_tables(found) + [t for study in load_searches(EXAMPLE) for t in search_tables(study)]
+    found, notes = load_ablations(EXAMPLE)
+    assert not notes
+    sheets = ablation_tables(found) + [t for study in load_searches(EXAMPLE)[0] for t in search_tables(study)]
     assert len(sheets) >= 6
     assert all(to_markdown(sheet).strip() in README for sheet in sheets)
     pictures = sorted((EXAMPLE / "ablations").glob("*.png"))
@@ -40,7 +41,9 @@ def test_the_readme_shows_them_with_their_figures() -> None:
 
 
 def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -> None:
-    found = {stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE) if stored.first["preset"] == "quick"}
+    found = {
+        stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE)[0] if stored.first["preset"] == "quick"
+    }
     assert set(found) == {"acdc", "sars-cov2-ct"}
     for stored in found.values():
         assert factorial_arms(stored) is not None
@@ -58,7 +61,7 @@ def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -
 
 
 def test_the_search_has_its_trials_and_the_journal_agrees_with_the_records() -> None:
-    (study,) = load_searches(EXAMPLE)
+    ((study,), _) = load_searches(EXAMPLE)
     trained = [trial for trial in study.get_trials() if is_trained(trial)]
     assert len(trained) == 40
     assert study.user_attrs["about"]["steps"] == 125

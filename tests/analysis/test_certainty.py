@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from test_comparison import cell
 
-from bench.analysis.certainty import Measure, scores_of
+from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.comparison import Table, summarise
-from bench.analysis.statistics import difference, interval
-from bench.cli.main import main
+from bench.analysis.statistics import Interval, difference, interval
+from bench.cli import main
 from bench.report.certainty_text import sure_to_latex, sure_to_markdown
 from bench.report.leaks import with_leaks
 from bench.report.render import render_tables
@@ -72,7 +73,7 @@ def test_differences_are_from_the_proposed_model_and_say_which_exclude_zero() ->
     pairs = [*three("a", 0.9), *three("ours", 0.8, family="proposed"), *three("same", 0.8)]
     found = table(*pairs)
     sure = found.sure
-    assert sure.caption == "How sure: two-way bootstrap over 8 patients and 3 seeds of each model."
+    assert sure.caption == "How sure: two-way bootstrap over 8 patients and 3 seeds of each model, seeds in pairs."
     assert sure.reference == "OURS"
     assert {model: gap.excludes_zero for model, gap in sure.gaps.items()} == {"A": True, "SAME": False}
     assert list(sure.ranks.index) == list(shown_models(found))
@@ -99,7 +100,7 @@ def test_the_text_is_that_of_the_statistics() -> None:
     (found,) = summarise(cells, frame.drop(columns="seed"))
     names = frame["key"].str[0]
     grids = [scores_of(frame[names == first], Measure("", "dice_strict", 100.0, 1)) for first in "ob"]
-    own, gap = interval(grids[0]), difference(*grids)
+    own, gap = interval(grids[0]), difference(*grids, paired_seeds=True)
     shown = found.sure.frame.set_index("Model")
     assert shown.loc["OURS", "Dice % (strict) [95 %]"] == f"{own.value:.2f} [{own.low:.2f}, {own.high:.2f}]"
     assert shown.loc["B", "OURS less it [95 %]"] == f"{gap.value:.2f} [{gap.low:.2f}, {gap.high:.2f}]"
@@ -111,6 +112,55 @@ def test_figures_stay_in_their_range() -> None:
     ends = [tuple(map(float, text.partition("[")[2].rstrip("]").split(", "))) for text in texts]
     assert all(0 <= low <= high <= 100 for low, high in ends)
     assert ends[1][0] == 0
+
+
+def test_intervals_end_where_the_range_of_their_figure_ends() -> None:
+    """Seeds that train and seeds that do not: Student's t reaches far beyond 0 to 100, and -100 to 100."""
+    wild = [(cell("b", seed), (0.02, 0.03, 0.97)[seed]) for seed in range(3)]
+    ours = [(cell("ours", seed, family="proposed"), (0.98, 0.99, 0.01)[seed]) for seed in range(3)]
+    found = table(*ours, *wild)
+    gap = found.sure.gaps["B"]
+    assert -100 == gap.low < gap.value < gap.high == 100
+    shown = found.sure.frame.set_index("Model")
+    assert shown.loc["B", "OURS less it [95 %]"].endswith("[-100.00, 100.00]")
+    assert all(text.endswith("[0.00, 100.00]") for text in shown["Dice % (strict) [95 %]"])
+
+
+def test_a_distance_ends_at_the_largest_diagonal_where_all_volumes_show_theirs() -> None:
+    frame = pd.DataFrame(
+        {"case": ["a", "a", "b"], "outcome": ["missed", "both", "invented"], "hd95_vox_strict": [90.0, 3.0, 80.0]}
+    )
+    measure = Measure("HD95 vox", "hd95_vox_strict", 1.0, -1)
+    assert limited(measure, frame).most == 90
+    assert limited(measure, frame[frame["case"] == "a"]).most == 90
+    assert limited(measure, frame.assign(outcome=["missed", "both", "both"])).most == math.inf, "b's is not known"
+    assert limited(Measure("Dice", "dice_strict", 1.0, 1, most=100.0), frame).most == 100
+    assert measure.gap(Interval(5.0, -400.0, 400.0)) == Interval(5.0, -400.0, 400.0)
+    assert limited(measure, frame).gap(Interval(5.0, -400.0, 400.0)) == Interval(5.0, -90.0, 90.0)
+
+
+def test_p_is_shown_where_it_is_asked_for() -> None:
+    pairs = [*three("a", 0.9), *three("ours", 0.8, family="proposed")]
+    frame = pd.DataFrame([row for one, mean in pairs for row in rows(one, mean)])
+    for tests in (False, True):
+        (found,) = summarise(pd.DataFrame([one for one, _ in pairs]), frame, tests=tests)
+        text = " ".join(render_tables([found], form) for form in ("rich", "markdown", "latex", "csv"))
+        assert ("Wilcoxon" in text) == ("p, these trained" in " ".join(text.split())) == tests
+
+
+def test_what_a_seed_does_to_both_models_cancels_from_three_seeds_on() -> None:
+    """Order and augmentation of a seed are the same for all models of a table."""
+
+    def width(seeds: int) -> float:
+        shift = (0.0, 0.2, -0.15)
+        given = [("a", 0.6), ("ours", 0.5)]
+        pairs = [(cell(name, seed), mean + shift[seed]) for name, mean in given for seed in range(seeds)]
+        found = table(*pairs).sure
+        assert found.caption.endswith("seeds in pairs.") == (seeds > 2)
+        return found.gaps["OURS"].high - found.gaps["OURS"].low
+
+    assert width(3) < 5
+    assert width(2) > 50, "two pairs are too few"
 
 
 def test_one_seed_or_one_patient_claims_nothing() -> None:
@@ -222,7 +272,9 @@ def test_a_plan_says_what_difference_it_could_show(tmp_path: Path) -> None:
     options += ["--set", "evaluations=1", "--set", "image_size=32", "--models", "unet_s,attention_unet_s"]
     options += ["--data-root", str(tmp_path), "--results", str(tmp_path / "r")]
     before = CliRunner().invoke(main, ["plan", *options, "--seeds", "2"])
-    assert "could be shown: not known, no two models of this comparison are stored" in " ".join(before.output.split())
+    assert "could be shown: not known, no two models of this comparison are stored that share" in " ".join(
+        before.output.split()
+    )
     assert CliRunner().invoke(main, ["run", *options, "--seeds", "2"]).exit_code == 0
     sizes = {}
     for seeds in (2, 8):

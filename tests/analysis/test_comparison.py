@@ -17,7 +17,7 @@ from rich.console import Console
 from bench.analysis.comparison import PHANTOM, Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
 from bench.errors import UserError
-from bench.report.render import to_csv, to_latex, to_markdown, to_rich
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
 
 COUNTS = {
     "train": {"present_patients": 3, "official_patients": 70, "cases": 6},
@@ -244,7 +244,8 @@ def test_caption_partial_reconstruction_fold_and_no_list() -> None:
     ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed")
     assert one((ours, 0.5)).caption == (
         "ACDC (acdc), real images, preset quick. "
-        "Split mtunet, fold 2; patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
+        "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "
+        "patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
         f"2 test cases; seeds 0; weights best-val. 2 threads. {PARTIAL}. "
         "MedNeXt-T (reconstr.): our reconstruction from the abstract of PLoS ONE e0340108."
     )
@@ -268,6 +269,17 @@ def test_an_arm_never_reads_as_the_model() -> None:
 def test_provenance_footnotes(column: str, value: object, note: str) -> None:
     table = one(*SHORT[:3], (cell("b", 1, "B", **{column: value}), 0.8))
     assert table.footnotes[1:] == (note,)
+
+
+def test_uncommitted_code_is_a_line_of_the_checklist() -> None:
+    said = "Code as committed? no: uncommitted changes in B"
+    committed = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=None), 0.8))
+    assert not any("Code as committed" in line for line in committed.checklist)
+    table = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=True), 0.8))
+    assert said in table.checklist
+    for form in ("rich", "markdown", "latex"):
+        assert said in " ".join(render_tables([table], form).split())
+    assert "Code as committed?" in render_tables([table], "csv")
 
 
 def test_mm_and_classes_have_columns_where_they_are_known() -> None:
@@ -334,7 +346,11 @@ def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
         ("a_b", r"a\_b", r"a\_b"),
         ("50% & more", r"50\% \& more", "50% & more"),
         ("$x^2$ #1 {y}~", r"\$x\textasciicircum{}2\$ \#1 \{y\}\textasciitilde{}", "$x^2$ #1 {y}~"),
-        ("[x] <y> \\z | *", r"{[}x{]} \textless{}y\textgreater{} \textbackslash{}z | *", r"[x] \<y> \\z \| \*"),
+        (
+            "[x] <y> \\z | *",
+            r"{[}x{]} \textless{}y\textgreater{} \textbackslash{}z \textbar{} {*}",
+            r"[x] \<y> \\z \| \*",
+        ),
     ],
 )
 def test_escaping(title: str, latex: str, markdown: str) -> None:

@@ -163,7 +163,8 @@ def test_several_sets_are_seeds_and_their_noise_widens_the_interval(folders: Pat
 def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     label, one, two = folders / "label", folders / "one", folders / "two"
     judged = score_predictions([one], label, versus=[two])
-    figures = prediction_figures(judged)
+    assert prediction_figures(judged)["p"].isna().all(), "tests are shown where they are asked for"
+    figures = prediction_figures(judged, tests=True)
     assert tuple(figures) == CSV
     rows = figures[(figures["metric"] == "Dice % (strict)") & (figures["class"] == "mean")].set_index("method")
     gap = rows.loc["pred - versus"]
@@ -173,8 +174,9 @@ def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     mirrored = prediction_figures(score_predictions([two], label, versus=[one]))
     back = mirrored[mirrored["method"] == "pred - versus"].set_index(["metric", "class"])["value"]
     assert back["Dice % (strict)"]["mean"] == pytest.approx(-gap["value"])
-    result = evaluate("--pred", one, "--versus", two, "--label", label, "--format", "markdown")
-    assert "p, these predictions only" in result.output
+    plain = ("--pred", one, "--versus", two, "--label", label, "--format", "markdown")
+    assert "p, these predictions only" in evaluate(*plain, "--tests").output
+    assert "p, these predictions only" not in evaluate(*plain).output
     out = folders / "out"
     assert evaluate("--pred", one, "--versus", two, "--label", label, "--output", out).exit_code == 0
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {
@@ -284,7 +286,7 @@ def test_another_affine_or_shape_is_a_mistake_and_rounding_is_not(folders: Path)
     nifti(path, good, affine=moved)
     one_line(evaluate(*arguments), "p0_t0.nii.gz to have the affine of", "differs by 0.01")
     nifti(path, good, affine=flipped)
-    one_line(evaluate(*arguments), "differs by 1:")
+    one_line(evaluate(*arguments), "differs by 1, x mirrored:")
     nifti(path, good[:, :, 1:])
     one_line(evaluate(*arguments), "(6, 12, 14), but got (6, 12, 13)")
 
@@ -357,6 +359,8 @@ def test_options_that_do_not_fit(folders: Path) -> None:
     one_line(evaluate(*arguments, "--patient-regex", "("), "regular expression")
     one_line(evaluate(*arguments, "--patient-regex", r"q(\d)"), "not so in 'p0_t0'")
     one_line(evaluate(*arguments, "--patients", folders / "none.csv"), "Cannot read")
+    (folders / "who.csv").write_text("<!DOCTYPE html><html></html>")
+    one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "it is an HTML page")
     (folders / "who.csv").write_text("name,id\n")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "columns case and patient")
     (folders / "who.csv").write_text("case,patient\np0_t0,A\np0_t0,B\n")

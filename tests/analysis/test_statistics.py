@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.analysis.simulation import smallest_difference, unit_parts, variances
 from bench.analysis.statistics import (
     Scores,
     average_ranks,
@@ -21,7 +22,6 @@ from bench.analysis.statistics import (
     interval,
     mcnemar,
     rank_frequencies,
-    smallest_difference,
     unit_means,
     wilcoxon,
 )
@@ -259,6 +259,43 @@ def test_the_smallest_difference_shrinks_with_seeds_and_patients_and_is_found_fo
     assert sizes[12, 40] == pytest.approx(expected, rel=0.35)
 
 
+def test_units_have_parts_of_a_figure_whose_variances_are_found_again() -> None:
+    sums = np.array([[[2.0, 3.0], [1.0, 0.0]], [[4.0, 1.0], [2.0, 0.0]]])
+    scores = Scores(sums, np.array([[[2, 1], [1, 0]], [[2, 1], [2, 0]]]))
+    assert unit_parts(scores).mean() == pytest.approx(figure(scores))
+    values = np.random.default_rng(8).normal(size=(3, 9))
+    assert unit_parts(plain(values)) == pytest.approx(values)
+    rng = np.random.default_rng(7)
+    patients = rng.normal(0, 8, 60)
+    models = [drawn(rng, patients + rng.normal(0, 2, 60), 12, 0.6, 1.0, 80) for _ in range(20)]
+    of_seeds, of_units, rest = variances(models)  # of differences: twice a model's own
+    assert of_seeds == pytest.approx(2 * 0.36, rel=0.25)
+    assert of_units == pytest.approx(2 * 4, rel=0.25)
+    assert rest == pytest.approx(2 * 1, rel=0.1)
+    with pytest.raises(ValueError, match="two models of the same units and seeds"):
+        smallest_difference([models[0], plain(np.ones((3, 60)))], 3, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [6, 12, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_smallest_difference_is_shown_four_times_in_five(seeds: int, patients: int) -> None:
+    rng = np.random.default_rng([seeds, patients])
+
+    def model(seeds: int, effect: np.ndarray, mean: float = 80.0) -> Scores:
+        """A run's effect of 0.6 points, 2 of what a patient suits one model more than another, and a rest of 1."""
+        return drawn(rng, effect + rng.normal(0, 2, len(effect)), seeds, 0.6, 1.0, mean)
+
+    effect = rng.normal(0, 8, 40)
+    size = smallest_difference([model(10, effect) for _ in range(30)], seeds, patients)
+    tries, shown = 600, 0
+    for _ in range(tries):
+        effect = rng.normal(0, 8, patients)
+        gap = difference(model(seeds, effect, 80 + size), model(seeds, effect), resamples=600, paired_seeds=True)
+        shown += gap.low > 0
+    assert 0.75 <= shown / tries <= 0.85, f"{size:.2f} points"
+
+
 def rejections(patients: int, seeds: int, run: float, rest: float, tries: int, gap: float = 0.0) -> float:
     rng = np.random.default_rng(abs(hash((patients, seeds, run, rest))) % 2**32)
     count = 0
@@ -302,6 +339,23 @@ def test_equal_arms_with_paired_seeds_are_called_different_in_at_most_eight_perc
             for k in range(len(weights))
         }
         count += contrast(arms, dict(zip(arms, weights, strict=True)), resamples=400, paired_seeds=True).excludes_zero
+    assert count / tries <= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [6, 12, 20])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("run", "rest", "own"), [(0.3, 0.3, 0), (1.0, 0.1, 0), (1.0, 1.0, 0), (1.0, 0.1, 2.0)])
+def test_equal_models_in_pairs_of_seeds_that_share_nothing_are_called_different_in_at_most_eight_percent(
+    patients: int, seeds: int, run: float, rest: float, own: float
+) -> None:
+    """As the main table takes them; `own` is what patients suit one model more than the other, 0 on average."""
+    rng = np.random.default_rng([patients, seeds, int(10 * run), int(10 * rest), int(own)])
+    tries, count = 1000, 0
+    for _ in range(tries):
+        effect = rng.normal(0, 8, patients)
+        pair = [drawn(rng, effect + rng.normal(0, own, patients), seeds, run, rest, 80) for _ in range(2)]
+        count += difference(*pair, resamples=400, paired_seeds=True).excludes_zero
     assert count / tries <= 0.08
 
 

@@ -63,7 +63,9 @@ def test_a_table_of_units_is_joined_and_named(tmp_path: Path) -> None:
     pairs = [*by_block("a", (0, 1, 3), (0, 1, 4)), *by_block("b", (0, 2, 3), (0, 3, 4))]
     without = summarise(*with_units(*loaded(*pairs), tmp_path))[0].sure
     assert "over 24 images (patients unknown: too narrow where images share one)" in without.caption
-    assert "Wilcoxon over patients" in without.footnotes[0]
+    assert "Wilcoxon" not in without.footnotes[0]
+    tested = summarise(*with_units(*loaded(*pairs), tmp_path), tests=True)[0].sure
+    assert "Wilcoxon over patients" in tested.footnotes[0]
     table_of_blocks(tmp_path)
     sure = summarise(*with_units(*loaded(*pairs), tmp_path))[0].sure
     assert sure.caption == f"How sure: two-way bootstrap over 6 {UNITS} and 2 seeds of each model."
@@ -84,9 +86,9 @@ def test_another_fingerprint_s_table_is_not_joined(tmp_path: Path) -> None:
 def test_a_damaged_table_ends_in_one_line(tmp_path: Path) -> None:
     table_of_blocks(tmp_path)
     path = units_path(tmp_path, "sars-cov2-ct", "f0")
-    for text in ("{", "[]", '{"unit": "x"}'):
+    for text, cause in (("{", "is cut short"), ("[]", "is no table"), ('{"unit": "x"}', "is no table")):
         path.write_text(text)
-        with pytest.raises(UserError, match=r"f0\.json cannot be read .* Delete it"):
+        with pytest.raises(UserError, match=rf"f0\.json {cause}"):
             read_units(tmp_path, "sars-cov2-ct", "f0")
 
 
@@ -105,13 +107,15 @@ def test_units_are_of_the_stratum_of_their_class_and_a_lone_one_of_the_largest()
 # -- single classifiers --------------------------------------------------------------------------------------
 
 
-def single(*rights: tuple[str, np.ndarray, dict[str, Any]]) -> Table:
-    return summarise(*loaded(*((cell(model, 0, **fields), right) for model, right, fields in rights)))[0]
+def single(*rights: tuple[str, np.ndarray, dict[str, Any]], tests: bool = True) -> Table:
+    given = loaded(*((cell(model, 0, **fields), right) for model, right, fields in rights))
+    return summarise(*given, tests=tests)[0]
 
 
 def test_one_seed_of_each_classifier_has_mcnemar_s_p_and_no_claim() -> None:
     ours, near, far = (np.arange(CASES) < n for n in (20, 19, 8))
-    table = single(("ours", ours, {"family": "proposed"}), ("near", near, {}), ("far", far, {}))
+    rights = (("ours", ours, {"family": "proposed"}), ("near", near, {}), ("far", far, {}))
+    table = single(*rights)
     sure = table.sure
     assert sure.caption == "No claim about a method is made: 1 seed(s), 24 patient(s)."
     shown = sure.frame.set_index("Model")
@@ -124,6 +128,9 @@ def test_one_seed_of_each_classifier_has_mcnemar_s_p_and_no_claim() -> None:
     assert not (sure.marks == "best").any(axis=None)
     assert table.checklist[-1] == f"Told apart? {sure.caption}"
     assert "these two trained networks only" in sure_to_markdown(table)
+    without = single(*rights, tests=False)
+    assert without.sure.frame.columns.tolist() == ["Model", "Right"]
+    assert "p:" not in sure_to_markdown(without)
 
 
 def test_one_classifier_or_several_seeds_have_no_mcnemar() -> None:

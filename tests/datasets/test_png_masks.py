@@ -69,7 +69,7 @@ def test_ids_are_the_same_however_they_are_written(how: str, tmp_path: Path) -> 
     found = mask(tmp_path, png(samples, depth, colour, *more))
     assert found.labels.dtype == np.uint8
     np.testing.assert_array_equal(found.labels, IDS)
-    assert (found.spacing, found.affine) == (None, None)
+    assert (found.spacing, found.grids) == (None, ())
 
 
 @pytest.mark.parametrize(("depth", "white"), [(1, 1), (2, 3), (4, 15), (8, 255), (16, 65535)])

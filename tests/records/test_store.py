@@ -32,13 +32,6 @@ def test_rows_keep_every_digit_and_none_is_a_blank(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_text() == "x,y\n0.30000000000000004,\n"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}', '{"schema": 1, "status": "complete"}'])
-def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "record.json").write_text(text)
-    with pytest.raises(UserError, match=r"record\.json is no .*Delete its folder"):
-        store.read_record(tmp_path)
-
-
 def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.write_json(tmp_path / "a.json", {"x": float("nan")})

@@ -76,6 +76,18 @@ def test_validation_dice_leaves_out_what_neither_has() -> None:
     assert make_validation(one, [0], PROTOCOL)(Threshold()) == pytest.approx(scored[0])
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("output", ["logits", "labels"])
+def test_volumes_whose_outputs_are_not_finite_have_no_score(value: float, output: str) -> None:
+    model, protocol = Threshold().train(), Protocol(image_size=64, output=output)
+    model.bias.data.fill_(value)
+    with pytest.raises(FloatingPointError, match="the network's outputs are not finite"):
+        score_cases(model, data(stack()), [0], protocol)
+    assert np.isnan(validation_dice(model, data(stack()), [0], protocol))
+    assert np.isnan(make_validation(data(stack()), [0], protocol)(model))
+    assert model.training
+
+
 def row(case: str, name: str, dice: float | None, outcome: str = "both") -> dict[str, Any]:
     return {"case": case, "class": name, "outcome": outcome, "dice_strict": dice, "hd95_mm_strict": None}
 
@@ -166,6 +178,7 @@ def test_the_validation_score_is_minus_the_mean_cross_entropy() -> None:
 def test_outputs_that_are_not_finite_are_no_scores() -> None:
     model, data = Brightest(factor=float("nan")), images()
     assert np.isnan(make_validation(data, [0, 1], PROTOCOL)(model))
+    assert np.isnan(accuracy(model, data, [0, 1], PROTOCOL))
     with pytest.raises(FloatingPointError, match="not finite"):
         score_cases(model, data, [0, 1], PROTOCOL)
 

@@ -49,10 +49,14 @@ def test_every_field_enters_the_key(change: dict[str, object]) -> None:
     assert cell(**change).key != cell().key
 
 
-def test_the_comparison_key_leaves_out_model_and_seed_alone() -> None:
+def test_the_comparison_key_leaves_out_model_seed_and_fold_alone() -> None:
     other = {"name": "x", "config": {}, "version": 1}
     assert cell(seed=5, model=other).comparison == cell().comparison
     assert cell(split="mtunet").comparison != cell().comparison
+    folds = [cell(split="blocks/5", fold=fold, parts=f"p{fold}") for fold in range(2)]
+    assert folds[0].comparison == folds[1].comparison != cell(split="blocks/4", fold=0).comparison
+    assert folds[0].key != folds[1].key
+    assert cell(parts="other").comparison != cell().comparison
 
 
 def test_phantoms_are_named_as_such() -> None:

@@ -172,6 +172,36 @@ def test_a_diverged_cell_is_recorded_and_not_tried_again(tmp_path: Path, scratch
     assert record["error"] == "the training loss is not finite"
 
 
+@pytest.mark.parametrize("where", ["all", "one pixel"])
+def test_outputs_that_are_not_finite_diverge_in_segmentation_too(
+    tmp_path: Path, scratch_models: None, where: str
+) -> None:
+    import torch
+    from torch import nn
+
+    class Exploding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 4, 1)
+
+        def forward(self, x: Any) -> Any:
+            logits = self.layer(x)
+            if not self.training:
+                logits = logits.clone()
+                logits[(...,) if where == "all" else (0, 0, 0, 0)] = torch.inf
+            return logits
+
+    register("exploding", lambda task, in_channels, num_classes, image_size: Exploding())
+    work = jobs(tmp_path, models="exploding")
+    assert runner.run_jobs(work)["diverged"] == 1
+    record = store.read_record(work[0].folder)
+    assert record is not None
+    assert record["metrics"] is None
+    assert record["training"]["val_score"] is None
+    assert record["error"] == "the network's outputs are not finite"
+    assert not (work[0].folder / "cases.csv").exists()
+
+
 def test_a_locked_cell_is_left_to_the_process_that_runs_it(tmp_path: Path) -> None:
     (job,) = jobs(tmp_path)
     with store.lock(job.folder, wait=False) as held:
@@ -242,3 +272,20 @@ def test_the_python_side_gives_the_cells_of_the_request(tmp_path: Path) -> None:
     shown = long[(long["part"] == "test") & (long["weights"] == "last") & (long["metric"] == "dice_strict")]
     assert len(shown) == 2 * 10 * 3
     assert shown["value"].max() == 0
+
+
+def test_more_threads_than_idle_cores_are_said_before_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    work: Any = [SimpleNamespace(cell=SimpleNamespace(protocol={"threads": 2}))] * 3
+    monkeypatch.setattr("bench.records.environment.idle_cores", lambda: 3.9)
+    assert runner.load_note(work) is None
+    assert runner.load_note(work, workers=2) is None
+    assert runner.load_note([], workers=9) is None
+    note = runner.load_note(work, workers=8)
+    assert note is not None
+    assert note.startswith("note: 3.9 of ")
+    assert "the run takes 6 threads (3 cells at a time with 2 each)" in note
+    assert note.endswith("take fewer: --threads, --jobs.")
+    monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)
+    assert runner.load_note(work, workers=8) is None

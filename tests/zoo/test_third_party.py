@@ -32,7 +32,7 @@ def test_a_class_in_a_file_is_a_model_with_a_config() -> None:
     name = f"{NETS}:PlainNet"
     entry, config = parse_model(f"{name}[width=4]")
     assert (entry.title, entry.family, entry.tasks, config) == ("Plain net", "cnn", ("classification",), {"width": 4})
-    assert canonical_name(entry, config) == f"{name}[width=4]"
+    assert canonical_name(entry, config) == "nets.py:PlainNet[width=4]"
     assert select_models(f"{name}[width=4],chance", "cpu", "classification") == [f"{name}[width=4]", "chance"]
     model = build_model(f"{name}[width=4]", "classification", 3, 5, 64)
     assert [tuple(p.shape) for p in model.parameters()] == [(4, 3, 3, 3), (4,), (5, 4), (5,)]

@@ -229,11 +229,12 @@ def locate(
     `auto` takes phantoms only where the user gave no root and the default root has nothing of the dataset.
 
     Raises:
-        UserError: no such cache under a root that was given, or a broken one.
+        UserError: no such cache under a root that was given, or a broken one; no such root, but for phantoms, which
+            are drawn into one that is made.
     """
     if source not in ("auto", "real", "phantom"):
         raise unknown("data source", source, ("auto", "real", "phantom"))
-    root, given = resolve_root(data_root)
+    root, given = resolve_root(data_root, must_exist=source != "phantom")
     if source == "phantom" or (source == "auto" and not given and not (root / spec.name).exists()):
         return _phantom(spec, root, report)
     return open_prepared(spec, root, "real")
@@ -245,6 +246,11 @@ def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
     there = folder.exists()
     if there and not _outdated(spec, folder):
         return open_prepared(spec, root, "phantom")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        line = f"Cannot make the folder {root} for phantoms: {error.strerror}."
+        raise UserError(f"{line} Name another with --data-root or {ENVIRONMENT}.") from None
     with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
         spec.draw_phantom(Path(raw), 0)
         return prepare(spec, Path(raw), root, kind="phantom", replace=there, report=report)

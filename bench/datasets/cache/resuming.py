@@ -25,7 +25,8 @@ def source_state(source: Path, version: Mapping[str, Any]) -> Line:
     digest = hashlib.sha256(json.dumps(dict(version), sort_keys=True).encode())
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         facts = path.stat()
-        digest.update(f"{path.relative_to(source).as_posix()}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.relative_to(source).as_posix()))  # whatever bytes a name has
+        digest.update(f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return {"source": digest.hexdigest()}
 
 

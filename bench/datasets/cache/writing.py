@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import FACTS, ROWS, DatasetSpec, RawCase, RawImage
+from bench.datasets.base import DOUBT, FACTS, ROWS, DatasetSpec, RawCase, RawImage
 from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
 from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
 from bench.datasets.readers.images import SIXTEEN_BITS
@@ -98,7 +98,7 @@ def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Pat
     case = read()
     arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
     files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
-    facts = case.facts if isinstance(case, RawImage) else {}
+    facts = case.facts if isinstance(case, RawImage) else {DOUBT: case.doubt} if case.doubt else {}
     levels = {"levels": case.levels} if isinstance(case, RawImage) and case.levels else {}
     return arrays, {"entry": {**entry, "files": files}, "facts": facts, **levels}
 

@@ -21,7 +21,9 @@ import numpy as np
 
 from bench.datasets.base import DatasetSpec, RawCase
 from bench.datasets.phantoms import cardiac
-from bench.datasets.readers.files import check_image, check_label, read_h5, read_nifti, read_npz
+from bench.datasets.readers.files import check_image, check_label, read_h5, read_npz, readable
+from bench.datasets.readers.folders import walk
+from bench.datasets.readers.nifti import nifti_files, read_pair
 from bench.datasets.splits.assignment import load_list
 from bench.errors import UserError
 
@@ -32,11 +34,7 @@ _LOOK = {
     "ssl4mis": "ssl4mis: data/slices/patient003_frame01_slice_1.h5 and data/patient001_frame01.h5",
     "mtunet": "mtunet: [ACDC/]train/case_001_sliceED_0.npz and test/case_002_volume_ED.npz",
 }
-_FOLDERS = {
-    "nifti": ("", "training", "testing", "database/training", "database/testing"),
-    "ssl4mis": ("", "data", "slices", "data/slices"),
-    "mtunet": ("train", "valid", "test", "ACDC/train", "ACDC/valid", "ACDC/test"),
-}
+_DEPTH = 4  # of the folders in which patients or slices lie, as database/training or ACDC/train
 _NAMES = {
     "nifti": re.compile(r"patient(?P<patient>\d{3})"),
     "ssl4mis": re.compile(r"patient(?P<patient>\d{3})_frame(?P<phase>\d\d)(?:_slice_(?P<slice>\d+))?\.h5"),
@@ -46,7 +44,7 @@ _NAMES = {
     ),
 }
 _FIRST_SLICE = {"ssl4mis": 1, "mtunet": 0}
-_FRAME = re.compile(r"patient\d{3}_frame(\d+)\.nii\.gz")
+_FRAME = re.compile(r"(patient\d{3})_frame(?P<frame>\d+)(?P<label>_gt)?")
 
 
 @dataclass
@@ -99,16 +97,21 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
 
 def _matches(folder: Path, layout: str) -> Iterator[tuple[Path, re.Match[str]]]:
     """Paths that belong to a layout, with the parts of their names."""
-    for place in _FOLDERS[layout]:
-        where = folder / place
-        for path in sorted(where.iterdir()) if where.is_dir() else ():
+    for place in walk(folder, _DEPTH):
+        for path in sorted(place.iterdir()):
             match = _NAMES[layout].fullmatch(path.name)
             if match and path.is_dir() == (layout == "nifti") and (layout != "nifti" or _is_patient(path)):
                 yield path, match
 
 
 def _is_patient(folder: Path) -> bool:
-    return (folder / "Info.cfg").is_file() or any(_FRAME.fullmatch(path.name) for path in folder.iterdir())
+    return (folder / "Info.cfg").is_file() or bool(_frame_files(folder))
+
+
+def _frame_files(folder: Path) -> dict[tuple[int, bool], Path]:
+    """(frame, whether its labels) -> file."""
+    found = ((_FRAME.fullmatch(name), path) for name, path in nifti_files(folder).items())
+    return {(int(match["frame"]), bool(match["label"])): path for match, path in found if match}
 
 
 # -- nifti ---------------------------------------------------------------------------------------------------
@@ -124,18 +127,20 @@ def _patient_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_frame(patient: str, folder: Path, phase: str, frame: int) -> RawCase:
-    image_path = folder / f"{folder.name}_frame{frame:02d}.nii.gz"
-    label_path = folder / f"{folder.name}_frame{frame:02d}_gt.nii.gz"
-    if not label_path.is_file():
+    files = _frame_files(folder)
+    image_path = files[frame, False]
+    label_path = files.get((frame, True))
+    if label_path is None:
+        missing = folder / f"{folder.name}_frame{frame:02d}_gt.nii.gz"
         raise UserError(
-            f"File {label_path} is missing: every frame needs its _gt labels "
+            f"File {missing} is missing: every frame needs its _gt labels "
             "(for an archive whose testing part has none, give the training folder alone)."
         )
-    image, spacing = read_nifti(image_path)
-    label, _ = read_nifti(label_path)
-    image = check_image(image_path, image, axes=3)
-    label = check_label(label_path, label, image.shape, len(CLASSES))
-    return RawCase(f"patient{patient}_{phase}", patient, image, label, spacing, (image_path, label_path))
+    image, label = read_pair(image_path, label_path)
+    pixels = check_image(image_path, image.array, axes=3)
+    labels = check_label(label_path, label.array, pixels.shape, len(CLASSES), label.scaling)
+    paths = (image_path, label_path)
+    return RawCase(f"patient{patient}_{phase}", patient, pixels, labels, image.spacing, paths, image.doubt)
 
 
 def _frames(folder: Path) -> dict[str, int]:
@@ -146,7 +151,8 @@ def _frames(folder: Path) -> dict[str, int]:
     path = folder / "Info.cfg"
     if not path.is_file():
         raise UserError(f"File {path} is missing: it says which frame is ED and which is ES.")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    with readable(path):
+        text = path.read_text(encoding="utf-8", errors="replace")
     info = dict(re.findall(r"^\s*(ED|ES)\s*:\s*(\d+)\s*$", text, flags=re.MULTILINE))
     if set(info) != {"ED", "ES"}:
         raise UserError(
@@ -155,7 +161,7 @@ def _frames(folder: Path) -> dict[str, int]:
     ed, es = int(info["ED"]), int(info["ES"])
     if ed >= es:
         raise UserError(f"Expected {path} to have a lower frame for ED than for ES, but it has ED {ed} and ES {es}.")
-    found = sorted(int(m[1]) for m in map(_FRAME.fullmatch, (p.name for p in folder.iterdir())) if m)
+    found = sorted(frame for frame, is_label in _frame_files(folder) if not is_label)
     if found != [ed, es]:
         raise UserError(f"Expected the frames {ed} and {es} that {path} names, but the files have frames {found}.")
     return {"ED": ed, "ES": es}

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.datasets.base import RawImage
+from bench.datasets.readers.files import check_name
 from bench.datasets.readers.images import SUFFIXES, file_facts, kept_levels, read_image
 from bench.errors import UserError
 
@@ -48,6 +49,14 @@ def visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
 
 
+def walk(folder: Path, depth: int) -> Iterator[Path]:
+    """A folder and those inside it, without hidden ones and litter; `depth` folders lie on the longest way."""
+    yield folder
+    for child in visible(folder) if depth > 1 else ():
+        if child.is_dir():
+            yield from walk(child, depth - 1)
+
+
 def image_files(place: Path, title: str) -> list[Path]:
     """The image files of a class folder; `title` is the class's name.
 
@@ -58,6 +67,7 @@ def image_files(place: Path, title: str) -> list[Path]:
     for path in files:
         if path.is_dir() or path.suffix.lower() not in SUFFIXES:
             raise UserError(f"Expected only {', '.join(SUFFIXES)} files in {place}, but found {path}: move it away.")
+        check_name(path)
     if not files:
         raise UserError(
             f"Expected images of the class {title} in {place}, but it has none: copy them from the original data set."

@@ -23,7 +23,9 @@ import numpy as np
 
 from bench.datasets.base import DatasetSpec, RawCase
 from bench.datasets.phantoms import abdomen
-from bench.datasets.readers.files import check_image, check_label, read_h5, read_nifti, read_npz
+from bench.datasets.readers.files import check_image, check_label, read_h5, read_npz, readable
+from bench.datasets.readers.folders import walk
+from bench.datasets.readers.nifti import nifti_files, read_pair
 from bench.errors import UserError
 
 CLASSES = (
@@ -47,7 +49,7 @@ _LOOK = {
 _NAMES = {
     "train_npz": re.compile(r"case(?P<patient>\d{4})_slice(?P<slice>\d{3})\.npz"),
     "test_vol_h5": re.compile(r"case(?P<patient>\d{4})\.npy\.h5"),
-    "img": re.compile(r"img(?P<patient>\d{4})\.nii(?:\.gz)?"),
+    "img": re.compile(r"img(?P<patient>\d{4})"),
 }
 _DEPTH = 4
 
@@ -68,7 +70,7 @@ def find_layout(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise UserError(f"Expected a folder with Synapse files, but {folder} is not a folder.")
-    forms = {"btcv" if place.name == "img" else "transunet" for place in _places(folder)}
+    forms = {"btcv" if place.name == "img" else "transunet" for place, _ in _places(folder)}
     if not forms:
         raise UserError(f"Found no Synapse files in {folder}. Known layouts are {'; '.join(_LOOK.values())}.")
     if len(forms) > 1:
@@ -92,23 +94,22 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
 # -- files ---------------------------------------------------------------------------------------------------
 
 
-def _places(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """The folders that hold files of either form."""
-    names = _NAMES.get(folder.name)
-    if names and any(names.fullmatch(path.name) for path in folder.iterdir()):
-        yield folder
-    for child in sorted(folder.iterdir()) if depth > 1 else ():
-        if child.is_dir() and not child.name.startswith((".", "__MACOSX")):
-            yield from _places(child, depth - 1)
+def _places(folder: Path) -> Iterator[tuple[Path, list[tuple[re.Match[str], Path]]]]:
+    """The folders that hold files of either form, with what their names tell."""
+    for place in walk(folder, _DEPTH):
+        names = _NAMES.get(place.name)
+        if names is None:
+            continue
+        files = nifti_files(place) if place.name == "img" else {path.name: path for path in sorted(place.iterdir())}
+        found = [(match, path) for name, path in files.items() if (match := names.fullmatch(name))]
+        if found:
+            yield place, found
 
 
 def _patients(folder: Path) -> dict[str, _Files]:
     patients: dict[str, _Files] = {}
-    for place in _places(folder):
-        for path in sorted(place.iterdir()):
-            match = _NAMES[place.name].fullmatch(path.name)
-            if match is None:
-                continue
+    for place, found in _places(folder):
+        for match, path in found:
             files = patients.setdefault(match["patient"], _Files())
             number = int(match["slice"]) if place.name == "train_npz" else None
             twin = files.volume if number is None else files.slices.get(number)
@@ -164,14 +165,15 @@ def _pair(path: Path, arrays: Sequence[np.ndarray], axes: int) -> tuple[np.ndarr
 def _read_btcv(patient: str, files: _Files, order: str) -> RawCase:
     path = files.volume
     assert path is not None
-    label_path = path.parent.parent / "label" / path.name.replace("img", "label")
-    image, spacing = read_nifti(path)
-    label, _ = read_nifti(label_path)
+    place = next(parent for parent in path.parents if parent.name == "img").with_name("label")
+    label_path = nifti_files(place).get(f"label{patient}", place / f"label{patient}.nii.gz")
+    image, label = read_pair(path, label_path)
     low, high = WINDOW
-    image = (np.clip(check_image(path, image, axes=3), low, high) - low) / (high - low)
-    label = check_label(label_path, label, image.shape, len(ORDERS["btcv"]))
-    label = _in_our_order(label_path, label, order)
-    return RawCase(f"case{patient}", patient, image.astype(np.float32), label, spacing, (path, label_path))
+    pixels = (np.clip(check_image(path, image.array, axes=3), low, high) - low) / (high - low)
+    labels = check_label(label_path, label.array, pixels.shape, len(ORDERS["btcv"]), label.scaling)
+    labels = _in_our_order(label_path, labels, order)
+    paths = (path, label_path)
+    return RawCase(f"case{patient}", patient, pixels.astype(np.float32), labels, image.spacing, paths, image.doubt)
 
 
 # -- label orders --------------------------------------------------------------------------------------------
@@ -179,7 +181,8 @@ def _read_btcv(patient: str, files: _Files, order: str) -> RawCase:
 
 def _told(folder: Path) -> str | None:
     for path in sorted(folder.rglob(ORDER_FILE)):
-        word = path.read_text(encoding="utf-8", errors="replace").strip().lower()
+        with readable(path):
+            word = path.read_text(encoding="utf-8", errors="replace").strip().lower()
         if word not in ORDERS:
             raise UserError(f"Expected {path} to hold {' or '.join(ORDERS)}, but it has {word[:40]!r}.")
         return word

@@ -40,6 +40,9 @@ def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], fold
 def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
     """One fold of a cross-validation over all cases of a split: that fold tests, the next one validates.
 
+    Dealt by patient, it is not flagged as the random split is whose cases it takes; where no patients are known, a fold
+    is as random as that, and keeps the flag.
+
     Args:
         fold: 0 to folds - 1.
 
@@ -58,6 +61,8 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
         part_of |= {split.member(cases[i]): part for i in members}
     source = f"ours: {folds} folds by group over all parts of {split.name}: one tests, the next validates"
     present = {split.member(cases[i]) for i in indices}
+    if groups < len(indices):  # patients are known, and none is in two folds
+        split = replace(split, flag=None)
     official = split.official_cases or round(len(indices) * len(listed) / len(present))
     parts = by_part(list(part_of), part_of.__getitem__)
     return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
