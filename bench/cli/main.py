@@ -164,6 +164,7 @@ def report(
     Example:
       medbench report --format latex
     """
+    from bench.records.store import write_text
     from bench.report.notes import few
     from bench.report.render import print_tables, render_tables, results_tables
     from bench.report.trials import trials_text

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from bench.datasets.readers.images import read_image
-from bench.datasets.splits.assignment import duplicates
+from bench.datasets.splits import duplicates
 from bench.datasets.splits.duplicates import CORRELATION, SIZE, join, near_duplicates, perceptual_hash, thumbnail
 
 

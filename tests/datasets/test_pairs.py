@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets.splits.assignment import pairs
+from bench.datasets.splits import pairs
 from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, correlating, discs, exact_correlation, oriented
 
 
