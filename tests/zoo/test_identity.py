@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.analysis.aside import name_versions, titles_of
+from bench.analysis.aside import name_versions
+from bench.analysis.comparison import titles_of
 from bench.cli import main
 from bench.cost.speed import count
 from bench.errors import UserError
