@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.zoo.registry import ModelEntry, parse_model
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import Any
 _HOMES = {
     "run": "bench.runs.runner",
     "build_model": "bench.zoo.registry",
-    "register_model": "bench.zoo.registry",
+    "register_model": "bench.zoo.entry",
     "load_results": "bench.records.store",
     "load_cells": "bench.records.store",
     "profile": "bench.cost.speed",

@@ -23,15 +23,8 @@ from bench.records.profiles import SCHEMA, Setting, cost_row, profile_row, write
 from bench.records.store import check_writable, read_records
 from bench.runs.protocol import PRESETS
 from bench.runs.request import PROFILE, read_request
-from bench.zoo.registry import (
-    ModelEntry,
-    canonical_name,
-    listed_names,
-    parse_model,
-    placed_name,
-    resolved_entry,
-    select_models,
-)
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import canonical_name, listed_names, parse_model, placed_name, resolved_entry, select_models
 
 if TYPE_CHECKING:
     import pandas as pd

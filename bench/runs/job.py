@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.protocol import Cell, Protocol
+from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
-from bench.zoo.registry import ModelEntry, canonical_name, dataset_spec, resolved_entry
+from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
 
 if TYPE_CHECKING:
     from bench.datasets.base import Assignment, Prepared, Source, Split

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.zoo.registry import ModelEntry, parse_model
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,147 +7,20 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from bench.errors import UserError, unknown
+from bench.zoo.entry import MODELS, Family, ModelEntry
+from bench.zoo.third_party import load_third_party, loaded
 
 if TYPE_CHECKING:
     from torch import nn
 
     from bench.datasets.base import DatasetSpec
-
-Family = Literal["proposed", "cnn", "transformer", "hybrid", "chance", "other"]
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a paper or a list says that a network costs, with the input it says it for.
-
-    Attributes:
-        params: parameters, as a count (34.52e6).
-        macs: multiply-accumulates, as a count, for one image.
-        channels, image_size, classes: the input and output that the figures hold for.
-        source: where they stand.
-        attention: whether the MACs count the products of attention, of two computed matrices each.
-    """
-
-    params: float
-    macs: float | None
-    channels: int
-    image_size: int
-    classes: int
-    source: str
-    attention: bool = True
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Weights of a network that others trained, on the hub.
-
-    Attributes:
-        repository: () -> the hub's name of them.
-        adapt: (state, in_channels, num_classes, image_size) -> the state dict for such a network, without its head.
-        heads: () -> the beginnings of the head's keys.
-    """
-
-    repository: Callable[[], str]
-    adapt: Callable[..., dict[str, Any]]
-    heads: Callable[[], tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A registered model: how it is built and what a table says of it.
-
-    `build` takes (task, in_channels, num_classes, image_size, **config) and returns a module whose forward maps
-    (N, C, H, W) float32 to logits, (N, K) or (N, K, H, W).
-
-    Attributes:
-        place: of a third party's: the name under which any process finds it; `name` does not say in which folder.
-        sources: of a third party's: path -> content of its own files.
-    """
-
-    name: str
-    build: Callable[..., nn.Module]
-    title: str
-    family: Family
-    citation: str
-    tasks: tuple[str, ...]
-    lists: tuple[str, ...]
-    version: int = 1
-    year: int | None = None
-    published: Published | None = None
-    reduced_from: str | None = None
-    note: str = ""
-    defaults: dict[str, Any] = field(default_factory=dict)
-    titles: dict[str, str] = field(default_factory=dict)
-    pretrained: Pretrained | None = None
-    place: str = ""
-    sources: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-
-    def title_of(self, task: str) -> str:
-        """The title under a task: `titles` has it where it is not `title`."""
-        return self.titles.get(task, self.title)
-
-
-_MODELS: dict[str, ModelEntry] = {}
-
-
-def register_model(
-    *,
-    title: str,
-    family: Family,
-    citation: str,
-    tasks: tuple[str, ...] = ("segmentation",),
-    lists: tuple[str, ...] = (),
-    version: int = 1,
-    year: int | None = None,
-    published: Published | None = None,
-    reduced_from: str | None = None,
-    note: str = "",
-    titles: dict[str, str] | None = None,
-    pretrained: Pretrained | None = None,
-) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Registers a builder under its function's own name; its keyword defaults are the model's config.
-
-    Args:
-        lists: the presets' lists that `all` means: `cpu` (smoke, quick), `paper`.
-        version: raise it when the same config builds another function; it is part of a cell's key.
-        reduced_from: name of the published network that this one is a smaller form of.
-        titles: task -> title, where it is not `title`.
-        pretrained: weights that `--pretrained` starts from.
-    """
-
-    def decorate(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        parameters = list(inspect.signature(build).parameters.values())[4:]
-        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        name = build.__name__
-        _MODELS[name] = ModelEntry(
-            name,
-            build,
-            title,
-            family,
-            citation,
-            tasks,
-            lists,
-            version,
-            year,
-            published,
-            reduced_from,
-            note,
-            defaults,
-            titles or {},
-            pretrained,
-        )
-        return build
-
-    return decorate
 
 
 @cache
@@ -157,17 +30,12 @@ def _targets(group: str) -> dict[str, Any]:
 
 def model_names() -> list[str]:
     """All names that `build_model` takes, in alphabetical order; imports nothing."""
-    return sorted({*_targets("medbench.models"), *_MODELS})
+    return sorted({*_targets("medbench.models"), *MODELS})
 
 
 def dataset_names() -> list[str]:
     """All dataset names, in alphabetical order; imports nothing."""
     return sorted(_targets("medbench.datasets"))
-
-
-def registered(build: Callable[..., Any]) -> ModelEntry | None:
-    """The entry of a builder that was registered, or None."""
-    return next((entry for entry in _MODELS.values() if entry.build is build), None)
 
 
 def model_entry(name: str) -> ModelEntry:
@@ -177,17 +45,15 @@ def model_entry(name: str) -> ModelEntry:
         UserError: an unknown name, or a place where no network is.
     """
     if ":" in name:
-        from bench.zoo.third_party import load_third_party
-
         return load_third_party(name)
-    if name not in _MODELS:
+    if name not in MODELS:
         if name not in _targets("medbench.models"):
             raise unknown("model", name, model_names())
         point = _targets("medbench.models")[name]
         point.load()
-        if name not in _MODELS:
+        if name not in MODELS:
             raise UserError(f"Entry point {name!r} names {point.value!r}, which registers no model of that name.")
-    return _MODELS[name]
+    return MODELS[name]
 
 
 def dataset_spec(name: str) -> DatasetSpec:
@@ -206,8 +72,6 @@ def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:
     Raises:
         UserError: a third party's code is no longer what it was.
     """
-    from bench.zoo.third_party import loaded
-
     entry = loaded(model) or model_entry(place or model["name"])
     if place and entry.version != model["version"]:
         raise UserError(

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any, cast, get_args
 
 from bench.errors import UserError, unknown
+from bench.zoo.entry import Family, ModelEntry, registered
 from bench.zoo.isolated import SPACE, import_file
-from bench.zoo.registry import Family, ModelEntry, registered
 from bench.zoo.sources import Roots, own_sources, roots_of, version_of
 
 _CONTRACT = ("task", "in_channels", "num_classes", "image_size")

@@ -10,7 +10,8 @@ from bench.cost.counters import Count, CrossCheck
 from bench.cost.published import Check, _verdict, check_costs
 from bench.report.plans import checks_table
 from bench.zoo.complexity import Complexity
-from bench.zoo.registry import Published, model_entry, model_names
+from bench.zoo.entry import Published
+from bench.zoo.registry import model_entry, model_names
 
 FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
 

@@ -15,7 +15,7 @@ from bench.cli.main import main
 from bench.records import store
 from bench.runs import job as cell
 from bench.runs import runner
-from bench.zoo.registry import _MODELS, register_model
+from bench.zoo.entry import MODELS, register_model
 
 NAME = "sars-cov2-ct"
 TINY = ("steps=6", "evaluations=3", "batch_size=4")
@@ -137,7 +137,7 @@ def test_outputs_that_are_not_finite_are_a_diverged_cell(tmp_path: Path) -> None
         assert record is not None
         assert (record["error"], record["training"]["val_score"]) == ("the network's outputs are not finite", None)
     finally:
-        _MODELS.pop("unsound", None)
+        MODELS.pop("unsound", None)
 
 
 def test_both_tasks_are_read_from_one_folder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs import job as cell
 from bench.runs import runner
-from bench.zoo.registry import _MODELS, register_model
+from bench.zoo.entry import MODELS, register_model
 
 TINY = ("steps=4", "evaluations=2", "batch_size=4")
 REQUEST: dict[str, Any] = {"dataset": "acdc", "preset": "smoke", "data": "phantom", "settings": TINY, "threads": 1}
@@ -37,7 +37,7 @@ def register(name: str, build: Any) -> None:
 def scratch_models() -> Any:
     yield
     for name in ("broken", "exploding"):
-        _MODELS.pop(name, None)
+        MODELS.pop(name, None)
 
 
 def test_a_record_says_what_it_is_and_where_it_was_made(tmp_path: Path) -> None:

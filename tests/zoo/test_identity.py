@@ -20,15 +20,8 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs import runner
 from bench.runs.job import Job
-from bench.zoo.registry import (
-    _MODELS,
-    build_model,
-    canonical_name,
-    model_entry,
-    parse_model,
-    register_model,
-    select_models,
-)
+from bench.zoo.entry import MODELS, register_model
+from bench.zoo.registry import build_model, canonical_name, model_entry, parse_model, select_models
 
 NET = """from torch import nn
 {imports}
@@ -209,7 +202,7 @@ def test_a_record_of_another_cost_is_not_reused(tmp_path: Path) -> None:
             runner.run_jobs(jobs("hand_kept", tmp_path))
         assert runner.run_jobs(jobs("hand_kept", tmp_path), force=True)["complete"] == 1
     finally:
-        _MODELS.pop("hand_kept", None)
+        MODELS.pop("hand_kept", None)
 
 
 @pytest.mark.parametrize("default", ["nn.ReLU", "float('nan')", "{1, 2}", "{1: 2}", "[nn.ReLU]"])
@@ -262,6 +255,6 @@ def test_a_registered_builder_in_a_file_keeps_its_name_and_version_and_runs_in_w
         work = jobs(f"{path}:kept_net", tmp_path / "r", seeds="2")
         assert runner.run_jobs(work, workers=2)["complete"] == 2
     finally:
-        _MODELS.pop("kept_net", None)
+        MODELS.pop("kept_net", None)
     cell = json.loads((work[0].folder / "cell.json").read_text())
     assert (cell["model"]["name"], cell["model"]["version"]) == ("kept_net", 7)
