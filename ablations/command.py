@@ -16,12 +16,13 @@ from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.tables import ablation_tables
 from bench.analysis.comparison import PHANTOM
+from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError
 from bench.records import store
 from bench.records.profiles import load_profiles
-from bench.report.sheets import Sheet, render_sheets
+from bench.report.sheets import render_sheets
 from bench.runs.job import Job, Report, silent
 from bench.runs.protocol import PRESETS, parse_seeds
 from bench.runs.runner import make_jobs

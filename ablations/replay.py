@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from ablations.search import make_pruner
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.report.notes import few, in_a_line
-from bench.report.sheets import Sheet
 
 SEED = 20261126
 LEAST = 8  # curves, below which a replay says nothing

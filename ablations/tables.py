@@ -19,8 +19,8 @@ from ablations.effects import (
 )
 from bench.analysis.certainty import unit_column, unit_words
 from bench.analysis.comparison import PHANTOM, TASKS
+from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval
-from bench.report.sheets import Sheet
 
 ARM_NOTE = (
     "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 import pytest
 
-from bench.analysis.conventions import conventions_text
 from bench.cli.main import main
 from bench.records.profiles import load_profiles
 from bench.records.store import find_records, load_cells
+from bench.report.conventions_text import conventions_text
 from bench.report.leaks import leaks_text
 from bench.report.render import render_tables, results_tables
 from bench.report.speeds import render_speeds

@@ -11,11 +11,10 @@ from bench.analysis.aside import name_versions, without_arms
 from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
 from bench.analysis.folds import same_folds, whole_seeds
+from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import figure
-from bench.errors import UserError, unknown
+from bench.errors import unknown
 from bench.records.store import load_cases, load_cells
-from bench.report.notes import in_a_line, notes_text
-from bench.report.sheets import Sheet, render_sheets
 
 # Every figure that cases.csv holds, under the name that says its convention.
 MEASURES = (
@@ -66,13 +65,14 @@ NOTE = (
 _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
 
-def conventions_text(results: Path, dataset: str | None = None) -> str:
-    """Markdown: of each segmentation comparison the means under each convention, and whose rank changes with it.
+def convention_sheets(results: Path, dataset: str | None = None) -> tuple[list[Sheet], tuple[str, ...]]:
+    """Of each segmentation comparison the means under each convention, and whose rank changes with it.
 
-    Chance is left out; records from before their cases.csv had all columns are left out and counted.
+    Beside them, in lines, what of the folder was left out. Chance is left out; records from before their cases.csv had
+    all columns are left out and counted.
 
     Raises:
-        UserError: no such records.
+        UserError: no records of that dataset.
     """
     cells = load_cells(results)
     notes = cells.attrs.get("notes", ())
@@ -80,13 +80,7 @@ def conventions_text(results: Path, dataset: str | None = None) -> str:
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
-    sheets = _sheets(cells, load_cases(results)) if len(cells) else []
-    if not sheets:
-        raise UserError(
-            f"No segmentation records with all metrics in {str(results)!r}: give `medbench run` first."
-            f"{in_a_line(notes)}"
-        )
-    return render_sheets(sheets, "markdown") + notes_text(notes)
+    return (_sheets(cells, load_cases(results)) if len(cells) else []), notes
 
 
 def _sheets(cells: pd.DataFrame, cases: pd.DataFrame) -> list[Sheet]:

@@ -172,7 +172,7 @@ def report(
     if trials + ranks + conventions + (figures is not None) > 1:
         raise UserError("Expected one of --trials, --ranks, --conventions and --figures, but got several.")
     if conventions:
-        from bench.analysis.conventions import conventions_text
+        from bench.report.conventions_text import conventions_text
 
         text = conventions_text(results, dataset)
     elif trials:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.analysis.classification import CONFUSION
 from bench.analysis.comparison import Table
-from bench.report.sheets import Sheet
+from bench.analysis.sheet import Sheet
 
 METRICS = {"sensitivity": "Sensitivity %", "specificity": "Specificity %", "precision": "Precision %", "f1": "F1 %"}
 _AUC = "AUC against the rest %"

@@ -13,9 +13,9 @@ from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.conventions import MEASURES
 from bench.analysis.predictions import Judged
 from bench.analysis.segmentation import POLICIES
+from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval, Scores, difference, figure, unit_means, wilcoxon
 from bench.metrics.doctor import TOLERANCE, Compared
-from bench.report.sheets import Sheet
 
 TITLES = {"pred": "Predictions", "versus": "The others'"}
 GAP = "pred - versus"

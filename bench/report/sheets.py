@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.analysis.sheet import Sheet
 from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, stacked
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """One table. `frame` holds texts; the first column is the rows' names. Without rows there is the caption alone.
-
-    Attributes:
-        bold: of the frame's shape, true where a text is bold; None: nowhere.
-        name: for LaTeX's label and the CSV's first column; may be blank.
-    """
-
-    caption: str
-    frame: pd.DataFrame
-    notes: tuple[str, ...] = ()
-    bold: pd.DataFrame | None = None
-    name: str = ""
-
-    def rows(self) -> list[list[tuple[str, bool]]]:
-        """Each row's texts, with whether they are bold; an empty text is not."""
-        marks = self.frame != self.frame if self.bold is None else self.bold
-        pairs = zip(self.frame.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True)
-        return [[(text, mark and bool(text)) for text, mark in zip(*pair, strict=True)] for pair in pairs]
 
 
 def to_rich(sheet: Sheet) -> RichTable:

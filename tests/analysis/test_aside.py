@@ -9,7 +9,7 @@ from test_comparison import cases, cell
 
 from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.comparison import Table, summarise
-from bench.analysis.conventions import conventions_text
+from bench.report.conventions_text import conventions_text
 from bench.report.render import results_tables, to_csv
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"

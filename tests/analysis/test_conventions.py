@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import bench.analysis.conventions
-from bench.analysis.conventions import MEASURES, PAIRS, SHOWN, conventions_text
+from bench.analysis.conventions import MEASURES, PAIRS, SHOWN
 from bench.cli.main import main
 from bench.records.store import SCORE_COLUMNS, load_cases, load_cells
+from bench.report.conventions_text import conventions_text
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 

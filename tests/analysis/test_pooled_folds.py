@@ -13,9 +13,10 @@ from test_comparison import cell
 
 from ablations.effects import stored_arms
 from bench.analysis.comparison import Table, summarise
-from bench.analysis.conventions import SHOWN, conventions_text
+from bench.analysis.conventions import SHOWN
 from bench.analysis.rankings import rankings
 from bench.records.store import load_cells, read_record
+from bench.report.conventions_text import conventions_text
 from bench.report.leaks import worth_table
 from bench.runs.protocol import Cell
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.analysis.sheet import Sheet
 from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, plain
 from bench.report.render import render_tables, results_tables
-from bench.report.sheets import Sheet, to_latex, to_markdown
+from bench.report.sheets import to_latex, to_markdown
 
 RECORDS = Path(__file__).parents[2] / "results" / "example" / "records"
 NAMES = [
