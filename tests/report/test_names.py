@@ -31,15 +31,19 @@ FORMS = ("rich", "markdown", "latex", "csv")
 
 def renamed(tmp_path: Path, dataset: str, names: dict[str, str]) -> Path:
     """A results folder of two committed cells of a data set, whose classes, title and data set have other names."""
-    for model in ("mednext_tiny", "unet_s" if dataset == "acdc" else "resnet10t"):
-        folder = sorted((RECORDS / dataset / model).glob("0-*"))[0]
+    models = ("mednext_tiny", "unet_s" if dataset == "acdc" else "resnet10t")
+    stored = [
+        {json.loads((folder / "record.json").read_text())["comparison"]: folder for folder in sorted(of.glob("0-*"))}
+        for of in (RECORDS / dataset / model for model in models)
+    ]
+    shared = min(set(stored[0]) & set(stored[1]))
+    for model, folder in zip(models, (of_model[shared] for of_model in stored), strict=True):
         copy = tmp_path / "runs" / dataset / model / folder.name
         shutil.copytree(folder, copy)
         record = json.loads((copy / "record.json").read_text())
         of_record = [names.get(name, name) for name in record["dataset"]["classes"]]
         record["dataset"] |= {"classes": of_record, "title": names["title"], "name": names["name"]}
         record["model"]["title"] += names["title"]
-        record["comparison"] = "c"
         for part in record["dataset"]["counts"].values():
             if "classes" in part:
                 part["classes"] = {names.get(name, name): n for name, n in part["classes"].items()}
