@@ -25,6 +25,7 @@ TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": 
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
+SHORT_BUDGET = "short budget: networks have not converged"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
 SHARED = [
     "comparison",
@@ -62,6 +63,9 @@ class Table:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
         where: dataset, images, preset and split in a line, for whatever has no caption.
+        lead: what counts against the figures, then data set, images and preset; split: its name, fold and flag.
+        about: the rest of the caption but for `reduced` and `reconstructed`.
+        reduced: title -> the published network whose width was reduced. reconstructed: titles of our reconstructions.
         frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
@@ -75,7 +79,11 @@ class Table:
     key: str
     name: str
     where: str
-    caption: str
+    lead: str
+    split: str
+    about: str
+    reduced: dict[str, str]
+    reconstructed: tuple[str, ...]
     footnotes: tuple[str, ...]
     frame: pd.DataFrame
     marks: pd.DataFrame
@@ -86,6 +94,24 @@ class Table:
     task: str
     setting: str
     headline: dict[str, tuple[str, float]]
+
+    @property
+    def heading(self) -> str:
+        """What stands above the table on a terminal."""
+        return f"{self.lead}, {self.split}."
+
+    @property
+    def caption(self) -> str:
+        """All that files say above the table."""
+        return " ".join([f"{self.lead}.", self.about, *kinds_of_models([self])])
+
+
+def kinds_of_models(tables: Sequence[Table]) -> list[str]:
+    """Which networks of the tables are reduced, and which are reconstructions: a sentence each, where there are any."""
+    reduced = {title: of for table in tables for title, of in table.reduced.items()}
+    ours = dict.fromkeys(title for table in tables for title in table.reconstructed)
+    narrow = ", ".join(f"{title} (of {of})" for title, of in reduced.items())
+    return [f"Reduced width: {narrow}."] * bool(reduced) + [f"{', '.join(ours)}: {RECONSTRUCTION}."] * bool(ours)
 
 
 def summarise(
@@ -136,7 +162,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
-    caption = _caption(cells, {model: titles[model] for model in order}, scored)
+    reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
     known = (task.note(first, figures), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *aside)
     marks = _marks(frame, columns, list(ranked))
@@ -148,7 +174,11 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
         key=first["comparison"],
         name=first["dataset"],
         where=_where(first),
-        caption=caption,
+        lead=_lead(first),
+        split=_split(first),
+        about=_about(first, scored),
+        reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
+        reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
         footnotes=notes,
         frame=frame,
         marks=marks,
@@ -241,17 +271,32 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
     return marks
 
 
-def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
-    first = cells.iloc[0]
+def caption_marks(first: pd.Series[Any]) -> list[str]:
+    """What counts against a comparison's figures, to stand before all else."""
+    marks = [
+        {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
+        TASKS[first["task"]].PARTIAL if first["partial"] else "",
+        SHORT_BUDGET if first["preset"].startswith("quick") else "",
+    ]
+    return [mark for mark in marks if mark]
+
+
+def _lead(first: pd.Series[Any]) -> str:
     preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
+    what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}"
+    return ". ".join([*caption_marks(first), what])
+
+
+def _split(first: pd.Series[Any]) -> str:
+    fold = "" if pd.isna(first["fold"]) else f", fold {first['fold']:.0f}"
+    flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
+    return f"split {first['split']}{fold}{flag}"
+
+
+def _about(first: pd.Series[Any], scored: pd.DataFrame) -> str:
     task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
-    reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
-    narrow = ", ".join(f"{title} (of {reduced[m]})" for m, title in titles.items() if m in reduced.index)
-    ours = ", ".join(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title)
     parts = [
-        {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
-        f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
         task.parts(first),
         f"{task.scored_on(first)}; seeds {seeds}; weights {first['selection']}",
         ""
@@ -259,9 +304,6 @@ def _caption(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) 
         else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",
         f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
         f"{first['left_out']} cases in no part are left out" if first["left_out"] else "",
-        task.PARTIAL if first["partial"] else "",
-        f"Reduced width: {narrow}" if narrow else "",
-        f"{ours}: {RECONSTRUCTION}" if ours else "",
     ]
     return ". ".join(part for part in parts if part) + "."
 

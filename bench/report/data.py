@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+import pandas as pd
 
 from bench.errors import UserError
+from bench.report.sheets import Sheet
 from bench.zoo.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
     from bench.datasets.base import DatasetSpec, Prepared
 
 
-def list_table(data_root: str | None) -> Table:
+def list_sheet(data_root: str | None) -> Sheet:
     """One row per dataset, with what is prepared of it under the root."""
     from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     root, _ = resolve_root(data_root)
-    table = Table(title=f"datasets (prepared ones under {root})")
-    for header in ("name", "title", "task", "classes", "licence", "prepared"):
-        table.add_column(header)
+    rows = []
     for name in dataset_names():
         spec = dataset_spec(name)
         found = (root / name).exists()
@@ -28,8 +27,14 @@ def list_table(data_root: str | None) -> Table:
             prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
-        table.add_row(name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
-    return table
+        rows.append((name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared))
+    columns = ["name", "title", "task", "classes", "licence", "prepared"]
+    return Sheet(
+        f"datasets (prepared ones under {root})",
+        pd.DataFrame(rows, columns=columns),
+        left=tuple(columns),
+        details=("licence", "classes", "title"),
+    )
 
 
 def info_text(name: str, data_root: str | None) -> str:

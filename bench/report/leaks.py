@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from bench.analysis.aside import set_aside
 from bench.errors import UserError
 from bench.records.store import load_cases, load_cells
-from bench.report.audits import leaks_table
+from bench.report.audits import SPLITS, leaks_table, recall_lines, split_rows
+from bench.report.sheets import Sheet
 
 AUDITS = "audits"
+
+
+WORTH = ("data set", "model", "split", "trained on", "tested on", "accuracy %", "sd seeds", "seeds")
 
 
 def leaks_text(results: Path) -> str:
@@ -21,14 +27,42 @@ def leaks_text(results: Path) -> str:
     Raises:
         UserError: no audits there, or a damaged one.
     """
+    return f"{leaks_table(_load_audits(results))}\n{worth_table(load_cells(results), load_cases(results))}"
+
+
+def leaks_sheets(results: Path) -> list[Sheet]:
+    """The same two tables for a terminal. Raises UserError like `leaks_text`."""
+    audits = _load_audits(results)
+    found = pd.DataFrame(split_rows(audits), columns=list(SPLITS))
+    worth = pd.DataFrame(_worth_rows(load_cells(results), load_cases(results)), columns=list(WORTH))
+    return [
+        Sheet(
+            "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
+            found,
+            tuple(recall_lines(audits)),
+            left=("split", "label without the picture"),
+            details=("label without the picture", "same photograph"),
+        ),
+        Sheet(
+            "Accuracy on splits that leak (flagged) beside others.",
+            worth,
+            left=("model", "split"),
+            details=("tested on", "trained on"),
+        ),
+    ]
+
+
+def _load_audits(results: Path) -> list[dict[str, Any]]:
+    """The audits of a results folder, whose rows can be made."""
     paths = sorted((results / AUDITS).glob("*.json"))
     if not paths:
         raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
     try:
-        found = leaks_table([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+        audits = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        leaks_table(audits)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"An audit in {results / AUDITS} cannot be read: {type(error).__name__}: {error}.") from error
-    return f"{found}\n{worth_table(load_cells(results), load_cases(results))}"
+    return audits
 
 
 def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
@@ -61,7 +95,13 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
 
 
 def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
-    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set.
+    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set."""
+    lines = [f"| {' | '.join(WORTH)} |", "|---|---|---|---:|---:|---:|---:|---:|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in _worth_rows(cells, cases))]) + "\n"
+
+
+def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """The rows of that table, its columns `WORTH`.
 
     A row is one comparison key and one version of a model. Accuracy is that of the protocol's weights on the test
     images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
@@ -73,10 +113,6 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     test = test.merge(done[["key", "selection"]], on="key")
     accuracy = test[test["weights"] == test["selection"]].groupby("key")["predicted"].mean()
     done = done.assign(accuracy=done["key"].map(accuracy))
-    lines = [
-        "| data set | model | split | trained on | tested on | accuracy % | sd seeds | seeds |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
     done = done[done["train_patients"].isna()]
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]
@@ -86,7 +122,7 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                 rows = of_model[of_model["comparison"] == comparison]
                 split = rows["split"].iloc[0]
                 counts, flag = rows["counts"].iloc[0], rows["split_flag"].notna().any()
-                cells_of_row = (
+                yield (
                     f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
                     f"{split}{' (flagged)' if flag else ''}",
@@ -96,5 +132,3 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                     f"{100 * rows['accuracy'].std():.1f}",
                     f"{len(rows)}",
                 )
-                lines.append(f"| {' | '.join(cells_of_row)} |")
-    return "\n".join(lines) + "\n"

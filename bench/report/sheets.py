@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from bench.report.escaping import latex_text, markdown_text, stacked
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
 
 STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
 
@@ -23,6 +21,8 @@ class Sheet:
     Attributes:
         bold: of the frame's shape, true where a text is bold; None: nowhere.
         name: for LaTeX's label and the CSV's first column; may be blank.
+        left: columns of words beside the first.
+        details: columns that a narrow terminal leaves out before any other, in this order.
     """
 
     caption: str
@@ -30,6 +30,8 @@ class Sheet:
     notes: tuple[str, ...] = ()
     bold: pd.DataFrame | None = None
     name: str = ""
+    left: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def rows(self) -> list[list[tuple[str, bool]]]:
         """Each row's texts, with whether they are bold; an empty text is not."""
@@ -38,20 +40,24 @@ class Sheet:
         return [[(text, mark and bool(text)) for text, mark in zip(*pair, strict=True)] for pair in pairs]
 
 
-def to_rich(sheet: Sheet) -> RichTable:
+def to_screen(sheet: Sheet) -> ScreenTable:
     """For a terminal."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    columns = tuple(
+        ScreenColumn(
+            name,
+            words=k == 0 or name in sheet.left or is_words(sheet.frame.iloc[:, k]),
+            detail=len(sheet.details) - sheet.details.index(name) if name in sheet.details else 0,
+        )
+        for k, name in enumerate(sheet.frame.columns)
+    )
+    rows = [[(text, "bold" if mark else "") for text, mark in row] for row in sheet.rows()]
+    return ScreenTable(sheet.caption, columns, rows, sheet.notes)
 
-    title, notes = Text(sheet.caption), Text("\n".join(sheet.notes))
-    rich = RichTable(title=title, caption=notes, box=SIMPLE, padding=0, title_justify="left", caption_justify="left")
-    wide = sheet.frame.shape[1] >= STACKED
-    for k, name in enumerate(sheet.frame.columns):
-        rich.add_column(Text(name), justify="right" if k else "left", no_wrap=k > 0 and not wide)
-    for row in sheet.rows():
-        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in row))
-    return rich
+
+def print_sheets(screen: Screen, sheets: Sequence[Sheet]) -> None:
+    """Prints all on a terminal."""
+    for sheet in sheets:
+        show(screen, to_screen(sheet))
 
 
 def render_sheets(sheets: Sequence[Sheet], form: str) -> str:
@@ -67,7 +73,8 @@ def to_markdown(sheet: Sheet) -> str:
     if len(sheet.frame):
         rows = [[f"**{markdown_text(t)}**" if mark else markdown_text(t) for t, mark in row] for row in sheet.rows()]
         head, *rest = [f"| {' | '.join(row)} |" for row in [list(map(markdown_text, sheet.frame.columns)), *rows]]
-        lines += [head, f"| --- |{' ---: |' * (sheet.frame.shape[1] - 1)}", *rest, ""]
+        sides = ["---" if k == 0 or name in sheet.left else "---:" for k, name in enumerate(sheet.frame.columns)]
+        lines += [head, f"| {' | '.join(sides)} |", *rest, ""]
     return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in sheet.notes)]).rstrip("\n") + "\n"
 
 
