@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.executors import make_executor
-from bench.runs.job import Event, Job, Report, run_cell, silent
+from bench.runs.job import Event, Job, Report, ended, run_cell, silent
 from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import build_model, dataset_names, dataset_spec, parse_model, select_models
@@ -233,7 +233,7 @@ def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Re
         for future in as_completed(futures):
             outcome = future.result()
             if outcome != "busy":
-                report(Event(outcome, futures[future]))
+                report(ended(futures[future], outcome))
             yield futures[future], outcome
     except BrokenExecutor:
         raise UserError(
