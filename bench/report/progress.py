@@ -95,10 +95,13 @@ class PlainLines:
 
     def end(self, job: Job, event: Event) -> None:
         """What became of a cell, with its figures."""
+        self.screen.print_lines(f"{self._end(job, event)}, {self.ended} of {self.cells} cells")
+
+    def _end(self, job: Job, event: Event) -> str:
         name = cell_name(event)
         seconds = f" ({time.monotonic() - self.begin:.0f} s)" if self.running == name else ""
-        shown = [*figures(job, event.loss, event.score, "best val"), f"{self.ended} of {self.cells} cells"]
-        self.screen.print_lines(f"{event.kind:9} {name}{seconds}: {', '.join(shown)}")
+        shown = ", ".join(figures(job, event.loss, event.score, "best val"))
+        return f"{event.kind:9} {name}{seconds}{f': {shown}' if shown else ''}"
 
 
 class Bars(PlainLines):
@@ -145,7 +148,7 @@ class Bars(PlainLines):
         self._count(job, event.step)
 
     def end(self, job: Job, event: Event) -> None:
-        super().end(job, event)
+        self.screen.print_lines(self._end(job, event))
         self._count(job, _steps(job))
 
     def finish(self) -> None:
