@@ -18,7 +18,7 @@ from ablations.effects import (
     run_figures,
 )
 from bench.analysis.certainty import unit_column, unit_words
-from bench.analysis.comparison import TASKS, caption_marks
+from bench.analysis.comparison import TASKS, caption_marks, preset_words
 from bench.analysis.statistics import Interval
 from bench.report.sheets import Sheet
 
@@ -172,7 +172,7 @@ def _caption(stored: Stored, what: str) -> str:
     what = f"{what} of {model}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         *caption_marks(first),
-        f"{what}, preset {first['preset']}",
+        f"{what}, preset {preset_words(first['preset'])}",
         task.parts(first),
         f"{task.scored_on(first)}, {units} {unit_words(task, stored.cells, stored.scores)}",
         f"Seeds {seeds}; weights {first['selection']}; {first['threads']} threads",

@@ -276,13 +276,23 @@ def caption_marks(first: pd.Series[Any]) -> list[str]:
     marks = [
         {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
         TASKS[first["task"]].PARTIAL if first["partial"] else "",
-        SHORT_BUDGET if first["preset"].startswith("quick") else "",
+        budget_mark(first["preset"]),
     ]
     return [mark for mark in marks if mark]
 
 
+def budget_mark(preset: str) -> str:
+    """What counts against figures of a preset's length; blank where nothing does."""
+    return SHORT_BUDGET if preset.startswith("quick") else ""
+
+
+def preset_words(preset: str) -> str:
+    """The preset as captions name it: a smoke run checks the plumbing."""
+    return preset + (" (plumbing check)" if preset.startswith("smoke") else "")
+
+
 def _lead(first: pd.Series[Any]) -> str:
-    preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
+    preset = preset_words(first["preset"])
     what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}"
     return ". ".join([*caption_marks(first), what])
 

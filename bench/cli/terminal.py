@@ -70,7 +70,7 @@ def say(line: str, code: int) -> int:
     return code
 
 
-wide_option = click.option("--wide", is_flag=True, help="All columns of the tables, however wide (`| less -S`).")
+wide_option = click.option("--wide", is_flag=True, help="Tables with all their columns, on a narrow terminal too.")
 
 
 def make_console(wide: bool = False) -> Screen:

@@ -37,8 +37,12 @@ def show_progress(screen: Screen, jobs: Sequence[Job]) -> Iterator[Report]:
 def counting(screen: Screen, what: str) -> Iterator[Callable[[str, int, int], None]]:
     """Yields a function of (name, done, total): a line on a terminal, elsewhere one every half minute."""
     if screen.is_terminal:
+        from rich.text import Text
+
         with screen.status("") as status:
-            yield lambda name, done, total: status.update(f"{done:,} of {total:,} {what} {name}")
+            yield lambda name, done, total: status.update(
+                Text(f"{done:,} of {total:,} {what} {name}", no_wrap=True, overflow="ellipsis")
+            )
         return
     last = time.monotonic()
 

@@ -27,7 +27,7 @@ from bench.report.escaping import latex_text, markdown_text, stacked
 from bench.report.leaks import with_leaks
 from bench.report.screen import WIDE, Screen, ScreenColumn, ScreenTable, show
 
-CHECKLIST = "A claims checklist of each table: --checklist"
+CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
 def results_tables(

@@ -28,7 +28,7 @@ NAMES, WORDS = 24, 16
 FIGURE = 24  # a column of figures with a longer text than that is one of words
 BREAKS = re.compile(r"(?<=\s)(?=[^\s%])|(?<=,)(?=[^\s\d])|(?<=[^\s\[(])(?=\[)")
 SIGNS = re.compile(r"(?<=[/:=_-])(?=\w)")
-LABEL = re.compile(r" *(?:\d+\. |\S+(?: \S+)? {2,})?")  # what a line's text stands behind: `classes   `
+LABEL = re.compile(r"^ *(?:\d+\. |\S+(?: \S+)? {2,})?")  # what a line's text stands behind: `classes   `, `  1. `
 SENTENCES = re.compile(r"(?<=\.) (?=\S)")
 CLAUSES = re.compile(r"(?<=[,;:]) ")
 
@@ -64,8 +64,9 @@ class Screen(Console):
     def print_lines(self, text: str) -> None:
         """Prints lines as they are; on a terminal wrapped between words, below where their text starts."""
         for line in text.splitlines():
-            if self.is_terminal:
-                self.print_note(line, indent=min(len(LABEL.match(line)[0]), self.width // 2))  # type: ignore[index]
+            label = LABEL.search(line)
+            if self.is_terminal and label is not None:
+                self.print_note(line, indent=min(label.end() or 2, self.width // 2))
             else:
                 self.print(Text(line), soft_wrap=True)
 
