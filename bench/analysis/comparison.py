@@ -63,7 +63,7 @@ class Table:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
         where: dataset, images, preset and split in a line, for whatever has no caption.
-        lead: what counts against the figures, then data set, images and preset; split: its name, fold and flag.
+        lead: what counts against the figures, then data set and images; split: its name, fold and flag; preset.
         about: the rest of the caption but for `reduced` and `reconstructed`.
         reduced: title -> the published network whose width was reduced. reconstructed: titles of our reconstructions.
         frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
@@ -81,6 +81,7 @@ class Table:
     where: str
     lead: str
     split: str
+    preset: str
     about: str
     reduced: dict[str, str]
     reconstructed: tuple[str, ...]
@@ -98,12 +99,12 @@ class Table:
     @property
     def heading(self) -> str:
         """What stands above the table on a terminal."""
-        return f"{self.lead}, {self.split}."
+        return f"{self.lead}, {self.split}, {self.preset}."
 
     @property
     def caption(self) -> str:
         """All that files say above the table."""
-        return " ".join([f"{self.lead}.", self.about, *kinds_of_models([self])])
+        return " ".join([f"{self.lead}, {self.preset}.", self.about, *kinds_of_models([self])])
 
 
 def kinds_of_models(tables: Sequence[Table]) -> list[str]:
@@ -176,6 +177,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
         where=_where(first),
         lead=_lead(first),
         split=_split(first),
+        preset=f"preset {preset_words(first['preset'])}",
         about=_about(first, scored),
         reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
@@ -288,12 +290,11 @@ def budget_mark(preset: str) -> str:
 
 def preset_words(preset: str) -> str:
     """The preset as captions name it: a smoke run checks the plumbing."""
-    return preset + (" (plumbing check)" if preset.startswith("smoke") else "")
+    return preset.replace("smoke", "smoke (plumbing check)", 1) if preset.startswith("smoke") else preset
 
 
 def _lead(first: pd.Series[Any]) -> str:
-    preset = preset_words(first["preset"])
-    what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}"
+    what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images"
     return ". ".join([*caption_marks(first), what])
 
 
