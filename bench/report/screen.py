@@ -30,7 +30,7 @@ BREAKS = re.compile(r"(?<=\s)(?=[^\s%])|(?<=,)(?=[^\s\d])|(?<=[^\s\[(])(?=\[)")
 SIGNS = re.compile(r"(?<=[/:=_-])(?=\w)")
 LABEL = re.compile(r"^ *(?:\d+\. |\S+(?: \S+)? {2,})?")  # what a line's text stands behind: `classes   `, `  1. `
 SENTENCES = re.compile(r"(?<=\.) (?=\S)")
-CLAUSES = re.compile(r"(?<=[,;:]) ")
+CLAUSES = re.compile(r"(?<=[,;:]) | (?=with )")
 
 
 class Screen(Console):
