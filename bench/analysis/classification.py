@@ -24,7 +24,7 @@ CHANCE = "Chance answers with the training part's majority class."
 METRICS = (
     ("accuracy", "Accuracy", "Acc.", True, 0),
     ("balanced_accuracy", "Balanced accuracy", "Bal.\nacc.", True, 0),
-    ("macro_f1", "Macro F1", "Macro\nF1", False, 1),
+    ("macro_f1", "Macro F1", "Macro\nF1", False, 2),
     ("auc", "AUC", "AUC", False, 0),
 )
 # name, header, short header, decimals, the sign of what is better; in the table after those of `METRICS`
@@ -89,7 +89,11 @@ def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Co
     for metric, header, short, spread, detail in METRICS:
         shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
         if spread:
-            shown.append(Column(f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=detail + 1))
+            shown.append(
+                Column(
+                    f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=1 if metric == "accuracy" else 2
+                )
+            )
     for metric, header, short, decimals, merit in FURTHER:
         shown.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
     for name in _classes(table) if classes else ():

@@ -169,7 +169,7 @@ def test_a_caption_has_three_lines_and_the_rest_is_kept() -> None:
         assert caption.strip().endswith(rest)
         assert len(shown.removesuffix(" ...")) + len(rest) + 1 >= len(caption.strip())
     lines, rest = split_caption(caption.strip(), 20)
-    assert " ".join(lines) == "PHANTOM images. ACDC (acdc), real images, ..."
+    assert " ".join(lines) == "PHANTOM images. ACDC (acdc), real images, preset quick ..."
     assert rest.startswith("ACDC (acdc), real images, preset quick with steps=12, split mtunet.")
 
 
