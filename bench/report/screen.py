@@ -23,8 +23,9 @@ from rich.text import Text
 WIDE = 160  # columns of what is no terminal, and of --wide where the terminal has fewer
 CAPTION_LINES = 3
 LONGEST = 30  # a word beyond that, such as the path of a file, may end after a sign in it
-# What a column of words has at least, where its longest text has as much: the rows' names, and any other.
-NAMES, WORDS = 24, 16
+# What a column of words has at least, where its longest text has as much: the rows' names, and any other; no text but
+# those names takes more than about three lines.
+NAMES, WORDS, TEXT_LINES = 24, 16, 3
 FIGURE = 24  # a column of figures with a longer text than that is one of words
 BREAKS = re.compile(r"(?<=\s)(?=[^\s%])|(?<=,)(?=[^\s\d])|(?<=[^\s\[(])(?=\[)")
 SIGNS = re.compile(r"(?<=[/:=_-])(?=\w)")
@@ -154,7 +155,8 @@ def _bounds(column: ScreenColumn, texts: Sequence[str], names: bool) -> tuple[in
     if not column.words:
         return most, most
     longest = max((cell_len(piece) for text in texts for piece in pieces(text)), default=0)
-    return max(head, longest, min(most, NAMES if names else WORDS)), most
+    usual = NAMES if names else max(WORDS, -(-most // TEXT_LINES))
+    return max(head, longest, min(most, usual)), most
 
 
 def _total(widths: Iterable[int]) -> int:

@@ -197,3 +197,28 @@ def test_the_commands_keep_to_80_columns(command: list[str]) -> None:
     wide = CliRunner(env={"COLUMNS": "80"}).invoke(main, [*command, "--wide"])
     assert "not shown" not in wide.output
     assert max(map(cell_len, wide.output.splitlines())) > 80
+
+
+def test_lines_of_a_text_hang_below_where_they_start_and_a_pipe_gets_them_whole() -> None:
+    text = "citation  one two three four five six\n  1. Register at https://a.long/address first\nplain words"
+    shown = Screen(width=30, file=io.StringIO(), force_terminal=True, color_system=None)
+    shown.print_lines(text)
+    assert shown.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "citation  one two three four",
+        "          five six",
+        "  1. Register at",
+        "     https://a.long/address",
+        "     first",
+        "plain words",
+    ]
+    piped = Screen(width=30, file=io.StringIO())
+    piped.print_lines(text)
+    assert piped.file.getvalue() == f"{text}\n"  # type: ignore[attr-defined]
+
+
+def test_a_long_text_is_left_out_before_it_makes_tall_rows() -> None:
+    columns = (ScreenColumn("Filling", words=True), ScreenColumn("GMACs"), ScreenColumn("Summary", words=True))
+    table = ScreenTable("c", columns, [[("mlp", ""), ("0.429", ""), ("every pixel for itself " * 6, "")]])
+    assert fit(table, 50)[2] is None
+    assert fit(table, 80)[2] is not None
+    assert max(printed(table, width).count("pixel") for width in (50, 80)) == 6
