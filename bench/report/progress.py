@@ -22,7 +22,7 @@ ENDS = ("complete", "failed", "diverged", "pruned", "reused")
 @contextmanager
 def show_progress(screen: Screen, jobs: Sequence[Job]) -> Iterator[Report]:
     """Yields the function that takes a run's events; bars only where the output is a terminal."""
-    if not screen.is_terminal:
+    if not (screen.is_terminal and jobs):
         yield PlainLines(screen, len(jobs))
         return
     from rich.live import Live
