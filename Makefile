@@ -39,7 +39,7 @@ example: .venv/installed
 	$(REPORT)/tables.md --format markdown
 	$(REPORT)/tables.tex --format latex
 	$(REPORT)/tables.csv --format csv
-	$(BIN)/medbench data leaks --results results/example > results/example/leaks.md
+	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(REPORT)/trials.md --trials
 	$(REPORT)/conventions.md --conventions --dataset acdc
 	mkdir -p results/example/studies

@@ -15,7 +15,7 @@ from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.tables import ablation_tables
-from bench.analysis.comparison import PHANTOM
+from bench.analysis.comparison import PHANTOM, budget_mark, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
@@ -140,10 +140,11 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     chosen = best(study)
     limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
+    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(about["preset"])]
     caption = (
-        f"{PHANTOM + '. ' if 'phantom' in about['dataset'] else ''}Search over {about['model']}: {about['dataset']}, "
-        f"preset {about['preset']}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation data alone; "
-        "the front: what no other trial beats in both score and MACs."
+        f"{''.join(f'{mark}. ' for mark in marks if mark)}Search over {about['model']}: {about['dataset']}, "
+        f"preset {preset_words(about['preset'])}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation "
+        "data alone; the front: what no other trial beats in both score and MACs."
     )
     rows = [
         {

@@ -305,7 +305,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
 
     def renewing(event: Event) -> None:
         renew()
-        report(event)
+        report(replace(event, trial=trial.number))
 
     rounds = _rounds(job)
 

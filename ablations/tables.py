@@ -18,7 +18,7 @@ from ablations.effects import (
     run_figures,
 )
 from bench.analysis.certainty import unit_column, unit_words
-from bench.analysis.comparison import PHANTOM, TASKS
+from bench.analysis.comparison import TASKS, caption_marks, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval
 
@@ -133,7 +133,7 @@ def _effects(stored: Stored) -> Sheet | None:
         rows.append(row)
         bold.append({f"{name} [95 %]": effect.gaps[name].excludes_zero for name in names})
     frame = pd.DataFrame(rows)
-    caption = _caption(stored, "Factorial of the three modules, all eight arms")
+    caption = _caption(stored, "Factorial")
     notes = (EFFECT_NOTE, verdict(stored, effects))
     return Sheet(caption, frame, notes, _bold(bold, frame), f"{_slug(stored)}-factorial")
 
@@ -171,14 +171,13 @@ def _caption(stored: Stored, what: str) -> str:
     model = first["title"].partition(" [")[0]
     what = f"{what} of {model}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
-        PHANTOM if first["source"] == "phantom" else "",
-        f"{what}, preset {first['preset']}",
+        *caption_marks(first),
+        f"{what}, preset {preset_words(first['preset'])}",
         task.parts(first),
         f"{task.scored_on(first)}, {units} {unit_words(task, stored.cells, stored.scores)}",
         f"Seeds {seeds}; weights {first['selection']}; {first['threads']} threads",
-        task.PARTIAL if first["partial"] else "",
     ]
-    return ". ".join(part for part in parts if part) + "."
+    return ". ".join(parts) + "."
 
 
 def _text(found: Interval, signed: bool = False) -> str:
@@ -196,4 +195,4 @@ def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str,
     decimals = {"params M": "{:.2f}", "GMACs": "{:.3f}", "params %": "{:+.1f}", "MACs %": "{:+.1f}"}
     frame = rows.assign(**{name: rows[name].map(form.format) for name, form in decimals.items()})
     frame["default"] = rows["default"].map({True: "default", False: ""})
-    return Sheet(caption, frame, name=f"{model}-fillings-{dataset}")
+    return Sheet(caption, frame, name=f"{model}-fillings-{dataset}", left=("filling", "default", "summary", "note"))

@@ -20,18 +20,18 @@ NOTE = (
 )
 PARTS = ("train", "val", "test")
 CHANCE = "Chance answers with the training part's majority class."
-# name, header, short header, whether its deviation over seeds has a column
+# name, header, short header, whether its deviation over seeds has a column, how much of a detail it is
 METRICS = (
-    ("accuracy", "Accuracy", "Acc.", True),
-    ("balanced_accuracy", "Balanced accuracy", "Bal.\nacc.", True),
-    ("macro_f1", "Macro F1", "Macro\nF1", False),
-    ("auc", "AUC", "AUC", False),
+    ("accuracy", "Accuracy", "Acc.", True, 0),
+    ("balanced_accuracy", "Balanced accuracy", "Bal.\nacc.", True, 0),
+    ("macro_f1", "Macro F1", "Macro\nF1", False, 2),
+    ("auc", "AUC", "AUC", False, 0),
 )
 # name, header, short header, decimals, the sign of what is better; in the table after those of `METRICS`
 FURTHER = (
     ("mcc", "MCC", "MCC", 3, 1),
     ("ece", "ECE %", "ECE\n%", 2, 0),  # no best: a constant answer is well calibrated
-    ("brier", "Brier", "Bri-\ner", 3, -1),
+    ("brier", "Brier", "Brier", 3, -1),
 )
 BARE = ("mcc", "brier")  # no unit; all others in %
 CONFUSION = "confusion"  # its class is `true->predicted`
@@ -86,14 +86,18 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
 def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Column, ...]:
     """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
     shown: list[Column] = []
-    for metric, header, short, spread in METRICS:
-        shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1))
+    for metric, header, short, spread, detail in METRICS:
+        shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
         if spread:
-            shown.append(Column(f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds"))
+            shown.append(
+                Column(
+                    f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=1 if metric == "accuracy" else 2
+                )
+            )
     for metric, header, short, decimals, merit in FURTHER:
-        shown.append(Column(header, "" if classes else short, metric, "", "value", decimals, merit))
+        shown.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
     for name in _classes(table) if classes else ():
-        shown.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1))
+        shown.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1))
     return (*shown, *cost_columns(cells["input"]))
 
 

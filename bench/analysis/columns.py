@@ -13,9 +13,10 @@ class Column:
     """One column of figures: where its numbers come from and how they are shown.
 
     Attributes:
-        header, short: the name with the metric's convention, and the terminal's (blank: not shown there).
+        header, short: the name with the metric's convention, and the terminal's, a line each (blank: the same).
         metric, level, figure: address in `Table.figures`; `level` is a class's name, `mean`, or blank.
         merit: +1 where the highest is best, -1 where the lowest is, 0 where none is.
+        detail: a narrow terminal leaves out the highest first, of equals the last.
     """
 
     header: str
@@ -25,6 +26,7 @@ class Column:
     figure: str = "value"
     decimals: int = 2
     merit: int = 0
+    detail: int = 0
 
 
 def cost_columns(inputs: pd.Series[Any]) -> list[Column]:
@@ -37,6 +39,6 @@ def cost_columns(inputs: pd.Series[Any]) -> list[Column]:
     size = ", ".join(dict.fromkeys(sizes))
     narrow = f"GMACs\n{'x'.join(size.split('x')[-2:])}"
     return [
-        Column("Params (M)", "Par.\nM", "params", ""),
-        Column(f"GMACs ({size})", narrow, "macs", "", decimals=3),
+        Column("Params (M)", "Par.\nM", "params", "", detail=1),
+        Column(f"GMACs ({size})", narrow, "macs", "", decimals=3, detail=1),
     ]

@@ -28,6 +28,7 @@ TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": 
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
+SHORT_BUDGET = "short budget: networks have not converged"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
 SHARED = [
     "comparison",
@@ -65,6 +66,9 @@ class Table:
         key: the comparison key; figures of different keys are not comparable.
         name: the dataset's name; phantoms have their own.
         where: dataset, images, preset and split in a line, for whatever has no caption.
+        lead: what counts against the figures, then data set and images; split: its name, fold and flag; preset.
+        about: the rest of the caption but for `reduced` and `reconstructed`.
+        reduced: title -> the published network whose width was reduced. reconstructed: titles of our reconstructions.
         frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`.
@@ -78,7 +82,12 @@ class Table:
     key: str
     name: str
     where: str
-    caption: str
+    lead: str
+    split: str
+    preset: str
+    about: str
+    reduced: dict[str, str]
+    reconstructed: tuple[str, ...]
     footnotes: tuple[str, ...]
     frame: pd.DataFrame
     marks: pd.DataFrame
@@ -89,6 +98,24 @@ class Table:
     task: str
     setting: str
     headline: dict[str, tuple[str, float]]
+
+    @property
+    def heading(self) -> str:
+        """What stands above the table on a terminal."""
+        return f"{self.lead}, {self.split}, {self.preset}."
+
+    @property
+    def caption(self) -> str:
+        """All that files say above the table."""
+        return " ".join([f"{self.lead}, {self.preset}.", self.about, *kinds_of_models([self])])
+
+
+def kinds_of_models(tables: Sequence[Table]) -> list[str]:
+    """Which networks of the tables are reduced, and which are reconstructions: a sentence each, where there are any."""
+    reduced = {title: of for table in tables for title, of in table.reduced.items()}
+    ours = dict.fromkeys(title for table in tables for title in table.reconstructed)
+    narrow = ", ".join(f"{title} (of {of})" for title, of in reduced.items())
+    return [f"Reduced width: {narrow}."] * bool(reduced) + [f"{', '.join(ours)}: {RECONSTRUCTION}."] * bool(ours)
 
 
 def summarise(
@@ -137,7 +164,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
-    caption = _caption(first, cells, {model: titles[model] for model in order}, scored)
+    reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
     known = (task.note(first, figures), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *_missing(cells, titles, there), *aside)
     marks = _marks(frame, columns, list(ranked))
@@ -149,7 +176,12 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
         key=first["comparison"],
         name=first["dataset"],
         where=_where(first),
-        caption=caption,
+        lead=_lead(first),
+        split=_split(first),
+        preset=f"preset {preset_words(first['preset'])}",
+        about=_about(first, scored),
+        reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
+        reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
         footnotes=notes,
         frame=frame,
         marks=marks,
@@ -248,16 +280,40 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
     return marks
 
 
-def _caption(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
-    preset = first["preset"] + (" (plumbing check)" if first["preset"].startswith("smoke") else "")
+def caption_marks(first: pd.Series[Any]) -> list[str]:
+    """What counts against a comparison's figures, to stand before all else."""
+    marks = [
+        {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
+        TASKS[first["task"]].PARTIAL if first["partial"] else "",
+        budget_mark(first["preset"]),
+    ]
+    return [mark for mark in marks if mark]
+
+
+def budget_mark(preset: str) -> str:
+    """What counts against figures of a preset's length; blank where nothing does."""
+    return SHORT_BUDGET if preset.startswith("quick") else ""
+
+
+def preset_words(preset: str) -> str:
+    """The preset as captions name it: a smoke run checks the plumbing."""
+    return preset.replace("smoke", "smoke (plumbing check)", 1) if preset.startswith("smoke") else preset
+
+
+def _lead(first: pd.Series[Any]) -> str:
+    what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images"
+    return ". ".join([*caption_marks(first), what])
+
+
+def _split(first: pd.Series[Any]) -> str:
+    flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
+    return f"split {first['split']}{first.get('fold_text', '')}{flag}"
+
+
+def _about(first: pd.Series[Any], scored: pd.DataFrame) -> str:
     task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
-    reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
-    narrow = ", ".join(f"{title} (of {reduced[m]})" for m, title in titles.items() if m in reduced.index)
-    ours = ", ".join(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title)
     parts = [
-        {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
-        f"{first['dataset_title']} ({first['dataset']}), {first['source']} images, preset {preset}",
         task.parts(first),
         f"{task.scored_on(first)}; seeds {seeds}; weights {first['selection']}",
         ""
@@ -265,9 +321,6 @@ def _caption(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str],
         else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",
         f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}",
         f"{first['left_out']} cases in no part are left out" if first["left_out"] else "",
-        task.PARTIAL if first["partial"] else "",
-        f"Reduced width: {narrow}" if narrow else "",
-        f"{ours}: {RECONSTRUCTION}" if ours else "",
     ]
     return ". ".join(part for part in parts if part) + "."
 

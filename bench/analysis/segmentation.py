@@ -76,11 +76,12 @@ def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Co
         header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, pooled, {policy})"
         short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\npooled\n{policy}"
         shown.append(Column(header, short, name, "mean", merit=merit))
-        shown.append(Column(f"{label} sd seeds", "sd\nseeds" if percent else "", name, "mean", "sd_seeds"))
-        shown.append(Column(f"{label} sd cases", "sd\ncases" if percent else "", name, "mean", "sd_cases"))
+        seeds, cases = (1, 2) if percent else (3, 3)
+        shown.append(Column(f"{label} sd seeds", "sd\nseeds", name, "mean", "sd_seeds", detail=seeds))
+        shown.append(Column(f"{label} sd cases", "sd\ncases", name, "mean", "sd_cases", detail=cases))
     for name in table.loc[~table["class"].isin(["", "mean"]), "class"].unique() if classes else ():
         header = f"{name} Dice % ({policy})"
-        shown.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1))
+        shown.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1, detail=1))
     shown.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
     shown.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
     return (*shown, *cost_columns(cells["input"]))

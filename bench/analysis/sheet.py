@@ -14,6 +14,8 @@ class Sheet:
     Attributes:
         bold: of the frame's shape, true where a text is bold; None: nowhere.
         name: for LaTeX's label and the CSV's first column; may be blank.
+        left: columns of words beside the first.
+        details: columns that a narrow terminal leaves out before any other, in this order.
     """
 
     caption: str
@@ -21,6 +23,8 @@ class Sheet:
     notes: tuple[str, ...] = ()
     bold: pd.DataFrame | None = None
     name: str = ""
+    left: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def rows(self) -> list[list[tuple[str, bool]]]:
         """Each row's texts, with whether they are bold; an empty text is not."""

@@ -70,8 +70,10 @@ def throughput_columns(cells: pd.DataFrame) -> list[Column]:
     if conditions is None:
         return []
     header = f"x {conditions['reference_title']}"
-    shown = [Column(header, "", "speed", "")]
-    return [*shown, Column(f"{header}, fused", "", "speed_fused", "")] if cells["speed_fused"].notna().any() else shown
+    shown = [Column(header, "", "speed", "", detail=2)]
+    if cells["speed_fused"].notna().any():
+        shown.append(Column(f"{header}, fused", "", "speed_fused", "", detail=3))
+    return shown
 
 
 def throughput_note(cells: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console
+from bench.cli.terminal import PATH, TEXT, make_console, wide_option
 from bench.errors import UserError
 
 
@@ -47,6 +47,7 @@ from bench.errors import UserError
 @click.option("--storage", type=TEXT, help="Any storage URL of Optuna's.  [a journal in RESULTS/studies]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--output", type=PATH, help="Write tables (md, tex, csv) and figures (PNG, PDF) to a folder.")
+@wide_option
 def ablate(**asked: Any) -> None:
     """Take the proposed model apart: remove, swap and combine its modules, or search over them.
 
@@ -92,14 +93,14 @@ def _arms(datasets: list[str], asked: dict[str, Any]) -> None:
     from bench.report.progress import show_progress
     from bench.runs.runner import load_note
 
-    console, plan = make_console(), {k: asked[k] for k in ("remove", "swap", "leave_one_out", "factorial")}
+    console, plan = make_console(asked["wide"]), {k: asked[k] for k in ("remove", "swap", "leave_one_out", "factorial")}
     planned = []
     for dataset in datasets:
-        request = {**_request(asked), "report": lambda event: console.print(event.text, markup=False)}
+        request = {**_request(asked), "report": lambda event: console.print_lines(event.text)}
         jobs, lines = plan_jobs(asked["model"], dataset, plan, asked["match"], asked["seeds"], asked["null"], **request)
         planned.append(jobs)
         for line in lines:
-            console.print(f"{dataset}: {line}", markup=False, highlight=False)
+            console.print_lines(f"{dataset}: {line}")
     note = load_note([job for jobs in planned for job in jobs if not is_done(job.folder)])
     if note:
         click.echo(note, err=True)
@@ -138,7 +139,7 @@ def _show(datasets: list[str], asked: dict[str, Any]) -> None:
         except UserError as error:  # none of its trials is finished yet
             notes.append(f"Left out: {study.study_name}: {error}")
             continue
-        _print_tables(tables, asked["form"])
+        _print_tables(tables, asked)
         if asked["output"] is not None:
             write_search(study, asked["output"])
     _print_notes(notes)
@@ -155,21 +156,19 @@ def _print(found: list[Any], asked: dict[str, Any]) -> None:
     from ablations.command import write_all
     from ablations.tables import ablation_tables
 
-    _print_tables(ablation_tables(found), asked["form"])
+    _print_tables(ablation_tables(found), asked)
     if asked["output"] is not None:
         write_all(found, asked["output"])
         click.echo(f"written to {asked['output']}", err=True)
 
 
-def _print_tables(tables: list[Any], form: str) -> None:
-    from bench.report.sheets import render_sheets, to_rich
+def _print_tables(tables: list[Any], asked: dict[str, Any]) -> None:
+    from bench.report.sheets import print_sheets, render_sheets
 
-    if form == "rich":
-        console = make_console()
-        for table in tables:
-            console.print(to_rich(table))
+    if asked["form"] == "rich":
+        print_sheets(make_console(asked["wide"]), tables)
     else:
-        click.echo(render_sheets(tables, form), nl=False)
+        click.echo(render_sheets(tables, asked["form"]), nl=False)
 
 
 def _search(datasets: list[str], asked: dict[str, Any]) -> None:
@@ -181,12 +180,12 @@ def _search(datasets: list[str], asked: dict[str, Any]) -> None:
         raise UserError(f"Expected one dataset for a search, but got {', '.join(datasets)}.")
     macs = None if asked["max_macs"] is None else asked["max_macs"] * 1e9
     goal = Goal(asked["model"], asked["trials"], macs, asked["pareto"], asked["pruner"])
-    console, results = make_console(), asked["results"]
-    request = {**_request(asked), "report": lambda event: console.print(event.text, markup=False)}
+    console, results = make_console(asked["wide"]), asked["results"]
+    request = {**_request(asked), "report": lambda event: console.print_lines(event.text)}
     template = search_template(asked["model"], datasets[0], **request)
     with show_progress(console, [template] * goal.trials) as report:
         study = run_search(goal, template, results, asked["study"], asked["storage"], report)
-    _print_tables(search_tables(study), asked["form"])
+    _print_tables(search_tables(study), asked)
     for path in write_search(study, asked["output"] or Path(results) / "studies"):
         click.echo(f"written: {path}", err=True)
     if asked["score_front"]:
@@ -203,7 +202,7 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
     from bench.runs.runner import make_jobs, run_jobs
     from bench.zoo.registry import dataset_spec
 
-    console, models = make_console(), list(dict.fromkeys([asked["model"], *names]))
+    console, models = make_console(asked["wide"]), list(dict.fromkeys([asked["model"], *names]))
     jobs = make_jobs(",".join(models), dataset, seeds=asked["seeds"], **request)
     with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
         run_jobs(jobs, report=report)
@@ -223,13 +222,14 @@ def _score_front(names: list[str], dataset: str, asked: dict[str, Any], request:
             device=asked["device"],
             reference=asked["model"],
         )
-    print_tables(console, *results_tables(asked["results"], comparisons, asked=models, tests=asked["tests"]))
+    tables, notes = results_tables(asked["results"], comparisons, asked=models, tests=asked["tests"])
+    print_tables(console, tables, notes=notes)
 
 
 def _replay(datasets: list[str], asked: dict[str, Any]) -> None:
     from ablations.replay import replay_tables
 
-    _print_tables(replay_tables(asked["results"], datasets, asked["orderings"]), asked["form"])
+    _print_tables(replay_tables(asked["results"], datasets, asked["orderings"]), asked)
 
 
 def _list(datasets: list[str], asked: dict[str, Any]) -> None:
@@ -249,4 +249,4 @@ def _list(datasets: list[str], asked: dict[str, Any]) -> None:
             "classes": len(spec.classes),
         }
         tables.append(listing_table(asked["model"], dataset, listing(asked["model"], **shape), shape))
-    _print_tables(tables, asked["form"])
+    _print_tables(tables, asked)

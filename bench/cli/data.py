@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console
+from bench.cli.terminal import PATH, TEXT, make_console, wide_option
 from bench.errors import UserError
 
 
@@ -23,16 +23,18 @@ _root = click.option(
 
 @data.command("list")
 @_root
-def data_list(data_root: str | None) -> None:
+@wide_option
+def data_list(data_root: str | None, wide: bool) -> None:
     """List the datasets and which are prepared.
 
     \b
     Example:
       medbench data list
     """
-    from bench.report.data import list_table
+    from bench.report.data import list_sheet
+    from bench.report.sheets import print_sheets
 
-    make_console().print(list_table(data_root))
+    print_sheets(make_console(wide), [list_sheet(data_root)])
 
 
 @data.command("info")
@@ -47,7 +49,7 @@ def data_info(name: str, data_root: str | None) -> None:
     """
     from bench.report.data import info_text
 
-    click.echo(info_text(name, data_root))
+    make_console().print_lines(info_text(name, data_root))
 
 
 @data.command("prepare")
@@ -78,7 +80,7 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
         else:
             prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
-    click.echo(prepared_text(prepared))
+    make_console().print_lines(prepared_text(prepared))
 
 
 _kind = click.option("--data", type=click.Choice(["real", "phantom"]), default="real", help="Which cache.  [real]")
@@ -111,7 +113,7 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
         raise UserError(
             f"{source} is not what {prepared.folder} was prepared from, prepare it again with --replace: {shown}."
         )
-    click.echo(prepared_text(prepared))
+    make_console().print_lines(prepared_text(prepared))
     click.echo("all hashes agree with the manifest" + (", and the original files with it" if source else ""))
 
 
@@ -144,7 +146,7 @@ def data_audit(
     try:
         with pairs_file(output) if output else nullcontext() as each, counting(make_console(), "blocks") as report:
             found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle, each)
-        click.echo(audit_text(found.figures, verify(prepared)))
+        make_console().print_lines(audit_text(found.figures, verify(prepared)))
         written = write_audit(output, prepared, found) if output else []
     except OSError as error:
         raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
@@ -154,16 +156,22 @@ def data_audit(
 
 @data.command("leaks")
 @click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
-def data_leaks(results: Path) -> None:
+@click.option("--format", "form", type=click.Choice(["rich", "markdown"]), default="rich")
+@wide_option
+def data_leaks(results: Path, form: str, wide: bool) -> None:
     """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.
 
     \b
     Example:
       medbench data leaks --results results/example
     """
-    from bench.report.leaks import leaks_text
+    from bench.report.leaks import leaks_sheets, leaks_text
+    from bench.report.sheets import print_sheets
 
-    click.echo(leaks_text(results), nl=False)
+    if form == "markdown":
+        click.echo(leaks_text(results), nl=False)
+    else:
+        print_sheets(make_console(wide), leaks_sheets(results))
 
 
 @data.command("units")

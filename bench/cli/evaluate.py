@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console, say
+from bench.cli.terminal import PATH, TEXT, make_console, say, wide_option
 from bench.errors import UserError
 
 
@@ -30,8 +30,9 @@ from bench.errors import UserError
 @click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--output", type=PATH, help="Write cases.csv and the conventions there.")
+@wide_option
 def evaluate(
-    form: str, output: Path | None, classes: str | None, spacing: str | None, tests: bool, **request: Any
+    form: str, output: Path | None, classes: str | None, spacing: str | None, tests: bool, wide: bool, **request: Any
 ) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
@@ -45,11 +46,11 @@ def evaluate(
     from bench.report.escaping import csv_safe
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
-    from bench.report.sheets import render_sheets, to_rich
+    from bench.report.sheets import print_sheets, render_sheets
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     sizes = None if spacing is None else _spacing(spacing)
-    console = make_console()
+    console = make_console(wide)
     with counting(console, "cases") if form == "rich" else nullcontext(lambda *_: None) as report:
         request["report"] = lambda done, total: report("", done, total)
         judged = score_predictions(classes=names, spacing=sizes, **request)
@@ -57,8 +58,7 @@ def evaluate(
     if form == "csv":
         click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
     elif form == "rich":
-        for sheet in prediction_sheets(judged, tests):
-            console.print(to_rich(sheet))
+        print_sheets(console, prediction_sheets(judged, tests))
     else:
         click.echo(render_sheets(prediction_sheets(judged, tests), form), nl=False)
     if written:
@@ -77,7 +77,8 @@ def _spacing(text: str) -> tuple[float, ...]:
 
 @click.command()
 @click.option("--metrics", is_flag=True, help="Compare Dice, HD95 and ASSD with medpy's, on drawn volumes.")
-def doctor(metrics: bool) -> None:
+@wide_option
+def doctor(metrics: bool, wide: bool) -> None:
     """Check our metrics against medpy's: the largest difference, and how much faster ours are.
 
     \b
@@ -86,12 +87,12 @@ def doctor(metrics: bool) -> None:
     """
     from bench.metrics.doctor import compare_with_medpy
     from bench.report.judged import compared_sheet
-    from bench.report.sheets import to_rich
+    from bench.report.sheets import print_sheets
 
     if not metrics:
         raise UserError("Expected --metrics. A network is examined by `medbench models --doctor NAME`.")
     found = compare_with_medpy()
-    make_console().print(to_rich(compared_sheet(found)))
+    print_sheets(make_console(wide), [compared_sheet(found)])
     differing = [one.metric for one in found if not one.agrees]
     if differing:
         sys.exit(say(f"Error: {', '.join(differing)} differ from medpy's.", 1))

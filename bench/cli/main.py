@@ -13,7 +13,7 @@ from bench.cli.ablate import ablate
 from bench.cli.data import data
 from bench.cli.evaluate import doctor as doctor_command
 from bench.cli.evaluate import evaluate
-from bench.cli.terminal import PATH, TEXT, Group, make_console, say
+from bench.cli.terminal import PATH, TEXT, Group, make_console, say, wide_option
 from bench.errors import UserError
 
 
@@ -58,15 +58,20 @@ def _request_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation."),
         click.option("--pretrained", is_flag=True, help="Start from weights of the hub, where a model has some."),
         click.option("--force", is_flag=True, help="Run finished cells anew."),
+        wide_option,
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
+_checklist = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
+
+
 @main.command()
 @_request_options
-def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
+@_checklist
+def run(jobs: int, force: bool, tune: int | None, wide: bool, checklist: bool, **request: Any) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
     \b
@@ -78,8 +83,8 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     from bench.report.render import print_tables, results_tables
     from bench.runs.runner import load_note, make_jobs, run_jobs, tuned
 
-    console = make_console()
-    work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    console = make_console(wide)
+    work = make_jobs(**request, report=lambda event: console.print_lines(event.text))
     note = load_note([job for job in work if force or not is_done(job.folder)], jobs)
     if note:
         click.echo(note, err=True)
@@ -93,7 +98,8 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     comparisons = {job.cell.comparison for job in work}
-    print_tables(console, *results_tables(request["results"], comparisons, asked={job.model for job in work}))
+    tables, notes = results_tables(request["results"], comparisons, asked={job.model for job in work})
+    print_tables(console, tables, checklist, notes)
     if counts["failed"]:
         for job in work:
             if (job.folder / "error.log").exists():
@@ -103,7 +109,7 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 
 @main.command()
 @_request_options
-def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
+def plan(jobs: int, force: bool, tune: int | None, wide: bool, **request: Any) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -113,24 +119,27 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     from bench.analysis.power import smallest_difference_line
     from bench.records.store import read_records
     from bench.report.notes import few
-    from bench.report.plans import plan_tables
+    from bench.report.plans import plan_sheets, plan_total
+    from bench.report.sheets import print_sheets
     from bench.runs.estimate import plan_cells
     from bench.runs.runner import make_jobs
 
-    console = make_console()
-    work = make_jobs(**request, report=lambda event: console.print(event.text, markup=False))
+    console = make_console(wide)
+    work = make_jobs(**request, report=lambda event: console.print_lines(event.text))
     if tune:
         from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
         trials = trial_jobs(work, tune)
         work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else pending_jobs(work, tune))]
-    for table in plan_tables(plan_cells(work, request["results"], force), jobs):
-        console.print(table)
+    cells = plan_cells(work, request["results"], force)
+    print_sheets(console, plan_sheets(cells, jobs))
+    for line in plan_total(cells, jobs):
+        console.print_lines(line)
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_one = [job for job in work if job.cell.comparison == comparison]
-        console.print(smallest_difference_line(of_one, request["results"]), markup=False, highlight=False)
+        console.print_lines(smallest_difference_line(of_one, request["results"]))
     for line in few(read_records(request["results"]).notes):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print_lines(line)
 
 
 @main.command()
@@ -145,6 +154,8 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
 @click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
+@_checklist
+@wide_option
 def report(
     results: Path,
     form: str,
@@ -157,6 +168,8 @@ def report(
     conventions: bool,
     figures: Path | None,
     output: Path | None,
+    checklist: bool,
+    wide: bool,
 ) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -188,7 +201,7 @@ def report(
                 click.echo(line)
             return
         if output is None and form == "rich" and not ranks:
-            print_tables(make_console(), tables, notes)
+            print_tables(make_console(wide), tables, checklist, notes)
             return
         text = render_tables(tables, "ranks" if ranks else form, notes)
     if output is None:
@@ -206,14 +219,16 @@ def report(
 @click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
 @click.option("--check", is_flag=True, help="Count each network's costs beside the published ones; minutes.")
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
-def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None) -> None:
+@wide_option
+def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None, wide: bool) -> None:
     """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
     Example:
       medbench models --preset paper
     """
-    from bench.report.plans import checks_table, doctor_line, models_table
+    from bench.report.plans import checks_sheet, doctor_line, models_sheet
+    from bench.report.sheets import print_sheets
 
     if doctor is not None:
         from bench.zoo.contract import examine
@@ -226,9 +241,9 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
     if check:
         from bench.cost.published import check_costs
 
-        make_console().print(checks_table(check_costs(task, family)))
+        print_sheets(make_console(wide), [checks_sheet(check_costs(task, family))])
         return
-    make_console().print(models_table(preset, task, family))
+    print_sheets(make_console(wide), [models_sheet(preset, task, family)])
 
 
 @main.command()
@@ -259,7 +274,8 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
 @click.option("--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick or paper.  [quick]")
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv"]), default="rich")
-def profile(form: str, complexity: bool, compare: Path | None, models: str | None, **request: Any) -> None:
+@wide_option
+def profile(form: str, complexity: bool, compare: Path | None, models: str | None, wide: bool, **request: Any) -> None:
     """Measure what models cost: MACs, speed beside a reference, by turns in one process, latency, memory.
 
     Faster variants stand beside the change of their outputs and, where runs in the results folder left weights, of
@@ -273,7 +289,7 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
     from bench.cost.speed import count
     from bench.cost.speed import profile as measure
     from bench.report.costs import complexity_tables, profile_tables
-    from bench.report.speeds import render, to_rich
+    from bench.report.speeds import print_speeds, render
 
     if compare is not None:
         from bench.report.repeats import compare_results, repeat_table
@@ -290,8 +306,7 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
             sys.exit(say("Interrupted. The profiles measured so far are stored.", 130))
         tables = lay_out(rows)
     if form == "rich":
-        for table in tables:
-            make_console().print(to_rich(table))
+        print_speeds(make_console(wide), tables)
     else:
         click.echo(render(tables, rows, form), nl=False)
     failures = [*rows["error"].dropna()] if "error" in rows else []

@@ -1,4 +1,4 @@
-"""What the commands share: options that refuse an empty text, ends in one line, a console that keeps figures whole."""
+"""What the commands share: options that refuse an empty text, ends in one line, a console and how much it shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from bench.report.screen import Screen
 
 
 class Text(click.ParamType):
@@ -74,16 +74,15 @@ def say(line: str, code: int) -> int:
     return code
 
 
-def make_console() -> Console:
-    """A console that never cuts a figure, and whose closed pipe (`| head`) does not end a run."""
-    import os
+wide_option = click.option("--wide", is_flag=True, help="Tables with all their columns, on a narrow terminal too.")
 
-    from rich.console import Console
 
-    class Steady(Console):
-        def on_broken_pipe(self) -> None:
-            self.quiet = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def make_console(wide: bool = False) -> Screen:
+    """The console of standard output.
 
-    console = Steady()
-    return Steady(width=max(100, console.width) if console.is_terminal else 160)
+    Args:
+        wide: tables show all their columns, on a narrow terminal too.
+    """
+    from bench.report.screen import Screen
+
+    return Screen(wide)

@@ -179,12 +179,19 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
 # -- the table of leaks --------------------------------------------------------------------------------------
 
 
+SPLITS = ("data set", "split", "test", "same patient", "same photograph", "near-duplicate", "label without the picture")
+
+
 def leaks_table(audits: Sequence[Figures]) -> str:
     """Markdown: a row for each split of each audited data set, and what predicts the label best without the picture."""
-    lines = [
-        "| data set | split | test | same patient | same photograph | near-duplicate | label without the picture |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = [f"| {' | '.join(SPLITS)} |", f"|{'---|' * len(SPLITS)}"]
+    lines += [f"| {' | '.join(row)} |" for row in split_rows(audits)]
+    recalls = [f"- {line}" for line in recall_lines(audits)]
+    return "\n".join([*lines, *(["", *recalls] if recalls else [])]) + "\n"
+
+
+def split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
+    """The rows of the table of leaks, its columns `SPLITS`; a data set is named in its first."""
     for figures in audits:
         metadata = figures["metadata"] or {}
         whole = not figures["splits"] and bool(metadata)
@@ -192,15 +199,16 @@ def leaks_table(audits: Sequence[Figures]) -> str:
         predictors = metadata.get("predictors") or figures["predictors"]
         best = max(predictors.items(), key=lambda pair: pair[1], default=None)
         for i, (name, split) in enumerate(splits.items()):
-            shares = " | ".join(_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
+            shares = (_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
             told = f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
             dataset = _row_title(figures, whole) if i == 0 else ""
             flag = " (flagged)" if split["flag"] else ""
-            lines.append(f"| {dataset} | {name}{flag} | {split['test']:,} | {shares} | {told if i == 0 else ''} |")
-    recalls = [
-        f"- {_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])
-    ]
-    return "\n".join([*lines, *(["", *recalls] if recalls else [])]) + "\n"
+            yield (dataset, f"{name}{flag}", f"{split['test']:,}", *shares, told if i == 0 else "")
+
+
+def recall_lines(audits: Sequence[Figures]) -> list[str]:
+    """How much of what names tell each audit found without them, where it was looked at."""
+    return [f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])]
 
 
 def _row_title(figures: Figures, metadata: bool) -> str:

@@ -31,7 +31,7 @@ def class_sheet(table: Table) -> Sheet | None:
             row[_AUC] = _percent(known[title, "auc", name])
             row |= {f"As {other}": f"{known[title, CONFUSION, f'{name}->{other}']:.1f}" for other in names}
             rows.append(row)
-    return Sheet(f"By class: {table.name}, comparison {table.key}.", pd.DataFrame(rows), (_NOTE,))
+    return Sheet(f"By class: {table.name}, comparison {table.key}.", pd.DataFrame(rows), (_NOTE,), left=("Class",))
 
 
 def _percent(value: float) -> str:

@@ -6,31 +6,30 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.comparison import Table
 from bench.report.escaping import first_column, latex_label, latex_text, markdown_text, stacked
+from bench.report.screen import ScreenColumn, ScreenTable, is_words
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table as RichTable
 
 
-def sure_to_rich(table: Table) -> RichTable:
-    """Intervals for a terminal; the checklist is printed as lines."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
+def sure_to_screen(table: Table) -> ScreenTable:
+    """Intervals for a terminal; of a narrow one the difference from the reference matters more than further figures."""
     sure = table.sure
-    rich = RichTable(
-        title=Text(sure.caption),
-        caption=Text("\n".join(sure.footnotes)),
-        box=SIMPLE,
-        padding=0,
-        caption_justify="left",
+    columns = tuple(
+        ScreenColumn(name, words=k == 0 or is_words(sure.frame[name]), detail=int(_is_further(k, name, sure.reference)))
+        for k, name in enumerate(sure.frame.columns)
     )
-    for name in sure.frame.columns:
-        rich.add_column(Text(name), justify="left" if name == "Model" else "right")
-    for row, marks in zip(sure.frame.to_numpy(), sure.marks.to_numpy(), strict=True):
-        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in zip(row, marks, strict=True)))
-    return rich
+    styles = {"best": "bold", "": ""}
+    rows = [
+        [(text, styles[mark]) for text, mark in zip(*pair, strict=True)]
+        for pair in zip(sure.frame.to_numpy(), sure.marks.to_numpy(), strict=True)
+    ]
+    return ScreenTable(sure.caption, columns, rows, sure.footnotes)
+
+
+def _is_further(k: int, name: str, reference: str) -> bool:
+    """Whether a column holds another figure's interval than that of the one that orders the rows."""
+    return k > 1 and name.endswith("[95 %]") and not name.startswith(reference)
 
 
 def sure_to_markdown(table: Table) -> str:

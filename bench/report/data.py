@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
+import pandas as pd
 
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec
 
@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from bench.datasets.base import DatasetSpec, Prepared
 
 
-def list_table(data_root: str | None) -> Table:
+def list_sheet(data_root: str | None) -> Sheet:
     """One row per dataset, with what is prepared of it under the root."""
     from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     root, _ = resolve_root(data_root, must_exist=False)
-    table = Table(title=Text(f"datasets (prepared ones under {root})"))
-    for header in ("name", "title", "task", "classes", "licence", "prepared"):
-        table.add_column(header)
+    rows = []
     for name in dataset_names():
         spec = dataset_spec(name)
         found = (root / name).exists()
@@ -29,9 +27,14 @@ def list_table(data_root: str | None) -> Table:
             prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
-        texts = (name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
-        table.add_row(*map(Text, texts))
-    return table
+        rows.append((name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared))
+    columns = ["name", "title", "task", "classes", "licence", "prepared"]
+    return Sheet(
+        f"datasets (prepared ones under {root})",
+        pd.DataFrame(rows, columns=columns),
+        left=tuple(columns),
+        details=("licence", "classes", "title"),
+    )
 
 
 def info_text(name: str, data_root: str | None) -> str:

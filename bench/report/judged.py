@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def prediction_sheets(judged: Judged, tests: bool = False) -> list[Sheet]:
     if len(judged.folders) == 2:
         sheets.append(_gap_sheet(judged, figures, tests))
     first = sheets[0]
-    return [Sheet(first.caption, first.frame, (*judged.notes, *_NOTES)), *sheets[1:]]
+    return [replace(first, notes=(*judged.notes, *_NOTES)), *sheets[1:]]
 
 
 def _method_sheet(judged: Judged, method: str, figures: pd.DataFrame) -> Sheet:
@@ -118,7 +119,8 @@ def _method_sheet(judged: Judged, method: str, figures: pd.DataFrame) -> Sheet:
         row["Mean [95 %]"] = f"{_number(values['all'], 1)} in all" if counted else _text(known.loc[MEAN])
         rows.append(row)
     folders = ", ".join(map(str, judged.folders[method]))
-    return Sheet(f"{TITLES[method]}: {folders}. {_resampling(judged, (method,))}", pd.DataFrame(rows))
+    caption = f"{TITLES[method]}: {folders}. {_resampling(judged, (method,))}"
+    return Sheet(caption, pd.DataFrame(rows), details=judged.classes[::-1])
 
 
 def _gap_sheet(judged: Judged, figures: pd.DataFrame, tests: bool) -> Sheet:
@@ -189,4 +191,5 @@ def compared_sheet(found: Sequence[Compared]) -> Sheet:
     speed = "Speed: CPU seconds of medpy's over ours, on drawn hearts and an abdomen."
     empty = "Two empty masks are left out: medpy gives Dice 0, ours none, and the empty policy decides."
     notes = (agrees, speed, empty)
-    return Sheet("Metrics beside medpy's, on drawn volumes and on hard small ones.", pd.DataFrame(rows), notes)
+    caption = "Metrics beside medpy's, on drawn volumes and on hard small ones."
+    return Sheet(caption, pd.DataFrame(rows), notes, left=("Of",), details=("Of", "Undefined in both"))

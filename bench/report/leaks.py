@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import pandas as pd
 
 from bench.analysis.aside import set_aside
 from bench.analysis.folds import pooled, same_folds
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
 from bench.records.store import load_cases, load_cells
-from bench.report.audits import leaks_table
+from bench.report.audits import SPLITS, leaks_table, recall_lines, split_rows
 from bench.report.escaping import markdown_text
 from bench.report.notes import in_a_line, notes_text
 
 AUDITS = "audits"
+
+
+WORTH = ("data set", "model", "split", "trained on", "tested on", "accuracy %", "sd seeds", "seeds")
 
 
 def leaks_text(results: Path) -> str:
@@ -25,15 +30,49 @@ def leaks_text(results: Path) -> str:
     Raises:
         UserError: no audits there, or none that can be read.
     """
-    paths = sorted((results / AUDITS).glob("*.json"))
-    if not paths:
-        raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
-    audits, damaged = _audits(results)
-    if not audits:
-        raise UserError(f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}")
+    audits, damaged = _load_audits(results)
     cells = load_cells(results)
     notes = (*damaged, *cells.attrs["notes"])
     return f"{leaks_table(audits)}\n{worth_table(cells, load_cases(results))}{notes_text(notes)}"
+
+
+def leaks_sheets(results: Path) -> list[Sheet]:
+    """The same two tables for a terminal. Raises UserError like `leaks_text`."""
+    audits, damaged = _load_audits(results)
+    cells = load_cells(results)
+    found = pd.DataFrame(split_rows(audits), columns=list(SPLITS))
+    worth = pd.DataFrame(_worth_rows(cells, load_cases(results)), columns=list(WORTH))
+    return [
+        Sheet(
+            "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
+            found,
+            tuple(recall_lines(audits)),
+            left=("split", "label without the picture"),
+            details=("label without the picture", "same photograph"),
+        ),
+        Sheet(
+            "Accuracy on splits that leak (flagged) beside others.",
+            worth,
+            (*damaged, *cells.attrs["notes"]),
+            left=("model", "split"),
+            details=("tested on", "trained on"),
+        ),
+    ]
+
+
+def _load_audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The audits of a results folder whose rows can be made, and which cannot be read, in lines.
+
+    Raises:
+        UserError: no audits there, or none that can be read.
+    """
+    paths = sorted((results / AUDITS).glob("*.json"))
+    if not paths:
+        raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
+    found, damaged = _audits(results)
+    if not found:
+        raise UserError(f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}")
+    return found, damaged
 
 
 def audit_notes(results: str | Path) -> list[str]:
@@ -87,7 +126,14 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
 
 
 def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
-    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set.
+    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set."""
+    head = [f"| {' | '.join(WORTH)} |", "|---|---|---|---:|---:|---:|---:|---:|"]
+    rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in _worth_rows(cells, cases))
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """The rows of that table, its columns `WORTH`.
 
     A row is one comparison key and one version of a model. Accuracy is that of the protocol's weights on the test
     images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
@@ -99,10 +145,6 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
     test = test.merge(done[["key", "selection"]], on="key")
     test = test[test["weights"] == test["selection"]]
-    lines = [
-        "| data set | model | split | trained on | tested on | accuracy % | sd seeds | seeds |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
     done = done[done["train_patients"].isna()]
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]
@@ -113,7 +155,7 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                 rows = of_model[of_model["comparison"] == comparison]
                 split = rows["split"].iloc[0]
                 counts, flag = pooled(rows)["counts"], rows["split_flag"].notna().any()
-                cells_of_row = (
+                yield (
                     f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
                     f"{split}{' (flagged)' if flag else ''}",
@@ -123,8 +165,6 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                     f"{100 * runs[comparison].std():.1f}",
                     f"{len(runs[comparison])}",
                 )
-                lines.append(f"| {' | '.join(map(markdown_text, cells_of_row))} |")
-    return "\n".join(lines) + "\n"
 
 
 def _by_seed(cells: pd.DataFrame, test: pd.DataFrame) -> pd.Series[float]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.analysis.comparison import CSV, Table, summarise
+from bench.analysis.comparison import CSV, Table, kinds_of_models, summarise
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
@@ -22,15 +21,14 @@ from bench.report.certainty_text import (
     sure_rows,
     sure_to_latex,
     sure_to_markdown,
-    sure_to_rich,
+    sure_to_screen,
 )
 from bench.report.escaping import csv_safe, first_column, latex_label, latex_text, markdown_text, stacked
 from bench.report.leaks import audit_notes, with_leaks
 from bench.report.notes import few, in_a_line, notes_text
+from bench.report.screen import WIDE, Screen, ScreenColumn, ScreenTable, show
 
-if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
-    from rich.table import Table as RichTable
+CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
 def results_tables(
@@ -87,18 +85,26 @@ def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return cells[~twice], notes
 
 
-def print_tables(console: Console, tables: list[Table], notes: Sequence[str] = ()) -> None:
-    """Prints tables on a terminal, and below them what was left out."""
+def print_tables(screen: Screen, tables: list[Table], checklist: bool = False, notes: Sequence[str] = ()) -> None:
+    """Prints tables; which models are reduced or reconstructed is said once, below the last.
+
+    Args:
+        checklist: the claims checklist too, which what is no terminal always gets.
+        notes: what was left out, in lines, to stand below.
+    """
+    checklist = checklist or not screen.is_terminal
     for table in tables:
-        console.print(to_rich(table))
+        show(screen, to_screen(table))
         by_class = class_sheet(table)
         if by_class is not None:
-            console.print(sheets.to_rich(by_class))
-        console.print(sure_to_rich(table))
-        for line in ("Claims checklist", *(f"  {line}" for line in table.checklist), ""):
-            console.print(line, markup=False, highlight=False)
-    for line in few(notes):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+            show(screen, sheets.to_screen(by_class))
+        show(screen, sure_to_screen(table))
+        if checklist:
+            for line in ("Claims checklist", *(f"  {line}" for line in table.checklist)):
+                screen.print_note(line, indent=4)
+            screen.print()
+    for line in (*kinds_of_models(tables), *([] if checklist else [CHECKLIST]), *few(notes)):
+        screen.print_note(line)
 
 
 def render_tables(tables: list[Table], form: str, notes: Sequence[str] = ()) -> str:
@@ -112,11 +118,9 @@ def render_tables(tables: list[Table], form: str, notes: Sequence[str] = ()) -> 
     if form == "ranks":
         return "\n".join(map(ranks_to_markdown, tables)) + notes_text(notes)
     if form == "rich":
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=120)
-        print_tables(console, tables, notes)
-        return console.file.getvalue()  # type: ignore[attr-defined]
+        screen = Screen(wide=True, file=io.StringIO(), width=WIDE)
+        print_tables(screen, tables, checklist=True, notes=notes)
+        return screen.file.getvalue()  # type: ignore[attr-defined]
     own, of_class, sure = (
         (to_markdown, sheets.to_markdown, sure_to_markdown)
         if form == "markdown"
@@ -138,24 +142,19 @@ def _texts(table: Table) -> list[dict[str, str]]:
     return [{**row, "Seeds": str(seeds)} for row, seeds in zip(rows, table.frame["Seeds"], strict=True)]
 
 
-def to_rich(table: Table) -> RichTable:
-    """For a terminal of 100 columns: short headers; deviations of HD95 are left to the other formats."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    headers = {"Model": "Model", **{c.header: c.short for c in table.columns if c.short}, "Seeds": "Seeds"}
-    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
-    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
-    for name, short in headers.items():
-        side: JustifyMethod = "left" if name == "Model" else "right"
-        least, most = {"Model": (12, None), "Seeds": (None, 9)}.get(name, (None, None))
-        figure = name not in ("Model", "Seeds")
-        rich.add_column(Text(short), justify=side, no_wrap=figure, min_width=least, max_width=most)
+def to_screen(table: Table) -> ScreenTable:
+    """For a terminal: short headers, best bold, second underlined; what is no heading stands in the notes."""
+    columns = (
+        ScreenColumn("Model", words=True),
+        *(ScreenColumn(c.header, c.short, detail=c.detail) for c in table.columns),
+        ScreenColumn("Seeds", words=bool(table.frame["Seeds"].str.len().gt(len("12 of 12")).any())),
+    )
     styles = {"best": "bold", "second": "underline", "": ""}
-    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
-        rich.add_row(*(Text(row[name], style=styles[marks[name]]) for name in headers))
-    return rich
+    rows = [
+        [(text, styles[marks[name]]) for name, text in row.items()]
+        for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True)
+    ]
+    return ScreenTable(table.heading, columns, rows, (table.about, *table.footnotes))
 
 
 def to_markdown(table: Table) -> str:

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
 from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, stacked
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
 
 STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
 
 
-def to_rich(sheet: Sheet) -> RichTable:
+def to_screen(sheet: Sheet) -> ScreenTable:
     """For a terminal."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    columns = tuple(
+        ScreenColumn(
+            name,
+            words=k == 0 or name in sheet.left or is_words(sheet.frame.iloc[:, k]),
+            detail=len(sheet.details) - sheet.details.index(name) if name in sheet.details else 0,
+        )
+        for k, name in enumerate(sheet.frame.columns)
+    )
+    rows = [[(text, "bold" if mark else "") for text, mark in row] for row in sheet.rows()]
+    return ScreenTable(sheet.caption, columns, rows, sheet.notes)
 
-    title, notes = Text(sheet.caption), Text("\n".join(sheet.notes))
-    rich = RichTable(title=title, caption=notes, box=SIMPLE, padding=0, title_justify="left", caption_justify="left")
-    wide = sheet.frame.shape[1] >= STACKED
-    for k, name in enumerate(sheet.frame.columns):
-        rich.add_column(Text(name), justify="right" if k else "left", no_wrap=k > 0 and not wide)
-    for row in sheet.rows():
-        rich.add_row(*(Text(text, style="bold" if mark else "") for text, mark in row))
-    return rich
+
+def print_sheets(screen: Screen, sheets: Sequence[Sheet]) -> None:
+    """Prints all on a terminal."""
+    for sheet in sheets:
+        show(screen, to_screen(sheet))
 
 
 def render_sheets(sheets: Sequence[Sheet], form: str) -> str:
@@ -45,7 +47,8 @@ def to_markdown(sheet: Sheet) -> str:
     if len(sheet.frame):
         rows = [[f"**{markdown_text(t)}**" if mark else markdown_text(t) for t, mark in row] for row in sheet.rows()]
         head, *rest = [f"| {' | '.join(row)} |" for row in [list(map(markdown_text, sheet.frame.columns)), *rows]]
-        lines += [head, f"| --- |{' ---: |' * (sheet.frame.shape[1] - 1)}", *rest, ""]
+        sides = ["---" if k == 0 or name in sheet.left else "---:" for k, name in enumerate(sheet.frame.columns)]
+        lines += [head, f"| {' | '.join(sides)} |", *rest, ""]
     return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in sheet.notes)]).rstrip("\n") + "\n"
 
 

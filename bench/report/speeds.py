@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from bench.report.escaping import csv_safe
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
 
 LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
+# What a narrow terminal leaves out, before any other column the highest.
+DETAILS = {"Params (M)": 1, "GMACs": 1, "trainable": 1, "Metric": 2, "Rounds": 3}
 # What all rows of one table share.
 SHARED = [
     *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
@@ -154,19 +154,20 @@ def render(tables: list[SpeedTable], rows: pd.DataFrame, form: str) -> str:
     return "\n".join(map(to_markdown, tables))
 
 
-def to_rich(table: SpeedTable) -> RichTable:
+def to_screen(table: SpeedTable) -> ScreenTable:
     """For a terminal."""
-    from rich.box import SIMPLE
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    columns = tuple(
+        ScreenColumn(name, words=name in LEFT or is_words(table.frame[name]), detail=DETAILS.get(name, 0))
+        for name in table.frame.columns
+    )
+    rows = [[(text, "") for text in row] for row in table.frame.itertuples(index=False)]
+    return ScreenTable(table.caption, columns, rows, table.footnotes)
 
-    title, caption = Text(table.caption), Text("\n".join(table.footnotes))
-    rich = RichTable(title=title, caption=caption, box=SIMPLE, padding=0, caption_justify="left")
-    for name in table.frame.columns:
-        rich.add_column(Text(name), justify="left" if name in LEFT else "right")
-    for row in table.frame.itertuples(index=False):
-        rich.add_row(*map(Text, row))
-    return rich
+
+def print_speeds(screen: Screen, tables: list[SpeedTable]) -> None:
+    """Prints tables on a terminal."""
+    for table in tables:
+        show(screen, to_screen(table))
 
 
 def to_markdown(table: SpeedTable) -> str:

@@ -56,13 +56,26 @@ class Job:
 class Event:
     """What happened to a cell, or a note.
 
-    `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `note`.
+    Attributes:
+        kind: `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `note`.
+        loss: of a step, or the mean since the last validation round; at the end the last such mean.
+        score: of a validation round, the higher the better; at the end the best.
+        trial: its number in a search over models.
     """
 
     kind: str
     job: Job | None = None
     step: int = 0
     text: str = ""
+    loss: float | None = None
+    score: float | None = None
+    trial: int | None = None
+
+
+def ended(job: Job, outcome: str) -> Event:
+    """The event of a cell that ended, with the figures of its record."""
+    training = (store.read_record(job.folder) or {}).get("training") or {}
+    return Event(outcome, job, loss=training.get("final_loss"), score=training.get("val_score"))
 
 
 def silent(event: Event) -> None:
@@ -114,7 +127,7 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
                 _clear(job.folder)
             report(Event("started", job))
             outcome = _run_recorded(job, report, stop)
-            report(Event(outcome, job))
+            report(ended(job, outcome))
             return outcome
     except BrokenPipeError:  # standard output, not the results
         raise
@@ -285,6 +298,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         checkpoint=job.folder / "checkpoint.pt",
         key=cell.key,
         on_step=lambda step: report(Event("step", job, step)),
+        on_figures=lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score)),
         stop=stop,
     )
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)

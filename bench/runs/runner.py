@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
 from bench.runs.executors import make_executor
-from bench.runs.job import Event, Job, Report, is_reusable, run_cell, silent
+from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
 from bench.runs.request import JOBS, RUN, read_request
 from bench.zoo.pretrained import initial_weights
@@ -277,7 +277,7 @@ def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Re
         for future in as_completed(futures):
             outcome = future.result()
             if outcome != "busy":
-                report(Event(outcome, futures[future]))
+                report(ended(futures[future], outcome))
             yield futures[future], outcome
     except BrokenExecutor:
         raise UserError(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 HISTORY_COLUMNS = ("step", "lr", "train_loss", "val_score")
+LOSS_EVERY = 10  # steps between two looks at the loss: each waits for a GPU
 State = dict[str, torch.Tensor]
 
 
@@ -98,6 +99,7 @@ def train(
     checkpoint: Path,
     key: str,
     on_step: Callable[[int], None] = lambda step: None,
+    on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None,
     stop: Callable[[int, float], bool] = lambda step, score: False,
 ) -> Progress:
     """Trains all steps, from the last checkpoint if there is one of this key; leaves the model at its last weights.
@@ -107,6 +109,8 @@ def train(
         images: (N, C, S, S) float32. labels: (N, S, S) uint8, or class indices (N,) int64.
         validate: scores the model on the validation part; higher is better.
         on_step: called with the number of steps done.
+        on_figures: called with the number of steps done, the loss and no score every few steps, and with the mean loss
+            and the score of each validation round.
         stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
             run there. Only a trial of a search has it.
 
@@ -127,10 +131,13 @@ def train(
         losses.append(_step(model, optimizer, loss_function, images, labels, protocol, seed, fabric, progress.step))
         progress.step += 1
         on_step(progress.step)
+        if progress.step % LOSS_EVERY == 1:
+            on_figures(progress.step, losses[-1].item(), None)
         if progress.step in rounds:
             mean_loss = torch.stack(losses).mean().item()
             losses.clear()
             _record(progress, model, mean_loss, validate, protocol)
+            on_figures(progress.step, mean_loss, None if progress.diverged else progress.history[-1]["val_score"])
             progress.seconds = time.perf_counter() - start
             _save(checkpoint, key, model, optimizer, fabric, progress)
             progress.stopped = not progress.diverged and stop(progress.step, progress.history[-1]["val_score"])

@@ -15,7 +15,7 @@ from ablations.plans import label
 from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
 from bench.report.sheets import render_sheets as render
-from bench.report.sheets import to_rich
+from bench.report.sheets import to_screen
 from bench.zoo.registry import model_entry
 
 WORTH = {"laffn": 8.0, "sem": 0.0, "sdffn": 4.0}
@@ -163,7 +163,7 @@ def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
     assert latex.count("\\begin{table}") == 2
     assert "%" not in latex.replace("\\%", "")
     assert render([arms], "csv").startswith("table,row,figure,value\n")
-    assert to_rich(arms).row_count == len(arms.frame)
+    assert len(to_screen(arms).rows) == len(arms.frame)
 
 
 def test_figures_are_the_same_bytes_when_drawn_again(stored: object, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from ablations.search import (
 from bench.errors import UserError
 from bench.models.slots import SLOTS
 from bench.records import store
+from bench.runs.job import Event
 from bench.runs.runner import make_jobs
 from bench.zoo.registry import build_model, parse_model
 
@@ -99,10 +100,14 @@ def test_a_wrong_goal_is_one_line(values: dict, line: str) -> None:
 def test_a_search_keeps_to_its_budget_and_never_reads_the_test_part(template: object, tmp_path: Path) -> None:
     results = tmp_path / "results"
     limit = 6e6
-    study = run_search(Goal(trials=5, max_macs=limit), template, results)  # type: ignore[arg-type]
+    events: list[Event] = []
+    study = run_search(Goal(trials=5, max_macs=limit), template, results, report=events.append)  # type: ignore[arg-type]
     trials = study.get_trials()
     trained = [t for t in trials if is_trained(t)]
     assert len(trained) == 5
+    ended = {e.trial: e.score for e in events if e.kind in ("complete", "pruned")}
+    assert sorted(ended) == [t.number for t in trained]
+    assert all(ended[t.number] == t.values[0] for t in trained if t.state.name == "COMPLETE")
     assert all(t.user_attrs["macs"] <= limit for t in trained)
     rejected = [t for t in trials if t.user_attrs.get("rejected") == "over --max-macs"]
     assert all(t.user_attrs["macs"] > limit for t in rejected)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
-from bench.analysis.comparison import PHANTOM, Table, summarise
+from bench.analysis.comparison import PHANTOM, SHORT_BUDGET, Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
 from bench.errors import UserError
-from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_screen
+from bench.report.screen import Screen, show
 
 COUNTS = {
     "train": {"present_patients": 3, "official_patients": 70, "cases": 6},
@@ -105,8 +105,8 @@ SHORT = (
     (cell("b", 1, "B", missed=3), 0.8),
 )
 CAPTION = (
-    "ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, test 2 / 2. "
-    "2 test cases; seeds 0, 1; weights best-val. 2 threads. Reduced width: A_1 & 50% (of a)."
+    f"{SHORT_BUDGET}. ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, "
+    "test 2 / 2. 2 test cases; seeds 0, 1; weights best-val. 2 threads. Reduced width: A_1 & 50% (of a)."
 )
 STRICT = f"{NOTE} strict: {POLICIES['strict']}."
 MARKDOWN = rf"""{CAPTION.replace("_", chr(92) + "_")}
@@ -243,10 +243,10 @@ def test_caption_partial_reconstruction_fold_and_no_list() -> None:
     counts = {**COUNTS, "val": {"present_patients": 1, "official_patients": None, "cases": 2}}
     ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed")
     assert one((ours, 0.5)).caption == (
-        "ACDC (acdc), real images, preset quick. "
+        f"{PARTIAL}. {SHORT_BUDGET}. ACDC (acdc), real images, preset quick. "
         "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "
         "patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
-        f"2 test cases; seeds 0; weights best-val. 2 threads. {PARTIAL}. "
+        "2 test cases; seeds 0; weights best-val. 2 threads. "
         "MedNeXt-T (reconstr.): our reconstruction from the abstract of PLoS ONE e0340108."
     )
 
@@ -330,8 +330,8 @@ def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
     table = one(
         *SHORT, (arm, 0.4), (cell("m[sem=none]", 1, arm["title"], status="failed"), None), mm=True, classes=classes
     )
-    console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(to_rich(table))
+    console = Screen(width=100, file=io.StringIO(), record=True)
+    show(console, to_screen(table))
     text = console.export_text(clear=False)
     assert max(map(len, text.splitlines())) <= 100
     assert "[sem=none]" in text

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
 
 import bench
 from ablations.command import load_ablations
@@ -22,12 +21,14 @@ from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
-from bench.report.plans import plan_tables
+from bench.report.plans import plan_sheets, plan_total
 from bench.report.render import render_tables, results_tables
+from bench.report.screen import Screen
+from bench.report.sheets import print_sheets
 from bench.runs.estimate import PlannedCell, plan_cells
 from bench.runs.runner import make_jobs
 
-EXAMPLE = Path(__file__).parents[1] / "results" / "example"
+EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 RECORDS = EXAMPLE / "records"
 
 
@@ -330,18 +331,20 @@ def test_a_plan_takes_no_rate_from_a_copy_or_a_damaged_record(results: Path, tmp
 
 def test_a_plan_has_a_table_for_each_dataset_and_a_total() -> None:
     def planned(dataset: str, seed: int) -> Any:
-        cell = SimpleNamespace(dataset_label=dataset, split="s", seed=seed)
+        cell = SimpleNamespace(dataset_label=dataset, split="s", seed=seed, fold=None)
         job = SimpleNamespace(cell=cell, model="m[red]", preset="quick")
         return PlannedCell(job, "done" if seed else "new", 0.0 if seed else 3600.0, "")  # type: ignore[arg-type]
 
-    console = Console(file=io.StringIO(), width=120)
-    for table in plan_tables([planned("a", 0), planned("b", 0), planned("a", 1)]):
-        console.print(table)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
+    screen, cells = (
+        Screen(wide=True, file=io.StringIO(), width=120),
+        [planned("a", 0), planned("b", 0), planned("a", 1)],
+    )
+    print_sheets(screen, plan_sheets(cells))
+    text = screen.file.getvalue() + "".join(plan_total(cells))  # type: ignore[attr-defined]
     assert "a, split s, preset quick" in text
     assert "b, split s, preset quick" in text
     assert "1 of 2 cells done, about 1.00 h to come" in text
     assert "0 of 1 cells done, about 1.00 h to come" in text
     assert "All 2 datasets: 1 of 3 cells done, about 2.00 h to come" in text
     assert text.count("m[red]") == 2
-    assert len(plan_tables([planned("a", 0)])) == 1
+    assert not plan_total([planned("a", 0)])

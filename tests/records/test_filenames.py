@@ -11,7 +11,7 @@ from bench.records.filenames import LONGEST, file_name
 from bench.records.store import cell_folder, find_records, units_path
 from bench.runs.protocol import Cell
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOSTILE = [
     "../../etc/passwd", "/abs/net.py:Net", "a\\b", ".hidden", "..", ".", "", " ", "-rf", "nul", "CON.txt", "com1",
     "x" * 300, "é" * 200, "net.py:Net[name=" + "ü" * 250 + "]", "a\nb", "a\0b", "\udcfcber", "ends.", "a/../b",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
 from speed_rows import row as speed_row
 
 from bench.records.profiles import cost_row
 from bench.report.costs import FLAGGED, ON_CPU, complexity_tables, profile_tables, use_tables
-from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, speed_tables, to_markdown, to_rich
+from bench.report.screen import Screen
+from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, print_speeds, speed_tables, to_markdown
 
 COUNTERS: dict[str, Any] = {
     "fvcore": {"macs": 353_000_000, "beside": {"batch_norm": 12_000_000}, "skipped": {"gelu": 3}},
@@ -130,9 +130,8 @@ def test_a_faster_variant_stands_with_what_it_does_to_the_outputs(changes: list[
 
 
 def test_the_terminal_shows_them() -> None:
-    console = Console(file=io.StringIO(), width=160)
-    for table in profile_tables(pd.DataFrame([row()])):
-        console.print(to_rich(table))
+    console = Screen(file=io.StringIO(), width=160)
+    print_speeds(console, profile_tables(pd.DataFrame([row()])))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for shown in ("12.3", "98.8", "0.365", "3.4 %"):
         assert shown in text

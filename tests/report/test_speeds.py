@@ -6,10 +6,10 @@ import io
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from speed_rows import row
 
-from bench.report.speeds import FLAGGED, FUSED, KEPT, METRIC, NO_METRIC, STEP, render_speeds, speed_tables, to_rich
+from bench.report.screen import Screen
+from bench.report.speeds import FLAGGED, FUSED, KEPT, METRIC, NO_METRIC, STEP, print_speeds, render_speeds, speed_tables
 
 
 def fused() -> dict[str, Any]:
@@ -122,8 +122,8 @@ def test_a_gpus_memory_is_shown_where_it_was_measured() -> None:
 
 def test_the_terminal_shows_the_same_texts() -> None:
     (table,) = speed_tables(pd.DataFrame([row(), fused(), row("a [sem=none]", compiled=True)]))
-    console = Console(file=io.StringIO(), width=160)
-    console.print(to_rich(table))
+    console = Screen(file=io.StringIO(), width=160)
+    print_speeds(console, [table])
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for shown in ("2.35", "3.30*", "4.2e-07 of 0.51", "a [sem=none]", "training, compiled"):
         assert shown in text

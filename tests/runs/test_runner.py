@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -61,6 +62,25 @@ def test_a_record_says_what_it_is_and_where_it_was_made(tmp_path: Path) -> None:
     assert record["environment"]["threads"] == 1
     assert {"best-val", "last"} == set(record["metrics"])
     assert json.loads((job.folder / "cell.json").read_text())["seed"] == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_events_carry_loss_and_score_and_at_the_end_those_of_the_record(workers: int, tmp_path: Path) -> None:
+    """With several workers steps are not reported, ends are."""
+    (job,) = jobs(tmp_path, models="unet_s", settings=("steps=2", "evaluations=2", "image_size=32", "batch_size=2"))
+    events: list[cell.Event] = []
+    runner.run_jobs([job], workers=workers, report=events.append)
+    training = (store.read_record(job.folder) or {})["training"]
+    assert (events[-1].kind, events[-1].loss, events[-1].score) == (
+        "complete",
+        training["final_loss"],
+        training["val_score"],
+    )
+    if workers == 1:
+        with (job.folder / "history.csv").open() as file:
+            rounds = [(int(r["step"]), float(r["train_loss"]), float(r["val_score"])) for r in csv.DictReader(file)]
+        assert [(e.step, e.loss, e.score) for e in events if e.score is not None][:-1] == rounds
+        assert [e.kind for e in events] == ["started", *["step"] * (2 + 1 + 2), "complete"]
 
 
 def test_the_saved_weights_give_the_saved_scores(tmp_path: Path) -> None:

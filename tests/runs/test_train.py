@@ -63,6 +63,15 @@ def test_selection_takes_the_best_score_and_the_first_on_ties(tmp_path: Path) ->
     assert set(progress.best_state) == set(build_model("unet_s", "segmentation", 1, 4, 64).state_dict())
 
 
+def test_figures_are_told_every_few_steps_and_at_each_round(tmp_path: Path) -> None:
+    """A look at the loss waits for a GPU: steps between are not asked for theirs."""
+    told: list[tuple[int, float, float | None]] = []
+    _, progress = fit(tmp_path, on_figures=lambda *figures: told.append(figures))
+    rounds = [(row["step"], row["train_loss"], row["val_score"]) for row in progress.history]
+    assert [figures for figures in told if figures[2] is not None] == rounds
+    assert [step for step, _, score in told if score is None] == [1, 11]
+
+
 def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
