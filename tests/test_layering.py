@@ -1,60 +1,37 @@
-"""Imports run one way, files stay short, and what must stay light imports nothing heavy."""
+"""The plan of the house: rooms on floors, arrows that go down alone, no circle, short files, light doors."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = [p for package in ("bench", "ablations", "baselines") for p in sorted((ROOT / package).rglob("*.py"))]
-
-# A room -> the rooms of bench it may import. What a command imports lazily counts too.
-ROOMS = {
-    "cli": {"cli_data", "cost", "doctor", "errors", "store", "runner", "estimate", "report", "terminal", "tuning"}
-    | {"cli_ablate", "cli_evaluate"},
-    "cli_ablate": {"cost", "errors", "plan", "registry", "report", "runner", "store", "terminal"},
-    "doctor": {"errors", "registry"},
-    "cli_data": {"errors", "registry", "report", "datasets", "store", "terminal"},
-    "cli_evaluate": {"errors", "metrics_doctor", "predictions", "report", "terminal"},
-    "metrics_doctor": {"datasets", "errors", "metrics"},
-    "predictions": {"datasets", "errors", "filenames", "metrics", "store"},
-    "terminal": {"errors"},
-    "report": {"cost", "errors", "registry", "plan", "store", "profiles", "estimate", "cell", "datasets", "metrics"}
-    | {"damage", "filenames", "metrics_doctor", "predictions"},
-    "estimate": {"damage", "store", "cell"},
-    "tuning": {"errors", "registry", "store", "cell"},
-    "pretrained": {"errors", "registry"},
-    "runner": {"pretrained", "request", "tuning", "errors", "registry", "plan", "store", "cell", "executors"}
-    | {"cost", "datasets", "environment"},
-    "cell": {"pretrained", "errors", "registry", "plan", "store", "train", "evaluate", "environment", "seeding"}
-    | {"datasets", "metrics"},
-    "executors": set(),
-    "train": {"datasets", "plan", "seeding", "store"},
-    "evaluate": {"datasets", "metrics", "plan"},
-    "cost": {"errors", "registry", "request", "plan", "store", "profiles", "environment", "models", "evaluate"}
-    | {"datasets", "record_row"},
-    "models": {"errors", "registry"},
-    "datasets": {"errors", "registry", "plan"},
-    "metrics": set(),
-    "profiles": {"damage", "errors", "plan", "store"},
-    "store": {"damage", "errors", "filenames", "plan", "record_row"},
-    "record_row": {"plan"},
-    "damage": {"errors"},
-    "environment": set(),
-    "seeding": set(),
-    "registry": {"errors", "datasets", "third_party"},
-    "third_party": {"errors", "registry", "isolated", "sources"},
-    "plan": {"errors"},
-    "errors": set(),
-    "filenames": set(),
-    "request": {"errors"},
-    "sources": set(),
-    "isolated": {"sources"},
-}  # fmt: skip
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("bench", "ablations", "baselines")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+# Highest first; a room imports what lies below it, never its own floor's other rooms. Lazy and type imports count too.
+FLOORS = (
+    {"cli"},
+    {"ablations"},
+    {"report"},
+    {"analysis", "cost"},
+    {"runs"},
+    {"models", "baselines"},
+    {"zoo", "metrics"},
+    {"datasets"},
+    {"records"},
+    {"errors"},
+)
+DATASETS = ({"loading", "audit"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
+# Beside the arrows that go down: the proposed model and baselines know the registry's decorator alone.
+OF_ZOO = {"bench.zoo.entry"}
 
 
 def imported(path: Path) -> set[str]:
@@ -69,31 +46,60 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_one_way(path: Path) -> None:
-    package, room = path.relative_to(ROOT).parts[:2]
-    room = room.removesuffix(".py")
-    ours = {name for name in imported(path) if name.split(".")[0] in ("bench", "ablations", "baselines")}
-    if package == "bench":
-        others = {n.split(".")[0] for n in ours} - {"bench"}
-        assert others <= ({"ablations"} if room == "cli_ablate" else set()), "one command alone, lazily, reaches out"
-        ours = {n for n in ours if n.startswith("bench")}
-        rooms = {n.split(".")[1] for n in ours if n.count(".")} - {room}
-        assert rooms <= ROOMS.get(room, set()), f"{room} must not import {rooms - ROOMS.get(room, set())}"
-    elif package == "baselines":
-        assert {n for n in ours if n.startswith("bench.")} <= {
-            n for n in ours if n.startswith(("bench.zoo.registry", "bench.errors"))
-        }
+GRAPH = {module: (imported(path) & set(FILES)) - {module} for module, path in FILES.items()}
 
 
-def test_medpy_is_the_doctor_s_alone() -> None:
-    users = [p.name for p in FILES if any(name.split(".")[0] == "medpy" for name in imported(p))]
-    assert users == ["metrics_doctor.py"]
+def room_of(module: str) -> str:
+    """`analysis` of `bench.analysis.power`; `bench` of the package itself."""
+    first, *rest = module.split(".")
+    return rest[0] if first == "bench" and rest else first
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_file_is_over_400_lines(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+def upward(floors: tuple[set[str], ...], place: dict[str, str]) -> list[str]:
+    """The imports, among the modules that have a place, that do not go to a lower floor or stay in their room."""
+    floor = {room: number for number, rooms in enumerate(floors) for room in rooms}
+    assert set(place.values()) <= set(floor), "a room that no floor has"
+    return [
+        f"{module} -> {other}"
+        for module, room in place.items()
+        for other in GRAPH[module]
+        if other in place and place[other] != room and floor[place[other]] <= floor[room]
+    ]
+
+
+def test_arrows_go_down() -> None:
+    assert upward(FLOORS, {m: room_of(m) for m in FILES if m != "bench"}) == []
+
+
+def test_arrows_within_the_datasets_go_down() -> None:
+    inner = {m: m.split(".")[2] for m in FILES if m.startswith("bench.datasets.")}
+    assert upward(DATASETS, inner) == []
+
+
+def test_no_circle_not_even_for_types() -> None:
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_networks_know_the_registry_by_its_decorator_alone() -> None:
+    for module in FILES:
+        if room_of(module) in ("models", "baselines"):
+            assert {m for m in GRAPH[module] if m.startswith("bench.zoo.")} <= OF_ZOO, module
+
+
+def test_the_doctor_alone_imports_medpy() -> None:
+    users = [m for m, path in FILES.items() if any(name.split(".")[0] == "medpy" for name in imported(path))]
+    assert users == ["bench.metrics.doctor"]
+
+
+def test_no_file_is_over_400_lines() -> None:
+    assert {m: n for m, path in FILES.items() if (n := len(path.read_text().splitlines())) > 400} == {}
+
+
+def test_two_modules_lie_loose_in_bench() -> None:
+    assert {path.name for path in (ROOT / "bench").glob("*.py")} == {"__init__.py", "errors.py"}
 
 
 @pytest.mark.parametrize(
