@@ -129,24 +129,34 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
+@click.option("--preset", type=TEXT, help="Only tables of this preset, as captions name it (quick with steps=50).")
+@click.option("--top", type=click.IntRange(2), metavar="N", help="Only the first N rows, the proposed model among them.")
+@click.option("--brief", is_flag=True, help="Few columns: figures with intervals, costs, seeds.")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
+@click.option("--speeds", is_flag=True, help="All stored profiles instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
 @click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
+@click.option("--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown.")
 def report(
     results: Path,
     form: str,
     dataset: str | None,
+    preset: str | None,
+    top: int | None,
+    brief: bool,
     classes: bool,
     arms: bool,
     trials: bool,
+    speeds: bool,
     ranks: bool,
     conventions: bool,
     figures: Path | None,
     output: Path | None,
+    into: Path | None,
 ) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -154,20 +164,33 @@ def report(
     Example:
       medbench report --format latex
     """
+    from bench.report.brief import brief_sheet, of_preset, top_rows, write_into
+    from bench.report.costs import stored_profiles
     from bench.report.render import print_tables, render_tables, results_tables
+    from bench.report.sheets import render_sheets, to_rich
     from bench.report.trials import trials_text
     from bench.store import write_text
 
-    if trials + ranks + conventions + (figures is not None) > 1:
-        raise UserError("Expected one of --trials, --ranks, --conventions and --figures, but got several.")
+    if trials + speeds + ranks + conventions + brief + (figures is not None) > 1:
+        raise UserError(
+            "Expected one of --trials, --speeds, --ranks, --conventions, --brief and --figures, but got several."
+        )
+    if into is not None:
+        if dataset is None or output is not None or figures is not None or form not in ("rich", "markdown"):
+            raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
+        form = "markdown"
     if conventions:
         from bench.report.conventions import conventions_text
 
         text = conventions_text(results, dataset)
     elif trials:
         text = trials_text(results)
+    elif speeds:
+        text = stored_profiles(results)
     else:
         tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
+        tables = tables if preset is None else of_preset(tables, preset)
+        tables = tables if top is None else [top_rows(table, top) for table in tables]
         if figures is not None:
             from bench.report.figures import draw_report
 
@@ -175,9 +198,19 @@ def report(
                 click.echo(line)
             return
         if output is None and form == "rich" and not ranks:
-            print_tables(make_console(), tables)
+            if brief:
+                for table in tables:
+                    make_console().print(to_rich(brief_sheet(table)))
+            else:
+                print_tables(make_console(), tables)
             return
-        text = render_tables(tables, "ranks" if ranks else form)
+        if brief:
+            text = render_sheets([brief_sheet(table) for table in tables], form)
+        else:
+            text = render_tables(tables, "ranks" if ranks else form)
+    if into is not None and dataset is not None:
+        write_into(into, dataset, text)
+        return
     if output is None:
         click.echo(text, nl=False)
         return

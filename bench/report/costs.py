@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.report.speeds import SHARED, SpeedTable, significant, speed_tables
+from bench.errors import UserError
+from bench.profiles import load_profiles
+from bench.report.speeds import SHARED, SpeedTable, render, significant, speed_tables
 
 LATENCY = (
     "ms of one image: quantiles of single passes of inference over a batch of 1, of at least 30. images/s: of the "
@@ -33,6 +36,14 @@ COUNTED = (
 SKIPPED = "Skipped: operators that a counter has no formula for; all: all three."
 ON_CPU = "c does not run on the meta device: counted on the CPU, attention unfused."
 FLAGGED = "! counters differ by more than 2 % that nothing explains, or one failed."
+
+
+def stored_profiles(results: str | Path) -> str:
+    """All tables of a results folder's profiles, as Markdown. Raises UserError where there are none."""
+    profiles = load_profiles(results)
+    if profiles.empty:
+        raise UserError(f"No profiles in {str(results)!r}. Run `medbench profile --models NAMES` first.")
+    return render(profile_tables(profiles), profiles, "markdown")
 
 
 def profile_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
