@@ -98,8 +98,24 @@ def run(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
         sys.exit(1)
 
 
+def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from bench.report.protocol_page import protocol_page
+
+        click.echo(protocol_page(), nl=False)
+        context.exit()
+
+
 @main.command()
 @_request_options
+@click.option(
+    *("--protocol", "_protocol"),
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_protocol,
+    help="Print every field of the protocol instead: meaning, range, value in each preset.",
+)
 def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
@@ -130,7 +146,7 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
 @click.option("--preset", type=TEXT, help="Only tables of this preset, as captions name it (quick with steps=50).")
-@click.option("--top", type=click.IntRange(2), metavar="N", help="Only the first N rows, the proposed model among them.")
+@click.option("--top", type=click.IntRange(2), metavar="N", help="The first N rows, the proposed model among them.")
 @click.option("--brief", is_flag=True, help="Few columns: figures with intervals, costs, seeds.")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
