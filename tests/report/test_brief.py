@@ -15,6 +15,8 @@ from bench.report.figures import differences, rank_map
 from bench.report.render import render_tables
 from bench.report.tables import Table
 
+BEGINNING = "<!-- begin: acdc -->"
+
 
 @pytest.fixture(scope="module")
 def table() -> Table:
@@ -85,7 +87,12 @@ def test_what_the_markers_enclose_is_replaced_and_nothing_else(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "text",
-    ["none", "<!-- begin: acdc -->", "<!-- end -->\n<!-- begin: acdc -->", "<!-- begin: acdc -->\n" * 2 + "<!-- end -->"],
+    [
+        "none",
+        "<!-- begin: acdc -->",
+        "<!-- end -->\n<!-- begin: acdc -->",
+        "<!-- begin: acdc -->\n" * 2 + "<!-- end -->",
+    ],
 )
 def test_missing_markers_are_one_line_and_the_file_stays(tmp_path: Path, text: str) -> None:
     path = tmp_path / "page.md"
@@ -97,5 +104,5 @@ def test_missing_markers_are_one_line_and_the_file_stays(tmp_path: Path, text: s
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Cannot read .*: No such file"):
+    with pytest.raises(UserError, match=r"Cannot read .*: No such file"):
         write_into(tmp_path / "none.md", "acdc", "new")
