@@ -150,7 +150,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 @pytest.mark.skipif(not NEW_LAYOUT, reason="the pages name the files of the rooms that are being made")
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_path_of_the_code_that_is_named_exists(page: Path) -> None:
-    paths = re.findall(r"`?\b((?:bench|ablations|baselines|tests)/[\w/.]*)", page.read_text(encoding="utf-8"))
+    paths = re.findall(r"(?<![\w./])((?:bench|ablations|baselines|tests)/[\w/.]*)", page.read_text(encoding="utf-8"))
     missing = [path for path in paths if "NAME" not in path and not (ROOT / path.rstrip(".")).exists()]
     assert not missing
 
