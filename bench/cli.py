@@ -180,7 +180,7 @@ def report(
     Example:
       medbench report --format latex
     """
-    from bench.report.brief import brief_sheet, of_preset, top_rows, write_into
+    from bench.report.brief import brief_sheet, top_rows, write_into
     from bench.report.costs import stored_profiles
     from bench.report.render import print_tables, render_tables, results_tables
     from bench.report.sheets import render_sheets, to_rich
@@ -204,8 +204,7 @@ def report(
     elif speeds:
         text = stored_profiles(results)
     else:
-        tables = results_tables(results, dataset=dataset, classes=classes, asked=None if arms else ())
-        tables = tables if preset is None else of_preset(tables, preset)
+        tables = results_tables(results, dataset=dataset, preset=preset, classes=classes, asked=None if arms else ())
         tables = tables if top is None else [top_rows(table, top) for table in tables]
         if figures is not None:
             from bench.report.figures import draw_report

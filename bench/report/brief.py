@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.report.sheets import Sheet
 from bench.report.tables import RECONSTRUCTION, Table
 from bench.report.throughput import FORMS
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 SHORT_BUDGET = "Short budget: networks have not converged"
 BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"
 COSTS = ("params", "macs", *FORMS.values())
-
-
-def of_preset(tables: Sequence[Table], preset: str) -> list[Table]:
-    """The tables of one preset, as their captions name it (`quick`, `quick with steps=125`).
-
-    Raises:
-        UserError: no table is of it.
-    """
-    names = {table.figures["preset"].iloc[0] for table in tables}
-    if preset not in names:
-        raise unknown("preset among the records", preset, names)
-    return [table for table in tables if table.figures["preset"].iloc[0] == preset]
 
 
 def top_rows(table: Table, count: int) -> Table:

@@ -36,17 +36,18 @@ def results_tables(
     results: str | Path,
     comparisons: Collection[str] | None = None,
     dataset: str | None = None,
+    preset: str | None = None,
     classes: bool = False,
     asked: Collection[str] | None = (),
 ) -> list[Table]:
-    """The tables of a results folder: all, or those of some comparison keys or of one dataset.
+    """The tables of a results folder: all, or those of some comparison keys, of one dataset or of one preset.
 
     Arms of ablations are set aside but for those of `asked`; None shows them all.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
     Raises:
-        UserError: no such folder, no records in it, or none of that dataset.
+        UserError: no such folder, no records in it, or none of that dataset or preset.
     """
     cells, cases = load_cells(results), load_cases(results)
     if not len(cells):
@@ -57,6 +58,10 @@ def results_tables(
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
+    if preset is not None:
+        if preset not in set(cells["preset"]):
+            raise unknown("preset among the records", preset, set(cells["preset"]))
+        cells = cells[cells["preset"] == preset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, cases = with_units(with_leaks(cells, results), cases, results)

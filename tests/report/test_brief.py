@@ -10,7 +10,7 @@ from test_certainty import three
 from test_tables import one
 
 from bench.errors import UserError
-from bench.report.brief import SHORT_BUDGET, brief_sheet, of_preset, top_rows, write_into
+from bench.report.brief import SHORT_BUDGET, brief_sheet, top_rows, write_into
 from bench.report.figures import differences, rank_map
 from bench.report.render import render_tables
 from bench.report.tables import Table
@@ -68,12 +68,6 @@ def test_one_seed_has_figures_without_intervals_and_titles_are_explained_once() 
     assert "PLoS" not in sheet.caption
     (named,) = [note for note in sheet.notes if "(reduced)" in note]
     assert "PLoS" in named
-
-
-def test_another_preset_is_named_with_those_that_there_are(table: Table) -> None:
-    assert of_preset([table], "quick") == [table]
-    with pytest.raises(UserError, match=r"'quik'.*quick"):
-        of_preset([table], "quik")
 
 
 def test_what_the_markers_enclose_is_replaced_and_nothing_else(tmp_path: Path) -> None:
