@@ -80,12 +80,9 @@ def test_every_command_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "example").symlink_to(EXAMPLE, target_is_directory=True)
-    smoke = PRESETS["smoke"]
-    tiny = {"steps": 2, "evaluations": 1, "threads": 1}
-    protocols = [dataclasses.replace(smoke.of(task), **tiny) for task in ("segmentation", "classification")]
-    monkeypatch.setitem(
-        PRESETS, "smoke", dataclasses.replace(smoke, protocol=protocols[0], classification=protocols[1])
-    )
+    smoke, tiny = PRESETS["smoke"], {"steps": 2, "evaluations": 1, "threads": 1}
+    both = {field: dataclasses.replace(getattr(smoke, field), **tiny) for field in ("protocol", "classification")}
+    monkeypatch.setitem(PRESETS, "smoke", dataclasses.replace(smoke, **both))
     for block in (block for block in BLOCKS if block.reason is None):
         if block.language == "python":
             _run_python(block)
