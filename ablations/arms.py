@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Renewal, claiming, lease, open_study, take_back
-from bench import store
-from bench.cell import Event, Job, Report, run_cell, silent
 from bench.models.slots import SLOTS, filling_names
-from bench.plan import digest
-from bench.registry import parse_model
-from bench.runner import write_unit_tables
+from bench.records import store
+from bench.records.filenames import file_name
+from bench.runs.job import Event, Job, Report, is_reusable, run_cell, silent
+from bench.runs.protocol import digest
+from bench.runs.runner import write_unit_tables
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +46,7 @@ def run_arms(
         "model": f"{cell.model['name']} v{cell.model['version']}",
         "fillings": space,
     }
-    name = study or f"ablate-{cell.dataset_label}-{digest(about)}"
+    name = file_name(study or f"ablate-{cell.dataset_label}-{digest(about)}")
     found = open_study(results, name, about, ["maximize"], storage)
     by_key = {job.cell.key: job for job in jobs}
     write_unit_tables(jobs)
@@ -67,7 +67,7 @@ def run_arms(
 def incomplete(study: optuna.Study, jobs: Sequence[Job]) -> list[Job]:
     """The jobs whose cell has no finished trial in the study, or whose record is gone."""
     told = _keys(study, "COMPLETE", "PRUNED")
-    return [job for job in jobs if job.cell.key not in told or not store.is_done(job.folder)]
+    return [job for job in jobs if job.cell.key not in told or not is_reusable(job)]
 
 
 def _keys(study: optuna.Study, *states: str) -> set[str | None]:
@@ -83,7 +83,7 @@ def _enqueue(study: optuna.Study, by_key: dict[str, Job]) -> None:
     for job in incomplete(study, list(by_key.values())):
         key = job.cell.key
         if key not in under_way:
-            _, config = parse_model(job.model)
+            config = job.cell.model["config"]
             attributes = {"key": key, "model": job.model, "seed": job.cell.seed}
             study.enqueue_trial({slot: config[slot] for slot in SLOTS}, user_attrs=attributes)
 

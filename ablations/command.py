@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.arms import incomplete, run_arms
+from ablations.drawings import draw_ablation, draw_front, draw_importances
 from ablations.effects import Stored, stored_arms
-from ablations.figures import draw_ablation, draw_front, draw_importances
 from ablations.journal import FOLDER, read_study
 from ablations.plans import make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.tables import ablation_tables
-from bench import store
-from bench.cell import Job, Report, silent
+from bench.analysis.comparison import PHANTOM
+from bench.analysis.sheet import Sheet
+from bench.analysis.throughput import with_throughput
+from bench.analysis.units import with_units
 from bench.errors import UserError
-from bench.plan import PRESETS, parse_seeds
-from bench.profiles import load_profiles
-from bench.registry import dataset_spec
-from bench.report.sheets import Sheet, render_sheets
-from bench.report.tables import PHANTOM
-from bench.report.throughput import with_throughput
-from bench.report.units import with_units
-from bench.runner import make_jobs
+from bench.records import store
+from bench.records.profiles import load_profiles
+from bench.report.sheets import render_sheets
+from bench.runs.job import Job, Report, silent
+from bench.runs.protocol import PRESETS, parse_seeds
+from bench.runs.runner import make_jobs
+from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +47,7 @@ def plan_jobs(
         model: the full model. asked: `remove`, `swap`, `leave_one_out`, `factorial`, as `make_arms` takes them.
         match: `params` or `macs`: the arms that are asked for, widened or narrowed, in place of the plain ones.
         null: the full model under as many other seeds as well.
-        request: as `bench.runner.make_jobs` takes it.
+        request: as `bench.runs.runner.make_jobs` takes it.
 
     Raises:
         UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
@@ -56,7 +57,7 @@ def plan_jobs(
     preset = request.get("preset", "quick")
     lines: list[str] = []
     if match:
-        from bench.plan import preset_protocol
+        from bench.runs.protocol import preset_protocol
 
         protocol = preset_protocol(preset, request.get("settings", ()), request.get("threads"), spec.task)
         shape = {
@@ -90,19 +91,22 @@ def run_ablation(
     return incomplete(found, jobs)
 
 
-def load_ablations(results: Path, model: str = "mednext_tiny", dataset: str | None = None) -> list[Stored]:
+def load_ablations(
+    results: Path, model: str = "mednext_tiny", dataset: str | None = None
+) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with the speeds that were measured.
+
+    Beside them what was left out, in lines.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
     """
-    cells = store.load_cells(results)
-    if cells.empty:
-        return []
-    cells, cases = with_units(with_throughput(cells, load_profiles(results)), store.load_cases(results), results)
+    cells, profiles = store.load_cells(results), load_profiles(results)
+    notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
+    cells, cases = with_units(with_throughput(cells, profiles), store.load_cases(results), results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, cases, model)
+    return stored_arms(cells, cases, model), notes
 
 
 def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:
@@ -166,7 +170,9 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
 
 def _state_of(trial: Any) -> str:
     if "rejected" in trial.user_attrs:
-        return f"rejected before training ({trial.user_attrs['rejected']})"
+        return f"rejected before training ({trial.user_attrs['rejected'].partition(':')[0]})"
+    if "repeated" in trial.user_attrs:
+        return "repeated (drawn before, with the value it had)"
     return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed or taken back"}.get(
         trial.state.name, trial.state.name.lower()
     )
@@ -195,10 +201,15 @@ def write_search(study: optuna.Study, folder: Path) -> list[Path]:
     return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
 
 
-def load_searches(results: Path, dataset: str | None = None) -> list[optuna.Study]:
-    """The searches whose journals lie in a results folder, read and not changed."""
-    found = [read_study(path) for path in sorted((results / FOLDER).glob("search-*.log"))]
-    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset]
+def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:
+    """The searches whose journals lie in a results folder, read and not changed; and which cannot be read, in lines."""
+    found, notes = [], []
+    for path in sorted((results / FOLDER).glob("search-*.log")):
+        try:
+            found.append(read_study(path))
+        except UserError as error:
+            notes.append(f"Left out: {error}")
+    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset], notes
 
 
 def front_models(study: optuna.Study) -> list[str]:

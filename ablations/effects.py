@@ -1,8 +1,8 @@
 """What each module is worth: differences of arms from the full model, main effects and interactions, from records.
 
 Nothing is trained here; all figures come from stored cells of one comparison key. Arms share seeds, and with a seed
-the start of shared modules, the order and the augmentation, so that seeds are resampled in pairs; the null arm, the
-full model under other seeds, is not paired. The unit is the one of `bench.report.certainty`.
+the start of shared modules, the order and the augmentation, so that seeds are resampled in pairs, from three on; the
+null arm, the full model under other seeds, is not paired. The unit is the one of `bench.analysis.certainty`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import pandas as pd
 
 from ablations.matched import BUDGETS, TOLERANCE
 from ablations.plans import label
-from bench.metrics.statistics import Interval, Scores, contrast, difference, figure, interval
+from bench.analysis.certainty import Measure, scores_of, unit_column
+from bench.analysis.comparison import TASKS
+from bench.analysis.folds import pooled, whole_seeds
+from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
 from bench.models.slots import SLOTS
-from bench.registry import parse_model
-from bench.report.certainty import Measure, scores_of, unit_column
-from bench.report.tables import TASKS
+from bench.zoo.registry import parse_model
 
 NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
@@ -45,8 +46,8 @@ class Stored:
 
     @property
     def first(self) -> pd.Series[Any]:
-        """Any cell: what all share."""
-        return self.cells.iloc[0]
+        """What all cells share."""
+        return pooled(self.cells)
 
     @property
     def measures(self) -> list[Measure]:
@@ -91,7 +92,7 @@ def stored_arms(cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_
     """The ablations of a model that are stored, one per comparison key that holds the full model and an arm.
 
     Args:
-        cells, cases: as `bench.store.load_cells` and `load_cases` give them.
+        cells, cases: as `bench.records.store.load_cells` and `load_cases` give them.
         model: the full model; its newest version counts.
     """
     if cells.empty:
@@ -122,7 +123,7 @@ def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
     cells = cells.assign(matched=[_matched(row, full.iloc[0]) for row in cells.to_dict("records")])
     cells = cells[cells["matched"] != "none"]
     cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
-    sets: dict[str, frozenset[int]] = {str(name): frozenset(group["seed"]) for name, group in cells.groupby("label")}
+    sets: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
     arms = [seeds for name, seeds in sets.items() if name != "full"]
     if not arms:
         return None
@@ -163,11 +164,9 @@ def arm_effects(stored: Stored) -> list[Effect]:
         values, gaps = {}, {}
         for measure in stored.measures:
             own, full = stored.grid(name, measure), stored.grid("full", measure)
-            values[measure.name] = interval(own)
-            if name == NULL:
-                gaps[measure.name] = difference(own, full)
-            elif name != "full":
-                gaps[measure.name] = _contrast({name: own, "full": full}, {name: 1.0, "full": -1.0})
+            values[measure.name] = measure.figure(own)
+            if name != "full":
+                gaps[measure.name] = measure.gap(difference(own, full, paired_seeds=_paired(stored) and name != NULL))
         found.append(Effect(name, values, gaps))
     return found
 
@@ -186,8 +185,10 @@ def factorial_effects(stored: Stored) -> list[Effect]:
     for size in range(1, len(SLOTS) + 1):
         for slots in itertools.combinations(SLOTS, size):
             weights = {name: _sign(slots, removed) / 4 for removed, name in arms.items()}
-            grids = {m.name: {name: stored.grid(name, m) for name in arms.values()} for m in stored.measures}
-            gaps = {name: _contrast(own, weights) for name, own in grids.items()}
+            gaps = {}
+            for measure in stored.measures:
+                grids = {name: stored.grid(name, measure) for name in arms.values()}
+                gaps[measure.name] = measure.gap(contrast(grids, weights, paired_seeds=_paired(stored)))
             found.append(Effect(" x ".join(slots), {}, gaps))
     return found
 
@@ -245,13 +246,13 @@ def _is_enough(stored: Stored) -> bool:
     return len(stored.seeds) > 1 and stored.scores[unit_column(stored.scores)].nunique() > 1
 
 
+def _paired(stored: Stored) -> bool:
+    return len(stored.seeds) >= PAIRS
+
+
 def _sign(slots: Sequence[str], removed: frozenset[str]) -> int:
     """+1 or -1: the product over the effect's slots of +1 where the module is there, -1 where it is removed."""
     sign = 1
     for slot in slots:
         sign *= -1 if slot in removed else 1
     return sign
-
-
-def _contrast(grids: Mapping[str, Scores], weights: Mapping[str, float]) -> Interval:
-    return contrast(grids, weights, paired_seeds=True)

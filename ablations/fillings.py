@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.models.fuse import fold_before
+from bench.models.fuse import fold_before, in_place
 from bench.models.layers import conv_norm_act, depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
@@ -147,7 +147,7 @@ class MLP(nn.Module):
 
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution."""
-        return nn.Sequential(fold_before(self.norm, self.expand), self.act, self.project)
+        return nn.Sequential(fold_before(self.norm, self.expand), in_place(self.act), self.project)
 
 
 @filling("laffn", "se")
@@ -258,5 +258,5 @@ class GatedFFN(nn.Module):
         """The norm goes into the two 1x1 convolutions that follow it."""
         norm = cast(nn.BatchNorm2d, self.norm)
         self.gate, self.value = fold_before(norm, self.gate), fold_before(norm, self.value)
-        self.norm = nn.Identity()
+        self.norm, self.act = nn.Identity(), in_place(self.act)
         return self

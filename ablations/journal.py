@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import UserError
-from bench.store import check_writable
+from bench.records.store import check_writable
 
 if TYPE_CHECKING:
     import optuna
@@ -105,8 +105,10 @@ def read_study(path: Path) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
-    except (OSError, ValueError, KeyError):
+        found = optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
+        found.user_attrs["about"]
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
 
 
@@ -172,7 +174,7 @@ def take_back(study: optuna.Study) -> int:
 
     stale = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if has_ended(_lease_of(t))]
     for trial in stale:
-        fixed = {k: v for k, v in trial.user_attrs.items() if k != "lease"}
+        fixed = {k: v for k, v in trial.user_attrs.items() if k not in ("lease", "rejected", "repeated")}
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         if params:  # a claim cut short before anything was drawn leaves nothing to repeat

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
-from bench.registry import ModelEntry, parse_model
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.cost.complexity import Complexity
+    from bench.zoo.complexity import Complexity
 
 
 def slots_of(entry: ModelEntry) -> list[str]:
@@ -40,8 +41,8 @@ def listing(
     """
     import pandas as pd
 
-    from bench.cost.complexity import complexity
     from bench.models.slots import filling_names, filling_note, filling_summary
+    from bench.zoo.complexity import complexity
 
     entry, config = parse_model(model)
     if task not in entry.tasks:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from bench.errors import UserError, unknown
-from bench.registry import canonical_name, parse_model
+from bench.zoo.registry import canonical_name, parse_model
 
 TOLERANCE = 0.01
 BUDGETS = ("params", "macs")
@@ -62,8 +62,8 @@ def match(
         UserError: an unknown budget or model, a model whose config has no `widths`, a target that costs nothing, or a
             task that one of them does not do.
     """
-    from bench.cost.complexity import complexity
-    from bench.registry import build_model
+    from bench.zoo.complexity import complexity
+    from bench.zoo.registry import build_model
 
     if budget not in BUDGETS:
         raise unknown("budget", budget, BUDGETS)

@@ -15,7 +15,7 @@ from typing import Any
 from ablations.matched import BUDGETS, Matched, match
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names
-from bench.registry import canonical_name, parse_model
+from bench.zoo.registry import canonical_name, parse_model
 
 
 @dataclass(frozen=True)

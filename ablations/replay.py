@@ -8,6 +8,7 @@ and whether the best curve of all was stopped before its end.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 from ablations.search import make_pruner
-from bench import store
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
-from bench.report.sheets import Sheet
+from bench.records import store
+from bench.records.damage import Damaged
+from bench.report.notes import few, in_a_line
 
 SEED = 20261126
 LEAST = 8  # curves, below which a replay says nothing
@@ -37,38 +40,58 @@ class Curve:
     scores: tuple[float, ...]
 
 
-def stored_curves(results: Path, dataset: str, steps: int | None = None) -> list[Curve]:
+def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tuple[list[Curve], tuple[str, ...]]:
     """The curves of a dataset's complete cells and trials, of one number of steps; the commonest when none is named.
+
+    Beside them what was left out, in lines.
 
     Raises:
         UserError: too few of them.
     """
     found: dict[int, list[Curve]] = {}
-    bases = [path for path in (results, results / store.TUNING) if path.is_dir()]
-    for folder in dict.fromkeys(folder for base in bases for folder in store.find_records(base)):
-        record = store.read_record(folder)
-        if record is None or record["status"] != "complete" or record["dataset"]["name"] != dataset:
+    cells, notes = _cells(results)
+    for folder, record in cells:
+        if record["status"] != "complete" or record["dataset"]["name"] != dataset:
             continue
+        name = f"{record['model']['name']} {record['cell']['seed']}"
         if record["model"]["family"] == "chance" or not (folder / "history.csv").exists():
             continue
-        with (folder / "history.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        places = tuple(int(row["step"]) for row in rows)
-        if len(rows) > 1:
-            curve = Curve(
-                f"{record['model']['name']} {record['cell']['seed']}",
-                places,
-                tuple(float(r["val_score"]) for r in rows),
-            )
-            found.setdefault(places[-1], []).append(curve)
+        try:
+            curve = _curve(folder / "history.csv", name)
+        except Damaged as error:
+            notes = (*notes, f"Left out: {error}")
+        else:
+            found.setdefault(curve.steps[-1] if curve.steps else 0, []).append(curve)
+    found = {length: curves for length, of in found.items() if (curves := [c for c in of if len(c.steps) > 1])}
     length = steps or max(found, key=lambda n: len(found[n]), default=0)
     curves = [c for c in found.get(length, []) if len(c.steps) == _commonest(found[length])]
     if len(curves) < LEAST:
         raise UserError(
             f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has "
-            f"{len(curves)}. Run its models first: medbench run."
+            f"{len(curves)}. Run its models first: medbench run.{in_a_line(notes)}"
         )
-    return curves
+    return curves, notes
+
+
+def _cells(results: Path) -> store.Found:
+    """The cells of a results folder and the trials of its searches, each once."""
+    bases = [path for path in (results, results / store.TUNING) if path.is_dir()]
+    found = [store.read_records(base) for base in bases]
+    cells = {record["key"]: (folder, record) for one in reversed(found) for folder, record in one.records}
+    return store.Found(list(cells.values()), tuple(note for one in found for note in one.notes))
+
+
+def _curve(path: Path, name: str) -> Curve:
+    """The curve of a history.csv. Raises Damaged where it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["step"]), float(row["val_score"])) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(path, f"holds no validation rounds ({type(error).__name__}).") from None
+    if not all(math.isfinite(score) for _, score in rows):
+        raise Damaged(path, "has rounds without a score: the outputs were not finite there.")
+    steps, scores = zip(*rows, strict=True) if rows else ((), ())
+    return Curve(name, steps, scores)
 
 
 def _commonest(curves: Sequence[Curve]) -> int:
@@ -122,7 +145,7 @@ def replay_tables(results: Path, datasets: Sequence[str], orderings: int) -> lis
 
 
 def _table(results: Path, dataset: str, orderings: int) -> Sheet:
-    curves, rows = stored_curves(results, dataset), []
+    (curves, notes), rows = stored_curves(results, dataset), []
     for pruner in ("median", "hyperband"):
         found = replay(curves, pruner, orderings)
         rows.append(
@@ -139,4 +162,4 @@ def _table(results: Path, dataset: str, orderings: int) -> Sheet:
         f"Pruning replayed: {len(curves)} stored learning curves of {dataset}, {curves[0].steps[-1]} steps, "
         f"{len(curves[0].steps)} validation rounds, {orderings} orderings."
     )
-    return Sheet(caption, pd.DataFrame(rows), name=f"{dataset}-replay")
+    return Sheet(caption, pd.DataFrame(rows), tuple(few(notes)), name=f"{dataset}-replay")

@@ -1,9 +1,11 @@
 """The search: which fillings, kernels, widths, depths and expansions do best on validation data, under a budget.
 
 A trial is a model of the space, trained as a cell of its own whose test part is not read; its score is the best
-validation score of its rounds. Configurations over the budget are rejected before they are trained. With one objective
-a pruner may stop a trial after a round; with two (`pareto`: score and MACs) Optuna prunes nothing. Ranges are our
-choice; fillings that break the convolution-only rule are left out.
+validation score of its rounds. Configurations over the budget are rejected before they are trained, by a constraint of
+Optuna's that the sampler learns from; one that was drawn before gets the value that it had. Neither counts as a trial,
+nor among those drawn at random at the start. With one objective a pruner may stop a trial after a round; with two
+(`pareto`: score and MACs) Optuna prunes nothing. Ranges are our choice; fillings that break the convolution-only rule
+are left out.
 """
 
 from __future__ import annotations
@@ -15,18 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Renewal, claiming, has_ended, lease, open_study, take_back
-from bench import store
-from bench.cell import Event, Job, Report, run_cell, silent
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
-from bench.registry import canonical_name, parse_model
-from bench.tuning import SEED, placed
+from bench.records import store
+from bench.records.filenames import file_name
+from bench.runs.job import Event, Job, Report, run_cell, silent
+from bench.runs.tuning import SEED, placed
+from bench.zoo.registry import canonical_name, parse_model
 
 if TYPE_CHECKING:
     import optuna
 
-SAMPLED_BEFORE = 10  # trials drawn at random before the sampler learns from them
-REJECTIONS = 200  # configurations over the budget in a row, after which the budget is taken to admit none
+SAMPLED_BEFORE = 10  # trials drawn at random, and trained, before the sampler learns from them
+REJECTIONS = 200  # configurations in a row that are not trained, after which the budget is taken to admit no more
+CONSTRAINT = "max_macs"
 POLL = 2.0
 PRUNERS = ("median", "hyperband", "none")
 KERNELS = (3, 5, 7, 9)
@@ -34,6 +38,7 @@ KERNELS = (3, 5, 7, 9)
 WIDTHS = ((16, 40, 8), (32, 80, 8), (80, 192, 16), (128, 320, 32))
 DEPTHS = ((1, 2, 1), (1, 3, 1), (2, 6, 1), (1, 3, 1))
 EXPANSIONS = ((1, 4, 1),) * 4
+FIELDS = ("widths", "depths", "expansions", "kernels")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Goal:
 
     Attributes:
         model: the model whose config is searched, and the first trial.
-        trials: so many are trained to the end, or pruned; rejected ones do not count.
+        trials: so many are trained to the end, or pruned; rejected and repeated ones do not count.
         max_macs: highest MACs of one image, or None.
         pareto: two objectives, score and MACs, by NSGA-II; else the score alone, by TPE.
         pruner: `median`, `hyperband` or `none`; of no effect with `pareto`.
@@ -61,6 +66,12 @@ class Goal:
             raise UserError(f"Expected at least one trial, but got {self.trials}.")
         if self.max_macs is not None and not self.max_macs > 0:
             raise UserError(f"Expected --max-macs to be positive (in GMACs), but got {self.max_macs / 1e9:g}.")
+        entry, config = parse_model(self.model)
+        missing = [field for field in (*SLOTS, *FIELDS) if field not in config]
+        if missing:
+            raise UserError(
+                f"Model {entry.name!r} has no {', '.join(missing)} to search over. Name a proposed one: mednext_tiny."
+            )
 
 
 def draw(trial: optuna.Trial, model: str) -> str:
@@ -82,14 +93,16 @@ def fillings(slot: str) -> list[str]:
 
 
 def starting_point(model: str) -> dict[str, Any]:
-    """The parameters of the model itself, as far as the space has them: widths go to the nearest step."""
+    """The parameters of the model itself, as far as the space has them: numbers go to the nearest in it."""
     _, config = parse_model(model)
-    params: dict[str, Any] = {slot: config[slot] for slot in SLOTS}
+    params: dict[str, Any] = {slot: config[slot] for slot in SLOTS if config[slot] in fillings(slot)}
     for field, ranges in (("widths", WIDTHS), ("depths", DEPTHS), ("expansions", EXPANSIONS)):
         for i, (low, high, step) in enumerate(ranges, 1):
             nearest = low + step * round((config[field][i - 1] - low) / step)
             params[f"{field}{i}"] = max(low, min(high, nearest))
-    return params | {f"kernels{i}": k for i, k in enumerate(config["kernels"], 1)}
+    return params | {
+        f"kernels{i}": min(KERNELS, key=lambda known: abs(known - k)) for i, k in enumerate(config["kernels"], 1)
+    }
 
 
 def run_search(
@@ -112,15 +125,15 @@ def run_search(
         UserError: the study is of something else, or no configuration is within the budget.
     """
     label = template.cell.dataset_label
-    name = study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}"
+    name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
     found = open_study(
         results,
         name,
         _about(goal, template),
         ["maximize", "minimize"] if goal.pareto else ["maximize"],
         storage,
-        sampler=_sampler(goal, 0),
-        pruner=_pruner(goal, template),
+        sampler=_sampler(goal, []),
+        pruner=_pruner(goal, template, []),
     )
     with claiming(results, name):
         if not found.get_trials(deepcopy=False):
@@ -148,25 +161,36 @@ def _about(goal: Goal, template: Job) -> dict[str, Any]:
     }
 
 
-def _sampler(goal: Goal, drawn: int) -> Any:
-    """A sampler that starts elsewhere after each restart: one of a constant seed would draw the same again."""
+def _sampler(goal: Goal, trials: Sequence[optuna.trial.FrozenTrial]) -> Any:
+    """A sampler that starts elsewhere after each restart: one of a constant seed would draw the same again.
+
+    Optuna counts every finished trial as one of the start; those that were not trained are added to their number here
+    and for the pruner.
+    """
     from optuna.samplers import NSGAIISampler, TPESampler
 
     if goal.pareto:
-        return NSGAIISampler(seed=SEED + drawn, population_size=min(20, max(4, goal.trials // 2)))
-    return TPESampler(seed=SEED + drawn, n_startup_trials=SAMPLED_BEFORE, constant_liar=True)
+        return NSGAIISampler(seed=SEED + len(trials), population_size=min(20, max(4, goal.trials // 2)))
+    untrained = _untrained(trials, "COMPLETE", "PRUNED")
+    return TPESampler(seed=SEED + len(trials), n_startup_trials=SAMPLED_BEFORE + untrained, constant_liar=True)
 
 
-def _pruner(goal: Goal, template: Job) -> Any:
-    return make_pruner("none" if goal.pareto else goal.pruner, template.cell.protocol["evaluations"])
+def _untrained(trials: Sequence[optuna.trial.FrozenTrial], *states: str) -> int:
+    """How many trials of some states were rejected, or repeat another."""
+    return sum(t.state.name in states and not is_trained(t) for t in trials)
 
 
-def make_pruner(name: str, rounds: int) -> Any:
-    """A pruner for curves of so many validation rounds, counted from 1."""
+def _pruner(goal: Goal, template: Job, trials: Sequence[optuna.trial.FrozenTrial]) -> Any:
+    name = "none" if goal.pareto else goal.pruner
+    return make_pruner(name, template.cell.protocol["evaluations"], _untrained(trials, "COMPLETE"))
+
+
+def make_pruner(name: str, rounds: int, untrained: int = 0) -> Any:
+    """A pruner for curves of so many validation rounds, counted from 1, beside so many finished trials without one."""
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
     if name == "median":
-        return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+        return MedianPruner(n_startup_trials=5 + untrained, n_warmup_steps=1)
     if name == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=rounds, reduction_factor=3)
     return NopPruner()
@@ -174,7 +198,7 @@ def make_pruner(name: str, rounds: int) -> Any:
 
 def is_trained(trial: optuna.trial.FrozenTrial) -> bool:
     """Whether a finished trial was trained, to the end or until it was pruned."""
-    return trial.state.name == "COMPLETE" or (trial.state.name == "PRUNED" and "rejected" not in trial.user_attrs)
+    return trial.state.name in ("COMPLETE", "PRUNED") and not {"rejected", "repeated"} & trial.user_attrs.keys()
 
 
 def _running(study: optuna.Study) -> bool:
@@ -185,49 +209,82 @@ def _running(study: optuna.Study) -> bool:
 def _claim(
     study: optuna.Study, results: Path, name: str, goal: Goal, template: Job
 ) -> tuple[optuna.Trial | None, Job | None]:
-    """The next configuration within the budget, leased to this process; None when enough are done or under way."""
+    """The next configuration to train, leased to this process; None when enough are done or under way."""
     with claiming(results, name):
         take_back(study)
         for _ in range(REJECTIONS):
             trials = study.get_trials(deepcopy=False)
             if sum(is_trained(t) or t.state.name == "RUNNING" for t in trials) >= goal.trials:
                 return None, None
-            study.sampler = _sampler(goal, len(trials))
+            study.sampler, study.pruner = _sampler(goal, trials), _pruner(goal, template, trials)
             trial = study.ask()
             trial.set_user_attr("lease", lease())
             job = _admitted(study, trial, goal, template)
             if job is not None:
                 return trial, job
+    budget = "" if goal.max_macs is None else f"over --max-macs {goal.max_macs / 1e9:g} (GMACs), "
     raise UserError(
-        f"{REJECTIONS} configurations in a row were over --max-macs {(goal.max_macs or 0) / 1e9:g} (GMACs) or could "
-        "not be built: raise it."
+        f"{REJECTIONS} configurations in a row were {budget}drawn before or could not be built: raise --max-macs, or "
+        "ask for fewer --trials."
     )
 
 
 def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Job) -> Job | None:
-    """The job of a drawn configuration, or None for one that is told as rejected."""
+    """The job of a drawn configuration, or None for one that is told at once: rejected, or drawn before."""
     from optuna.trial import TrialState
 
-    job = _trial_job(draw(trial, goal.model), template)
+    try:
+        job = _trial_job(draw(trial, goal.model), template)
+    except UserError as error:
+        trial.set_user_attr("rejected", f"cannot be built: {error}")
+        study.tell(trial, state=TrialState.FAIL)
+        return None
     macs = job.cost["macs"]
     trial.set_user_attr("model", job.model)
     trial.set_user_attr("macs", macs)
     trial.set_user_attr("params", job.cost["params"])
     trial.set_user_attr("key", job.cell.key)
-    if goal.max_macs is not None and macs > goal.max_macs:
-        trial.set_user_attr("rejected", "over --max-macs")
-    elif any(t.state.name == "COMPLETE" and t.user_attrs.get("key") == job.cell.key for t in study.get_trials()):
-        trial.set_user_attr("rejected", "drawn before")
-    else:
+    if goal.max_macs is not None:
+        trial.set_constraint(CONSTRAINT, macs - goal.max_macs)
+        if macs > goal.max_macs:
+            trial.set_user_attr("rejected", "over --max-macs")
+            study.tell(trial, state=TrialState.FAIL if goal.pareto else TrialState.PRUNED)
+            return None
+    earlier = _earlier(study, trial, job.cell.key)
+    if earlier is None:
         return job
-    study.tell(trial, state=TrialState.FAIL if goal.pareto else TrialState.PRUNED)
+    _repeat(study, trial, earlier)
     return None
+
+
+def _earlier(study: optuna.Study, trial: optuna.Trial, key: str) -> optuna.trial.FrozenTrial | None:
+    """The trial that trained a cell, or trains it now; the first of them that is finished."""
+    found = [t for t in study.get_trials() if t.number != trial.number and t.user_attrs.get("key") == key]
+    done = [t for t in found if is_trained(t)]
+    return next(iter(done or [t for t in found if t.state.name == "RUNNING"]), None)
+
+
+def _repeat(study: optuna.Study, trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> None:
+    """Tells a trial what an earlier one of its configuration had; one that still runs has nothing to tell yet."""
+    from optuna.trial import TrialState
+
+    if not earlier.state.is_finished():
+        trial.set_user_attr("rejected", "under way in another trial")
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    trial.set_user_attr("repeated", earlier.number)
+    if earlier.state == TrialState.COMPLETE:
+        study.tell(trial, earlier.values)
+        return
+    for number, score in sorted(earlier.intermediate_values.items()):
+        trial.report(score, number)  # by which the sampler ranks what was pruned
+    study.tell(trial, state=earlier.state)
 
 
 def _trial_job(model: str, template: Job) -> Job:
     """The cell of one configuration: the template's, of another model, with the search's seed, test part unread."""
-    from bench.registry import dataset_spec
-    from bench.runner import cost_of
+    from bench.runs.runner import cost_of
+    from bench.zoo.registry import dataset_spec
 
     entry, config = parse_model(model)
     cell = replace(
@@ -237,7 +294,7 @@ def _trial_job(model: str, template: Job) -> Job:
         unscored=True,
     )
     cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
-    job = replace(template, model=model, cost=cost)
+    job = replace(template, model=model, cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 
 
@@ -274,14 +331,14 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
 
 def _rounds(job: Job) -> dict[int, int]:
     """Step of each validation round -> its number from 1."""
-    from bench.train import evaluation_steps
+    from bench.runs.train import evaluation_steps
 
     return {step: i for i, step in enumerate(sorted(evaluation_steps(job.cell.settings())), 1)}
 
 
 def front(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The finished trials that no other beats in both score and MACs, the fewest MACs first."""
-    done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+    done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE" and is_trained(t)]
     done.sort(key=lambda t: (t.user_attrs["macs"], -t.values[0]))
     found: list[optuna.trial.FrozenTrial] = []
     for trial in done:

@@ -17,15 +17,15 @@ from ablations.effects import (
     importances,
     run_figures,
 )
-from bench.metrics.statistics import Interval
-from bench.report.certainty import unit_column, unit_words
-from bench.report.sheets import Sheet
-from bench.report.tables import PHANTOM, TASKS
+from bench.analysis.certainty import unit_column, unit_words
+from bench.analysis.comparison import PHANTOM, TASKS
+from bench.analysis.sheet import Sheet
+from bench.analysis.statistics import Interval
 
 ARM_NOTE = (
     "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "
-    "with its 95 % interval from the two-way bootstrap, seeds in pairs; bold where it excludes 0. It is not adjusted "
-    "for the number of arms. Intervals hold for other seeds and other patients like these."
+    "with its 95 % interval from the two-way bootstrap, seeds in pairs from three on; bold where it excludes 0. It is "
+    "not adjusted for the number of arms. Intervals hold for other seeds and other patients like these."
 )
 NULL_NOTE = "null: the full model trained again under other seeds; what it differs by is the noise of training."
 POINT_NOTE = (

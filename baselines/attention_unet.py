@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.unet import UNet, check_image_size
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 CITATION = "Oktay et al., MIDL 2018"
 

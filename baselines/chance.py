@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 
 class Background(nn.Module):

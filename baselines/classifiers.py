@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from baselines.unet import check_image_size
-from bench.registry import Family, Pretrained, Published, register_model
+from bench.zoo.entry import Family, Pretrained, Published, register_model
 
 SOURCE = "timm results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv"
 LEAST = 32  # pixels: the deepest map of all is then one pixel wide

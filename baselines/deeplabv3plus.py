@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import nn
 
 from baselines.unet import check_image_size
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 
 @register_model(

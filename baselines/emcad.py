@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from baselines.unet import check_image_size
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 CITATION, SOURCE = "Rahman et al., CVPR 2024", "the paper, its table of binary segmentation"
 KERNELS = (1, 3, 5)

@@ -19,7 +19,7 @@ from torch import nn
 
 from baselines.unet import check_image_size
 from bench.errors import UserError
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 CITATION = "Isensee et al., Nature Methods 2021"
 

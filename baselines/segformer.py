@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import nn
 
 from baselines.unet import check_image_size
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 NARROW = "medbench_mit_narrow"
 CITATION, SOURCE = "Xie et al., NeurIPS 2021", "the paper, table 1"

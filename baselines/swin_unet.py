@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from baselines.unet import check_image_size
 from bench.errors import UserError
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 CITATION = "Cao et al., ECCV Workshops 2022"
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from baselines.unet import check_image_size
 from bench.errors import UserError
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 CITATION = "Hatamizadeh et al., BrainLes 2021"
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError, unknown
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 CITATION = "Ronneberger et al., MICCAI 2015"
 

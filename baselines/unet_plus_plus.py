@@ -14,7 +14,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from baselines.unet import check_image_size
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 
 class LastNode(nn.Module):

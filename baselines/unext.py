@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, relu
 
 from baselines.unet import check_image_size
-from bench.registry import Published, register_model
+from bench.zoo.entry import Published, register_model
 
 
 class ShiftedMLP(nn.Module):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from torch import nn
 
 from baselines.unet import check_image_size
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 UNCHECKED = "2-D form of a 3-D network: no published figure to check, so not in `all`"
 MEDNEXT = "Roy et al., MICCAI 2023"

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "run": "bench.runner",
-    "build_model": "bench.registry",
-    "register_model": "bench.registry",
-    "load_results": "bench.store",
-    "load_cells": "bench.store",
+    "run": "bench.runs.runner",
+    "build_model": "bench.zoo.registry",
+    "register_model": "bench.zoo.entry",
+    "load_results": "bench.records.store",
+    "load_cells": "bench.records.store",
     "profile": "bench.cost.speed",
-    "load_profiles": "bench.profiles",
+    "load_profiles": "bench.records.profiles",
 }
 __all__ = sorted(_HOMES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -12,10 +13,23 @@ class UserError(Exception):
     The command line prints the line and exits with code 2, without a traceback.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """The text as one line that any UTF-8 terminal takes: names of files are bytes, and may hold whatever bytes."""
+    line = re.sub(r"\s*[\r\n]+\s*", " ", text)
+    return re.sub("[\x00-\x1f\x7f\ud800-\udfff]", lambda found: _escaped(ord(found[0])), line)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code % 256:02x}" if code < 256 or 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that nothing has, with the near ones (`Did you mean: ...?`) or all of them."""
-    names = sorted(known)
+    name, names = str(name), sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean: {', '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
     return UserError(f"Unknown {kind} {name!r}. {hint}")

@@ -18,17 +18,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bench import registry
-from bench.cli import main
+from bench.cli.main import main
 from bench.models import slots
-from bench.plan import PRESETS
 from bench.report.protocol_page import field_meanings, protocol_page
+from bench.runs.protocol import PRESETS
+from bench.zoo.entry import MODELS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-NEW_LAYOUT = (ROOT / "bench" / "runs").is_dir()
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def test_every_command_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.Mon
 def _forget() -> Iterator[None]:
     """What the pages register is gone afterwards; what they made load stays."""
     yield
-    registry._MODELS.pop("registered_net", None)
+    MODELS.pop("registered_net", None)
     slots._FILLINGS["sem"].pop("dw9", None)
 
 
@@ -144,7 +143,6 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert not missing
 
 
-@pytest.mark.skipif(not NEW_LAYOUT, reason="the pages name the files of the rooms that are being made")
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_path_of_the_code_that_is_named_exists(page: Path) -> None:
     paths = re.findall(r"(?<![\w./])((?:bench|ablations|baselines|tests)/[\w/.]*)", page.read_text(encoding="utf-8"))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.registry import ModelEntry, build_model, model_entry, model_names
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import build_model, model_entry, model_names
 
 SIZES = (64, 96, 224, 256)
 SHAPES = ((1, 2), (3, 14), (1, 14), (3, 2))  # channels, classes

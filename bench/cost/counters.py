@@ -2,23 +2,25 @@
 
 Each sees another level of the same forward pass: torch's FlopCounterMode the operators that run, fvcore the traced
 graph, ptflops (`aten` backend; its default one misses a third of a ViT) again the operators, by formulas of its own.
-None of them has a formula for fused attention on the CPU, so that attention is unfused while they count. What fvcore
-and ptflops count beside convolutions and matrix products (norms, pooling, resizing; the additions of biases) explains
-a difference and is kept apart; what is left is to be within `TOLERANCE`.
+None of them has a formula for fused attention on the CPU, so that attention is unfused while they count. What else none
+has one for is counted in all three by those of `bench.zoo.operators`, or named in the figure's `uncounted`. What
+fvcore and ptflops count beside convolutions and matrix products (norms, pooling, resizing; the additions of biases)
+explains a difference and is kept apart; what is left is to be within `TOLERANCE`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.cost.complexity import Complexity, complexity
+from bench.zoo.complexity import Complexity, complexity
+from bench.zoo.operators import FORMULAS, MOVES, Watch, short
+from bench.zoo.operators import PRODUCTS as OWN
 
 if TYPE_CHECKING:
     import torch
@@ -26,17 +28,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.02  # of the MACs: how far two counters may be apart when what explains a difference is left out
 
-PRODUCTS = {"conv", "convolution", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"}
+PRODUCTS = OWN | {"conv", "convolution", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"}
 BIASES = "bias additions"
-# Operators without arithmetic: they make, move or copy. Views are known by their schema.
-MOVES = {
-    *("arange", "bernoulli", "cat", "clone", "constant_pad_nd", "copy", "detach", "empty", "empty_like", "fill"),
-    *("full", "full_like", "gather", "index", "lift_fresh", "new_empty", "new_full", "new_ones", "new_zeros", "ones"),
-    *("ones_like", "pixel_shuffle", "reflection_pad2d", "repeat", "roll", "scalar_tensor", "select_backward", "stack"),
-    *("tensor", "to_copy", "unsafe_view", "where", "zeros", "zeros_like", "local_scalar_dense", "pad", "eq", "ne"),
-    *("im2col", "col2im", "channel_shuffle", "flip", "index_put", "masked_fill", "index_select", "logical_not"),
-    "scaled_dot_product_attention_math",  # a name around the products that are counted
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class CrossCheck:
     """Three counts of one network at one input.
 
     Attributes:
-        cost: the figure, `bench.cost.complexity`.
+        cost: the figure, `bench.zoo.complexity`.
         skipped: operators that the figure leaves out -> calls.
         counts: `fvcore` and `ptflops`, where they came to an end.
         failed: counter -> the line it ended with.
@@ -87,8 +80,11 @@ class CrossCheck:
 
     @property
     def agrees(self) -> bool:
-        """Whether every counter came to an end, within `TOLERANCE` of the figure once what explains it is left out."""
-        return not self.failed and self.unexplained <= TOLERANCE
+        """Whether every counter came to an end, within `TOLERANCE` of the figure once what explains it is left out.
+
+        Counters that all leave out the same operator agree on nothing.
+        """
+        return not self.failed and not self.cost.uncounted and self.unexplained <= TOLERANCE
 
     def stored(self) -> dict[str, Any]:
         """As JSON, with the derived figures: `fvcore`, `ptflops`, `skipped`, `failed`, `spread`, `unexplained`."""
@@ -109,7 +105,7 @@ def cross_check(model: nn.Module, input_shape: tuple[int, ...]) -> CrossCheck:
     """
     cost = complexity(model, input_shape)
     counts: dict[str, Count] = {}
-    skipped: dict[str, int] = {}
+    skipped = dict(cost.uncounted)
     failed: dict[str, str] = {}
     for name, counter in (("fvcore", _fvcore), ("ptflops", _ptflops)):
         try:
@@ -175,12 +171,20 @@ def _fvcore(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tupl
         replica = copy.deepcopy(model).to("cpu").eval()
         with torch.no_grad():
             analysis = FlopCountAnalysis(replica, torch.zeros(input_shape))
+            analysis.set_op_handle(**{name: _by_shapes(formula) for name, formula in FORMULAS.items()})
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            counts = {_short(name): round(macs) for name, macs in analysis.by_operator().items()}
-            skipped = Counter({_short(name): 0 for name in analysis.unsupported_ops()})
+            counts = {short(name): round(macs) for name, macs in analysis.by_operator().items()}
+            skipped = Counter({short(name): 0 for name in analysis.unsupported_ops()})
     for name, calls in analysis.unsupported_ops().items():
-        skipped[_short(name)] += calls
+        skipped[short(name)] += calls
     return _count(counts, {name: calls for name, calls in skipped.items() if name not in MOVES}), {}
+
+
+def _by_shapes(formula: Callable[[Any, Any], int]) -> Callable[[list[Any], list[Any]], int]:
+    """A formula of ours as fvcore takes it: of the values of a traced graph."""
+    from fvcore.nn.jit_handles import get_shape
+
+    return lambda inputs, outputs: formula([get_shape(value) for value in inputs], get_shape(outputs[0]) or ())
 
 
 def _ptflops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tuple[Count, dict[str, int]]:
@@ -188,19 +192,7 @@ def _ptflops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tup
     import torch
     from ptflops.aten_engine import FlopCounterMode
     from ptflops.aten_ops import ATEN_OPS_MAPPING
-    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
-
-    ran: Counter[Any] = Counter()
-
-    class Watch(TorchDispatchMode):
-        """Notes every operator with arithmetic that runs."""
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            views = any(out.alias_info and not out.alias_info.is_write for out in func._schema.returns)
-            if func.namespace == "aten" and not views:
-                ran[func.overloadpacket] += 1
-            return func(*args, **(kwargs or {}))
 
     biases: list[int] = []
     aten = torch.ops.aten
@@ -208,14 +200,14 @@ def _ptflops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tup
         op: _apart_from_bias(ATEN_OPS_MAPPING[op], position, biases)
         for op, position in ((aten.convolution, 2), (aten._convolution, 2), (aten.addmm, 0))
     }
-    replica = copy.deepcopy(model).to(device).eval()
+    replica, watch = copy.deepcopy(model).to(device).eval(), Watch()
     counter = FlopCounterMode(custom_hooks=hooks)
-    with torch.no_grad(), Watch(), counter:
+    with torch.no_grad(), watch, counter:
         replica(torch.zeros(input_shape, device=device))
     counts: Counter[str] = Counter({BIASES: sum(biases)})
     for op, macs in counter.flop_counts["Global"].items():
-        counts[_short(str(op))] += int(macs)
-    return _count(counts, _without(ran, counter.all_ops)), _without(ran, flop_registry)
+        counts[short(str(op))] += int(macs)
+    return _count(counts + watch.macs, watch.skipped(counter.all_ops)), watch.skipped(flop_registry)
 
 
 def _apart_from_bias(formula: Callable[[Any, Any], int], position: int, biases: list[int]) -> Callable[[Any, Any], int]:
@@ -233,18 +225,3 @@ def _count(counts: dict[str, int], skipped: dict[str, int]) -> Count:
     products = sum(macs for name, macs in counts.items() if name in PRODUCTS)
     beside = {name: macs for name, macs in counts.items() if name not in PRODUCTS and macs}
     return Count(products, beside, skipped)
-
-
-def _without(ran: Counter[Any], formulas: Any) -> dict[str, int]:
-    """Short names of the operators that ran and have no formula, with their calls."""
-    left: Counter[str] = Counter()
-    for op, calls in ran.items():
-        if op not in formulas and _short(str(op)) not in MOVES:
-            left[_short(str(op))] += calls
-    return dict(left)
-
-
-def _short(name: str) -> str:
-    """`aten::gelu_`, `aten._native_batch_norm_legit_no_training` -> gelu, batch_norm."""
-    name = re.sub(r"^aten(::|\.)|_legit|_no_training", "", name)
-    return re.sub(r"^_?(native|cudnn|mkldnn|miopen)_|^_+|_+$", "", name)

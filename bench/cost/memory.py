@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from bench.cost.passes import formed, make_pass, network
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 PASSES = 2  # the second training step runs beside the optimiser's state, which the first one makes
 CUDA, RESIDENT, EVER = "CUDA allocator", "resident memory", "resident memory, never set back"
@@ -37,7 +37,7 @@ def measure_memory(setting: Setting, name: str) -> dict[str, Any]:
     """
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
-    model = formed(setting, network(setting, name))
+    model = formed(setting, network(setting, name), check=False)  # the first process of the profile has checked it
     weights = weights_bytes(model)
     make_pass(model, replace(setting, work="inference", batch=1), device, compiled=False)()
     run = make_pass(model, setting, device, compiled=False)

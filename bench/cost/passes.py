@@ -12,8 +12,8 @@ from torch import nn
 
 from bench.cost.rounds import Timer
 from bench.errors import UserError
-from bench.profiles import Setting
-from bench.registry import build_model
+from bench.records.profiles import Setting
+from bench.zoo.registry import build_model
 
 BLOCK_SECONDS = 0.2  # of one network in one round
 MOST_PASSES = 10_000
@@ -32,13 +32,13 @@ def network(setting: Setting, name: str) -> nn.Module:
     return build_model(name, setting.task, setting.channels, setting.classes, setting.image_size)
 
 
-def formed(setting: Setting, model: nn.Module) -> nn.Module:
-    """A network in the setting's form: itself, or its fused copy."""
+def formed(setting: Setting, model: nn.Module, check: bool = True) -> nn.Module:
+    """A network in the setting's form: itself, or its fused copy; the check of that takes memory and time."""
     if setting.form == "training":
         return model
     from bench.models.fuse import fuse
 
-    return fuse(model)
+    return fuse(model, random_batch(setting, 2)[0], check)
 
 
 def candidate_network(setting: Setting, name: str) -> tuple[nn.Module, dict[str, Any] | None]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.cost.counters import CrossCheck, cross_check
-from bench.registry import ModelEntry, build_model, model_entry, model_names
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import build_model, model_entry, model_names
 
 PARAMS, MACS = 0.02, 0.05  # how far ours may be from the published
 

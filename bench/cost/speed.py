@@ -9,7 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.rounds import PROCESSES, Samples, figures, together
-from bench.environment import idle_cores
 from bench.errors import UserError, unknown
-from bench.plan import PRESETS
-from bench.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
-from bench.registry import ModelEntry, canonical_name, parse_model, select_models, split_outside_brackets
-from bench.store import check_writable
+from bench.records.environment import too_few_idle
+from bench.records.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
+from bench.records.store import check_writable, read_records
+from bench.runs.protocol import PRESETS
+from bench.runs.request import PROFILE, read_request
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import canonical_name, listed_names, parse_model, placed_name, resolved_entry, select_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +47,7 @@ LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 
 
 def profile(
-    models: str,
+    models: str | Sequence[str],
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
@@ -56,7 +58,7 @@ def profile(
     """Measures models against a reference, each in processes of its own; stores each profile as it is measured.
 
     Args:
-        models: names as elsewhere: `all`, globs, `mednext_tiny[sem=none]`.
+        models: names as elsewhere, by commas or in a list: `all`, globs, `mednext_tiny[sem=none]`.
         results: where profiles are stored, and weights are looked for on which faster variants are scored.
         seconds: most that the rounds of one candidate take, beside building and warming up, where ten in each of
             its processes do not take longer; latency takes a sixth of it after them, larger batches a third.
@@ -66,7 +68,7 @@ def profile(
         request: the other arguments of `make_settings`.
 
     Returns:
-        One row per candidate and form (`bench.profiles.profile_row`). A candidate that cannot be built or timed
+        One row per candidate and form (`bench.records.profiles.profile_row`). A candidate that cannot be built or timed
         has its reason in `error`, is not stored, and the others go on.
 
     Raises:
@@ -74,18 +76,21 @@ def profile(
     """
     import pandas as pd
 
+    read_request({"results": results, "seconds": seconds, "sweep": sweep, "data_root": data_root}, PROFILE)
     if not seconds > 0:
         raise UserError(f"Expected seconds to be positive, but got {seconds}.")
-    settings = make_settings(models, **request)
+    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
     check_writable(Path(results))
     if data_root is not None:
-        from bench.datasets.prepared import resolve_root
+        from bench.datasets.cache.prepared import resolve_root
 
         resolve_root(data_root)
     _warn_of_load(settings[0].threads, report)
+    for note in read_records(results).notes:  # their weights, on which faster variants are scored
+        report(note)
     rows = []
     for number, setting in enumerate(settings, 1):
-        name = _name(setting.model)
+        name = _name(setting.model)[0]
         report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}")
         try:
             measured = measure(setting, seconds, sweep, (results, data_root))
@@ -99,16 +104,16 @@ def profile(
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
     """Says when fewer cores are idle than there are threads: those that wait for a core hold up the others."""
-    idle = idle_cores()
-    if idle is not None and idle < threads - 0.5:
+    few = too_few_idle(threads)
+    if few:
         report(
-            f"note: {idle:.1f} of {os.cpu_count()} cores are idle, but --threads is {threads}: ratios mean little when "
+            f"note: {few}, but --threads is {threads}: ratios mean little when "
             f"threads wait for a core. Wait until the machine is idle{', or take fewer threads' * (threads > 1)}."
         )
 
 
 def make_settings(
-    models: str,
+    models: str | Sequence[str],
     task: str = "classification",
     image_size: int = 224,
     channels: int = 3,
@@ -143,7 +148,7 @@ def make_settings(
         raise UserError("A fused form is for inference alone: ask for fused forms or for training steps, not for both.")
     _check_device(device, precision)
     other = _one(reference or REFERENCES[task], task)
-    asked = split_outside_brackets(models)
+    asked = listed_names(models)
     chosen = [parse_model(name) for name in select_models(models, PRESETS[preset].models, task)]
     chosen = [(e, config) for e, config in chosen if e.family != "chance" or e.name in asked]
     if not chosen:
@@ -175,7 +180,7 @@ def make_settings(
 
 
 def count(
-    models: str,
+    models: str | Sequence[str],
     results: str | Path = "results",
     seconds: float = 60.0,
     sweep: bool = False,
@@ -190,22 +195,22 @@ def count(
 
     Returns:
         One row per model and form: `model`, `title`, `form`, `task`, `input` (of one image), `classes`, the columns of
-        `bench.profiles.cost_row`, and `error`.
+        `bench.records.profiles.cost_row`, and `error`.
     """
     import pandas as pd
 
-    settings = make_settings(models, **request)
+    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
     from bench.cost.worker import respond
 
     rows = []
     for number, setting in enumerate(settings, 1):
-        name, size = _name(setting.model), setting.image_size
+        (name, placed), size = _name(setting.model), setting.image_size
         report(f"counting {name} ({setting.form} form), {number} of {len(settings)}")
-        shown = _shown(name, setting.task)
+        shown = _shown(setting.model, setting.task)
         row: dict[str, Any] = {"model": name, "title": shown["title"], "form": setting.form, "task": setting.task}
         row |= {"input": f"1x{setting.channels}x{size}x{size}", "classes": setting.classes}
         with contextlib.redirect_stdout(sys.stderr):  # what a network's own code prints
-            answer = respond({"what": "complexity", "setting": asdict(setting), "model": name})
+            answer = respond({"what": "complexity", "setting": asdict(setting), "model": placed})
         failed = f"Cannot count {name}: {answer['error']}" if "error" in answer else None
         rows.append(row | ({} if failed else cost_row(answer["cost"])) | {"error": failed})
     return pd.DataFrame(rows)
@@ -226,8 +231,8 @@ def measure(
     Raises:
         UserError: the model does not build or run, or a child that times it died.
     """
-    model, reference = _name(setting.model), _name(setting.reference)
-    request: dict[str, Any] = {"setting": asdict(setting), "model": model, "reference": reference, "seconds": seconds}
+    (model, placed), (reference, other) = _name(setting.model), _name(setting.reference)
+    request: dict[str, Any] = {"setting": asdict(setting), "model": placed, "reference": other, "seconds": seconds}
     what = f"time {model} ({setting.form} form, against {reference})"
     answer = _ask({**request, "what": "speed", "sweep": sweep}, what, setting.threads)
     parts = [answer] + [_ask({**request, "what": "rounds"}, what, setting.threads) for _ in range(PROCESSES - 1)]
@@ -237,14 +242,14 @@ def measure(
         "schema": SCHEMA,
         "key": setting.key,
         "setting": asdict(setting),
-        "model": _shown(model, setting.task),
-        "reference": _shown(reference, setting.task),
+        "model": _shown(setting.model, setting.task),
+        "reference": _shown(setting.reference, setting.task),
         "figures": figures(samples, setting.batch),
         "samples": asdict(samples) | {name: [part["samples"][name] for part in parts] for name in BLOCKS},
         "load": {"start": answer["load"]["start"], "end": parts[-1]["load"]["end"]},
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "memory": _memory(setting, model),
-        "metric": None if answer["change"] is None or weights is None else _metric(setting, model, *weights),
+        "memory": _memory(setting, placed),
+        "metric": None if answer["change"] is None or weights is None else _metric(setting, placed, *weights),
         **{key: answer[key] for key in measured},
     }
 
@@ -335,13 +340,13 @@ def _resolved(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
     return {"name": entry.name, "config": config, "version": entry.version}
 
 
-def _name(model: dict[str, Any]) -> str:
-    """The canonical name of a resolved model."""
-    entry, _ = parse_model(model["name"])
-    return canonical_name(entry, model["config"])
+def _name(model: dict[str, Any]) -> tuple[str, str]:
+    """The canonical name of a resolved model, and the one under which a child finds it."""
+    entry = resolved_entry(model)
+    return canonical_name(entry, model["config"]), placed_name(entry, model["config"])
 
 
-def _shown(name: str, task: str) -> dict[str, str]:
-    entry, _ = parse_model(name)
+def _shown(model: dict[str, Any], task: str) -> dict[str, str]:
+    name, entry = _name(model)[0], resolved_entry(model)
     config = f" [{name.partition('[')[2]}" if "[" in name else ""
     return {"name": name, "title": entry.title_of(task) + config, "family": entry.family}

@@ -16,7 +16,7 @@ from torch import nn
 from bench.cost.memory import available, give_back, resident, set_peak_back
 from bench.cost.passes import Pass, block, make_pass, warm_up
 from bench.cost.rounds import alternate
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 LATENCY_PASSES, MOST_LATENCIES = 30, 1000
 SWEEP_ROUNDS = 6  # of the larger batch and of the one before it

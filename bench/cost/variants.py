@@ -14,16 +14,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from bench import store
 from bench.cost.passes import AUTOCAST, formed, network, specialised
-from bench.datasets.base import Source
-from bench.datasets.prepared import Prepared, open_prepared, resolve_root
-from bench.datasets.splits import assign, make_split
+from bench.datasets.base import Prepared, Source
+from bench.datasets.cache.prepared import open_prepared, resolve_root
+from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
-from bench.evaluate import headline, score_cases
-from bench.plan import Cell, digest
-from bench.profiles import Setting
-from bench.registry import dataset_spec
+from bench.records import store
+from bench.records.profiles import Setting
+from bench.records.rows import task_of
+from bench.runs.evaluate import headline, score_cases
+from bench.runs.protocol import Cell, digest
+from bench.zoo.registry import dataset_spec
 
 METRICS = {"segmentation": ("dice_strict", "hd95_vox_strict"), "classification": ("accuracy", "balanced_accuracy")}
 PART = "val"
@@ -93,20 +94,20 @@ def metric_change(
 def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cell, str]]:
     """Folders, cells and presets of one comparison whose weights fit the setting's network, input and classes, by seed.
 
-    Of several comparisons the one on real data; then the one trained as others are (no fold, no smaller training part,
-    not tuned, not pretrained); then with most seeds, with most steps; then the first by data set and key.
+    Of a cross-validation those of one fold, whose validation cases are the same. Of several comparisons the one on real
+    data; then the one trained as others are (no fold, no smaller training part, not tuned, not pretrained); then with
+    most seeds, with most steps; then the first by data set and key.
     """
     found: dict[tuple[Any, ...], list[tuple[Path, Cell, str]]] = {}
-    for folder in store.find_records(Path(results)):
-        record = store.read_record(folder)
-        if record is None or record["status"] != "complete" or not (folder / "weights.safetensors").is_file():
+    for folder, record in store.read_records(results).records:
+        if record["status"] != "complete" or not (folder / "weights.safetensors").is_file():
             continue
         cell, dataset = Cell(**record["cell"]), record["dataset"]
-        fits = (store.task_of(record), dataset.get("channels"), len(dataset["classes"]), cell.protocol["image_size"])
+        fits = (task_of(record), dataset.get("channels"), len(dataset["classes"]), cell.protocol["image_size"])
         asked = (setting.task, setting.channels, setting.classes, setting.image_size)
         if fits == asked and digest(cell.model) == digest(setting.model):
             rank = (SOURCES.index(cell.source["kind"]), len(_peculiar(cell)))
-            group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison)
+            group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison, cell.parts)
             found.setdefault(group, []).append((folder, cell, record["preset"]))
     best = min(found, key=lambda group: (*group[:2], -len(found[group]), *group[2:]), default=None)
     return [] if best is None else sorted(found[best], key=lambda entry: entry[1].seed)
@@ -131,10 +132,17 @@ def _scores(
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{weights} cannot be loaded ({line}). Delete its folder to run the cell again.") from None
+        raise UserError(
+            f"{weights} cannot be loaded ({line}): copy it again from where the cell was run, or run that with --force."
+        ) from None
     model.to(torch.device(setting.device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     scores = {}
     for form, scored in (("plain", model), ("variant", Variant(model, setting).eval())):
-        figures = headline(score_cases(scored, data, cases, cell.settings()))
+        try:
+            figures = headline(score_cases(scored, data, cases, cell.settings()))
+        except FloatingPointError as error:
+            raise UserError(
+                f"Diverged in {'the training form' if form == 'plain' else 'this form'}: {error}."
+            ) from None
         scores[form] = {metric: figures[metric] for metric in METRICS[setting.task]}
     return scores

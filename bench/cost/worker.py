@@ -24,13 +24,13 @@ import torch
 from torch import nn
 
 from bench.cost.counters import cross_check
-from bench.cost.memory import measure_memory
+from bench.cost.memory import give_back, measure_memory
 from bench.cost.passes import Pass, block, candidate_network, formed, make_pass, network, warm_up
 from bench.cost.rounds import PROCESSES, alternate
 from bench.cost.sweep import latencies, sweep
-from bench.environment import environment
 from bench.errors import UserError
-from bench.profiles import Setting
+from bench.records.environment import environment
+from bench.records.profiles import Setting
 
 WARM_SECONDS = 1.0
 LATENCY_SHARE, SWEEP_SHARE = 1 / 6, 1 / 3  # of the seconds of the rounds, after them
@@ -60,7 +60,7 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
                 model = formed(setting, network(setting, request["model"]))
             return {"cost": count(setting, model)}
         if request["what"] == "rounds":
-            model = formed(setting, network(setting, request["model"]))
+            model = formed(setting, network(setting, request["model"]), check=False)  # the first process checks it
             return time_rounds(setting, model, request["reference"], request["seconds"])
         return measure(setting, request["model"], request["reference"], request["seconds"], request["sweep"])
     except UserError as error:
@@ -77,6 +77,8 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
     """
     torch.set_num_threads(setting.threads)
     candidate, change = candidate_network(setting, model)
+    if change is not None:
+        give_back()  # what the comparison of outputs took
     answer = time_rounds(setting, candidate, reference, seconds)
     device = torch.device(setting.device)
     latency = batches = None
@@ -120,7 +122,7 @@ def count(setting: Setting, model: nn.Module) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a child's warnings have no reader
         check = cross_check(model, shape)
-    return asdict(check.cost) | {"counters": check.stored()}
+    return check.cost.stored() | {"counters": check.stored()}
 
 
 def peak_memory(run: Pass, device: torch.device) -> int | None:

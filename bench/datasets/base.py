@@ -1,20 +1,28 @@
-"""What a dataset is: its description, a case as its files give it, and where it comes from."""
+"""What a dataset is: its description, a case as its files give it, its opened cache, and a split of it.
+
+The types that readers, cache, splits and audit share; none of these rooms is imported here.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from bench.datasets.prepared import Prepared
-    from bench.datasets.splits import Split
+from bench.errors import UserError
 
 Task = Literal["classification", "segmentation"]
 Source = Literal["real", "phantom"]
+PARTS = ("train", "val", "test")
+# Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
+FACTS, ROWS = "facts.json", "rows.json"
+DOUBT = "header"  # the fact of a volume whose header contradicts itself
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class RawCase:
         label: (D, H, W) uint8, values are indices into the dataset's classes.
         spacing: (z, y, x) in mm, or None where the files do not carry it.
         files: the files read, for their hashes.
+        doubt: what the files' headers say against themselves (`nifti.Volume.doubt`); empty where nothing.
     """
 
     case: str
@@ -36,6 +45,7 @@ class RawCase:
     label: np.ndarray
     spacing: tuple[float, float, float] | None
     files: tuple[Path, ...]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class RawImage:
         files: the files read, for their hashes.
         facts: what is known of the image beside its pixels (`images.file_facts`, columns of metadata), for the audit:
             a network never sees it.
+        levels: of a file of 16 bits how many grey levels it has, and how many its 8 bits here keep apart; else None.
     """
 
     case: str
@@ -58,6 +69,7 @@ class RawImage:
     label: int
     files: tuple[Path, ...]
     facts: dict[str, str | int] = field(default_factory=dict)
+    levels: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,3 +138,179 @@ class DatasetSpec:
         """The cases of a folder, each read as it is asked for; raises UserError for the first bad file."""
         for read in self.list_cases(folder, layout):
             yield read()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume or image in the cache.
+
+    Attributes:
+        patient: the patient where it is known, else the case's own name.
+        shape: (D, H, W) of a volume, (C, H, W) of an image.
+        spacing: (z, y, x) in mm, or None where the files do not carry it.
+        offset: index of its first value in the flat arrays.
+        voxels: a volume's voxels of each class, by label id; of an image none.
+        label: an image's class; of a volume None.
+    """
+
+    case: str
+    patient: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None
+    offset: int
+    voxels: tuple[int, ...] = ()
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An opened cache.
+
+    Attributes:
+        fingerprint: 12 hex digits of the content: preparation version, values, shapes, spacing, classes, ids.
+        images: all images, one after another. labels: all label maps, or None in classification.
+        kept: `prepare` found the same content there already and wrote nothing.
+    """
+
+    spec: DatasetSpec = field(repr=False)
+    folder: Path
+    kind: Source
+    layout: str
+    fingerprint: str
+    cases: tuple[Case, ...] = field(repr=False)
+    manifest: dict[str, Any] = field(repr=False)
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(repr=False)
+    kept: bool = False
+
+    @property
+    def name(self) -> str:
+        """`acdc`, or `acdc-phantom`: what tables call it."""
+        return cache_name(self.spec, self.kind)
+
+    def image(self, i: int) -> np.ndarray:
+        """Case i as a read-only view of the file: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
+        return _view(self.images, self.cases[i])
+
+    def label(self, i: int) -> np.ndarray:
+        """Label map i of a segmentation as a read-only (D, H, W) uint8 view of the file."""
+        assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
+        return _view(self.labels, self.cases[i])
+
+    def facts(self) -> dict[str, dict[str, str | int]]:
+        """Case -> what its file and the metadata say of it beside the pixels; {} where nothing was kept.
+
+        Raises:
+            UserError: the cache was prepared before such facts were kept, or they are damaged.
+        """
+        if self.spec.task == "segmentation":
+            return {}
+        return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
+
+    def doubts(self) -> dict[str, str]:
+        """Case -> what the header of its volume says against itself; {} where none does.
+
+        Raises:
+            UserError: the facts that were kept are damaged.
+        """
+        if self.spec.task != "segmentation" or not (self.folder / FACTS).exists():
+            return {}
+        return self._beside(FACTS, lambda facts: {name: str(fact[DOUBT]) for name, fact in facts.items()})
+
+    def rows(self) -> list[Row]:
+        """The published metadata, also of cases that are not present; [] where there are none.
+
+        Raises:
+            UserError: as `facts`.
+        """
+        if self.spec.list_rows is None:
+            return []
+        return self._beside(ROWS, lambda rows: [Row(**row) for row in rows])
+
+    def _beside(self, name: str, read: Callable[[Any], T]) -> T:
+        path = self.folder / name
+        try:
+            return read(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is missing: give `medbench data prepare {self.spec.name} --from DIR` again, which adds it."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise broken(self.folder, f"{name} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _view(flat: np.ndarray, case: Case) -> np.ndarray:
+    return flat[case.offset : case.offset + math.prod(case.shape)].reshape(case.shape)
+
+
+def cache_name(spec: DatasetSpec, kind: Source) -> str:
+    """The folder's name under the root."""
+    return spec.name if kind == "real" else f"{spec.name}-phantom"
+
+
+def broken(folder: Path, why: str) -> UserError:
+    """The error for a cache that cannot be used, with the way out."""
+    if folder.name.endswith("-phantom"):
+        return UserError(f"The cache {folder} is unusable: {why}. Delete the folder; phantoms are drawn anew.")
+    return UserError(
+        f"The cache {folder} is unusable: {why}. "
+        f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."
+    )
+
+
+Counts = dict[str, dict[str, int | None]]
+
+
+class HasPatient(Protocol):
+    """Anything that belongs to one patient, such as a prepared case."""
+
+    @property
+    def case(self) -> str: ...
+
+    @property
+    def patient(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """A division of a dataset by patients, published or computed.
+
+    Attributes:
+        source: where the lists were published, or how they were made.
+        parts: `train`, `val`, `test` -> patient ids; of a dataset without known patients the cases' names.
+        note: what the caption has to say of it, or "".
+        by_case: the parts hold cases' names though patients are known: one patient may stand in several parts.
+        flag: why results of this split are not to be trusted, or None.
+        official_cases: how many cases were published, where the parts are no official list; else None.
+        groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
+    """
+
+    name: str
+    source: str
+    parts: dict[str, tuple[str, ...]]
+    flag: str | None = None
+    official_cases: int | None = None
+    groups: dict[str, str] = field(default_factory=dict)
+    by_case: bool = False
+    note: str = ""
+
+    def member(self, case: HasPatient) -> str:
+        """The name under which the parts list a case."""
+        return case.case if self.by_case else case.patient
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What of a split is present.
+
+    Attributes:
+        indices: part -> positions in the given cases, in their order.
+        counts: part -> `present_patients`, `official_patients` (None without an official list), `cases`.
+        left_out: names of no part hold for so many cases; they are not used.
+        partial: under 80 % of the official test patients, or without a list of the published cases, are present.
+    """
+
+    indices: dict[str, tuple[int, ...]]
+    counts: Counts
+    left_out: int
+    partial: bool

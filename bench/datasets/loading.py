@@ -8,16 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.datasets.prepared import Prepared
-from bench.plan import Protocol
+from bench.datasets.base import Prepared
 
 
-def network_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
+class LoadingSettings(Protocol):
+    """The fields of a protocol that decide what a network is given; `bench.runs.protocol` says what each means."""
+
+    @property
+    def image_size(self) -> int: ...
+
+    @property
+    def resize(self) -> str: ...
+
+    @property
+    def normalise(self) -> str: ...
+
+    @property
+    def output(self) -> str: ...
+
+    @property
+    def flip(self) -> float: ...
+
+    @property
+    def rot90(self) -> float: ...
+
+    @property
+    def rotate(self) -> float: ...
+
+    @property
+    def rotate_degrees(self) -> float: ...
+
+
+def network_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     """Normalises and resizes a volume's slices: (D, H, W) intensities -> (D, 1, S, S) float32.
 
     `zscore` is per slice, before resizing; `minmax` is per volume, to [0, 1], as the literature prepares ACDC.
@@ -32,7 +60,7 @@ def network_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
     return _resized(slices, protocol)
 
 
-def images_input(data: Prepared, cases: Sequence[int], protocol: Protocol) -> torch.Tensor:
+def images_input(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> torch.Tensor:
     """Images of a classification dataset, of any sizes, as one batch: (N, C, S, S) float32.
 
     Each is normalised over all its channels together and then resized, its sides to S whatever their ratio; both
@@ -41,7 +69,7 @@ def images_input(data: Prepared, cases: Sequence[int], protocol: Protocol) -> to
     return torch.cat([_image_input(data.image(i), protocol) for i in cases])
 
 
-def _image_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
+def _image_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     """(C, H, W) uint8 -> (1, C, S, S) float32."""
     x = torch.from_numpy(np.array(image, dtype=np.float32))[None]
     if protocol.normalise == "zscore":
@@ -52,12 +80,12 @@ def _image_input(image: np.ndarray, protocol: Protocol) -> torch.Tensor:
     return _resized(x, protocol)
 
 
-def network_label(label: np.ndarray, protocol: Protocol) -> torch.Tensor:
+def network_label(label: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     """Resizes label maps by nearest neighbour: (D, H, W) uint8 -> (D, S, S) uint8."""
     return torch.from_numpy(nearest(np.asarray(label), (protocol.image_size, protocol.image_size), protocol.resize))
 
 
-def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: Protocol) -> np.ndarray:
+def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: LoadingSettings) -> np.ndarray:
     """Logits (D, K, S, S) -> label maps (D, H, W) uint8 in the file's own grid.
 
     `logits`: resized linearly, then argmax. `labels`: argmax, then nearest neighbour, as the literature.
@@ -67,7 +95,9 @@ def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: Protocol) 
     return nearest(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), shape, protocol.resize)
 
 
-def training_arrays(data: Prepared, cases: Sequence[int], protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor]:
+def training_arrays(
+    data: Prepared, cases: Sequence[int], protocol: LoadingSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
     """What training sees, in memory: images (N, C, S, S) float32 and labels.
 
     Segmentation: all slices of the cases, labels (N, S, S) uint8. Classification: an image a case, labels (N,) int64.
@@ -87,7 +117,7 @@ def class_labels(data: Prepared, cases: Sequence[int]) -> torch.Tensor:
 def augment(
     images: torch.Tensor,
     labels: torch.Tensor,
-    protocol: Protocol,
+    protocol: LoadingSettings,
     generator: torch.Generator,
     chosen: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,7 +202,7 @@ def _rotate_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return maps[:, 0].to(labels.dtype)
 
 
-def _resized(x: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+def _resized(x: torch.Tensor, protocol: LoadingSettings) -> torch.Tensor:
     """(N, C, H, W) -> (N, C, S, S)."""
     if protocol.resize == "linear":
         return _linear(x, (protocol.image_size, protocol.image_size))

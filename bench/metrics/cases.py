@@ -16,6 +16,7 @@ DISTANCES = ("hd95", "hd95max", "assd", "nsd")
 # What a column of cases.csv is, kept in every record.
 CONVENTIONS = {
     "border": "voxels of the mask with a face neighbour outside, beyond the array included (connectivity 1)",
+    "plane": "an axis of a single voxel is left out, whichever it is: along it all of a mask would be border",
     "hd95": "95th percentile of both directions' distances pooled (medpy.metric.binary.hd95)",
     "hd95max": "larger of the two directed 95th percentiles (MONAI, MetricsReloaded)",
     "assd": "mean of both directions' distances pooled (medpy.metric.binary.assd, 0.5.2)",
@@ -44,7 +45,8 @@ def score_case(
     Source: `transunet` is `calculate_metric_percase` of TransUNet's `utils.py` (arXiv:2102.04306).
 
     Args:
-        prediction, reference: (D, H, W) uint8, values are indices into `classes`; also (H, W).
+        prediction, reference: (D, H, W) uint8, values are indices into `classes`; also (H, W). Axes of a single voxel
+            are left out (`kept_axes`).
         classes: class names by label id, the background first.
         spacing: voxel size along the axes in mm, or None.
         threads: over classes; no figure depends on it.
@@ -53,10 +55,13 @@ def score_case(
         ValueError: the label maps differ in shape, are no uint8, or hold an id that `classes` does not name.
     """
     _check_labels(prediction, reference, classes)
-    sizes = {"vox": voxel_size(None, prediction.ndim)}
+    axes = kept_axes(prediction.shape)
+    sizes = {"vox": voxel_size(None, len(axes))}
     if spacing is not None:
-        sizes["mm"] = voxel_size(spacing, prediction.ndim)
-    worst = {unit: segmentation.diagonal(prediction.shape, tuple(size)) for unit, size in sizes.items()}
+        sizes["mm"] = voxel_size(spacing, prediction.ndim)[list(axes)]
+    shape = tuple(prediction.shape[axis] for axis in axes)
+    prediction, reference = prediction.reshape(shape), reference.reshape(shape)
+    worst = {unit: segmentation.diagonal(shape, tuple(size)) for unit, size in sizes.items()}
     boxes = label_boxes(prediction, reference, len(classes) - 1)
 
     def score(label: int) -> dict[str, Any]:
@@ -68,6 +73,11 @@ def score_case(
         return [score(label) for label in labels]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(score, labels))
+
+
+def kept_axes(shape: Sequence[int]) -> tuple[int, ...]:
+    """The axes along which a voxel has neighbours; of a single voxel the last one."""
+    return tuple(axis for axis, voxels in enumerate(shape) if voxels != 1) or (len(shape) - 1,)
 
 
 def _masks(prediction: np.ndarray, reference: np.ndarray, label: int, box: Box | None) -> tuple[np.ndarray, np.ndarray]:

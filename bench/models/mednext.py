@@ -12,20 +12,20 @@ Shapes: N images, C channels, H x W pixels, K classes. Four stages at strides 4,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 import bench.models.readings  # noqa: F401  registers its fillings
 from bench.errors import UserError
-from bench.models.fuse import add_identity, affine, fold_before, fused_form, merge_depthwise
+from bench.models.fuse import add_identity, affine, fold_before, fused_form, in_place, merge_depthwise
 from bench.models.layers import conv_norm_act, depthwise_norm, resize
 from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
-from bench.registry import register_model
+from bench.zoo.entry import register_model
 
 CITATION = "Xue et al., PLoS ONE 21(1): e0340108, 2026 (reconstructed from the abstract)"
 
@@ -58,7 +58,7 @@ class LinearAttentionFFN(nn.Module):
         """The norm goes into the two 1x1 convolutions that follow it."""
         norm = cast(nn.BatchNorm2d, self.norm)
         self.query, self.value = fold_before(norm, self.query), fold_before(norm, self.value)
-        self.norm = nn.Identity()
+        self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 
 
@@ -118,7 +118,7 @@ class SmoothDwConvFFN(nn.Module):
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
         expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
-        return nn.Sequential(expand, self.act, add_identity(self.smooth), self.project)
+        return nn.Sequential(expand, in_place(self.act), add_identity(self.smooth), self.project)
 
 
 @dataclass(frozen=True)
@@ -263,99 +263,45 @@ class Segmenter(nn.Module):
         return self.head(self.at_full(torch.cat((resize(self.narrow(y), fine), fine), dim=1)))
 
 
-def _build(task: str, in_channels: int, num_classes: int, design: Design) -> nn.Module:
-    kind = Classifier if task == "classification" else Segmenter
-    return kind(in_channels, num_classes, design)
-
-
-@register_model(
-    title="MedNeXt-T (reconstr.)",
-    family="proposed",
-    citation=CITATION,
-    tasks=("segmentation", "classification"),
-    lists=("cpu", "paper"),
-    version=5,
-    year=2026,
+TINY = Design(
+    widths=(24, 56, 144, 256),
+    depths=(1, 1, 5, 2),
+    kernels=(5, 7, 7, 7),
+    expansions=(2, 2, 3, 3),
+    fine=(16, 32),
+    act="relu",
+    laffn="convmod",
+    sem="dilated",
+    sdffn="smooth",
+    layer_scale=1.0,
+    drop_path=0.0,
 )
-def mednext_tiny(
-    task: str,
-    in_channels: int,
-    num_classes: int,
-    image_size: int,
-    widths: tuple[int, ...] = (24, 56, 144, 256),
-    depths: tuple[int, ...] = (1, 1, 5, 2),
-    kernels: tuple[int, ...] = (5, 7, 7, 7),
-    expansions: tuple[int, ...] = (2, 2, 3, 3),
-    fine: tuple[int, ...] = (16, 32),
-    act: str = "relu",
-    laffn: str = "convmod",
-    sem: str = "dilated",
-    sdffn: str = "smooth",
-    layer_scale: float = 1.0,
-    drop_path: float = 0.0,
-) -> nn.Module:
-    """The smallest variant; its design was chosen by cross-validation (results/design/table.md)."""
-    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
-    return _build(task, in_channels, num_classes, design)
+SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2))
+BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.1)
 
 
-@register_model(
-    title="MedNeXt-S (reconstr.)",
-    family="proposed",
-    citation=CITATION,
-    tasks=("segmentation", "classification"),
-    lists=("paper",),
-    version=5,
-    year=2026,
-)
-def mednext_small(
-    task: str,
-    in_channels: int,
-    num_classes: int,
-    image_size: int,
-    widths: tuple[int, ...] = (32, 72, 192, 368),
-    depths: tuple[int, ...] = (1, 2, 8, 2),
-    kernels: tuple[int, ...] = (5, 7, 7, 7),
-    expansions: tuple[int, ...] = (2, 2, 3, 3),
-    fine: tuple[int, ...] = (16, 32),
-    act: str = "relu",
-    laffn: str = "convmod",
-    sem: str = "dilated",
-    sdffn: str = "smooth",
-    layer_scale: float = 1.0,
-    drop_path: float = 0.0,
-) -> nn.Module:
-    """The tiny variant's design, wider and deeper."""
-    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
-    return _build(task, in_channels, num_classes, design)
+def register(name: str, title: str, design: Design, lists: tuple[str, ...]) -> None:
+    """Registers one variant; its config is the fields of `Design`."""
+
+    def build(task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> nn.Module:
+        """Classifier or segmenter. Raises UserError for a config that makes no network."""
+        kind = Classifier if task == "classification" else Segmenter
+        return kind(in_channels, num_classes, Design(**config))
+
+    build.__name__ = build.__qualname__ = name
+    register_model(
+        title=title,
+        family="proposed",
+        citation=CITATION,
+        tasks=("segmentation", "classification"),
+        lists=lists,
+        version=5,
+        year=2026,
+        defaults=vars(design).copy(),
+    )(build)
 
 
-@register_model(
-    title="MedNeXt-B (reconstr.)",
-    family="proposed",
-    citation=CITATION,
-    tasks=("segmentation", "classification"),
-    lists=("paper",),
-    version=5,
-    year=2026,
-)
-def mednext_base(
-    task: str,
-    in_channels: int,
-    num_classes: int,
-    image_size: int,
-    widths: tuple[int, ...] = (48, 104, 272, 512),
-    depths: tuple[int, ...] = (2, 3, 10, 3),
-    kernels: tuple[int, ...] = (5, 7, 7, 7),
-    expansions: tuple[int, ...] = (2, 2, 3, 3),
-    fine: tuple[int, ...] = (24, 48),
-    act: str = "relu",
-    laffn: str = "convmod",
-    sem: str = "dilated",
-    sdffn: str = "smooth",
-    layer_scale: float = 1.0,
-    drop_path: float = 0.1,
-) -> nn.Module:
-    """The tiny variant's design, widest and deepest."""
-    design = Design(widths, depths, kernels, expansions, fine, act, laffn, sem, sdffn, layer_scale, drop_path)
-    return _build(task, in_channels, num_classes, design)
+# The tiny one's design was chosen by cross-validation (results/design/table.md); the others are wider and deeper.
+register("mednext_tiny", "MedNeXt-T (reconstr.)", TINY, ("cpu", "paper"))
+register("mednext_small", "MedNeXt-S (reconstr.)", SMALL, ("paper",))
+register("mednext_base", "MedNeXt-B (reconstr.)", BASE, ("paper",))

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from bench.models.fuse import fold_before, merge_depthwise
+from bench.models.fuse import fold_before, in_place, merge_depthwise
 from bench.models.layers import depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
@@ -51,7 +51,7 @@ class SeparableAttention(nn.Module):
         norm = cast(nn.BatchNorm2d, self.norm)
         for name in ("score", "key", "value"):
             setattr(self, name, fold_before(norm, getattr(self, name)))
-        self.norm = nn.Identity()
+        self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 
 
@@ -179,7 +179,7 @@ class _DepthwiseFFN(nn.Module):
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution."""
         self.expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
-        self.norm = nn.Identity()
+        self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
-from bench.models.fuse import add_identity, fused_form, is_depthwise, scaled
+from bench.models.fuse import add_identity, fused_form, is_depthwise, is_plain, scaled
 
 
 class Residual(nn.Module):
@@ -26,14 +28,15 @@ class Residual(nn.Module):
     def fused(self) -> nn.Module:
         """LayerScale goes into the branch's last convolution; a branch that is depth-wise takes the shortcut in too."""
         module = fused_form(self.module)
-        if isinstance(module, nn.Conv2d):
-            conv = scaled(module, self.scale)
+        if is_plain(module, nn.Conv2d):
+            conv = scaled(cast(nn.Conv2d, module), self.scale)
             return add_identity(conv) if is_depthwise(conv) else Shortcut(conv)
-        if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.Conv2d):
-            module[-1] = scaled(module[-1], self.scale)
+        if is_plain(module, nn.Sequential) and is_plain(cast(nn.Sequential, module)[-1], nn.Conv2d):
+            module[-1] = scaled(module[-1], self.scale)  # type: ignore[index,operator]
             return Shortcut(module)
-        if isinstance(last := getattr(module, getattr(module, "last", ""), None), nn.Conv2d):
-            setattr(module, module.last, scaled(last, self.scale))  # type: ignore[arg-type]
+        last = getattr(module, "last", None)
+        if isinstance(last, str) and is_plain(getattr(module, last), nn.Conv2d):
+            setattr(module, last, scaled(getattr(module, last), self.scale))
             return Shortcut(module)
         self.module = module
         return self

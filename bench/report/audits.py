@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.store import write_text
+from bench.records.store import write_text
 
 if TYPE_CHECKING:
-    from bench.datasets.audit import Audit, Picture
-    from bench.datasets.pairs import Pair
-    from bench.datasets.prepared import Prepared
+    from bench.datasets.audit.findings import Audit, Picture
+    from bench.datasets.base import Prepared
+    from bench.datasets.splits.pairs import Pair
 
 Figures = Mapping[str, Any]
 _BINS = ((2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 10**9))
@@ -167,7 +167,7 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
     import numpy as np
     from PIL import Image
 
-    from bench.datasets.audit import grey_levels
+    from bench.datasets.audit.findings import grey_levels
 
     array = np.asarray(prepared.image(case))
     if prepared.spec.task == "segmentation":

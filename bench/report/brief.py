@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.analysis.comparison import RECONSTRUCTION, Table
+from bench.analysis.sheet import Sheet
+from bench.analysis.throughput import FORMS
 from bench.errors import UserError
-from bench.report.sheets import Sheet
-from bench.report.tables import RECONSTRUCTION, Table
-from bench.report.throughput import FORMS
-from bench.store import write_text
+from bench.records.store import write_text
 
 if TYPE_CHECKING:
-    from bench.report.certainty import Certainty
+    from bench.analysis.certainty import Certainty
 
 SHORT_BUDGET = "Short budget: networks have not converged"
 BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"

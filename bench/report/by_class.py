@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.classification import CONFUSION
-from bench.report.sheets import Sheet
-from bench.report.tables import Table
+from bench.analysis.classification import CONFUSION
+from bench.analysis.comparison import Table
+from bench.analysis.sheet import Sheet
 
 METRICS = {"sensitivity": "Sensitivity %", "specificity": "Specificity %", "precision": "Precision %", "f1": "F1 %"}
 _AUC = "AUC against the rest %"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.escaping import latex_text, markdown_text, stacked
-from bench.report.tables import Table
+from bench.analysis.comparison import Table
+from bench.report.escaping import first_column, latex_label, latex_text, markdown_text, stacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,10 +78,10 @@ def sure_rows(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     own = table.figures
-    shared = own.iloc[0][
-        ["comparison", "dataset", "source", "split", "fold", "preset", "selection", "partial"]
-    ].to_dict()
-    of_title = own.drop_duplicates("title").set_index("title")[["model", "family", "status", "ranked", "seeds"]]
+    shared = own.iloc[0][["comparison", "dataset", "source", "split", "preset", "selection", "partial"]].to_dict()
+    of_title = own.drop_duplicates("title").set_index("title")[
+        ["model", "family", "status", "ranked", "seeds", "folds"]
+    ]
     rows = []
     for title, gap in table.sure.gaps.items():
         text = f"{table.sure.reference} less it, {table.sure.measure}"
@@ -100,12 +100,13 @@ def sure_to_latex(table: Table) -> str:
     """A float of its own: intervals, then the checklist."""
     sure, asked = table.sure, [f"Claims checklist. {table.checklist[0]}", *table.checklist[1:]]
     lines = ["\\begin{table}[htbp]", "\\centering", "\\scriptsize", "\\setlength{\\tabcolsep}{3pt}"]
-    lines += [f"\\caption{{{latex_text(sure.caption)}}}", f"\\label{{tab:{table.name}-{table.key}-sure}}"]
+    lines += [f"\\caption{{{latex_text(sure.caption)}}}", f"\\label{{tab:{latex_label(table.name)}-{table.key}-sure}}"]
     if not sure.frame.empty:
         texts = sure.frame.map(latex_text)
-        texts.columns = [stacked(name) for name in sure.frame.columns]
+        texts, first = first_column(texts)
         commands = sure.marks.replace({"best": "textbf:--rwrap;"}).set_axis(texts.columns, axis=1)
         styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-        lines.append(styler.to_latex(hrules=True, column_format="l" + "r" * (texts.shape[1] - 1)).rstrip())
+        styler = styler.format_index(lambda name: stacked(str(name)), axis="columns")
+        lines.append(styler.to_latex(hrules=True, column_format=first + "r" * (texts.shape[1] - 1)).rstrip())
     lines += [f"\\par\\raggedright {latex_text(note)}" for note in (*sure.footnotes, *asked)]
     return "\n".join([*lines, "\\end{table}", ""])

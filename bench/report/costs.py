@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.profiles import load_profiles
+from bench.records.profiles import load_profiles
 from bench.report.speeds import SHARED, SpeedTable, render, significant, speed_tables
 
 LATENCY = (
@@ -35,7 +35,10 @@ COUNTED = (
 )
 SKIPPED = "Skipped: operators that a counter has no formula for; all: all three."
 ON_CPU = "c does not run on the meta device: counted on the CPU, attention unfused."
-FLAGGED = "! counters differ by more than 2 % that nothing explains, or one failed."
+FLAGGED = (
+    "! counters differ by more than 2 % that nothing explains, one failed, or all leave out an operator that may "
+    "multiply."
+)
 
 
 def stored_profiles(results: str | Path) -> str:
@@ -123,6 +126,11 @@ def _complexity_table(rows: pd.DataFrame) -> SpeedTable:
     )
     errors = [
         f"{row['title']}: {row['counter_errors']}" for row in rows.to_dict("records") if pd.notna(row["counter_errors"])
+    ]
+    errors += [
+        f"{row['title']}: its MACs are without {row['uncounted']}, for which no counter has a formula."
+        for row in rows.to_dict("records")
+        if pd.notna(row.get("uncounted"))
     ]
     caption = f"Parameters and MACs, {first['task']}, one image of {first['image']}, {first['classes']:.0f} classes."
     return SpeedTable(caption, (*(note for note in notes if note), *errors), frame)

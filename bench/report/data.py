@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import UserError
-from bench.registry import dataset_names, dataset_spec
+from bench.zoo.registry import dataset_names, dataset_spec
 
 if TYPE_CHECKING:
-    from bench.datasets.base import DatasetSpec
-    from bench.datasets.prepared import Prepared
+    from bench.datasets.base import DatasetSpec, Prepared
 
 
 def list_table(data_root: str | None) -> Table:
     """One row per dataset, with what is prepared of it under the root."""
-    from bench.datasets.prepared import open_prepared, resolve_root
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
 
-    root, _ = resolve_root(data_root)
-    table = Table(title=f"datasets (prepared ones under {root})")
+    root, _ = resolve_root(data_root, must_exist=False)
+    table = Table(title=Text(f"datasets (prepared ones under {root})"))
     for header in ("name", "title", "task", "classes", "licence", "prepared"):
         table.add_column(header)
     for name in dataset_names():
@@ -29,16 +29,17 @@ def list_table(data_root: str | None) -> Table:
             prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
-        table.add_row(name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        texts = (name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared)
+        table.add_row(*map(Text, texts))
     return table
 
 
 def info_text(name: str, data_root: str | None) -> str:
     """A dataset's description, the steps to get it, its splits, and what is prepared of it."""
-    from bench.datasets.prepared import open_prepared, resolve_root
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
 
     spec = dataset_spec(name)
-    root, _ = resolve_root(data_root)
+    root, _ = resolve_root(data_root, must_exist=False)
     lines = [
         f"{spec.title} ({spec.name}): {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",
@@ -58,7 +59,7 @@ def info_text(name: str, data_root: str | None) -> str:
 
 def _split_text(spec: DatasetSpec, name: str) -> str:
     """A split's sizes, where it is a list, the layouts whose default it is, and how it came about."""
-    from bench.datasets.splits import load_split
+    from bench.datasets.splits.assignment import load_split
 
     if name in spec.split_functions:
         default = "default; " if name in spec.default_split.values() else ""
@@ -91,12 +92,22 @@ def _volumes(prepared: Prepared) -> list[str]:
         + (f"{len(spacings)} different, {_mm(spacings[0])} to {_mm(spacings[-1])}" if spacings else "unknown"),
         "voxels    " + ", ".join(f"{name} {n:,}" for name, n in zip(prepared.spec.classes, voxels, strict=True)),
         *_short_stacks(prepared),
+        *_doubtful_headers(prepared),
     ]
+
+
+def _doubtful_headers(prepared: Prepared) -> list[str]:
+    doubts = prepared.doubts()
+    if not doubts:
+        return []
+    case, doubt = next(iter(doubts.items()))
+    said = f"headers   {len(doubts)} of {len(prepared.cases)} cases contradict themselves (first {case}: {doubt})"
+    return [f"{said}: mm are by the voxel size; mend the headers where that is wrong"]
 
 
 def _short_stacks(prepared: Prepared) -> list[str]:
     """The cases that have fewer slices than were published, where the split's list says how many."""
-    from bench.datasets.splits import load_list
+    from bench.datasets.splits.assignment import load_list
 
     spec = prepared.spec
     if prepared.kind != "real":
@@ -117,12 +128,24 @@ def _images(prepared: Prepared) -> list[str]:
         f"sizes     {len(sizes)} different, {sizes[0][0]} x {sizes[0][1]} to {sizes[-1][0]} x {sizes[-1][1]} pixels",
         f"alike     {sum(map(len, groups))} images in {len(groups)} groups of near-duplicates (correlation >= {least})"
         + (f", {mixed} of them across classes" if mixed else ""),
+        *_sixteen_bits(prepared),
     ]
+
+
+def _sixteen_bits(prepared: Prepared) -> list[str]:
+    """What became of images of 16 bits."""
+    facts = prepared.manifest.get("sixteen_bits")
+    if not facts:
+        return []
+    distinct, left = facts["worst"]["levels"]
+    worst = f"fewest: {left} of {distinct:,} grey levels in {facts['worst']['case']!r}"
+    poor = f"{facts['under_half']} keep less than half of what 8 bits can show"
+    return [f"16 bits   {facts['images']} images, {facts['rule']}; {poor} ({worst})"]
 
 
 def _parts(prepared: Prepared, name: str) -> str:
     """A split's parts as they are present, or why it cannot be made of what is present."""
-    from bench.datasets.splits import count_parts, make_split
+    from bench.datasets.splits.assignment import count_parts, make_split
 
     spec = prepared.spec
     title = f"{name}{' (default)' if name == spec.default_split[prepared.layout] else ''}"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.analysis.comparison import Table
+from bench.analysis.rankings import LEAST, Ranking, rankings
+from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
 from bench.errors import UserError
-from bench.metrics.statistics import Interval, average_ranks, critical_difference, friedman
-from bench.report.rankings import LEAST, Ranking, rankings
-from bench.report.tables import Table
+from bench.records.filenames import file_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
     drawn: list[tuple[str, Figure]] = []
     for table in tables:
         if table.sure.gaps:
-            name = f"{table.name}-{table.key[:8]}"
+            name = file_name(f"{table.name}-{table.key[:8]}")
             drawn += [(f"{name}-differences", differences(table)), (f"{name}-ranks", rank_map(table))]
     notes = [
         f"{table.where}: no figure. {table.sure.caption}"
@@ -185,7 +186,7 @@ def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
 
 def _file_name(ranking: Ranking) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", f"{ranking.setting} {len(ranking.datasets)}".lower()).strip("-")
-    return f"critical-difference-{name}-{'-'.join(sorted(ranking.datasets))}"[:120]
+    return file_name(f"critical-difference-{name}-{'-'.join(sorted(ranking.datasets))}")
 
 
 def _p(value: float) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from bench.analysis.aside import set_aside
+from bench.analysis.folds import pooled, same_folds
 from bench.errors import UserError
-from bench.report.aside import set_aside
+from bench.records.damage import Damaged, read_json
+from bench.records.store import load_cases, load_cells
 from bench.report.audits import leaks_table
-from bench.store import load_cases, load_cells
+from bench.report.escaping import markdown_text
+from bench.report.notes import in_a_line, notes_text
 
 AUDITS = "audits"
 
@@ -19,16 +23,38 @@ def leaks_text(results: Path) -> str:
     """Both tables as Markdown, from `<results>/audits/*.json` and the cells of data sets with several splits.
 
     Raises:
-        UserError: no audits there, or a damaged one.
+        UserError: no audits there, or none that can be read.
     """
     paths = sorted((results / AUDITS).glob("*.json"))
     if not paths:
         raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
-    try:
-        found = leaks_table([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"An audit in {results / AUDITS} cannot be read: {type(error).__name__}: {error}.") from error
-    return f"{found}\n{worth_table(load_cells(results), load_cases(results))}"
+    audits, damaged = _audits(results)
+    if not audits:
+        raise UserError(f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}")
+    cells = load_cells(results)
+    notes = (*damaged, *cells.attrs["notes"])
+    return f"{leaks_table(audits)}\n{worth_table(cells, load_cases(results))}{notes_text(notes)}"
+
+
+def audit_notes(results: str | Path) -> list[str]:
+    """The audits that cannot be read, in lines."""
+    return _audits(Path(results))[1]
+
+
+def _audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The audits below a results folder that hold a table's row, and which do not, in lines."""
+    found, damaged = [], []
+    for path in sorted((results / AUDITS).glob("*.json")):
+        try:
+            audit = read_json(path)
+            leaks_table([audit])
+            found.append(audit)
+        except Damaged as error:
+            damaged.append(f"Left out: {error}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            damaged.append(f"Left out: {path} is no audit ({line}): copy audit.json of `medbench data audit` anew.")
+    return found, damaged
 
 
 def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
@@ -39,15 +65,15 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     ones have them of flagged splits alone.
 
     Args:
-        results: the folder whose `audits` are read; one that cannot be read says nothing here (`leaks_text` does).
+        results: the folder whose `audits` are read; one that cannot be read says nothing here (`audit_notes` does).
     """
     known: dict[tuple[str, str], dict[str, float | None]] = {}
     for path in sorted((Path(results) / AUDITS).glob("*.json")):
         try:
-            figures = json.loads(path.read_text(encoding="utf-8"))
+            figures = read_json(path)
             if not figures["near"]["any angle"]:
                 known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (Damaged, KeyError, TypeError, AttributeError):
             continue
     found = [known.get(place, {}) for place in zip(cells["fingerprint"], cells["split"], strict=True)]
     leaks = [
@@ -68,11 +94,11 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
-    done = pd.concat([done.iloc[:0], *(set_aside(group, ())[0] for _, group in done.groupby("comparison"))])
+    kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
+    done = done[done["key"].isin(kept)]
     test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
     test = test.merge(done[["key", "selection"]], on="key")
-    accuracy = test[test["weights"] == test["selection"]].groupby("key")["predicted"].mean()
-    done = done.assign(accuracy=done["key"].map(accuracy))
+    test = test[test["weights"] == test["selection"]]
     lines = [
         "| data set | model | split | trained on | tested on | accuracy % | sd seeds | seeds |",
         "|---|---|---|---:|---:|---:|---:|---:|",
@@ -81,11 +107,12 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]
         for _, of_model in of_dataset[of_dataset["model"].isin(set(flagged["model"]))].groupby(["model", "version"]):
-            means = of_model.groupby("comparison")["accuracy"].mean().sort_values()
+            runs = {comparison: _by_seed(rows, test) for comparison, rows in of_model.groupby("comparison")}
+            means = pd.Series({comparison: of_seeds.mean() for comparison, of_seeds in runs.items()}).sort_values()
             for i, comparison in enumerate(means.index):
                 rows = of_model[of_model["comparison"] == comparison]
                 split = rows["split"].iloc[0]
-                counts, flag = rows["counts"].iloc[0], rows["split_flag"].notna().any()
+                counts, flag = pooled(rows)["counts"], rows["split_flag"].notna().any()
                 cells_of_row = (
                     f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
@@ -93,8 +120,14 @@ def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
                     f"{counts['train']['cases']:,}",
                     f"{counts['test']['cases']:,}",
                     f"{100 * means[comparison]:.1f}",
-                    f"{100 * rows['accuracy'].std():.1f}",
-                    f"{len(rows)}",
+                    f"{100 * runs[comparison].std():.1f}",
+                    f"{len(runs[comparison])}",
                 )
-                lines.append(f"| {' | '.join(cells_of_row)} |")
+                lines.append(f"| {' | '.join(map(markdown_text, cells_of_row))} |")
     return "\n".join(lines) + "\n"
+
+
+def _by_seed(cells: pd.DataFrame, test: pd.DataFrame) -> pd.Series[float]:
+    """The accuracy of each seed of one row, over the images of all folds that its seeds have in common."""
+    own = same_folds(cells)[["key", "seed"]].merge(test, on="key")
+    return own.groupby("seed")["predicted"].mean()

@@ -9,30 +9,49 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import unknown
-from bench.plan import PRESETS
-from bench.registry import model_entry, model_names
+from bench.runs.protocol import PRESETS
+from bench.zoo.registry import model_entry, model_names
 
 if TYPE_CHECKING:
     from bench.cost.published import Check
-    from bench.estimate import PlannedCell
+    from bench.runs.estimate import PlannedCell
 
 
-def plan_table(cells: list[PlannedCell], jobs: int = 1) -> Table:
+def plan_tables(cells: list[PlannedCell], jobs: int = 1) -> list[Table | Text]:
+    """A table for each dataset, and a line with the total where there are several."""
+    of_dataset: dict[str, list[PlannedCell]] = {}
+    for cell in cells:
+        of_dataset.setdefault(cell.job.cell.dataset_label, []).append(cell)
+    tables: list[Table | Text] = [_plan_table(own, jobs) for own in of_dataset.values()]
+    total = [Text(f"All {len(of_dataset)} datasets: {_progress(cells, jobs)}\n")] if len(of_dataset) > 1 else []
+    return [*tables, *total]
+
+
+def _progress(cells: list[PlannedCell], jobs: int) -> str:
+    total, done = sum(cell.seconds for cell in cells), sum(cell.state == "done" for cell in cells)
+    return f"{done} of {len(cells)} cells done, about {total / jobs / 3600:.2f} h to come, {jobs} at a time"
+
+
+def _plan_table(cells: list[PlannedCell], jobs: int) -> Table:
     """One row per model: its cells by state, and the time still to come, with what the estimate rests on."""
     first = cells[0].job.cell
-    total = sum(cell.seconds for cell in cells)
-    done = sum(cell.state == "done" for cell in cells)
-    title = f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}"
-    caption = f"{done} of {len(cells)} cells done, about {total / jobs / 3600:.2f} h to come, {jobs} at a time"
-    table = Table(title=title, caption=caption)
-    for header in ("model", "seeds", "done", "unfinished", "failed", "minutes to come", "estimated from"):
+    title = Text(f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}")
+    states = ["done", "unfinished", "failed", *(["damaged"] if any(c.state == "damaged" for c in cells) else [])]
+    table = Table(title=title, caption=Text(_progress(cells, jobs)))
+    for header in ("model", "seeds", *states, "minutes to come", "estimated from"):
         table.add_column(header, justify="left" if header in ("model", "estimated from") else "right")
     for model in dict.fromkeys(cell.job.model for cell in cells):
         own = [cell for cell in cells if cell.job.model == model]
-        states = [str(sum(cell.state == state for cell in own)) for state in ("done", "unfinished", "failed")]
+        counts = [str(sum(cell.state == state for cell in own)) for state in states]
         basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
-        table.add_row(Text(model), str(len(own)), *states, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
+        table.add_row(Text(model), _runs(own), *counts, f"{sum(c.seconds for c in own) / 60:.1f}", basis)
     return table
+
+
+def _runs(cells: list[PlannedCell]) -> str:
+    """`3`, or of a cross-validation `3 x 5`: seeds and folds."""
+    seeds, folds = ({getattr(cell.job.cell, name) for cell in cells} for name in ("seed", "fold"))
+    return f"{len(seeds)} x {len(folds)}" if folds - {None} else str(len(cells))
 
 
 def models_table(preset: str, task: str | None, family: str | None) -> Table:
@@ -60,7 +79,8 @@ def models_table(preset: str, task: str | None, family: str | None) -> Table:
         params = f"{cost.params / 1e6:.2f}" if cost else ""
         macs = f"{cost.macs / 1e9:.2f}{at}" if cost and cost.macs else ""
         mark = "*" if listed in entry.lists else ""
-        table.add_row(mark, entry.name, entry.title, entry.family, ", ".join(entry.tasks), params, macs, entry.citation)
+        about = (entry.name, entry.title, entry.family, ", ".join(entry.tasks))
+        table.add_row(*map(Text, (mark, *about, params, macs, entry.citation)))
     return table
 
 
@@ -87,8 +107,12 @@ def checks_table(checks: Iterable[Check]) -> Table:
         apart = f"{100 * counters.spread:.1f} %", f"{100 * counters.unexplained:.1f} %"
         failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
         said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
+        if counters.cost.uncounted and not counters.failed:
+            said = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
         said += ", cpu" if counters.cost.counted_on == "cpu" else ""
-        table.add_row(check.entry.name, of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict)
+        table.add_row(
+            Text(check.entry.name), of_input, ours[0], params, ours[1], macs, *apart, Text(said), check.verdict
+        )
     return table
 
 

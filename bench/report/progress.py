@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.cell import Event, Job, Report
+    from bench.runs.job import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
 ENDS = ("complete", "failed", "diverged", "pruned", "reused")
@@ -122,4 +122,5 @@ def _steps(job: Job) -> int:
 
 
 def _name(job: Job) -> str:
-    return f"{job.cell.dataset_label} / {job.model} / seed {job.cell.seed}"
+    fold = "" if job.cell.fold is None else f" / fold {job.cell.fold} of {job.cell.split.partition('/')[2]}"
+    return f"{job.cell.dataset_label} / {job.model} / seed {job.cell.seed}{fold}"

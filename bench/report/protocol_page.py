@@ -6,8 +6,8 @@ import dataclasses
 import re
 import textwrap
 
-from bench.plan import CHOICES, PRESETS, PROTOCOL_VERSION, RANGES, SEGMENTATION_ONLY, Protocol
 from bench.report.escaping import markdown_text
+from bench.runs.protocol import CHOICES, PRESETS, PROTOCOL_VERSION, RANGES, SEGMENTATION_ONLY, Protocol
 
 INTRODUCTION = """\
 # The protocol

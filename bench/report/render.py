@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.analysis.comparison import CSV, Table, summarise
+from bench.analysis.throughput import with_throughput
+from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
-from bench.profiles import load_profiles
+from bench.records.profiles import load_profiles
+from bench.records.store import load_cases, load_cells
 from bench.report import sheets
 from bench.report.by_class import class_sheet
 from bench.report.certainty_text import (
@@ -20,12 +24,9 @@ from bench.report.certainty_text import (
     sure_to_markdown,
     sure_to_rich,
 )
-from bench.report.escaping import latex_text, markdown_text, stacked
-from bench.report.leaks import with_leaks
-from bench.report.tables import CSV, Table, summarise
-from bench.report.throughput import with_throughput
-from bench.report.units import with_units
-from bench.store import load_cases, load_cells
+from bench.report.escaping import csv_safe, first_column, latex_label, latex_text, markdown_text, stacked
+from bench.report.leaks import audit_notes, with_leaks
+from bench.report.notes import few, in_a_line, notes_text
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -39,10 +40,13 @@ def results_tables(
     preset: str | None = None,
     classes: bool = False,
     asked: Collection[str] | None = (),
-) -> list[Table]:
+    tests: bool = False,
+) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of a results folder: all, or those of some comparison keys, of one dataset or of one preset.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all.
+    Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
+
+    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
@@ -50,9 +54,12 @@ def results_tables(
         UserError: no such folder, no records in it, or none of that dataset or preset.
     """
     cells, cases = load_cells(results), load_cases(results)
+    profiles = load_profiles(results)
+    notes = (*cells.attrs["notes"], *profiles.attrs["notes"], *audit_notes(results))
     if not len(cells):
         raise UserError(
             f"No records in {str(results)!r}. Run `medbench run` first, or name another with --results DIR."
+            f"{in_a_line(notes)}"
         )
     if dataset is not None:
         if dataset not in set(cells["dataset"]):
@@ -64,13 +71,29 @@ def results_tables(
         cells = cells[cells["preset"] == preset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
+    cells, clashes = _without_clashes(cells)
+    overall = {"mean": "mean (class)"}  # `mean` is what stands for the mean over classes
+    cases = cases.assign(**{"class": cases["class"].where(cases["outcome"].isna(), cases["class"].replace(overall))})
     cells, cases = with_units(with_leaks(cells, results), cases, results)
-    cells = with_throughput(cells.reset_index(drop=True), load_profiles(results))
-    return summarise(cells, cases, classes, asked)
+    cells = with_throughput(cells.reset_index(drop=True), profiles)
+    return summarise(cells, cases, classes, asked, tests), (*notes, *clashes)
 
 
-def print_tables(console: Console, tables: list[Table]) -> None:
-    """Prints tables on a terminal."""
+def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The cells but those that share comparison, model, version, seed and fold with another, and lines on these."""
+    same = ["comparison", "model", "version", "seed", "fold"]
+    twice = cells.duplicated(same, keep=False)
+    notes = [
+        f"Left out: {rows['model'].iloc[0]} seed {rows['seed'].iloc[0]} of {rows['dataset'].iloc[0]}, comparison "
+        f"{rows['comparison'].iloc[0]}, has several cells ({', '.join(rows['key'])}) of one version: its defaults "
+        "changed and its version did not. Raise the version, or move the older cells' folders away."
+        for _, rows in cells[twice].groupby(same, dropna=False, sort=False)
+    ]
+    return cells[~twice], notes
+
+
+def print_tables(console: Console, tables: list[Table], notes: Sequence[str] = ()) -> None:
+    """Prints tables on a terminal, and below them what was left out."""
     for table in tables:
         console.print(to_rich(table))
         by_class = class_sheet(table)
@@ -79,19 +102,25 @@ def print_tables(console: Console, tables: list[Table]) -> None:
         console.print(sure_to_rich(table))
         for line in ("Claims checklist", *(f"  {line}" for line in table.checklist), ""):
             console.print(line, markup=False, highlight=False)
+    for line in few(notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def render_tables(tables: list[Table], form: str) -> str:
-    """The text of tables as `rich`, `markdown`, `latex` or `csv`; `ranks` is how often each model has each rank."""
+def render_tables(tables: list[Table], form: str, notes: Sequence[str] = ()) -> str:
+    """The text of tables as `rich`, `markdown`, `latex` or `csv`; `ranks` is how often each model has each rank.
+
+    Args:
+        notes: what was left out, in lines, to stand below.
+    """
     if form == "csv":
-        return to_csv(tables)
+        return to_csv(tables, notes)
     if form == "ranks":
-        return "\n".join(map(ranks_to_markdown, tables))
+        return "\n".join(map(ranks_to_markdown, tables)) + notes_text(notes)
     if form == "rich":
         from rich.console import Console
 
         console = Console(file=io.StringIO(), width=120)
-        print_tables(console, tables)
+        print_tables(console, tables, notes)
         return console.file.getvalue()  # type: ignore[attr-defined]
     own, of_class, sure = (
         (to_markdown, sheets.to_markdown, sure_to_markdown)
@@ -102,7 +131,7 @@ def render_tables(tables: list[Table], form: str) -> str:
     for table in tables:
         by_class = class_sheet(table)
         texts += [own(table), *([] if by_class is None else [of_class(by_class)]), sure(table)]
-    return "\n".join(texts)
+    return "\n".join(texts) + notes_text(notes, form)
 
 
 def _texts(table: Table) -> list[dict[str, str]]:
@@ -148,17 +177,17 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
     narrow = len(table.frame.columns) > 13
-    texts = pd.DataFrame([{stacked(k, narrow): latex_text(v) for k, v in row.items()} for row in _texts(table)])
-    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})
-    commands.columns = texts.columns
+    texts, first = first_column(pd.DataFrame(_texts(table)).map(latex_text))
+    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})[texts.columns]
     styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
+    styler = styler.format_index(lambda name: stacked(str(name), narrow), axis="columns")
     latex = styler.to_latex(
         hrules=True,
         caption=latex_text(table.caption),
-        label=f"tab:{table.name}-{table.key}",
+        label=f"tab:{latex_label(table.name)}-{table.key}",
         position="htbp",
         position_float="centering",
-        column_format="l" + "r" * (len(texts.columns) - 1),
+        column_format=first + "r" * (len(texts.columns) - 1),
     )
     size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
     if narrow:
@@ -168,10 +197,14 @@ def to_latex(table: Table) -> str:
     return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
 
 
-def to_csv(tables: Sequence[Table]) -> str:
+def to_csv(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full.
 
-    Behind a comparison's figures stand those of `certainty_text.sure_rows`: differences, ranks, and the checklist.
+    Behind a comparison's figures stand those of `certainty_text.sure_rows`: differences, ranks, and the checklist. The
+    last rows, of metric `note`, say what was left out.
     """
     frames = [frame for table in tables for frame in (table.figures, sure_rows(table).reindex(columns=CSV))]
-    return pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True).to_csv(index=False, lineterminator="\n")
+    if notes:
+        frames.append(pd.DataFrame([{"metric": "note", "text": note} for note in few(notes)], columns=CSV))
+    frame = pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True)
+    return csv_safe(frame).to_csv(index=False, lineterminator="\n")

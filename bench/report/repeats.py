@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bench.errors import UserError
-from bench.profiles import load_profiles
+from bench.records.profiles import load_profiles
+from bench.report.notes import few
 from bench.report.speeds import SpeedTable
 
 SAME = ["machine", "key"]
@@ -22,10 +23,12 @@ class Repeat:
     Attributes:
         rows: a row per setting: both ratios with their intervals, `overlap`, `difference` (second over first, minus 1).
         alone: settings that only one of the two has.
+        notes: what was left out of the two folders, in lines.
     """
 
     rows: pd.DataFrame
     alone: int
+    notes: tuple[str, ...] = ()
 
     @property
     def overlapping(self) -> float:
@@ -52,11 +55,13 @@ class Repeat:
 
 def compare_results(first: Path, second: Path) -> Repeat:
     """The profiles stored in one results folder beside those in another."""
-    return compare_profiles(load_profiles(first), load_profiles(second))
+    profiles = load_profiles(first), load_profiles(second)
+    notes = tuple(note for frame in profiles for note in frame.attrs["notes"])
+    return replace(compare_profiles(*profiles), notes=notes)
 
 
 def compare_profiles(first: pd.DataFrame, second: pd.DataFrame) -> Repeat:
-    """Pairs profiles (`bench.profiles.load_profiles`) of equal settings on the same kind of machine.
+    """Pairs profiles (`bench.records.profiles.load_profiles`) of equal settings on the same kind of machine.
 
     Raises:
         UserError: no setting is in both.
@@ -91,4 +96,4 @@ def repeat_table(repeat: Repeat) -> SpeedTable:
         for row in repeat.rows.to_dict("records")
     )
     caption = "Relative throughput measured twice: the ratio with its 95 % interval, and the second's difference."
-    return SpeedTable(caption, (repeat.line,), frame)
+    return SpeedTable(caption, (repeat.line, *few(repeat.notes)), frame)

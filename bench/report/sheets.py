@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.escaping import latex_text, markdown_text, stacked
+from bench.analysis.sheet import Sheet
+from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, stacked
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """One table. `frame` holds texts; the first column is the rows' names. Without rows there is the caption alone.
-
-    Attributes:
-        bold: of the frame's shape, true where a text is bold; None: nowhere.
-        name: for LaTeX's label and the CSV's first column; may be blank.
-    """
-
-    caption: str
-    frame: pd.DataFrame
-    notes: tuple[str, ...] = ()
-    bold: pd.DataFrame | None = None
-    name: str = ""
-
-    def rows(self) -> list[list[tuple[str, bool]]]:
-        """Each row's texts, with whether they are bold; an empty text is not."""
-        marks = self.frame != self.frame if self.bold is None else self.bold
-        pairs = zip(self.frame.to_numpy().tolist(), marks.to_numpy().tolist(), strict=True)
-        return [[(text, mark and bool(text)) for text, mark in zip(*pair, strict=True)] for pair in pairs]
 
 
 def to_rich(sheet: Sheet) -> RichTable:
@@ -79,16 +57,16 @@ def to_latex(sheet: Sheet) -> str:
         return f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\n{notes}\\end{{table}}\n"
     columns = sheet.frame.shape[1]
     texts = sheet.frame.map(latex_text)
-    texts.columns = pd.Index([stacked(n) if columns >= STACKED else latex_text(n) for n in sheet.frame.columns])
     marks = [["textbf:--rwrap;" if mark else "" for _, mark in row] for row in sheet.rows()]
     commands: Any = pd.DataFrame(marks, texts.index, texts.columns)
     latex = (
         texts.style.hide(axis="index")
         .apply(lambda _: commands, axis=None)
+        .format_index(lambda name: (stacked if columns >= STACKED else latex_text)(str(name)), axis="columns")
         .to_latex(
             hrules=True,
             caption=caption,
-            label=f"tab:{sheet.name}" if sheet.name else None,
+            label=f"tab:{latex_label(sheet.name)}" if sheet.name else None,
             position="htbp",
             position_float="centering",
             column_format="l" + "r" * (columns - 1),
@@ -107,4 +85,4 @@ def to_csv(sheets: Sequence[Sheet]) -> str:
         own = sheet.frame.melt(id_vars=sheet.frame.columns[0], var_name="figure").assign(table=sheet.name)
         long.append(own.rename(columns={sheet.frame.columns[0]: "row"})[columns])
     frame = pd.concat(long, ignore_index=True) if long else pd.DataFrame(columns=columns)
-    return frame.to_csv(index=False, lineterminator="\n")
+    return csv_safe(frame).to_csv(index=False, lineterminator="\n")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.report.escaping import csv_safe
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -64,7 +66,7 @@ class SpeedTable:
 
 
 def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
-    """Tables of profiles (`bench.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
+    """Tables of profiles (`bench.records.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
     if "ratio" not in profiles or profiles["ratio"].isna().all():
         return []
     measured = profiles[profiles["ratio"].notna()]
@@ -148,7 +150,7 @@ def render_speeds(profiles: pd.DataFrame, form: str) -> str:
 def render(tables: list[SpeedTable], rows: pd.DataFrame, form: str) -> str:
     """Tables as `markdown`, or the rows that they were made from as `csv`."""
     if form == "csv":
-        return rows.to_csv(index=False, lineterminator="\n")
+        return csv_safe(rows).to_csv(index=False, lineterminator="\n")
     return "\n".join(map(to_markdown, tables))
 
 

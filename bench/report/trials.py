@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.store import TUNING, find_records, read_record
+from bench.records.store import TUNING, read_records
+from bench.report.escaping import markdown_text
+from bench.report.notes import in_a_line, notes_text
 
 
 def trials_text(results: Path) -> str:
@@ -17,17 +19,19 @@ def trials_text(results: Path) -> str:
     Raises:
         UserError: no trials there.
     """
-    records = [record for folder in find_records(results / TUNING) if (record := read_record(folder))]
+    records, notes = read_records(results / TUNING)
     searches: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {}
-    for record in records:
+    for _, record in records:
         if record["cell"].get("unscored"):  # of a search over models (`medbench ablate --search`)
             continue
         tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
-        place = (f"{record['dataset']['name']}, {record['cell']['split']}, {label}", record["dataset"]["task"])
+        fold = record["cell"]["fold"]
+        split = record["cell"]["split"] + ("" if fold is None else f", fold {fold}")
+        place = (f"{record['dataset']['name']}, {split}, {label}", record["dataset"]["task"])
         searches.setdefault(place, {}).setdefault(record["model"]["title"], {})[tuned["trial"]] = record
     if not searches:
-        raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.")
-    return "\n".join(_search(*place, models) for place, models in sorted(searches.items()))
+        raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.{in_a_line(notes)}")
+    return "\n".join(_search(*place, models) for place, models in sorted(searches.items())) + notes_text(notes)
 
 
 def _search(where: str, task: str, models: dict[str, dict[int, dict[str, Any]]]) -> str:
@@ -47,7 +51,7 @@ def _search(where: str, task: str, models: dict[str, dict[int, dict[str, Any]]])
         best = max(known, key=lambda n: (known[n], -n), default=None)
         texts = ["" if n not in scores else f"{known[n]:.3f}" if n in known else "diverged" for n in numbers]
         marked = [f"**{text}**" if n == best else text for n, text in zip(numbers, texts, strict=True)]
-        lines.append(f"| {title} | {' | '.join(marked)} |")
+        lines.append(f"| {markdown_text(title)} | {' | '.join(marked)} |")
     return "\n".join(lines) + "\n"
 
 

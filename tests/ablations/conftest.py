@@ -10,8 +10,8 @@ import pytest
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with the phantoms of one classification data set."""
-    from bench.datasets.prepared import locate
-    from bench.registry import dataset_spec
+    from bench.datasets.cache.prepared import locate
+    from bench.zoo.registry import dataset_spec
 
     folder = tmp_path_factory.mktemp("data")
     locate(dataset_spec("large-covid-ct"), "phantom", folder)

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ablations.journal import read_study
-from bench import store
-from bench.cli import main
+from bench.cli.main import main
+from bench.records import store
 
 SETTINGS = ["--preset", "smoke", "--data", "phantom", "--threads", "1"]
 SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for word in ("--set", field)]
@@ -97,16 +97,16 @@ def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_pat
 def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
     folder: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.cell
+    import bench.runs.job
 
-    build = bench.cell.build_model
+    build = bench.runs.job.build_model
 
     def failing(name: str, *args: object, **kwargs: object) -> object:
         if "sem=none" in name:
             raise RuntimeError("no memory left")
         return build(name, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.cell, "build_model", failing)
+    monkeypatch.setattr(bench.runs.job, "build_model", failing)
     done = call(folder, "--all", "--seeds", "1", "--no-null")
     assert done.exit_code == 1
     assert "not finished: mednext_tiny[sem=none] seed 0, see" in done.stderr
@@ -130,6 +130,7 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
         ([], "Error: Expected something to ablate"),
         (["--search", "--pruner", "medain"], "Error: Unknown pruner 'medain'. Did you mean: median?"),
         (["--search", "--trials", "0"], "Error: Expected at least one trial"),
+        (["--search", "--model", "unet_s"], "Error: Model 'unet_s' has no laffn, sem, sdffn, widths"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], line: str) -> None:
@@ -138,6 +139,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], l
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert not folder.exists() or not list(folder.rglob("cell.json"))
+    assert not (folder / "studies").exists(), "no journal is left behind"
 
 
 def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: Path) -> None:
@@ -183,7 +185,7 @@ def test_the_listing_has_every_filling_with_its_cost(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_factorial_goes_on_and_loses_no_arm(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.cli", "ablate", "--factorial", "--seeds", "1", "--no-null"]
+    command = [sys.executable, "-m", "bench.cli.main", "ablate", "--factorial", "--seeds", "1", "--no-null"]
     command += ["--dataset", "large-covid-ct", "--results", str(folder), *SETTINGS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while len(list(folder.rglob("record.json"))) < 2:
@@ -200,7 +202,7 @@ def test_a_killed_factorial_goes_on_and_loses_no_arm(folder: Path, tmp_path: Pat
 
 @pytest.mark.slow
 def test_two_processes_share_a_factorial(folder: Path) -> None:
-    command = [sys.executable, "-m", "bench.cli", "ablate", "--factorial", "--seeds", "1", "--no-null"]
+    command = [sys.executable, "-m", "bench.cli.main", "ablate", "--factorial", "--seeds", "1", "--no-null"]
     command += ["--dataset", "large-covid-ct", "--results", str(folder), *SETTINGS]
     processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [p.wait() for p in processes] == [0, 0]

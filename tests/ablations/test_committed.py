@@ -13,9 +13,9 @@ from ablations.replay import replay_tables
 from ablations.search import is_trained
 from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
-from bench.registry import model_entry
+from bench.records.store import find_records, load_cells, read_record
 from bench.report.sheets import render_sheets, to_markdown
-from bench.store import find_records, load_cells, read_record
+from bench.zoo.registry import model_entry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "results" / "example"
@@ -23,21 +23,23 @@ EXAMPLE = ROOT / "results" / "example"
 
 @pytest.mark.parametrize(("suffix", "form"), [("md", "markdown"), ("tex", "latex"), ("csv", "csv")])
 def test_the_committed_tables_are_what_the_records_give(suffix: str, form: str) -> None:
-    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)), form)
+    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)[0]), form)
     assert (EXAMPLE / "ablations" / f"ablations.{suffix}").read_text() == text
 
 
 def test_each_comparison_and_search_has_its_figures_as_png_and_pdf() -> None:
     pictures = {path.stem for path in (EXAMPLE / "ablations").glob("*.png")}
     assert pictures == {path.stem for path in (EXAMPLE / "ablations").glob("*.pdf")}
-    expected = {study.study_name for study in load_searches(EXAMPLE)}
-    expected |= {stored.first["dataset"] for stored in load_ablations(EXAMPLE) if stored.first["preset"] == "quick"}
+    expected = {study.study_name for study in load_searches(EXAMPLE)[0]}
+    expected |= {stored.first["dataset"] for stored in load_ablations(EXAMPLE)[0] if stored.first["preset"] == "quick"}
     assert len(expected) == 3
     assert all(any(picture.startswith(name) for picture in pictures) for name in expected)
 
 
 def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -> None:
-    found = {stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE) if stored.first["preset"] == "quick"}
+    found = {
+        stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE)[0] if stored.first["preset"] == "quick"
+    }
     assert set(found) == {"acdc", "sars-cov2-ct"}
     for stored in found.values():
         assert factorial_arms(stored) is not None
@@ -55,7 +57,7 @@ def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -
 
 
 def test_the_search_has_its_trials_and_the_journal_agrees_with_the_records() -> None:
-    (study,) = load_searches(EXAMPLE)
+    ((study,), _) = load_searches(EXAMPLE)
     trained = [trial for trial in study.get_trials() if is_trained(trial)]
     assert len(trained) == 40
     assert study.user_attrs["about"]["steps"] == 125

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ablations.drawings import draw_ablation
 from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
-from ablations.figures import draw_ablation
 from ablations.plans import label
 from ablations.tables import ablation_tables
 from bench.models.slots import SLOTS
-from bench.registry import model_entry
 from bench.report.sheets import render_sheets as render
 from bench.report.sheets import to_rich
+from bench.zoo.registry import model_entry
 
 WORTH = {"laffn": 8.0, "sem": 0.0, "sdffn": 4.0}
 PATIENTS = 20
@@ -171,3 +171,14 @@ def test_figures_are_the_same_bytes_when_drawn_again(stored: object, tmp_path: P
     second = draw_ablation(stored, tmp_path / "b")  # type: ignore[arg-type]
     assert [p.suffix for p in first] == [".png", ".pdf"] * 3
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_intervals_of_ablations_end_where_the_range_of_their_figure_ends() -> None:
+    (stored,) = stored_arms(*some_records(noise=200.0))
+    effects = [*arm_effects(stored), *factorial_effects(stored)]
+    values = [found for effect in effects for name, found in effect.values.items() if name.startswith("Dice")]
+    gaps = [found for effect in effects for name, found in effect.gaps.items() if name.startswith("Dice")]
+    assert any(found.low == 0 or found.high == 100 for found in values)
+    assert all(0 <= found.low <= found.high <= 100 for found in values)
+    assert any(abs(end) == 100 for found in gaps for end in (found.low, found.high))
+    assert all(-100 <= found.low <= found.high <= 100 for found in gaps)

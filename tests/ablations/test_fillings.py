@@ -13,13 +13,13 @@ from torch import nn
 
 import ablations.fillings as fillings
 from ablations.listing import listing
-from bench.cost.complexity import complexity
 from bench.errors import UserError
 from bench.models import slots
 from bench.models.fuse import fuse
 from bench.models.slots import ATTENTION_NOTE, SLOTS, BlockConfig, fill, filling, filling_names, filling_note
-from bench.registry import build_model
-from bench.seeding import build_seeded
+from bench.runs.seeding import build_seeded
+from bench.zoo.complexity import complexity
+from bench.zoo.registry import build_model
 
 ATTENTION = {("laffn", "mhsa"), ("laffn", "window")}
 

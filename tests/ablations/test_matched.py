@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ablations.matched import Matched, match, nearest
-from bench.cost.complexity import Complexity, complexity
 from bench.errors import UserError
-from bench.registry import build_model, canonical_name, parse_model
+from bench.zoo.complexity import Complexity, complexity
+from bench.zoo.registry import build_model, canonical_name, parse_model
 
 SLOTS = ("laffn", "sem", "sdffn")
 ALL_REMOVED = "mednext_tiny[laffn=none,sem=none,sdffn=none]"

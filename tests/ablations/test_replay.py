@@ -40,7 +40,8 @@ def test_a_best_curve_that_starts_last_is_pruned_in_most_orders() -> None:
 
 
 def test_the_committed_records_can_be_replayed() -> None:
-    curves = stored_curves(EXAMPLE, "acdc")
+    curves, notes = stored_curves(EXAMPLE, "acdc")
+    assert not notes
     assert len(curves) > 30
     assert len({c.steps for c in curves}) == 1
     (sheet,) = replay_tables(EXAMPLE, ["acdc"], 20)

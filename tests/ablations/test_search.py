@@ -9,17 +9,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ablations.command import front_models, search_importances, search_tables
-from ablations.journal import read_study
-from ablations.search import Goal, best, draw, fillings, front, is_trained, run_search, starting_point
-from bench import store
+from ablations.journal import lease, read_study
+from ablations.search import (
+    Goal,
+    _earlier,
+    _repeat,
+    best,
+    draw,
+    fillings,
+    front,
+    is_trained,
+    run_search,
+    starting_point,
+)
 from bench.errors import UserError
 from bench.models.slots import SLOTS
-from bench.registry import build_model, parse_model
-from bench.runner import make_jobs
+from bench.records import store
+from bench.runs.runner import make_jobs
+from bench.zoo.registry import build_model, parse_model
 
 SETTINGS = ("steps=4", "evaluations=2", "image_size=32")
 
@@ -74,6 +87,7 @@ def test_what_breaks_the_convolution_only_rule_is_not_in_the_space() -> None:
         ({"pruner": "medain"}, "Unknown pruner 'medain'. Did you mean: median?"),
         ({"trials": 0}, "Expected at least one trial"),
         ({"max_macs": -1.0}, "Expected --max-macs to be positive"),
+        ({"model": "unet_s"}, "Model 'unet_s' has no laffn, sem, sdffn"),
     ],
 )
 def test_a_wrong_goal_is_one_line(values: dict, line: str) -> None:
@@ -124,6 +138,130 @@ def test_two_objectives_give_a_front_that_nothing_beats(template: object, tmp_pa
     assert {t.number for t in front(study)} <= {t.number for t in study.best_trials}
     for trial in front(study):
         assert trial.values[1] == trial.user_attrs["macs"]
+
+
+def cheap_job(model: str, template: object) -> Any:
+    """A job of the search that builds nothing: its MACs are the sum of the widths."""
+    _, config = parse_model(model)
+    cost = {"macs": sum(config["widths"]), "params": 1}
+    protocol = {"evaluations": 2, "steps": 4}
+    cell = SimpleNamespace(key=model, comparison="c", dataset_label="acdc-phantom", protocol=protocol)
+    return SimpleNamespace(model=model, cost=cost, cell=cell, preset="smoke")
+
+
+class Told:
+    """Takes the place of training: notes the models, and tells a score, or that the trial was pruned."""
+
+    def __init__(self, pruned: bool = False) -> None:
+        self.models: list[str] = []
+        self.pruned = pruned
+
+    def __call__(self, study: Any, trial: Any, job: Any, goal: Goal, report: object) -> None:
+        import optuna
+
+        self.models.append(job.model)
+        score = 1 / job.cost["macs"]
+        if goal.pareto:
+            study.tell(trial, [score, job.cost["macs"]])
+        elif self.pruned:
+            trial.report(score, 1)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, score)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    found = Told()
+    monkeypatch.setattr("ablations.search._trial_job", cheap_job)
+    monkeypatch.setattr("ablations.search._run", lambda *given: found(*given))
+    return found
+
+
+def searched(folder: Path, **goal: Any) -> Any:
+    return run_search(Goal(**goal), cheap_job("mednext_tiny", None), folder)
+
+
+def test_rejected_configurations_are_none_of_those_drawn_at_random_at_the_start(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optuna.samplers import TPESampler
+
+    trained_before: list[int] = []
+    learned = TPESampler._sample
+
+    def counting(self: Any, study: Any, trial: Any, space: Any) -> Any:
+        trained_before.append(sum(is_trained(t) for t in study.get_trials(deepcopy=False)))
+        return learned(self, study, trial, space)
+
+    monkeypatch.setattr(TPESampler, "_sample", counting)
+    study = searched(tmp_path, trials=13, max_macs=430)
+    rejected = [t for t in study.get_trials() if "rejected" in t.user_attrs]
+    assert len(rejected) >= 5, "or the test says nothing"
+    assert min(trained_before) == 10
+    assert all(t.constraints["max_macs"] > 0 for t in rejected)
+    assert all(t.constraints["max_macs"] <= 0 for t in study.get_trials() if is_trained(t))
+    assert len(told.models) == 13
+
+
+@pytest.mark.parametrize("pareto", [False, True])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_repeated_configuration_has_its_value_again_without_training(
+    pruned: bool, pareto: bool, told: Told, tmp_path: Path
+) -> None:
+    told.pruned = pruned
+    study = searched(tmp_path, trials=1, pareto=pareto)
+    for _ in range(2):
+        study.enqueue_trial(starting_point("mednext_tiny"))
+    study = searched(tmp_path, trials=2, pareto=pareto)
+    first, *repeats, last = study.get_trials()
+    assert told.models == [first.user_attrs["model"], last.user_attrs["model"]]
+    assert [t.user_attrs["repeated"] for t in repeats] == [first.number] * 2
+    for trial in repeats:
+        assert (trial.state, trial.values) == (first.state, first.values)
+        assert trial.intermediate_values == first.intermediate_values
+    assert not any(is_trained(t) for t in repeats)
+    assert not {t.number for t in repeats} & {t.number for t in front(study)}
+    if not pruned:
+        assert "2 repeated (drawn before, with the value it had)" in search_tables(study)[0].caption
+
+
+def test_a_configuration_that_another_process_trains_is_left_to_it(told: Told, tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=1)
+    study.enqueue_trial(starting_point("mednext_tiny"))
+    study._storage.set_trial_user_attr(study.ask()._trial_id, "lease", lease())
+    other = [t for t in study.get_trials() if t.state.name == "RUNNING"]
+    study._storage.set_trial_user_attr(other[0]._trial_id, "key", "mine")
+    trial = study.ask()
+    found = _earlier(study, trial, "mine")
+    assert found is not None
+    assert found.number == other[0].number
+    _repeat(study, trial, found)
+    assert study.get_trials()[trial.number].state.name == "FAIL"
+    assert study.get_trials()[trial.number].user_attrs["rejected"] == "under way in another trial"
+
+
+def test_a_configuration_that_cannot_be_built_is_rejected_and_the_search_goes_on(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(model: str, template: object) -> Any:
+        if model != "mednext_tiny" and "sem=none" not in model and len(told.models) < 2:
+            raise UserError("too narrow")
+        return cheap_job(model, template)
+
+    monkeypatch.setattr("ablations.search._trial_job", failing)
+    study = searched(tmp_path, trials=3)
+    rejected = [t for t in study.get_trials() if "rejected" in t.user_attrs]
+    assert rejected
+    assert {t.user_attrs["rejected"] for t in rejected} == {"cannot be built: too narrow"}
+    assert len(told.models) == 3
+
+
+def test_the_first_trial_is_the_nearest_in_the_space() -> None:
+    params = starting_point("mednext_tiny[laffn=mhsa,kernels=11-7-4-1,widths=1000-80-144-256]")
+    assert "laffn" not in params
+    assert [params[f"kernels{i}"] for i in range(1, 5)] == [9, 7, 3, 3]
+    assert params["widths1"] == 40
 
 
 SCRIPT = """
@@ -182,8 +320,8 @@ def test_two_processes_share_the_work(template: object, tmp_path: Path) -> None:
 def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from bench.cell import run_cell
-    from bench.tuning import placed
+    from bench.runs.job import run_cell
+    from bench.runs.tuning import placed
 
     cell = replace(template.cell, unscored=True)  # type: ignore[attr-defined]
     job = placed(template, cell, "smoke, trial of a search", store.TUNING)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.registry import build_model, model_entry, model_names, parse_model
+from bench.zoo.registry import build_model, model_entry, model_names, parse_model
 
 NAMES = sorted(
     p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value

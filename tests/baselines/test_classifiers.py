@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from baselines.classifiers import CPU, PAPER
-from bench.cost.complexity import complexity
 from bench.errors import UserError
-from bench.registry import build_model, model_entry, parse_model, select_models
-from bench.seeding import build_seeded
+from bench.runs.seeding import build_seeded
+from bench.zoo.complexity import complexity
+from bench.zoo.registry import build_model, model_entry, parse_model, select_models
 
 NAMES = [network.name for network in (*PAPER, *CPU)]
 SMALL = [network.name for network in CPU]
@@ -195,6 +195,6 @@ def test_loaded_weights_count_at_once_where_a_network_keeps_a_cache() -> None:
 
 
 def test_timm_is_imported_when_a_network_is_built_and_not_before() -> None:
-    code = "import sys, bench.registry as r; r.model_entry('resnet18'); print('timm' in sys.modules)"
+    code = "import sys, bench.zoo.registry as r; r.model_entry('resnet18'); print('timm' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -7,8 +7,8 @@ from importlib.metadata import entry_points
 import pytest
 from torch import nn
 
-from bench.cost.complexity import complexity
-from bench.registry import build_model, model_entry
+from bench.zoo.complexity import complexity
+from bench.zoo.registry import build_model, model_entry
 
 NAMES = sorted(
     p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value

@@ -13,8 +13,8 @@ import torch
 from scipy.ndimage import rotate, zoom
 
 from bench.datasets.loading import augment, network_input, network_label
-from bench.plan import Protocol
-from bench.seeding import generator
+from bench.runs.protocol import Protocol
+from bench.runs.seeding import generator
 
 SLICES, BATCH, ROUNDS = 24, 24, 7
 

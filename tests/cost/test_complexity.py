@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.cost.complexity import Complexity, complexity
+from bench.zoo.complexity import Complexity, complexity
 
 N, C, H, W = 2, 8, 6, 6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.cost import counters
-from bench.cost.complexity import Complexity
 from bench.cost.counters import BIASES, Count, CrossCheck, cross_check, plain_attention, unfused_attention
+from bench.zoo.complexity import Complexity
 
 N, C, S = 2, 8, 6
 TOKENS = S * S
@@ -89,6 +90,88 @@ def test_the_operators_without_a_formula_are_named_with_their_calls() -> None:
     assert found.skipped == {"batch_norm": 1, "gelu": 2}
     assert found.counts["fvcore"].skipped == {"gelu": 2}
     assert found.counts["ptflops"].skipped == {"batch_norm": 1, "gelu": 2}
+
+
+@torch.library.custom_op("medbench_tests::mix", mutates_args=())
+def mix(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A matrix product that nobody has a formula for, as selective scans come: (N, C, H, W), (C, D) -> (N, D, H, W)."""
+    return torch.einsum("nchw,cd->ndhw", x, weight).contiguous()
+
+
+@mix.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(len(x), weight.shape[1], *x.shape[2:])
+
+
+@torch.library.custom_op("medbench_tests::version", mutates_args=())
+def version(number: int) -> int:
+    """An operator that takes no tensor, as libraries ask for their own version."""
+    return number
+
+
+class Applies(nn.Module):
+    """A 1x1 convolution to C channels, then a function of them and a weight."""
+
+    def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *shape: int) -> None:
+        super().__init__()
+        self.stem, self.weight = nn.Conv2d(3, C, 1), nn.Parameter(torch.randn(shape))
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(self.stem(x), self.weight)
+
+
+PIXELS = N * 4 * TOKENS
+FIRST = PIXELS * 3 * C
+UNKNOWN: dict[str, tuple[nn.Module, str]] = {
+    "another namespace": (Applies(lambda x, w: mix(x, w), C, C), "medbench_tests::mix"),
+    "a spectrum": (Applies(lambda x, w: torch.fft.rfft2(x * w.sum()).abs(), 1), "fft_r2c"),
+    "distances": (Applies(lambda x, w: torch.cdist(x.flatten(1), w), 5, C * 4 * TOKENS), "cdist_forward"),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: ReadsValues(model)], ids=["meta", "cpu"])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_operator_that_no_counter_knows_is_named_by_all_and_flagged(name: str, wrap: Any) -> None:
+    model, operator = UNKNOWN[name]
+    found = cross_check(wrap(model), INPUT)
+    assert found.cost.uncounted == {operator: 1}
+    assert found.skipped[operator] == found.counts["ptflops"].skipped[operator] == 1
+    assert found.cost.macs == FIRST
+    assert not found.agrees
+    assert found.cost.stored()["uncounted"] == {operator: 1}
+
+
+def deform(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    from torchvision.ops import deform_conv2d
+
+    assert version(3) == 3
+    return deform_conv2d(x, x.new_zeros(len(x), 18, *x.shape[2:]), weight, padding=1)
+
+
+COUNTED_HERE: dict[str, tuple[nn.Module, int]] = {
+    "deformable convolution": (Applies(deform, 5, C, 3, 3), PIXELS * 5 * C * 9),
+    "matrix times vector": (Applies(lambda x, w: x.flatten(1) @ w, C * 4 * TOKENS), N * C * 4 * TOKENS),
+    "product of vectors": (Applies(lambda x, w: x.flatten() @ w, PIXELS * C), PIXELS * C),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED_HERE)
+def test_what_torch_s_counter_passes_over_and_we_know_is_counted(name: str) -> None:
+    model, macs = COUNTED_HERE[name]
+    found = cross_check(model, INPUT)
+    assert found.cost.macs == FIRST + macs
+    assert found.cost.uncounted == {}
+    assert found.counts["ptflops"].macs == FIRST + macs
+
+
+def test_operators_in_place_and_of_any_kind_without_products_raise_no_flag() -> None:
+    layers = [nn.Hardswish(inplace=True), nn.GELU(), nn.PReLU(), nn.GroupNorm(2, C), nn.InstanceNorm2d(C), nn.GLU(1)]
+    layers += [nn.AdaptiveMaxPool2d(5), nn.Upsample(scale_factor=2, mode="bicubic"), nn.LogSoftmax(1), nn.Dropout(0.5)]
+    layers += [nn.LocalResponseNorm(2), nn.PixelUnshuffle(2), nn.ReplicationPad2d(1), nn.Mish(inplace=True)]
+    found = cross_check(nn.Sequential(nn.Conv2d(3, C, 1), *layers), INPUT)
+    assert found.cost.uncounted == {}
+    assert found.cost.macs == FIRST
 
 
 class ReadsValues(nn.Module):

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cost.complexity import Complexity
 from bench.cost.counters import Count, CrossCheck
 from bench.cost.published import Check, _verdict, check_costs
-from bench.registry import Published, model_entry, model_names
 from bench.report.plans import checks_table
+from bench.zoo.complexity import Complexity
+from bench.zoo.entry import Published
+from bench.zoo.registry import model_entry, model_names
 
 FIGURES = Published(100.0, 1000.0, 3, 224, 9, "a paper")
 
@@ -71,6 +72,10 @@ def test_figures_without_attention_s_products_are_compared_without_them() -> Non
         (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(10**9, {"batch_norm": 5 * 10**7})}, {}), "agree"),
         (CrossCheck(Complexity(1, 1, 10**9, 0, "cpu"), {}, {"fvcore": Count(10**9)}, {}), "agree, cpu"),
         (CrossCheck(Complexity(1, 1, 10**9), {}, {"fvcore": Count(97 * 10**7)}, {}), "UNEXPLAINED"),
+        (
+            CrossCheck(Complexity(1, 1, 10**9, uncounted={"a::b": 2}), {}, {"fvcore": Count(10**9)}, {}),
+            "UNCOUNTED: a::b",
+        ),
         (CrossCheck(Complexity(1, 1, 10**9), {}, {}, {"fvcore": "KeyError"}), "FAILED: fvcore: KeyError"),
     ],
 )

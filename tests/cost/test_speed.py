@@ -15,11 +15,11 @@ from children import answer, fake_child
 from click.testing import CliRunner, Result
 
 import bench
-from bench.cli import main
+from bench.cli.main import main
 from bench.cost import speed, worker
 from bench.cost.speed import make_settings, measure
 from bench.errors import UserError
-from bench.profiles import load_profiles, read_profile
+from bench.records.profiles import load_profiles, read_profile
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 
@@ -152,7 +152,7 @@ def test_too_few_idle_cores_are_said_before(tmp_path: Path, monkeypatch: pytest.
     fake_child(monkeypatch, {"resnet18": answer()})
     said: dict[float | None, list[str]] = {}
     for idle in (1.9, 0.8, None):
-        monkeypatch.setattr(speed, "idle_cores", lambda idle=idle: idle)
+        monkeypatch.setattr("bench.records.environment.idle_cores", lambda idle=idle: idle)
         bench.profile("resnet18", results=tmp_path, report=said.setdefault(idle, []).append)
     assert said[1.9] == said[None] == ["measuring resnet18 (training form), 1 of 1"]
     assert said[0.8][0].startswith("note: 0.8 of ")

@@ -12,7 +12,7 @@ from torch import nn
 from bench.cost import sweep as module
 from bench.cost.speed import make_settings
 from bench.cost.sweep import LATENCY_PASSES, MOST_LATENCIES, SWEEP_ROUNDS, latencies, sweep
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 CPU = torch.device("cpu")
 MODEL = nn.Identity()

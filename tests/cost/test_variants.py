@@ -20,8 +20,9 @@ from bench.cost import worker
 from bench.cost.speed import make_settings
 from bench.cost.variants import Variant, metric_change, trained_cells
 from bench.errors import UserError
-from bench.profiles import Setting, _metric
-from bench.store import find_records, read_record
+from bench.records.profiles import Setting, _metric
+from bench.records.store import find_records, read_record
+from bench.runs.protocol import Cell
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("large-covid-ct", 1, 3, "accuracy")}
@@ -36,6 +37,7 @@ def setting_of(task: str = "segmentation", **changes: Any) -> Setting:
 def change_cell(folder: Path, **fields: Any) -> None:
     record = json.loads((folder / "record.json").read_text())
     record["cell"] |= fields
+    record["key"] = Cell(**record["cell"]).key
     (folder / "record.json").write_text(json.dumps(record))
 
 
@@ -80,7 +82,7 @@ def test_a_fused_form_that_is_wrong_shows_in_the_metric(
             return logits.roll(1, dims=1)
 
     right = bench.models.fuse.fuse
-    monkeypatch.setattr(bench.models.fuse, "fuse", lambda model: nn.Sequential(right(model), Rolled()))
+    monkeypatch.setattr(bench.models.fuse, "fuse", lambda *given: nn.Sequential(right(*given), Rolled()))
     found = metric_change(setting_of(fused=True), SMALL, *trained)
     assert found is not None
     assert all(cell["variant"] != cell["plain"] for cell in found["cells"])
@@ -141,7 +143,9 @@ def test_damaged_weights_are_one_line_that_names_them(trained: tuple[Path, Path]
     whole = (first / "weights.safetensors").read_bytes()
     for damaged in (whole[:100], whole[:-8], save({"a": torch.zeros(1)})):
         (first / "weights.safetensors").write_bytes(damaged)
-        with pytest.raises(UserError, match=rf"{first.name}/weights.safetensors cannot be loaded \(.*\)\. Delete its"):
+        with pytest.raises(
+            UserError, match=rf"{first.name}/weights.safetensors cannot be loaded \(.*\): copy it again"
+        ):
             metric_change(setting_of(fused=True), SMALL, results, trained[1])
     assert second != first
 

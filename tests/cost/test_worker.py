@@ -20,7 +20,7 @@ from bench.cost.passes import MOST_PASSES, block, candidate_network, make_pass, 
 from bench.cost.rounds import LEAST_ROUNDS
 from bench.cost.speed import make_settings
 from bench.cost.sweep import LATENCY_PASSES
-from bench.profiles import Setting
+from bench.records.profiles import Setting
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
@@ -177,11 +177,11 @@ def test_a_fused_form_that_is_wrong_would_show(monkeypatch: pytest.MonkeyPatch) 
 
     right = bench.models.fuse.fuse
 
-    def forgets_the_shift(model: nn.Module) -> nn.Module:
+    def forgets_the_shift(model: nn.Module, *given: Any) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.zero_()  # type: ignore[union-attr]
-        return right(model)
+        return right(model, *given)
 
     monkeypatch.setattr(bench.models.fuse, "fuse", forgets_the_shift)
     _, difference = candidate_network(small(fused=True), SMALL)

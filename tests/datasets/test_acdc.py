@@ -12,10 +12,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from bench.datasets.acdc import SPEC, find_layout, list_cases
 from bench.datasets.base import RawCase
 from bench.datasets.phantoms import cardiac
-from bench.datasets.splits import assign, load_split, split_names
+from bench.datasets.readers.acdc import SPEC, find_layout, list_cases
+from bench.datasets.splits.assignment import assign, load_split, split_names
 from bench.errors import UserError
 
 LAYOUTS = ("nifti", "ssl4mis", "mtunet")
@@ -287,7 +287,8 @@ def test_missing_labels_are_named(writers, volumes, tmp_path: Path) -> None:
         ("ED: 1\nES: 12\n", "Expected the frames 1 and 12"),
         ("ED: 9\nES: 1\n", "but it has ED 9 and ES 1"),
         ("ED: 1\nGroup: NOR\n", "but it has ED"),
-        ("", "but it has neither"),
+        ("", "Info.cfg is empty"),
+        ("ED = 1\n", "but it has neither"),
         (None, "Info.cfg is missing"),
     ],
 )

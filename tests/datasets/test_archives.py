@@ -6,12 +6,13 @@ import stat
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.datasets import archives
-from bench.datasets.acdc import SPEC
-from bench.datasets.archives import opened
-from bench.datasets.prepared import compare_source, prepare, verify
+from bench.datasets.cache import archives
+from bench.datasets.cache.archives import opened
+from bench.datasets.cache.prepared import compare_source, prepare, verify
+from bench.datasets.readers.acdc import SPEC
 from bench.errors import UserError
 
 
@@ -71,11 +72,80 @@ def test_a_bad_file_in_an_archive_is_named_with_the_archive(tmp_path: Path) -> N
         prepare(SPEC, source, tmp_path / "root")
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png", "C:/evil.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../evil.png", "/evil.png", "a/../../evil.png", "C:/evil.png", "C:evil.png"),
+        *("..\\evil.png", "\\evil.png", "a\\..\\..\\evil.png", "C:\\evil.png", "a/..\\../evil.png"),
+        *("\\\\host\\share\\evil.png", "//host/share/evil.png", "\\\\?\\C:\\evil.png"),
+    ],
+)
 def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
     source = packed(tmp_path / "a.zip", {"good.png": b"1", name: b"2"})
     assert "which leads out of it" in refused(source, tmp_path)
     assert not (tmp_path.parent / "evil.png").exists()
+
+
+@pytest.mark.parametrize("name", [".", "./", ".\\."])
+def test_names_of_no_file_are_refused(name: str, tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("x")
+    info.filename = name.rstrip("/") if name == "./" else name
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, b"1")
+    assert "which names no file" in refused(tmp_path / "a.zip", tmp_path)
+
+
+def test_backslashes_are_taken_as_separators(tmp_path: Path, writers, volumes) -> None:
+    """As tools on Windows write them; folders have entries of their own."""
+    folder = writers["nifti"](tmp_path / "folder", volumes)
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    folders = dict.fromkeys(("training\\", "training\\patient101\\"), b"")
+    source = packed(tmp_path / "ACDC.zip", folders | {name.replace("/", "\\"): files[name] for name in files})
+    of_zip, of_folder = prepare(SPEC, source, tmp_path / "a"), prepare(SPEC, folder, tmp_path / "b")
+    assert of_zip.manifest == of_folder.manifest
+
+
+def test_a_name_twice_or_a_file_as_a_folder_is_refused(tmp_path: Path) -> None:
+    source = packed(tmp_path / "a.zip", {"a/b.png": b"1", "a\\b.png": b"2"})
+    assert "twice" in refused(source, tmp_path)
+    source = packed(tmp_path / "a.zip", {"a": b"1", "a/b.png": b"2"})
+    assert "has a file where 'a/b.png' needs a folder" in refused(source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
+        (b"<html><body>Sign in</body></html>", "an HTML page"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(99), "a RAR archive: unpack it"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive"),
+        (bytes(257) + b"ustar\x0000" + bytes(300), "a tar archive"),
+        (b"\x1f\x8b\x08" + bytes(99), "gzip data"),
+        (b"", "is empty (0 bytes)"),
+    ],
+)
+def test_what_is_no_zip_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    assert said in refused(tmp_path / "a.zip", tmp_path)
+
+
+def test_any_damage_is_one_line_or_none(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "a.zip"
+    how = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2]
+    for k in range(60):
+        content = bytearray(
+            packed(path, {f"a/{i}.png": bytes(range(99)) for i in range(3)}, compression=how[k % 4]).read_bytes()
+        )
+        for position in rng.integers(0, len(content), 5):
+            content[position] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            with opened(path, tmp_path):
+                pass
+        except UserError as error:
+            told = str(error)
+            assert str(path) in told
+    assert told
 
 
 def test_links_are_refused(tmp_path: Path) -> None:

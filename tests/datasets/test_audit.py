@@ -11,14 +11,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench.cli import main
-from bench.datasets.acdc import SPEC as ACDC
-from bench.datasets.audit import audit
-from bench.datasets.large_covid import SPEC as LARGE
-from bench.datasets.msld import SPEC as MSLD
+from bench.cli.main import main
+from bench.datasets.audit.findings import audit
+from bench.datasets.base import Prepared
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import cardiac, chest, skin
-from bench.datasets.prepared import Prepared, prepare
-from bench.datasets.sars_cov2_ct import SPEC as SARS
+from bench.datasets.readers.acdc import SPEC as ACDC
+from bench.datasets.readers.large_covid import SPEC as LARGE
+from bench.datasets.readers.msld import SPEC as MSLD
+from bench.datasets.readers.sars_cov2_ct import SPEC as SARS
 from bench.report.audits import audit_text, leaks_table
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bench.datasets.acdc import SPEC
 from bench.datasets.base import RawCase
 from bench.datasets.phantoms import cardiac
-from bench.datasets.splits import assign, load_split
+from bench.datasets.readers.acdc import SPEC
+from bench.datasets.splits.assignment import assign, load_split
 
 RV, MYO, LV = 1, 2, 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.datasets.dealing import SHARES, by_part, deal, deal_randomly, order
+from bench.datasets.splits.dealing import SHARES, by_part, deal, deal_randomly, order
 
 
 def shares(groups: dict[str, dict[int, int]], parts: dict[str, str], label: int) -> dict[str, float]:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets import duplicates
-from bench.datasets.duplicates import CORRELATION, SIZE, join, near_duplicates, perceptual_hash, thumbnail
-from bench.datasets.images import read_image
+from bench.datasets.readers.images import read_image
+from bench.datasets.splits import duplicates
+from bench.datasets.splits.duplicates import CORRELATION, SIZE, join, near_duplicates, perceptual_hash, thumbnail
 
 
 def texture(seed: int, height: int = 200, width: int = 260) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from bench.datasets.folds import any_split, count_training, deal_folds, fold_split, take_training
-from bench.datasets.leaks import leak_figures
-from bench.datasets.manifest import Case
-from bench.datasets.splits import PARTS, Split, assign
+from bench.datasets.base import PARTS, Case, Split
+from bench.datasets.splits.assignment import assign
+from bench.datasets.splits.folds import any_split, count_training, deal_folds, fold_split, take_training
+from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
 
@@ -107,3 +107,14 @@ def test_leaks_are_counted_over_test_cases() -> None:
     unknown = [replace(c, patient=c.case) for c in CASES]
     nameless = cast(Any, SimpleNamespace(cases=unknown, manifest={}))
     assert leak_figures(nameless, assign(unknown, by_case)) == {"patient": None, "near_duplicate": None}
+
+
+def test_a_fold_by_patient_is_not_flagged_as_the_random_split_it_was_made_from() -> None:
+    listed = {part: tuple(c.case for c in CASES[k::3]) for k, part in enumerate(PARTS)}
+    random = Split("random-80-20", "made", listed, flag="images of one patient in training and test", by_case=True)
+    fold = fold_split(CASES, random, 5, 0)
+    assert fold.flag is None
+    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={}))
+    assert leak_figures(prepared, assign(CASES, fold))["patient"] == 0
+    unknown = [replace(c, patient=c.case) for c in CASES]
+    assert fold_split(unknown, random, 5, 0).flag == random.flag, "each image is dealt by itself, as there"

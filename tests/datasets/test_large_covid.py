@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 from probes import SIDE, accuracies
 
-from bench.datasets.large_covid import CLASSES, SPEC, TWO_CLASS, find_layout
-from bench.datasets.leaks import leak_figures
+from bench.datasets.base import PARTS, Prepared
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import chest
-from bench.datasets.prepared import Prepared, prepare
-from bench.datasets.splits import PARTS, assign, make_split
+from bench.datasets.readers.large_covid import CLASSES, SPEC, TWO_CLASS, find_layout
+from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
 PLACE = "curated_data/curated_data"

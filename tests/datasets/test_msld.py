@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets.leaks import leak_figures
-from bench.datasets.msld import CLASSES, SPEC, find_layout, photograph_of
+from bench.datasets.base import PARTS, Prepared
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import skin
-from bench.datasets.prepared import Prepared, prepare
-from bench.datasets.splits import PARTS, assign, make_split
+from bench.datasets.readers.msld import CLASSES, SPEC, find_layout, photograph_of
+from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
 TABLE = "Monkeypox_Dataset_metadata.csv"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets import pairs
-from bench.datasets.pairs import ANGLES, ORIENTATIONS, correlating, discs, exact_correlation, oriented
+from bench.datasets.splits import pairs
+from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, correlating, discs, exact_correlation, oriented
 
 
 def pictures(n: int, seed: int = 0, common: float = 0.0) -> np.ndarray:

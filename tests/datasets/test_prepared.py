@@ -11,15 +11,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from bench.datasets import prepared as module
-from bench.datasets.acdc import SPEC
+from bench.cli import main
 from bench.datasets.base import RawCase
+from bench.datasets.cache import prepared as module
+from bench.datasets.cache.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify
 from bench.datasets.phantoms import cardiac
-from bench.datasets.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify
+from bench.datasets.readers.acdc import SPEC
 from bench.errors import UserError
 
 TINY = {"train": 1, "val": 0, "test": 0}
@@ -323,6 +327,36 @@ def test_a_given_root_must_exist(monkeypatch: pytest.MonkeyPatch, root: Path, tm
     (tmp_path / "zzz").touch()
     with pytest.raises(UserError, match="is a file"):
         resolve_root(None, must_exist=False)
+
+
+def test_a_root_that_is_not_there_yet_is_made_for_phantoms_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr("bench.datasets.cache.prepared.prepare", lambda spec, raw, root, **_: drawn.append(root))
+    spec: Any = SimpleNamespace(name="acdc", draw_phantom=lambda raw, seed: None)
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "new" / "root"))
+    for source in ("auto", "real"):
+        with pytest.raises(UserError, match="of MEDBENCH_DATA does not exist"):
+            locate(spec, source)
+    assert not (tmp_path / "new").exists()
+    locate(spec, "phantom")
+    assert drawn == [tmp_path / "new" / "root"]
+    assert drawn[0].is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Cannot make the folder .* for phantoms: Not a directory"):
+        locate(spec, "phantom", tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["info", "acdc"]])
+def test_what_datasets_there_are_needs_no_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "none"))
+    result = CliRunner().invoke(main, ["data", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "acdc" in result.output
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.fixture

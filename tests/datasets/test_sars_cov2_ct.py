@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bench.datasets.acdc import SPEC as ACDC
-from bench.datasets.base import RawImage
+from bench.datasets.base import PARTS, Prepared, RawImage, Split
+from bench.datasets.cache.prepared import open_prepared, prepare, verify
 from bench.datasets.phantoms import lung
-from bench.datasets.prepared import Prepared, open_prepared, prepare, verify
-from bench.datasets.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
-from bench.datasets.splits import PARTS, Split, assign, make_split
+from bench.datasets.readers.acdc import SPEC as ACDC
+from bench.datasets.readers.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
+from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
 from bench.report.data import info_text, prepared_text
 
@@ -135,8 +135,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "other class": (lambda f: put(f / "COVID" / "Non-Covid (9).png"), "name like `Covid (12).png`"),
     "twin": (lambda f: put(f / "COVID" / "Covid (01).png"), "each image once"),
     "jpeg twin": (lambda f: put(f / "COVID" / "Covid (1).jpg"), "each image once"),
-    "broken image": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 200), "Covid (1).png cannot be read"),
-    "no image": (lambda f: put(f / "COVID" / "Covid (1).png"), "Covid (1).png to be a PNG or JPEG"),
+    "broken image": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 200), "Covid (1).png is a damaged PNG"),
+    "no image": (lambda f: put(f / "COVID" / "Covid (1).png"), "its content is not a PNG or JPEG"),
     "no bytes": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 0), "is empty (0 bytes)"),
     "empty class": (lambda f: [p.unlink() for p in (f / "COVID").iterdir()], "of the class COVID"),
     "no class": (lambda f: shutil.rmtree(f / "non-COVID"), "non-COVID is missing"),

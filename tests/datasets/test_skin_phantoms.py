@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from probes import SIDE, accuracies
 
-from bench.datasets.msld import SPEC
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import skin
-from bench.datasets.prepared import prepare
-from bench.datasets.splits import assign, make_split
+from bench.datasets.readers.msld import SPEC
+from bench.datasets.splits.assignment import assign, make_split
 
 
 def originals(folder: Path) -> list[Path]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from bench.datasets.splits import PARTS, Split, assign, load_list, load_split, split_names
+from bench.datasets.base import PARTS, Split
+from bench.datasets.splits.assignment import assign, load_list, load_split, split_names
 from bench.errors import UserError
 
 
@@ -81,7 +82,7 @@ def test_empty_parts_are_named_with_the_counts() -> None:
 
 def test_a_patient_in_two_parts_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {"train": ["001"], "val": ["002"], "test": ["001"]}
-    monkeypatch.setattr("bench.datasets.splits.load_list", lambda *_: {"source": "", "parts": parts})
+    monkeypatch.setattr("bench.datasets.splits.assignment.load_list", lambda *_: {"source": "", "parts": parts})
     with pytest.raises(AssertionError, match="twice"):
         load_split("acdc", "mtunet")
 

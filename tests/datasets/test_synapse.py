@@ -12,10 +12,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import abdomen
-from bench.datasets.prepared import prepare
-from bench.datasets.splits import load_list, load_split
-from bench.datasets.synapse import CLASSES, ORDERS, SPEC, find_layout
+from bench.datasets.readers.synapse import CLASSES, ORDERS, SPEC, find_layout
+from bench.datasets.splits.assignment import load_list, load_split
 from bench.errors import UserError
 from bench.report.data import prepared_text
 
@@ -210,7 +210,7 @@ def test_a_stack_that_is_shorter_than_published_is_told(tmp_path: Path) -> None:
 
 
 def test_the_real_label_volumes_agree_with_the_order(real_data: Path) -> None:
-    from bench.datasets.synapse import _in_our_order
+    from bench.datasets.readers.synapse import _in_our_order
 
     paths = sorted((real_data / "synapse-labels" / "btcv_labels_only_resampled").glob("*.nii.gz"))
     assert len(paths) == 30

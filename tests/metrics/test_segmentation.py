@@ -274,3 +274,20 @@ def test_all_classes_at_once_are_each_class_alone(threads: int, spacing: tuple[f
             assert row["hd95_mm_strict"] == mm
             near = None if spacing is None else pytest.approx(nsd(*masks, spacing, tolerance=2.0), abs=1e-12)
             assert row["nsd_mm_strict"] == near
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 11), (9, 1, 11), (9, 11, 1), (1, 1, 11), (1, 11, 1), (1, 1, 1)])
+def test_axes_of_a_single_voxel_are_left_out(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    prediction, reference = (rng.random(shape) < 0.7 for _ in range(2))
+    prediction.flat[0] = reference.flat[0] = True
+    sizes = (5.0, 1.5, 0.7)
+    axes = [axis for axis in range(3) if shape[axis] > 1] or [2]
+    plane = tuple(shape[axis] for axis in axes)
+    row = score_case(prediction.astype(np.uint8), reference.astype(np.uint8), ("background", "a"), sizes)[0]
+    masks = prediction.reshape(plane), reference.reshape(plane)
+    assert row["hd95_mm_strict"] == pytest.approx(hd95(*masks, tuple(sizes[axis] for axis in axes)))
+    assert row["nsd_vox_strict"] == pytest.approx(nsd(*masks, tolerance=1.0))
+    assert row["dice_strict"] == dice(*masks)
+    missed = score_case(0 * prediction.astype(np.uint8), reference.astype(np.uint8), ("background", "a"), sizes)[0]
+    assert missed["hd95_mm_strict"] == pytest.approx(diagonal(shape, sizes))

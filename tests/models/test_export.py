@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench.models.fuse import fuse
-from bench.registry import build_model
+from bench.zoo.registry import build_model
 
 TASKS = ("classification", "segmentation")
 VARIANTS = ("mednext_tiny", "mednext_small", "mednext_base")

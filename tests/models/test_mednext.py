@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import bench.models.mednext  # noqa: F401  registers the fillings
-from bench.cost.complexity import complexity
 from bench.errors import UserError
 from bench.models.slots import _FILLINGS, SLOTS, BlockConfig, fill, filling_names
-from bench.plan import PRESETS
-from bench.registry import build_model
-from bench.seeding import build_seeded
-from bench.train import learning_rate, make_optimizer
+from bench.runs.protocol import PRESETS
+from bench.runs.seeding import build_seeded
+from bench.runs.train import learning_rate, make_optimizer
+from bench.zoo.complexity import complexity
+from bench.zoo.registry import build_model
 
 VARIANTS = ("mednext_tiny", "mednext_small", "mednext_base")
 TASKS = ("classification", "segmentation")
@@ -71,7 +71,7 @@ def test_a_filling_costs_what_its_formula_says(slot: str, name: str, kernel: int
 
 def blocks(model: nn.Module) -> list[tuple[int, int, int, int]]:
     """(H W, C, k, r) of each block of mednext_tiny's classifier at 64 px, from its published-in-code defaults."""
-    from bench.registry import parse_model
+    from bench.zoo.registry import parse_model
 
     config = parse_model("mednext_tiny")[1]
     stages = zip(config["widths"], config["depths"], config["kernels"], config["expansions"], strict=True)

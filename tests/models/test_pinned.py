@@ -1,6 +1,6 @@
 """What a committed record rests on, pinned: seeded networks and loaders. A change here needs a higher version.
 
-A model's `version` (in its `register_model`) enters its cells' keys; the loaders' is bench.plan.PROTOCOL_VERSION.
+A model's `version` (in its `register_model`) enters its cells' keys; the loaders' is runs.protocol.PROTOCOL_VERSION.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bench.datasets.loading import label_map, network_input, network_label
-from bench.plan import PRESETS
-from bench.registry import build_model, model_entry
-from bench.seeding import build_seeded
+from bench.runs.protocol import PRESETS
+from bench.runs.seeding import build_seeded
+from bench.zoo.registry import build_model, model_entry
 
 # Mean absolute logit on a fixed input, seed 0, training form in eval mode, at the version of each.
 OUTPUTS = {
@@ -69,7 +69,7 @@ def test_the_loaders_give_their_pinned_values(preset: str, means: tuple[float, .
     ],
 )
 def test_the_proposed_model_s_cost_is_pinned(fillings: str, params: int, macs: int) -> None:
-    from bench.cost.complexity import complexity
+    from bench.zoo.complexity import complexity
 
     cost = complexity(build_model(f"mednext_tiny{fillings}", "segmentation", 1, 4, 128), (1, 1, 128, 128))
     assert (cost.params, cost.macs) == (params, macs)

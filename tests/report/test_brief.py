@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from test_certainty import table as table_of
 from test_certainty import three
-from test_tables import one
+from test_comparison import one
 
+from bench.analysis.comparison import Table
 from bench.errors import UserError
 from bench.report.brief import SHORT_BUDGET, brief_sheet, top_rows, write_into
 from bench.report.figures import differences, rank_map
 from bench.report.render import render_tables
-from bench.report.tables import Table
 
 BEGINNING = "<!-- begin: acdc -->"
 
@@ -59,7 +59,7 @@ def test_a_brief_table_has_intervals_costs_and_what_the_budget_means(table: Tabl
 
 
 def test_one_seed_has_figures_without_intervals_and_titles_are_explained_once() -> None:
-    from test_tables import cell
+    from test_comparison import cell
 
     reduced = cell("a_s", 0, "A (reduced)", reduced_from="a"), 0.5
     sheet = brief_sheet(one(reduced, (cell("m", 0, "M (reconstr.)", family="proposed"), 0.4)))

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from speed_rows import row as speed_row
 
-from bench.profiles import cost_row
+from bench.records.profiles import cost_row
 from bench.report.costs import FLAGGED, ON_CPU, complexity_tables, profile_tables, use_tables
 from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, speed_tables, to_markdown, to_rich
 
@@ -87,6 +87,14 @@ def test_what_nothing_explains_and_what_failed_and_what_ran_on_the_cpu_is_marked
     assert list(table.frame["GMACs, 1x3x224x224"]) == ["0.353", "0.353c", "0.353"]
     assert list(table.frame["fvcore"]) == ["0.365", "0.365", "failed"]
     assert table.footnotes[2:] == (ON_CPU, FLAGGED, "Failed: fvcore: KeyError: 'x'")
+
+
+def test_what_no_counter_counts_is_named_below_the_table() -> None:
+    cost = {**COST, "uncounted": {"mine::scan": 4}, "counters": {**COUNTERS, "agrees": False}}
+    (table,) = complexity_tables(pd.DataFrame([row(), {**row("Scan"), **cost_row(cost)}]))
+    assert list(table.frame["left"]) == ["0.0 %", "0.0 % !"]
+    line = "Scan: its MACs are without mine::scan, for which no counter has a formula."
+    assert table.footnotes[2:] == (FLAGGED, line)
 
 
 def test_other_inputs_and_tasks_are_other_tables() -> None:

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from test_certainty import rows, three
-from test_tables import cell
+from test_comparison import cell
 
-from bench.cli import main
+from bench.analysis.comparison import Table, summarise
+from bench.analysis.rankings import rankings
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.report import figures
 from bench.report.certainty_text import ranks_to_markdown
 from bench.report.figures import cliques, critical, differences, draw_report, rank_map
-from bench.report.rankings import rankings
-from bench.report.tables import Table, summarise
 
 MODELS = ("ours", "a", "b")
 DATASETS = ("acdc", "synapse", "msld", "sars-cov2-ct", "large-covid-ct", "other")
@@ -155,7 +155,7 @@ def test_cliques_by_hand() -> None:
 
 def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tables(("acdc",))
-    monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: found)
+    monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: (found, ()))
     done = CliRunner().invoke(main, ["report", "--figures", str(tmp_path / "f")])
     assert done.exit_code == 0
     assert done.output.splitlines()[0] == str(tmp_path / "f" / "acdc-acdc-0-differences.png")

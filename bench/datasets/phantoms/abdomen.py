@@ -19,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.ndimage import gaussian_filter, zoom
 
-from bench.datasets.splits import load_split
+from bench.datasets.splits.assignment import load_split
 
 # Raise it when the same seed draws other images.
 VERSION = 1

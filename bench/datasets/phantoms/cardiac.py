@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from bench.datasets.splits import load_split
+from bench.datasets.splits.assignment import load_split
 
 # Raise it when the same seed draws other images.
 VERSION = 1

@@ -1,0 +1,85 @@
+"""What a results table sets aside, and says so: arms of ablations, and seeds that only some rows have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import pandas as pd
+
+from bench.analysis.folds import whole_seeds
+
+ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs in: slots, and widths where matched
+
+
+def set_aside(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells of one comparison that its table shows, and footnotes on the others; versions are named on the way.
+
+    Arms go first, since they are known by the bare names of models; then each of several versions becomes a row of its
+    own; then seeds go, which are counted by row. A null arm's seeds would make every other row lack seeds.
+
+    Args:
+        asked: models to show whatever they are, by their bare names; None: every model.
+    """
+    cells, notes = without_arms(cells, asked)
+    cells, further = _without_further_seeds(name_versions(cells))
+    return cells, (*notes, *further)
+
+
+def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells of one comparison but for the arms of ablations, and a footnote on these.
+
+    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with
+    the statistics of pairs.
+
+    Args:
+        cells: models under their bare names. asked: as in `set_aside`.
+    """
+    if asked is None:
+        return cells, ()
+    plain = cells["model"].str.partition("[")[0]
+    arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
+    arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
+    arm &= ~cells["model"].isin(list(asked))
+    n = cells.loc[arm, "model"].nunique()
+    note = f"Not shown: {n} arms of ablations (medbench ablate --show, medbench report --arms)."
+    return cells[~arm], (note,) * bool(n)
+
+
+def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
+    """Where a comparison holds several versions of a model, each is a row of its own that names its version.
+
+    So do all configs of such a model, `net[width=8]` too.
+    """
+    plain = cells["model"].str.partition("[")[0]
+    several = cells.groupby([cells["comparison"], plain])["version"].transform("nunique") > 1
+    suffix = cells["version"].map(" v{}".format).where(several, "")
+    return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
+
+
+def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells without seeds that a row has beyond those of most rows, and a footnote on these."""
+    notes = []
+    seeds = common_seeds(cells)
+    more = cells[~cells["seed"].isin(seeds)]
+    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
+    more = more[more["model"].isin(whole)]
+    if len(more) and len(seeds):
+        shown = "; ".join(
+            f"{own['title'].iloc[0]} {', '.join(map(str, sorted(set(own['seed']))))}"
+            for _, own in more.groupby("model")
+        )
+        notes.append(f"Seeds that not all rows have are left out: {shown}.")
+        cells = cells.drop(more.index)
+    return cells, tuple(notes)
+
+
+def common_seeds(cells: pd.DataFrame) -> frozenset[int]:
+    """The set of seeds that most rows have, chance aside; of sets as common the larger, then the lowest.
+
+    Of a cross-validation a row has a seed where it has all its folds.
+    """
+    rows = cells[(cells["family"] != "chance") & (cells["status"] == "complete")]
+    sets = [whole_seeds(group) for _, group in rows.groupby("model")]
+    sets = [seeds for seeds in sets if seeds]
+    return max(sets, key=lambda s: (sets.count(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())

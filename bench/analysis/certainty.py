@@ -1,0 +1,264 @@
+"""How sure a table is: intervals of its figures, differences from the proposed model, and who comes first how often.
+
+The unit is the patient, as cases.csv has it, or what stands for it (`bench.analysis.units`). Rows that lack seeds, and
+chance, are left out; with one seed, or one patient, nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.folds import fold_count
+from bench.analysis.statistics import (
+    PAIRS,
+    Interval,
+    Scores,
+    difference,
+    holm,
+    interval,
+    mcnemar,
+    rank_frequencies,
+    unit_means,
+    wilcoxon,
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure that has an interval.
+
+    Attributes:
+        name: as a header says it, `Dice %`.
+        column, factor: of the rows that count, and from there to the unit.
+        merit: +1 where higher is better, -1 where lower is.
+        by_class: whether it is a mean over classes, or over all rows.
+        stratified: units of one class each are drawn within their class.
+        most: the highest that it can be; the lowest is 0. Intervals that go beyond are cut there, a difference's at
+            that much to each side of 0.
+    """
+
+    name: str
+    column: str
+    factor: float
+    merit: int
+    by_class: bool = True
+    most: float = math.inf
+    stratified: bool = False
+
+    def figure(self, scores: Scores) -> Interval:
+        """A model's figure with its interval."""
+        return interval(scores).within(0.0, self.most)
+
+    def gap(self, found: Interval) -> Interval:
+        """A difference of two figures, or of means of several, within its range."""
+        return found.within(-self.most, self.most)
+
+
+@dataclass(frozen=True, eq=False)
+class Certainty:
+    """The second table of a comparison, all text, and the numbers behind it.
+
+    Attributes:
+        caption: what was resampled, or why nothing is claimed; then `gaps` is empty, and `frame` but for single
+            classifiers.
+        marks: of the frame's shape, `best` where a difference's interval excludes 0.
+        reference: the title of the model from whose figure the others' differ; blank where nothing is claimed.
+        gaps: model -> the reference's figure less its own.
+        ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples.
+        measure: what both are of, `Dice % (strict)`.
+        patients_known: whether the cases say whose they are.
+    """
+
+    caption: str
+    frame: pd.DataFrame
+    marks: pd.DataFrame
+    footnotes: tuple[str, ...] = ()
+    reference: str = ""
+    gaps: dict[str, Interval] = field(default_factory=dict)
+    ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    measure: str = ""
+    patients_known: bool = True
+
+
+def certainty(
+    task: ModuleType,
+    cells: pd.DataFrame,
+    scores: pd.DataFrame,
+    order: Sequence[str],
+    titles: dict[str, str],
+    tests: bool = False,
+) -> Certainty:
+    """The intervals of one comparison.
+
+    Models of one seed share the order of images and their augmentation, so that differences are over pairs of seeds,
+    from `PAIRS` of them on.
+
+    Args:
+        cells: those that are scored.
+        scores: the rows of cases.csv that count of the models in `order`, with `model` and `seed`, the same seeds each.
+        order: the models, best first; titles: of each.
+        tests: show p-values of these trained networks as well.
+    """
+    scores = task.counted(scores)
+    units = scores[unit_column(scores)].nunique()
+    seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
+    if not order or seeds < 2 or units < 2:
+        why = "no model has all seeds" if not order else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        return _without_claim(
+            why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles, tests
+        )
+    main, *others = task.measures(cells["policy"].iloc[0], scores)
+    by_model = {model: scores[scores["model"] == model] for model in order}
+    grids = {model: scores_of(rows, main) for model, rows in by_model.items()}
+    reference = _reference(cells, order)
+    rows = {model: {"Model": titles[model], f"{main.name} [95 %]": _text(main.figure(grids[model]))} for model in order}
+    for measure in others:
+        for model in order:
+            rows[model][f"{measure.name} [95 %]"] = _text(measure.figure(scores_of(by_model[model], measure)))
+    rivals = [model for model in order if model != reference]
+    paired = seeds >= PAIRS
+    gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
+    raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals if tests]
+    values = dict(zip(rivals, holm(raw), strict=True)) if tests else {}
+    ranks = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
+    gap, p = f"{titles[reference]} less it [95 %]", "p, these trained networks only"
+    for model, share in zip(order, ranks[:, 0], strict=True):
+        rows[model][gap] = _text(gaps[model]) if model in gaps else ""
+        rows[model] |= {p: _p(values[model]) if model in values else ""} if tests else {}
+        rows[model]["First %"] = f"{100 * share:.0f}"
+    frame = pd.DataFrame([rows[model] for model in order])
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    marks[gap] = ["best" if model in gaps and gaps[model].excludes_zero else "" for model in order]
+    drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
+    drawn += f", {fold_count(cells)} folds together" if fold_count(cells) else ""
+    return Certainty(
+        f"How sure: two-way bootstrap over {drawn}{', seeds in pairs' * paired}.",
+        frame,
+        marks,
+        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests),),
+        titles[reference],
+        {titles[model]: found for model, found in gaps.items()},
+        pd.DataFrame(ranks, index=[titles[model] for model in order], columns=range(1, len(order) + 1)),
+        main.name,
+        patients_known(scores),
+    )
+
+
+def _without_claim(
+    why: str, right: pd.DataFrame | None, reference: str, order: Sequence[str], titles: dict[str, str], tests: bool
+) -> Certainty:
+    """What is said where there is one seed or one unit: nothing of methods, of single classifiers how many are right.
+
+    Args:
+        right: (cases, models) booleans, or None.
+        tests: McNemar's p as well.
+    """
+    caption = f"No claim about a method is made: {why}."
+    if right is None or len(order) < 2:
+        return Certainty(caption, pd.DataFrame(), pd.DataFrame())
+    names = [titles[model] for model in order]
+    frame = pd.DataFrame({"Model": names, "Right": [f"{right[model].sum()} of {len(right)}" for model in order]})
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    if not tests:
+        return Certainty(caption, frame, marks)
+    rivals = [model for model in order if model != reference]
+    raw = [mcnemar(right[reference].to_numpy(), right[model].to_numpy()) for model in rivals]
+    values = dict(zip(rivals, holm(raw), strict=True))
+    column = f"p against {titles[reference]}, these two trained networks only"
+    frame[column] = [_p(values[model]) if model in values else "" for model in order]
+    note = (
+        "p: McNemar, exact, of the images that one of two networks has right and the other has not, Holm over the "
+        f"{len(rivals)} comparisons of this table; it takes images as independent, which those of one patient are not, "
+        "and says nothing of another training."
+    )
+    return Certainty(caption, frame, marks.assign(**{column: ""}), (note,))
+
+
+def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
+    """One model's sums and counts by seed, unit and class.
+
+    Args:
+        rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
+    """
+    unit = unit_column(rows)
+    known = rows[["seed", unit, "class"]].assign(value=rows[measure.column].astype(float) * measure.factor)
+    known = known if measure.by_class else known.assign(**{"class": ""})
+    grid = known.groupby(["seed", unit, "class"])["value"].agg(["sum", "count"])
+    shape = [sorted(known[name].unique()) for name in ("seed", unit, "class")]
+    grid = grid.reindex(pd.MultiIndex.from_product(shape), fill_value=0)
+    sizes = tuple(map(len, shape))
+    strata = _strata(rows, unit) if measure.stratified else None
+    return Scores(grid["sum"].to_numpy(float).reshape(sizes), grid["count"].to_numpy(float).reshape(sizes), strata)
+
+
+def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
+    """(P,): what class each unit is of, in order of their names; one that is alone in it joins the largest."""
+    classes = rows.groupby(unit)["class"].agg(lambda names: " + ".join(sorted(set(names)))).sort_index()
+    sizes = classes.value_counts()
+    return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
+
+
+def limited(measure: Measure, rows: pd.DataFrame) -> Measure:
+    """A distance's measure with the highest that it can be: the largest diagonal of a volume, where all are known.
+
+    The strict HD95 of a structure that only one of prediction and reference has is its volume's diagonal; a case
+    without any such structure does not say how large it is.
+    """
+    column = f"hd95_{'mm' if '_mm_' in measure.column else 'vox'}_strict"
+    if measure.merit > 0 or not {column, "outcome"} <= set(rows):
+        return measure
+    only_one = rows[rows["outcome"].isin(["missed", "invented"])]
+    diagonals = only_one.groupby("case")[column].max().reindex(rows["case"].unique()).astype(float)
+    return measure if diagonals.isna().any() else replace(measure, most=float(diagonals.max()))
+
+
+def unit_column(rows: pd.DataFrame) -> str:
+    """The column that says whose a row is: `unit` where that was joined, else `patient`."""
+    return "unit" if "unit" in rows else "patient"
+
+
+def _unit_word(cells: pd.DataFrame) -> str:
+    """`patient`, or `unit` where something else stands for it."""
+    return "unit" if "units" in cells and cells["units"].notna().all() else "patient"
+
+
+def patients_known(rows: pd.DataFrame) -> bool:
+    """Whether the cases say whose they are."""
+    return rows["patient"].nunique() < rows["case"].nunique()
+
+
+def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What was resampled beside seeds, in the plural."""
+    words = cells["units"].iloc[0] if "units" in cells else None
+    return task.UNITS[patients_known(rows)] if words is None or pd.isna(words) else str(words)
+
+
+def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
+    """The proposed model, its newest version, before any config of it; without one the best; blank without any."""
+    proposed = cells[(cells["family"] == "proposed") & cells["model"].isin(list(order))]
+    ordered = proposed.assign(plain=~proposed["model"].str.contains("[", regex=False)).sort_values(["version", "plain"])
+    return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
+
+
+def _text(found: Interval) -> str:
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _note(main: Measure, reference: str, family: int, units: str, tests: bool) -> str:
+    p = f" p: Wilcoxon over {units} on means over seeds, Holm over the {family} comparisons of this table; it says "
+    return (
+        f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
+        f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
+        f"Bold: the difference in {main.name} from {reference} excludes 0."
+        f"{f'{p}nothing of another training.' if tests else ''} First %: of resamples, by {main.name}."
+    )

@@ -1,0 +1,113 @@
+"""The claims checklist that each table ends with: what a reviewer would ask, answered from the records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.certainty import Certainty
+from bench.analysis.folds import fold_count, whole_seeds
+
+PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
+FEW = 3  # seeds, below which a table says that they are few
+
+
+def checklist(
+    first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty
+) -> tuple[str, ...]:
+    """Question and answer, a line each.
+
+    Args:
+        first: what all cells share (`bench.analysis.folds.pooled`).
+        cells: all of one comparison. titles, ranked: of each model in it. sure: its intervals.
+    """
+    return (
+        f"Weights selected on validation data? {_selection(first)}",
+        f"Equal tuning? {_tuning(first)}",
+        f"Pretraining? {'yes, see the footnote' if pd.notna(first.get('init')) else 'none'}",
+        f"Reduced width? {_names(cells, titles, cells['reduced_from'].notna())}",
+        f"Reconstructed? {_names(cells, titles, cells['title'].str.contains('reconstr'))}",
+        f"Real images, whole split? {_split(first)}",
+        f"Leak? {_leak(first, sure)}",
+        f"Seeds? {_seeds(cells, titles, ranked)}",
+        f"Same machine and code? {_machine(cells)}",
+        *_uncommitted(cells, titles),
+        f"Told apart? {_told(sure)}",
+    )
+
+
+def _selection(first: pd.Series[Any]) -> str:
+    return "yes, the best validation score" if first["selection"] == "best-val" else "no: the last step's"
+
+
+def _tuning(first: pd.Series[Any]) -> str:
+    tuned = first.get("tuned")
+    if not isinstance(tuned, dict):
+        return "one recipe for all, nothing tuned per model"
+    return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
+
+
+def _names(cells: pd.DataFrame, titles: dict[str, str], chosen: pd.Series[Any]) -> str:
+    return ", ".join(cells.loc[chosen, "model"].map(titles).unique()) or "none"
+
+
+def _split(first: pd.Series[Any]) -> str:
+    if first["source"] != "real":
+        return f"no: {first['source']} images"
+    return "no: partial" if first["partial"] else "yes"
+
+
+def _leak(first: pd.Series[Any], sure: Certainty) -> str:
+    """Whether the split is flagged, and what share of the test cases training has seen, as far as it is known."""
+    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate"}
+    shares = first.get("split_leak")
+    known = {words[k]: v for k in words if (v := (shares if isinstance(shares, dict) else {}).get(k)) is not None}
+    audited = first.get("audit_near")
+    if audited is not None and pd.notna(audited):
+        known["a near-duplicate, turned or mirrored ones counted (audit),"] = float(audited)
+    found = " and ".join(f"{100 * share:.1f} % have {name}" for name, share in known.items())
+    figure = f"of the test cases {found} in training" if found else "share not recorded"
+    if pd.notna(first.get("split_flag")):
+        return f"yes: {first['split_flag']}; {figure}"
+    unknown = "" if sure.patients_known else ", patients unknown"
+    some = any(share > 0 for share in known.values())
+    return f"{'some' if some else 'none known'}: split {first['split']}{unknown}; {figure}"
+
+
+def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
+    complete = cells[cells["status"] == "complete"]
+    counts = pd.Series({model: len(whole_seeds(own)) for model, own in complete.groupby("model")}, dtype=int)
+    trained = set(cells.loc[cells["family"] != "chance", "model"])
+    lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
+    folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
+    most = f"{counts.max()}{folds}" if len(counts) else "none"
+    few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
+    return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
+
+
+def _machine(cells: pd.DataFrame) -> str:
+    """What of device, CPU, torch and commit differs between rows, with its values where they are few."""
+    differ = []
+    for name, label in PROVENANCE.items():
+        cut = 7 if name == "commit" else None
+        values = sorted({"unknown" if pd.isna(value) else str(value)[:cut] for value in cells[name]})
+        if len(values) > 1:
+            shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
+            differ.append(f"{label} ({shown})")
+    return f"no: rows differ in {', '.join(differ)}" if differ else "yes"
+
+
+def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]:
+    """A line where code ran that differs from the commit recorded; none where all ran as committed."""
+    changed = cells.get("dirty", pd.Series(None, cells.index, dtype=object)).eq(True)
+    rows = _names(cells, titles, changed)
+    return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
+
+
+def _told(sure: Certainty) -> str:
+    if not sure.reference:
+        return sure.caption
+    told = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
+    rest = [title for title in sure.gaps if title not in told]
+    return f"{sure.reference} from: {', '.join(told) or 'none'}; not from: {', '.join(rest) or 'none'}"

@@ -1,0 +1,162 @@
+"""The figures, columns and words of a classification table: accuracy and its kin over test images."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.certainty import Measure
+from bench.analysis.columns import Column, cost_columns
+from bench.metrics.classification import BINS, confusion, score_classes, score_images
+
+PARTIAL = "partial: under 80 % of the published images; not comparable with published figures"
+NOTE = (
+    "Over test images, averaged over seeds; sd seeds: of the figure over seeds. Balanced accuracy: mean of the "
+    "classes' sensitivities; macro F1: mean over classes; MCC: Matthews' correlation, -1 to 1; ECE: calibration error "
+    f"over {BINS} equal-width bins of the predicted class's probability, low for a constant answer too; Brier: summed "
+    "over classes, 0 to 2; AUC: area under the ROC curve, "
+)
+PARTS = ("train", "val", "test")
+CHANCE = "Chance answers with the training part's majority class."
+# name, header, short header, whether its deviation over seeds has a column
+METRICS = (
+    ("accuracy", "Accuracy", "Acc.", True),
+    ("balanced_accuracy", "Balanced accuracy", "Bal.\nacc.", True),
+    ("macro_f1", "Macro F1", "Macro\nF1", False),
+    ("auc", "AUC", "AUC", False),
+)
+# name, header, short header, decimals, the sign of what is better; in the table after those of `METRICS`
+FURTHER = (
+    ("mcc", "MCC", "MCC", 3, 1),
+    ("ece", "ECE %", "ECE\n%", 2, 0),  # no best: a constant answer is well calibrated
+    ("brier", "Brier", "Bri-\ner", 3, -1),
+)
+BARE = ("mcc", "brier")  # no unit; all others in %
+CONFUSION = "confusion"  # its class is `true->predicted`
+
+
+def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
+
+    Args:
+        scores: the rows of cases.csv that count, with the cell's seed.
+        done: the model's scored cells.
+    """
+    if done.empty:
+        return []
+    runs = pd.DataFrame({seed: _run(rows) for seed, rows in scores.groupby("seed")})
+    rows = []
+    for metric, name in runs.index:
+        values = runs.loc[(metric, name)]
+        unit, factor = ("", 1.0) if metric in BARE else ("%", 100.0)
+        if metric == CONFUSION:
+            unit, factor = "images per run", 1.0
+        shown = {"value": values.mean() * factor, "sd_seeds": values.std(ddof=1) * factor}
+        rows.append({"metric": metric, "unit": unit, "class": name, **shown})
+    return rows
+
+
+def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
+    names = list(rows["class"].unique())
+    wide = rows.pivot(index="case", columns="class", values=["reference", "probability"])
+    reference = wide["reference"][names].to_numpy(float).argmax(axis=1)
+    probabilities = wide["probability"][names].to_numpy(float)
+    overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
+    per_class = {
+        (metric, name): float(value)
+        for metric, values in score_classes(reference, probabilities).items()
+        for name, value in zip(names, values, strict=True)
+    }
+    counts = {
+        (CONFUSION, f"{true}->{predicted}"): float(n)
+        for true, row in zip(names, confusion(reference, probabilities), strict=True)
+        for predicted, n in zip(names, row, strict=True)
+    }
+    return overall | per_class | counts
+
+
+def headline(table: pd.DataFrame) -> dict[Hashable, float]:
+    """Model -> the figure that orders the rows."""
+    return table[table["metric"] == "accuracy"].set_index("model")["value"].to_dict()
+
+
+def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Column, ...]:
+    """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
+    shown: list[Column] = []
+    for metric, header, short, spread in METRICS:
+        shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1))
+        if spread:
+            shown.append(Column(f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds"))
+    for metric, header, short, decimals, merit in FURTHER:
+        shown.append(Column(header, "" if classes else short, metric, "", "value", decimals, merit))
+    for name in _classes(table) if classes else ():
+        shown.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1))
+    return (*shown, *cost_columns(cells["input"]))
+
+
+def _classes(table: pd.DataFrame) -> list[str]:
+    return list(table.loc[table["metric"] == "sensitivity", "class"].unique())
+
+
+def parts(first: pd.Series[Any]) -> str:
+    """Images present and published, the split with its source and flag, and its parts, for the caption."""
+    published = "no published number" if pd.isna(first["official_cases"]) else f"{first['official_cases']:.0f}"
+    source = "" if pd.isna(first["split_source"]) else f" ({first['split_source']})"
+    flag = "" if pd.isna(first["split_flag"]) else f", flagged: {first['split_flag']}{_leak(first.get('split_leak'))}"
+    fold = first.get("fold_text", "")
+    counts = ", ".join(f"{part} {_count(first['counts'][part], first['classes'])}" for part in PARTS)
+    return (
+        f"Images present / published: {first['present_cases']:.0f} / {published}. "
+        f"Split {first['split']}{source}{fold}{flag}; images: {counts}"
+    )
+
+
+def _leak(figures: dict[str, float | None] | None) -> str:
+    """` (98.0 % of the test images have their patient in training)`, as far as it is known."""
+    words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate"}
+    known = [f"{100 * v:.1f} % have {words[k]}" for k, v in (figures or {}).items() if v is not None]
+    return f" (of the test images {' and '.join(known)} in training)" if known else ""
+
+
+def _count(part: dict[str, Any], names: Sequence[str]) -> str:
+    """`106 (non-COVID 53, COVID 53), patients 12 / 40 official`, the last where there is an official list."""
+    classes = ", ".join(f"{name} {part['classes'][name]}" for name in names)
+    official = part.get("official_patients")
+    listed = f", patients {part['present_patients']} / {official} official" if official else ""
+    return f"{part['cases']} ({classes}){listed}"
+
+
+UNITS = {True: "patients or subjects", False: "images (patients unknown: too narrow where images share one)"}
+
+
+def counted(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows that figures with intervals are made of: each image's true class, and whether it is predicted."""
+    return scores[scores["reference"].astype(float) == 1]
+
+
+def right(scores: pd.DataFrame) -> pd.DataFrame | None:
+    """(cases, models): which images each of several networks has right, of rows with one seed of each."""
+    return scores.pivot(index="case", columns="model", values="predicted").astype(float) == 1
+
+
+def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
+    """The figures that have intervals, the one that orders the rows first."""
+    return [
+        Measure("Accuracy %", "predicted", 100.0, 1, by_class=False, most=100.0, stratified=True),
+        Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0, stratified=True),
+    ]
+
+
+def scored_on(first: pd.Series[Any]) -> str:
+    """How many images the figures rest on, for the caption."""
+    return f"{first['counts']['test']['cases']} test images"
+
+
+def note(first: pd.Series[Any], table: pd.DataFrame) -> str:
+    """What the figures are: the first footnote."""
+    names = _classes(table)
+    curve = f"of {names[-1]}" if len(names) == 2 else "mean of each class against the rest"
+    return f"{NOTE}{curve}.{f' {CHANCE}' if 'chance' in set(table['family']) else ''}"

@@ -1,0 +1,143 @@
+"""What the conventions of segmentation metrics do to one and the same predictions: means side by side, and ranks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from bench.analysis.aside import name_versions, without_arms
+from bench.analysis.certainty import Measure, scores_of
+from bench.analysis.comparison import titles_of
+from bench.analysis.folds import same_folds, whole_seeds
+from bench.analysis.sheet import Sheet
+from bench.analysis.statistics import figure
+from bench.errors import unknown
+from bench.records.store import load_cases, load_cells
+
+# Every figure that cases.csv holds, under the name that says its convention.
+MEASURES = (
+    Measure("Dice % (strict)", "dice_strict", 100.0, 1, most=100.0),
+    Measure("Dice % (transunet)", "dice_transunet", 100.0, 1, most=100.0),
+    Measure("Jaccard % (strict)", "jaccard_strict", 100.0, 1, most=100.0),
+    Measure("Sensitivity % (strict)", "sensitivity_strict", 100.0, 1, most=100.0),
+    Measure("Precision % (strict)", "precision_strict", 100.0, 1, most=100.0),
+    *(
+        Measure(f"{name} ({said.format(unit=unit)})", column.format(unit=unit), factor, merit, most=most)
+        for unit, reach in (("vox", "1 vox"), ("mm", "2 mm"))
+        for name, said, column, factor, merit, most in (
+            ("HD95", "{unit}, pooled, strict", "hd95_{unit}_strict", 1.0, -1, math.inf),
+            ("HD95", "{unit}, pooled, transunet", "hd95_{unit}_transunet", 1.0, -1, math.inf),
+            ("HD95", "{unit}, max, strict", "hd95max_{unit}_strict", 1.0, -1, math.inf),
+            ("ASSD", "{unit}, strict", "assd_{unit}_strict", 1.0, -1, math.inf),
+            ("NSD %", f"within {reach}, strict", "nsd_{unit}_strict", 100.0, 1, 100.0),
+        )
+    ),
+)
+
+SHOWN = {
+    "HD95 pooled": "hd95_vox_strict",
+    "HD95 max": "hd95max_vox_strict",
+    "HD95 pooled, transunet": "hd95_vox_transunet",
+    "ASSD": "assd_vox_strict",
+    "NSD %": "nsd_vox_strict",
+    "Dice %": "dice_strict",
+    "Dice %, transunet": "dice_transunet",
+    "Jaccard %": "jaccard_strict",
+    "Sensitivity %": "sensitivity_strict",
+    "Precision %": "precision_strict",
+}
+# What is usually shown, and what one might show in its place.
+PAIRS = (
+    ("HD95 pooled", "HD95 max"),
+    ("HD95 pooled", "HD95 pooled, transunet"),
+    ("HD95 pooled", "ASSD"),
+    ("Dice %", "Dice %, transunet"),
+    ("Dice %", "Jaccard %"),
+    ("Dice %", "NSD %"),
+)
+NOTE = (
+    "Distances in voxels, NSD within 1 voxel; strict where nothing is said. Means over classes of the mean over test "
+    "cases, averaged over seeds, of the same predictions in every column. Missed and invented: structures per run. "
+    "Ranks are of models with all seeds."
+)
+_CASE = ("part", "weights", "case", "patient", "class", "outcome")
+
+
+def convention_sheets(results: Path, dataset: str | None = None) -> tuple[list[Sheet], tuple[str, ...]]:
+    """Of each segmentation comparison the means under each convention, and whose rank changes with it.
+
+    Beside them, in lines, what of the folder was left out. Chance is left out; records from before their cases.csv had
+    all columns are left out and counted.
+
+    Raises:
+        UserError: no records of that dataset.
+    """
+    cells = load_cells(results)
+    notes = cells.attrs.get("notes", ())
+    if dataset is not None and len(cells):
+        if dataset not in set(cells["dataset"]):
+            raise unknown("dataset among the records", dataset, set(cells["dataset"]))
+        cells = cells[cells["dataset"] == dataset]
+    return (_sheets(cells, load_cases(results)) if len(cells) else []), notes
+
+
+def _sheets(cells: pd.DataFrame, cases: pd.DataFrame) -> list[Sheet]:
+    cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
+    cells = cells[cells["family"] != "chance"].drop_duplicates("key")
+    cases = cases.reindex(columns=["key", *_CASE, *SHOWN.values()])
+    groups = (without_arms(group, ()) for _, group in cells.groupby("comparison", sort=True))
+    found = (_comparison(name_versions(group).sort_values(["model", "seed"]), cases, notes) for group, notes in groups)
+    return [sheet for sheet in found if sheet is not None]
+
+
+def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]) -> Sheet | None:
+    first = cells.iloc[0]
+    scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    scores = scores.merge(cells[["key", "model", "seed"]], on="key")
+    whole = scores.groupby("key")["hd95max_vox_strict"].count() > 0
+    scores = scores[scores["key"].isin(whole.index[whole])]
+    if scores.empty:
+        return None
+    lacking = len(cells) - scores["key"].nunique()
+    scores = scores[scores["key"].isin(same_folds(cells[cells["key"].isin(scores["key"])])["key"])]
+    seeds = scores.groupby("model")["seed"].nunique()
+    whole = {model: len(whole_seeds(own)) for model, own in cells[cells["key"].isin(scores["key"])].groupby("model")}
+    titles = titles_of(cells)
+    values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds.index}).T
+    values = values.sort_values("Dice %", ascending=False, kind="stable")
+    rows = []
+    for model, row in values.iterrows():
+        own = scores[scores["model"] == model]
+        texts = {name: f"{row[name]:.2f}" for name in SHOWN}
+        for outcome in ("missed", "invented"):
+            texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[model]:.1f}"
+        rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[model])})
+    ranked = values.loc[[model for model in seeds.index if whole[model] == max(whole.values())]].rename(index=titles)
+    older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
+    caption = (
+        f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
+        f"comparison {first['comparison']}.{older}"
+    )
+    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS), *aside))
+
+
+def _means(scores: pd.DataFrame) -> dict[str, float]:
+    measures = {measure.column: measure for measure in MEASURES}
+    return {name: figure(scores_of(scores, measures[column])) for name, column in SHOWN.items()}
+
+
+def _change(values: pd.DataFrame, usual: str, other: str) -> str:
+    """What showing the other figure does: by how much it differs, and to the models' order."""
+    gaps = values[other] - values[usual]
+    merits = {name: next(m.merit for m in MEASURES if m.column == column) for name, column in SHOWN.items()}
+    before, after = ((-merits[name] * values[name]).rank(method="min") for name in (usual, other))
+    moved, size = int((before != after).sum()), len(values)
+    size_of = f"differs by {gaps.median():+.2f} in the median model ({gaps.min():+.2f} to {gaps.max():+.2f})"
+    if usual.split()[0] != other.split()[0]:
+        size_of = "is another quantity"
+    first = [" and ".join(ranks.index[ranks == 1]) for ranks in (before, after)]
+    best = f"first stays {first[0]}" if first[0] == first[1] else f"first is {first[1]} in place of {first[0]}"
+    most = f", by at most {(before - after).abs().max():.0f}" if moved else ""
+    return f"{other} for {usual}: {size_of}; {moved} of {size} models change rank{most}; {best}."

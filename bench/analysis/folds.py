@@ -1,0 +1,94 @@
+"""The folds of one split as one table: every case is tested once, by the fold that it was dealt to.
+
+A fold is no seed. A seed's figure is over the cases of all its folds together, so that seeds, and rows, are compared on
+the same cases; a seed that lacks a fold is not whole, and what is missing is said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+
+def fold_count(cells: pd.DataFrame) -> int:
+    """How many folds the split of one comparison has; 0 where it is no cross-validation."""
+    if "fold" not in cells or cells["fold"].isna().all():
+        return 0
+    named = str(cells["split"].iloc[0]).partition("/")[2]
+    return int(named) if named.isdigit() else int(cells["fold"].max()) + 1
+
+
+def whole_seeds(cells: pd.DataFrame) -> frozenset[int]:
+    """The seeds of one row of which every fold is there."""
+    folds = cells.groupby("seed")["fold"].nunique() if fold_count(cells) else None
+    return frozenset(cells["seed"] if folds is None else folds.index[folds == fold_count(cells)])
+
+
+def same_folds(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with only such seeds of each row as have the same folds, the most that any of its seeds has.
+
+    Seeds that were tested on other cases would mix what cases differ by into what seeds differ by.
+    """
+    if not fold_count(cells):
+        return cells
+    kept = []
+    for _, own in cells.groupby("model"):
+        sets = own.groupby("seed")["fold"].agg(frozenset)
+        largest = max(sets, key=lambda folds: (len(folds), sum(folds <= other for other in sets), sorted(folds)))
+        seeds = sets.index[[largest <= folds for folds in sets]]
+        kept.append(own[own["seed"].isin(seeds) & own["fold"].isin(largest)])
+    return pd.concat(kept) if kept else cells
+
+
+def missing_folds(cells: pd.DataFrame, scored: pd.DataFrame) -> str:
+    """Which folds of which seeds of one row are not scored: `seed 1: fold 2, 4`; blank where none is missing."""
+    lacking = []
+    for seed in sorted(set(cells["seed"])) if (count := fold_count(cells)) else ():
+        rest = sorted(set(range(count)) - set(scored.loc[scored["seed"] == seed, "fold"].astype(int)))
+        lacking += [f"seed {seed}: fold {', '.join(map(str, rest))}"] if rest else []
+    return "; ".join(lacking)
+
+
+def pooled(cells: pd.DataFrame) -> pd.Series[Any]:
+    """What the cells of one comparison share, as of the first; of folds cases and leaks of the test parts together.
+
+    `fold_text` says in the caption what was pooled; blank without folds.
+    """
+    first = cells.iloc[0].copy()
+    first["fold_text"] = ""
+    if not (count := fold_count(cells)):
+        return first
+    folds = cells.drop_duplicates("fold")
+    first["counts"] = {**first["counts"], "test": _summed([row["test"] for row in folds["counts"]])}
+    if "split_leak" in folds:
+        sizes = [row["test"]["cases"] for row in folds["counts"]]
+        first["split_leak"] = _mean_leak(list(folds["split_leak"]), sizes)
+    there = f"{len(folds)} of {count}" if len(folds) < count else str(count)
+    first["fold_text"] = f", {there} folds together, each case tested once (train and val: of one fold)"
+    return first
+
+
+def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Test parts added up: numbers, and numbers by class; None where one is not known."""
+    total: dict[str, Any] = {}
+    for name in parts[0]:
+        values = [part.get(name) for part in parts]
+        if isinstance(values[0], dict):
+            total[name] = {key: sum(value[key] for value in values if value) for key in values[0]}
+        else:
+            total[name] = None if None in values else sum(value for value in values if value is not None)
+    return total
+
+
+def _mean_leak(leaks: list[Any], sizes: list[int]) -> dict[str, float | None] | None:
+    """The shares over the test cases of all folds; None where a fold does not say."""
+    known = [leak for leak in leaks if isinstance(leak, dict)]
+    if len(known) < len(leaks):
+        return None
+    return {
+        name: None
+        if any(leak.get(name) is None for leak in known)
+        else sum(leak[name] * size for leak, size in zip(known, sizes, strict=True)) / sum(sizes)
+        for name in known[0]
+    }

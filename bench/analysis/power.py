@@ -1,0 +1,53 @@
+"""The smallest difference that a plan's seeds and patients could show, from the variances of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.analysis.aside import common_seeds, name_versions
+from bench.analysis.certainty import scores_of, unit_words
+from bench.analysis.comparison import TASKS
+from bench.analysis.folds import whole_seeds
+from bench.analysis.simulation import smallest_difference
+from bench.analysis.units import with_units
+from bench.records.store import load_cases, load_cells
+
+if TYPE_CHECKING:
+    from bench.runs.job import Job
+
+
+def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
+    """One line for a plan's cells of one comparison, or one that says what is lacking.
+
+    Stored are the cells of that comparison, chance aside, with the seeds that most models have; what other data sets or
+    presets vary by says nothing here.
+    """
+    cell = jobs[0].cell
+    lacking = "no two models of this comparison are stored that share two seeds."
+    if not Path(results).is_dir() or not len(cells := load_cells(results)):
+        return f"Smallest difference that could be shown: not known, {lacking}"
+    cells = cells[(cells["comparison"] == cell.comparison) & (cells["status"] == "complete")]
+    cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
+    seeds = common_seeds(cells)
+    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
+    cells = cells[cells["model"].isin(whole) & cells["seed"].isin(seeds)]
+    if len(whole) < 2 or len(seeds) < 2:
+        return f"Smallest difference that could be shown: not known, {lacking}"
+    first = cells.iloc[0]
+    task, cases = TASKS[first["task"]], load_cases(results)
+    rows = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    cells, rows = with_units(cells, rows, results)
+    rows = task.counted(rows.merge(cells[["key", "model", "seed"]], on="key"))
+    main = task.measures(first["policy"], rows)[0]
+    models = [scores_of(of_model, main) for _, of_model in rows.groupby("model")]
+    planned, units = len({job.cell.seed for job in jobs}), rows["unit"].nunique()
+    if planned < 2 or units < 2:
+        return f"No difference could be shown with {planned} seed(s) and {units} unit(s): two of each make an interval."
+    size = smallest_difference(models, planned, units)
+    what = unit_words(task, cells, rows)
+    return (
+        f"Smallest difference in {main.name} that {planned} seeds and {units} {what} could show, four times in five: "
+        f"{size:.1f} points, from {len(cells)} stored cells."
+    )

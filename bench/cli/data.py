@@ -1,0 +1,216 @@
+"""`medbench data ...`: what there is, how to get it, prepare it, verify it, audit it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from bench.cli.terminal import PATH, TEXT, make_console
+from bench.errors import UserError
+
+
+@click.group()
+def data() -> None:
+    """Datasets: what there is, how to get it, prepare it, verify it."""
+
+
+_root = click.option(
+    "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
+)
+
+
+@data.command("list")
+@_root
+def data_list(data_root: str | None) -> None:
+    """List the datasets and which are prepared.
+
+    \b
+    Example:
+      medbench data list
+    """
+    from bench.report.data import list_table
+
+    make_console().print(list_table(data_root))
+
+
+@data.command("info")
+@click.argument("name")
+@_root
+def data_info(name: str, data_root: str | None) -> None:
+    """Say what a dataset is, its licence and citation, how to get it, and what is prepared of it.
+
+    \b
+    Example:
+      medbench data info acdc
+    """
+    from bench.report.data import info_text
+
+    click.echo(info_text(name, data_root))
+
+
+@data.command("prepare")
+@click.argument("name")
+@click.option("--from", "source", type=PATH, help="Folder in its original layout, or the .zip of one.")
+@click.option("--phantom", is_flag=True, help="Draw phantoms in its place.")
+@click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
+@_root
+def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, data_root: str | None) -> None:
+    """Read a dataset in its original layout into the memory-mapped cache, with a manifest.
+
+    \b
+    Example:
+      medbench data prepare acdc --from DIR
+    """
+    from bench.datasets.cache.prepared import locate, prepare, resolve_root
+    from bench.report.data import prepared_text
+    from bench.report.progress import counting
+    from bench.zoo.registry import dataset_spec
+
+    if phantom == (source is not None):
+        raise UserError("Expected --from DIR_OR_ZIP, or --phantom.")
+    root, given = resolve_root(data_root, must_exist=False)
+    with counting(make_console(), "cases") as report:
+        if source is None:
+            spec = dataset_spec(name)
+            prepared = locate(spec, "phantom", root if given else None, report)
+        else:
+            prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
+    click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
+    click.echo(prepared_text(prepared))
+
+
+_kind = click.option("--data", type=click.Choice(["real", "phantom"]), default="real", help="Which cache.  [real]")
+
+
+@data.command("verify")
+@click.argument("name")
+@click.option("--from", "source", type=PATH, help="Compare with the original files as well: a folder or .zip.")
+@_kind
+@_root
+def data_verify(name: str, source: Path | None, data: str, data_root: str | None) -> None:
+    """Hash a prepared cache again and compare with its manifest; with --from, the original files as well.
+
+    \b
+    Example:
+      medbench data verify acdc
+    """
+    from bench.datasets.cache.prepared import compare_source, open_prepared, resolve_root, verify
+    from bench.report.data import prepared_text
+    from bench.zoo.registry import dataset_spec
+
+    root = resolve_root(data_root)[0]
+    prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
+    problems = verify(prepared)
+    if problems:
+        raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
+    changes = compare_source(prepared, source, root) if source else []
+    if changes:
+        shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
+        raise UserError(
+            f"{source} is not what {prepared.folder} was prepared from, prepare it again with --replace: {shown}."
+        )
+    click.echo(prepared_text(prepared))
+    click.echo("all hashes agree with the manifest" + (", and the original files with it" if source else ""))
+
+
+@data.command("audit")
+@click.argument("name")
+@click.option(
+    "--threshold", default=0.92, type=click.FloatRange(0.5, 1), help="Correlation of near-duplicates.  [0.92]"
+)
+@click.option("--any-angle", is_flag=True, help="Look for copies turned by any angle; some five times as long.")
+@click.option("--output", type=PATH, help="Write audit.json, pairs.csv and a contact sheet of the worst pairs there.")
+@_kind
+@_root
+def data_audit(
+    name: str, threshold: float, any_angle: bool, output: Path | None, data: str, data_root: str | None
+) -> None:
+    """Look for duplicates, leaks of the splits, and what predicts the label without the picture.
+
+    \b
+    Example:
+      medbench data audit msld --output DIR
+    """
+    from bench.datasets.audit.findings import audit
+    from bench.datasets.cache.prepared import open_prepared, resolve_root, verify
+    from bench.report.audits import audit_text, pairs_file, write_audit
+    from bench.report.progress import counting
+    from bench.zoo.registry import dataset_spec
+
+    root = resolve_root(data_root)[0]
+    prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
+    try:
+        with pairs_file(output) if output else nullcontext() as each, counting(make_console(), "blocks") as report:
+            found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle, each)
+        click.echo(audit_text(found.figures, verify(prepared)))
+        written = write_audit(output, prepared, found) if output else []
+    except OSError as error:
+        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
+    if written:
+        click.echo(f"written   {', '.join(map(str, written))}")
+
+
+@data.command("leaks")
+@click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
+def data_leaks(results: Path) -> None:
+    """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.
+
+    \b
+    Example:
+      medbench data leaks --results results/example
+    """
+    from bench.report.leaks import leaks_text
+
+    click.echo(leaks_text(results), nl=False)
+
+
+@data.command("units")
+@click.argument("name")
+@click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
+@_kind
+@_root
+def data_units(name: str, results: Path, data: str, data_root: str | None) -> None:
+    """Write which images count as one in intervals beside results that lack it; `medbench run` does so itself.
+
+    \b
+    Example:
+      medbench data units sars-cov2-ct --results results
+    """
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
+    from bench.datasets.splits.unit_table import unit_table
+    from bench.records.store import check_writable, write_units
+    from bench.zoo.registry import dataset_spec
+
+    prepared = open_prepared(dataset_spec(name), resolve_root(data_root)[0], "phantom" if data == "phantom" else "real")
+    table = unit_table(prepared, prepared.name)
+    if table is None:
+        click.echo(f"{prepared.name}: one patient is one unit, nothing to write")
+        return
+    check_writable(results)
+    click.echo(f"{prepared.name}: {prepared.spec.unit}, written to {write_units(results, table)}")
+
+
+@data.command("draw")
+@click.argument("name")
+@click.argument("folder", type=PATH)
+@click.option("--seed", default=0, type=click.IntRange(0), help="Another seed draws other phantoms.  [0]")
+def data_draw(name: str, folder: Path, seed: int) -> None:
+    """Write a dataset's phantoms into a new folder, in the original layout.
+
+    \b
+    Example:
+      medbench data draw msld DIR
+    """
+    from bench.zoo.registry import dataset_spec
+
+    spec = dataset_spec(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"Expected a new or empty folder, but {folder} is there already.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        spec.draw_phantom(folder, seed)
+    except OSError as error:
+        raise UserError(f"Cannot write under {folder}: {error.strerror}.") from None
+    click.echo(f"drew phantoms of {name} in {folder}, no patient's image")

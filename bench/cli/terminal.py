@@ -1,0 +1,89 @@
+"""What the commands share: options that refuse an empty text, ends in one line, a console that keeps figures whole."""
+
+from __future__ import annotations
+
+import errno
+import io
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Text(click.ParamType):
+    """A text option; an empty one (an unset shell variable) is a mistake, not the default."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty; leave the option out for its default.", param, ctx)
+        return value
+
+
+class FolderOrFile(click.Path):
+    """A path; an empty one is a mistake, not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(Text().convert(value, param, ctx), param, ctx)
+
+
+TEXT, PATH = Text(), FolderOrFile(path_type=Path)
+INTERRUPTED = "Interrupted. What is finished is stored; the same command goes on where this one stopped."
+
+
+class Group(click.Group):
+    """Ends a user's mistake in one line and exit code 2, an interrupt or SIGTERM in one line and 130."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files may be no text at all
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except UserError as error:
+            code = say(f"Error: {error}", 2)
+        except click.exceptions.NoArgsIsHelpError as error:
+            code = say(error.format_message(), 2)
+        except click.ClickException as error:
+            code = say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
+                raise
+            code = say(f"Error: Cannot write the output: {error.strerror}.", 2)
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(say(INTERRUPTED, 130))
+
+
+def say(line: str, code: int) -> int:
+    """Writes a line to standard error; returns the exit code."""
+    click.echo(line, err=True)
+    return code
+
+
+def make_console() -> Console:
+    """A console that never cuts a figure, and whose closed pipe (`| head`) does not end a run."""
+    import os
+
+    from rich.console import Console
+
+    class Steady(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = Steady()
+    return Steady(width=max(100, console.width) if console.is_terminal else 160)

@@ -1,0 +1,267 @@
+"""The memory-mapped cache of a dataset: flat arrays and a manifest, written once, renamed into place.
+
+Segmentation: `<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another.
+Classification: `images.npy` (uint8) holds all images; their classes stand in the manifest. `manifest.json` says where
+each case begins, what it is, and the hash of its bytes. Nothing in it depends on the machine, the path or the time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from bench.datasets.base import DatasetSpec, Prepared, Source, broken, cache_name
+from bench.datasets.cache.archives import opened
+from bench.datasets.cache.manifest import FORMATS, is_cache, load_manifest, manifest_task, read_case
+from bench.datasets.cache.resuming import adopt
+from bench.datasets.cache.writing import Report, file_sha256, publish, write_cache
+from bench.datasets.readers.folders import visible
+from bench.errors import UserError, unknown
+
+ENVIRONMENT = "MEDBENCH_DATA"
+T = TypeVar("T")
+
+
+# -- where ---------------------------------------------------------------------------------------------------
+
+
+def default_root() -> Path:
+    """The user's data folder for medbench, as the platform has it."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("medbench"))
+
+
+def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple[Path, bool]:
+    """The folder of the caches and whether the user gave it: argument, else MEDBENCH_DATA, else the default.
+
+    Raises:
+        UserError: the user gave one that is no folder (with must_exist=False: that is a file).
+    """
+    from_environment = os.environ.get(ENVIRONMENT) or None
+    given, origin = (data_root, "--data-root") if data_root is not None else (from_environment, ENVIRONMENT)
+    if given is None:
+        return default_root(), False
+    if not str(given):
+        raise UserError(f"Expected {origin} to name a folder, but it is empty.")
+    root = Path(given).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"Expected {origin} to be a folder, but {root} is a file.")
+    if must_exist and not root.exists():
+        raise UserError(f"The folder {root} of {origin} does not exist. {_near(root)}")
+    return root, True
+
+
+def _near(folder: Path) -> str:
+    siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    near = difflib.get_close_matches(folder.name, siblings, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean: {', '.join(str(folder.parent / name) for name in near)}?"
+    return "Create it with `medbench data prepare NAME --from DIR --data-root ROOT`."
+
+
+# -- write ---------------------------------------------------------------------------------------------------
+
+
+def prepare(
+    spec: DatasetSpec,
+    source: Path,
+    root: Path,
+    *,
+    name: str | None = None,
+    kind: Literal["real", "phantom"] = "real",
+    replace: bool = False,
+    report: Report | None = None,
+) -> Prepared:
+    """Reads the original files and writes the cache `<root>/<name>`, case by case.
+
+    Written beside its place and renamed, so that an interrupted run leaves no half cache; the next one goes on behind
+    the cases that are finished. Where the same content is there already it is kept (`Prepared.kept`).
+
+    Args:
+        source: a folder in an original layout, or a .zip of one.
+        report: called after each case with (case, done, total).
+
+    Raises:
+        UserError: bad source files, a place that cannot be written, other content there and not `replace`.
+    """
+    final = root / (name or cache_name(spec, kind))
+    if final.exists() and not is_cache(final):
+        raise UserError(
+            f"{final} is not a medbench cache and would be overwritten: choose another --data-root, or move it away."
+        )
+    temporary = root / f"{final.name}.tmp-{os.getpid()}"
+    interrupted = False
+    try:
+        adopt(root, final.name, temporary)
+        with opened(source, root) as outer:
+            folder, layout = _find(spec, outer)
+            temporary.mkdir(parents=True, exist_ok=True)
+            manifest = write_cache(spec, folder, layout, kind, temporary, report)
+        kept = publish(temporary, final, manifest, replace)
+    except OSError as error:
+        raise UserError(f"Cannot write the cache under {root}: {error}.") from error
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        if not interrupted:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return _open(spec, final, kind, kept)
+
+
+# -- open ----------------------------------------------------------------------------------------------------
+
+
+def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepared:
+    """Opens `<root>/<name>`; reads the manifest, maps the arrays.
+
+    Raises:
+        UserError: nothing there, original files instead of a cache, or a cache that is broken or outdated.
+    """
+    folder = root / cache_name(spec, kind)
+    if not folder.exists():
+        option = "" if root == default_root() else f" --data-root {root}"
+        raise UserError(
+            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR{option}`, "
+            "or pass --data phantom."
+        )
+    if not is_cache(folder):
+        raise UserError(
+            f"{folder} holds other files than a prepared cache: run `medbench data prepare {spec.name} "
+            f"--from {folder} --data-root ROOT` with another ROOT, and give that ROOT."
+        )
+    return _open(spec, folder, kind, kept=False)
+
+
+def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared:
+    manifest = load_manifest(folder)
+    task = manifest_task(manifest)
+    if (manifest["dataset"], manifest["kind"], task) != (spec.name, kind, spec.task):
+        raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']}, {task})")
+    arrays = {name: _map(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
+    return Prepared(
+        spec=spec,
+        folder=folder,
+        kind=kind,
+        layout=manifest["layout"],
+        fingerprint=manifest["fingerprint"],
+        cases=tuple(read_case(entry, task) for entry in manifest["cases"]),
+        manifest=manifest,
+        images=arrays["images.npy"],
+        labels=arrays.get("labels.npy"),
+        kept=kept,
+    )
+
+
+def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise broken(path.parent, f"{path.name} cannot be read ({error})") from error
+    if array.shape != (manifest["counts"]["voxels"],) or array.dtype.str != dtype:
+        raise broken(path.parent, f"{path.name} has {array.size} values instead of {manifest['counts']['voxels']}")
+    return array
+
+
+def verify(prepared: Prepared) -> list[str]:
+    """Hashes the cache again; one line for each array of a case whose bytes are not those that were prepared."""
+    problems = []
+    for i, entry in enumerate(prepared.manifest["cases"]):
+        arrays = {"image": prepared.image(i)}
+        if prepared.labels is not None:
+            arrays["label"] = prepared.label(i)
+        for what, array in arrays.items():
+            if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
+                problems.append(f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed.")
+    return problems
+
+
+def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
+    """Hashes the original files and compares with the manifest; one line for each that is missing, changed or new.
+
+    Raises:
+        UserError: no folder or archive of a layout of the data set.
+    """
+    with opened(source, root) as outer:
+        spec = prepared.spec
+        folder, layout = _find(spec, outer)
+        if layout != prepared.layout:
+            return [f"its layout is {layout}, not {prepared.layout}"]
+        present = {file_sha256(path) for path in folder.rglob("*") if path.is_file()}
+        known = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
+        changes = [f"{name} is missing or changed" for name, sha in sorted(known.items()) if sha not in present]
+        more = len(spec.list_cases(folder, layout)) - len(prepared.cases)
+        return [*changes, *([f"it has {more} cases more"] if more > 0 else [])]
+
+
+def _find(spec: DatasetSpec, folder: Path) -> tuple[Path, str]:
+    """The folder that has a known layout, and which: this one, or the only one inside it, as archives wrap them."""
+    try:
+        return folder, spec.find_layout(folder)
+    except UserError:
+        inner = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+        if len(inner) != 1:
+            raise
+        try:
+            return _find(spec, inner[0])
+        except UserError:
+            pass
+        raise
+
+
+# -- real or phantom -----------------------------------------------------------------------------------------
+
+
+def locate(
+    spec: DatasetSpec, source: str, data_root: str | Path | None = None, report: Report | None = None
+) -> Prepared:
+    """The cache that a run uses: `real`, `phantom`, or `auto`.
+
+    `auto` takes phantoms only where the user gave no root and the default root has nothing of the dataset.
+
+    Raises:
+        UserError: no such cache under a root that was given, or a broken one; no such root, but for phantoms, which
+            are drawn into one that is made.
+    """
+    if source not in ("auto", "real", "phantom"):
+        raise unknown("data source", source, ("auto", "real", "phantom"))
+    root, given = resolve_root(data_root, must_exist=source != "phantom")
+    if source == "phantom" or (source == "auto" and not given and not (root / spec.name).exists()):
+        return _phantom(spec, root, report)
+    return open_prepared(spec, root, "real")
+
+
+def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
+    """The phantoms of this version, drawn when they are not there yet or older."""
+    folder = root / cache_name(spec, "phantom")
+    there = folder.exists()
+    if there and not _outdated(spec, folder):
+        return open_prepared(spec, root, "phantom")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        line = f"Cannot make the folder {root} for phantoms: {error.strerror}."
+        raise UserError(f"{line} Name another with --data-root or {ENVIRONMENT}.") from None
+    with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
+        spec.draw_phantom(Path(raw), 0)
+        return prepare(spec, Path(raw), root, kind="phantom", replace=there, report=report)
+
+
+def _outdated(spec: DatasetSpec, folder: Path) -> bool:
+    """Whether another version wrote these phantoms; an unreadable manifest is broken, not outdated."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    form = FORMATS[spec.task]
+    return found != (form.schema, form.preparation, spec.phantom_version)

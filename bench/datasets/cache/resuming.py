@@ -1,0 +1,111 @@
+"""What an interrupted preparation leaves, so that the next one goes on: finished cases, and what they were read from.
+
+`progress.jsonl` in a cache's temporary folder: the state of the source first, then a line for each finished case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+JOURNAL = "progress.jsonl"
+Line = dict[str, Any]
+
+
+def source_state(source: Path, version: Mapping[str, Any]) -> Line:
+    """A hash of the names, sizes and times of all files, and what else decides how they are read."""
+    digest = hashlib.sha256(json.dumps(dict(version), sort_keys=True).encode())
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        facts = path.stat()
+        digest.update(os.fsencode(path.relative_to(source).as_posix()))  # whatever bytes a name has
+        digest.update(f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return {"source": digest.hexdigest()}
+
+
+def finished_lines(folder: Path, state: Line, arrays: Mapping[str, str], header: int) -> list[Line]:
+    """The cases that a preparation of the same source had finished, as far as their bytes are those it hashed.
+
+    Args:
+        arrays: file name -> type of its values. header: bytes before them.
+    """
+    try:
+        text = (folder / JOURNAL).read_text(encoding="utf-8")
+        first, *lines = [json.loads(line) for line in text[: text.rindex("\n")].split("\n")]
+        if first != state:
+            return []
+        sound = len(lines)
+        for (name, dtype), key in zip(arrays.items(), ("image_sha256", "label_sha256"), strict=False):
+            sound = _sound(folder / name, np.dtype(dtype).itemsize, header, lines[:sound], key)
+        return lines[:sound]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
+    """How many of the first cases have the bytes that were hashed."""
+    with path.open("rb") as file:
+        file.seek(header)
+        for i, line in enumerate(lines):
+            values = file.read(math.prod(line["entry"]["shape"]) * itemsize)
+            if hashlib.sha256(values).hexdigest() != line["entry"][key]:
+                return i
+    return len(lines)
+
+
+def open_arrays(folder: Path, lines: list[Line], arrays: Mapping[str, str], header: int) -> list[BinaryIO]:
+    """The arrays' files, cut behind the finished cases and open for the next."""
+    values = sum(math.prod(line["entry"]["shape"]) for line in lines)
+    files: list[BinaryIO] = []
+    for name, dtype in arrays.items():
+        path = folder / name
+        file = path.open("r+b" if lines else "w+b")
+        file.truncate(header + values * np.dtype(dtype).itemsize)
+        file.seek(0, os.SEEK_END)
+        files.append(file)
+    return files
+
+
+def adopt(root: Path, name: str, temporary: Path) -> None:
+    """Makes what a killed preparation left our own temporary folder; of several one, and the others are removed."""
+    for path in sorted(root.glob(f"{name}.tmp-*")):
+        pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
+        if not pid.isdecimal() or (int(pid) != os.getpid() and alive(int(pid))):
+            continue
+        if path.name.endswith("-old"):
+            restore(path, root / name)
+        elif path == temporary:
+            continue
+        elif (path / JOURNAL).is_file() and not temporary.exists():
+            try:
+                path.rename(temporary)
+            except OSError:  # another process has just taken it
+                continue
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def restore(aside: Path, final: Path) -> None:
+    """Ends a replacement: the old folder goes back where no new one came, else it is removed."""
+    if aside.exists() and not final.exists():
+        aside.rename(final)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id runs."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

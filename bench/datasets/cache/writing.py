@@ -1,0 +1,251 @@
+"""Writing a cache: case by case into a temporary folder, which is renamed into place at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+
+from bench.datasets.base import DOUBT, FACTS, ROWS, DatasetSpec, RawCase, RawImage
+from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
+from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
+from bench.datasets.readers.images import SIXTEEN_BITS
+from bench.datasets.splits import duplicates
+from bench.datasets.splits.duplicates import near_duplicates, thumbnail
+from bench.errors import UserError
+
+T = TypeVar("T")
+Report = Callable[[str, int, int], None]
+_NPY_HEADER = 128
+
+
+def write_cache(
+    spec: DatasetSpec, source: Path, layout: str, kind: str, folder: Path, report: Report | None
+) -> dict[str, Any]:
+    """Writes arrays and manifest into a folder; the arrays' headers come last, when their length is known.
+
+    Cases are read by several threads and written in their order. Where the folder holds the finished cases of an
+    interrupted preparation of the same files, it goes on behind them.
+    """
+    form = FORMATS[spec.task]
+    state = source_state(source, {"preparation": form.preparation, "layout": layout, "kind": kind})
+    lines = finished_lines(folder, state, form.arrays, _NPY_HEADER)
+    reads = spec.list_cases(source, layout)
+    with ExitStack() as stack:
+        files = [stack.enter_context(file) for file in open_arrays(folder, lines, form.arrays, _NPY_HEADER)]
+        journal = stack.enter_context((folder / JOURNAL).open("w", encoding="utf-8"))
+        journal.writelines(json.dumps(line) + "\n" for line in (state, *lines))
+        for arrays, line in read_ahead([partial(_load, read, spec, source) for read in reads[len(lines) :]]):
+            for file, array in zip(files, arrays, strict=True):
+                file.write(array.data)
+                file.flush()
+            journal.write(json.dumps(line) + "\n")
+            journal.flush()
+            lines.append(line)
+            if report:
+                report(line["entry"]["case"], len(lines), len(reads))
+        offsets = list(accumulate((math.prod(line["entry"]["shape"]) for line in lines), initial=0))
+        for file, dtype in zip(files, form.arrays.values(), strict=True):
+            _write_header(file, dtype, offsets[-1])
+    entries = [_entry(line, offset) for line, offset in zip(lines, offsets[:-1], strict=True)]
+    facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
+    groups = None if spec.task == "segmentation" else _groups(folder, entries)
+    manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups) | _conversion(lines)
+    if facts:
+        (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
+    if spec.list_rows:
+        rows = [asdict(row) for row in spec.list_rows(source, layout)]
+        (folder / ROWS).write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (folder / JOURNAL).unlink()
+    return manifest
+
+
+def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """The results in their order, a few of them made in advance by as many threads as there are cores (at most 4).
+
+    The first error is raised where its result would have come; what has not begun is then never done.
+    """
+    workers = min(4, os.cpu_count() or 1)
+    waiting: deque[Future[T]] = deque()
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for load in loads:
+                waiting.append(pool.submit(load))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Path) -> tuple[list[np.ndarray], Line]:
+    """A case's arrays as they are written, and its line in the journal."""
+    case = read()
+    arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
+    files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
+    facts = case.facts if isinstance(case, RawImage) else {DOUBT: case.doubt} if case.doubt else {}
+    levels = {"levels": case.levels} if isinstance(case, RawImage) and case.levels else {}
+    return arrays, {"entry": {**entry, "files": files}, "facts": facts, **levels}
+
+
+def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
+    """What became of images of 16 bits, for the manifest; {} where there are none."""
+    kept = {line["entry"]["case"]: line["levels"] for line in lines if "levels" in line}
+    if not kept:
+        return {}
+    poor = [case for case, (distinct, left) in kept.items() if 2 * left < min(distinct, 256)]
+    worst = min(kept, key=lambda case: kept[case][1] / min(kept[case][0], 256))
+    facts = {"images": len(kept), "under_half": len(poor), "worst": {"case": worst, "levels": list(kept[worst])}}
+    return {"sixteen_bits": {"rule": SIXTEEN_BITS, **facts}}
+
+
+def _entry(line: Line, offset: int) -> dict[str, Any]:
+    """A case's entry in the manifest."""
+    case, patient, *rest = line["entry"].items()
+    at = [key for key, _ in rest].index("shape") + 1
+    return dict((case, patient, *rest[:at], ("offset", offset), *rest[at:]))
+
+
+def _groups(folder: Path, entries: list[dict[str, Any]]) -> list[list[str]]:
+    """The near-duplicates among the images that were written, as cases' names."""
+    flat = np.memmap(folder / "images.npy", np.uint8, "r", offset=_NPY_HEADER)
+    shapes = [entry["shape"] for entry in entries]
+    images = (flat[e["offset"] : e["offset"] + math.prod(s)].reshape(s) for e, s in zip(entries, shapes, strict=True))
+    small = [thumbnail(np.asarray(image)) for image in images]
+    return [[entries[i]["case"] for i in group] for group in near_duplicates(small)]
+
+
+def _manifest(
+    spec: DatasetSpec,
+    kind: str,
+    layout: str,
+    entries: list[dict[str, Any]],
+    voxels: int,
+    groups: list[list[str]] | None,
+) -> dict[str, Any]:
+    counts: dict[str, Any] = {"cases": len(entries), "patients": len({e["patient"] for e in entries})}
+    images: dict[str, Any] = {}
+    if spec.task == "classification":
+        images = {"task": spec.task, "duplicates": duplicates.SETTINGS, "groups": groups}
+        of_class = Counter(e["label"] for e in entries)
+        counts["classes"] = [of_class[k] for k in range(len(spec.classes))]
+    else:
+        counts["slices"] = sum(e["shape"][0] for e in entries)
+    return {
+        "schema": FORMATS[spec.task].schema,
+        "preparation_version": FORMATS[spec.task].preparation,
+        "dataset": spec.name,
+        "kind": kind,
+        "phantom_version": spec.phantom_version if kind == "phantom" else None,
+        "layout": layout,
+        "classes": list(spec.classes),
+        "preprocessing": FORMATS[spec.task].preprocessing,
+        "counts": {**counts, "voxels": voxels},
+        "fingerprint": fingerprint(entries, spec.task, groups),
+        **images,
+        "cases": entries,
+    }
+
+
+def _volume(case: RawCase, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The arrays of a volume as they are written, and its entry in the manifest."""
+    image = np.ascontiguousarray(case.image, dtype="<f4")
+    label = np.ascontiguousarray(case.label, dtype=np.uint8)
+    return [image, label], {
+        "case": case.case,
+        "patient": case.patient,
+        "shape": list(image.shape),
+        "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
+        "voxels": np.bincount(label.ravel(), minlength=len(spec.classes)).tolist(),
+        "image_sha256": hashlib.sha256(image.data).hexdigest(),
+        "label_sha256": hashlib.sha256(label.data).hexdigest(),
+    }
+
+
+def _image(case: RawImage, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """The array of an image as it is written, and its entry in the manifest."""
+    image = np.ascontiguousarray(case.image)
+    assert image.dtype == np.uint8, f"{case.case}: {image.dtype}"
+    assert image.shape[0] == spec.channels, f"{case.case}: {image.shape}"
+    assert case.label in range(len(spec.classes)), f"{case.case}: class {case.label}"
+    return [image], {
+        "case": case.case,
+        "patient": case.patient,
+        "label": case.label,
+        "shape": list(image.shape),
+        "image_sha256": hashlib.sha256(image.data).hexdigest(),
+    }
+
+
+def _write_header(file: BinaryIO, dtype: str, length: int) -> None:
+    file.seek(0)
+    header = {"descr": dtype, "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    assert file.tell() == _NPY_HEADER
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digits of the hash of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: bool) -> bool:
+    """Renames a finished folder into place; True when the same content is there already.
+
+    Of two processes that finish at once one renames, the other finds the winner's and compares.
+    """
+    if not replace:
+        try:
+            if not final.exists():
+                temporary.rename(final)
+                return False
+        except OSError:
+            if not final.exists():
+                raise
+        _require_same(final, manifest)
+        for name in (FACTS, ROWS):
+            if (temporary / name).exists():
+                (temporary / name).replace(final / name)
+        return True
+    aside = temporary.with_name(f"{temporary.name}-old")
+    try:
+        if final.exists():
+            final.rename(aside)
+        temporary.rename(final)
+    except OSError:
+        if not final.exists():
+            raise
+    finally:
+        restore(aside, final)
+    return False
+
+
+def _require_same(final: Path, manifest: dict[str, Any]) -> None:
+    old = load_manifest(final)
+    if _without_names(old) != _without_names(manifest):
+        raise UserError(
+            f"{final} holds another content (fingerprint {old['fingerprint']}, layout {old['layout']}; "
+            f"new: {manifest['fingerprint']}, {manifest['layout']}). Pass --replace to overwrite it."
+        )
+
+
+def _without_names(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with its files by their hashes alone: where they lay, an archive may have changed."""
+    cases = [{**entry, "files": sorted(entry["files"].values())} for entry in manifest["cases"]]
+    return {**manifest, "cases": cases}

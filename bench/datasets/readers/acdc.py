@@ -1,0 +1,270 @@
+"""ACDC: cine MRI of the heart in end-diastole and end-systole, with RV, myocardium and LV labelled.
+
+Three layouts are recognised by their files' names and places, and give the same cases (`patient001_ED`):
+
+- `nifti`: the challenge's own tree, `patientXXX/Info.cfg` and `patientXXX_frameNN.nii.gz` + `_gt.nii.gz`;
+- `ssl4mis`: HDF5 with keys image, label; frame01 is end-diastole, frame02 end-systole; no spacing;
+- `mtunet`: npz with keys img, label, as MT-UNet, CASCADE and their successors use it; no spacing.
+
+The layouts ssl4mis and mtunet were preprocessed by their authors (min-max to [0, 1]).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench.datasets.base import DatasetSpec, RawCase
+from bench.datasets.phantoms import cardiac
+from bench.datasets.readers.files import check_image, check_label, read_h5, read_npz, readable
+from bench.datasets.readers.folders import walk
+from bench.datasets.readers.nifti import nifti_files, read_pair
+from bench.datasets.splits.assignment import load_list
+from bench.errors import UserError
+
+CLASSES = ("background", "RV", "Myo", "LV")
+_PHASES = {"ED": "ED", "ES": "ES", "01": "ED", "02": "ES"}
+_LOOK = {
+    "nifti": "nifti: [training/]patient001/Info.cfg with patient001_frame01.nii.gz and _gt.nii.gz",
+    "ssl4mis": "ssl4mis: data/slices/patient003_frame01_slice_1.h5 and data/patient001_frame01.h5",
+    "mtunet": "mtunet: [ACDC/]train/case_001_sliceED_0.npz and test/case_002_volume_ED.npz",
+}
+_DEPTH = 4  # of the folders in which patients or slices lie, as database/training or ACDC/train
+_NAMES = {
+    "nifti": re.compile(r"patient(?P<patient>\d{3})"),
+    "ssl4mis": re.compile(r"patient(?P<patient>\d{3})_frame(?P<phase>\d\d)(?:_slice_(?P<slice>\d+))?\.h5"),
+    "mtunet": re.compile(
+        r"case_(?P<patient>\d{3})_(?P<volume>volume_)?(?(volume)|slice)(?P<phase>E[DS])"
+        r"(?(volume)|_(?P<slice>\d+))\.npz"
+    ),
+}
+_FIRST_SLICE = {"ssl4mis": 1, "mtunet": 0}
+_FRAME = re.compile(r"(patient\d{3})_frame(?P<frame>\d+)(?P<label>_gt)?")
+
+
+@dataclass
+class _Entry:
+    """The files of one case: a volume, slices by number, or both."""
+
+    patient: str
+    phase: str
+    volume: Path | None = None
+    slices: dict[int, Path] = field(default_factory=dict)
+
+    @property
+    def case(self) -> str:
+        return f"patient{self.patient}_{self.phase}"
+
+
+def find_layout(folder: Path) -> str:
+    """Which of the three layouts a folder has, by the names and places of its files.
+
+    Raises:
+        UserError: the folder does not exist, has none of them, or more than one.
+    """
+    if not folder.is_dir():
+        raise UserError(f"Expected a folder with ACDC files, but {folder} is not a folder.")
+    found = [layout for layout in _LOOK if next(_matches(folder, layout), None)]
+    if not found:
+        raise UserError(f"Found no ACDC files in {folder}. Known layouts are {'; '.join(_LOOK.values())}.")
+    if len(found) > 1:
+        raise UserError(
+            f"Expected one ACDC layout in {folder}, but found {' and '.join(found)}: give the folder of one of them."
+        )
+    return found[0]
+
+
+def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
+    """The cases of a folder in order of their names, each to be read and checked by a call.
+
+    Raises:
+        UserError: a missing phase, frame or Info.cfg; from a call, a slice or volume that is missing or damaged.
+    """
+    if layout == "nifti":
+        places = sorted(_patient_folders(folder).items())
+        return [
+            partial(_read_frame, patient, place, phase, frame)
+            for patient, place in places
+            for phase, frame in _frames(place).items()
+        ]
+    return [partial(_read_entry, entry, layout) for entry in _entries(folder, layout)]
+
+
+def _matches(folder: Path, layout: str) -> Iterator[tuple[Path, re.Match[str]]]:
+    """Paths that belong to a layout, with the parts of their names."""
+    for place in walk(folder, _DEPTH):
+        for path in sorted(place.iterdir()):
+            match = _NAMES[layout].fullmatch(path.name)
+            if match and path.is_dir() == (layout == "nifti") and (layout != "nifti" or _is_patient(path)):
+                yield path, match
+
+
+def _is_patient(folder: Path) -> bool:
+    return (folder / "Info.cfg").is_file() or bool(_frame_files(folder))
+
+
+def _frame_files(folder: Path) -> dict[tuple[int, bool], Path]:
+    """(frame, whether its labels) -> file."""
+    found = ((_FRAME.fullmatch(name), path) for name, path in nifti_files(folder).items())
+    return {(int(match["frame"]), bool(match["label"])): path for match, path in found if match}
+
+
+# -- nifti ---------------------------------------------------------------------------------------------------
+
+
+def _patient_folders(folder: Path) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for path, match in _matches(folder, "nifti"):
+        if match["patient"] in folders:
+            raise UserError(f"Expected each patient once, but both {folders[match['patient']]} and {path} exist.")
+        folders[match["patient"]] = path
+    return folders
+
+
+def _read_frame(patient: str, folder: Path, phase: str, frame: int) -> RawCase:
+    files = _frame_files(folder)
+    image_path = files[frame, False]
+    label_path = files.get((frame, True))
+    if label_path is None:
+        missing = folder / f"{folder.name}_frame{frame:02d}_gt.nii.gz"
+        raise UserError(
+            f"File {missing} is missing: every frame needs its _gt labels "
+            "(for an archive whose testing part has none, give the training folder alone)."
+        )
+    image, label = read_pair(image_path, label_path)
+    pixels = check_image(image_path, image.array, axes=3)
+    labels = check_label(label_path, label.array, pixels.shape, len(CLASSES), label.scaling)
+    paths = (image_path, label_path)
+    return RawCase(f"patient{patient}_{phase}", patient, pixels, labels, image.spacing, paths, image.doubt)
+
+
+def _frames(folder: Path) -> dict[str, int]:
+    """Frame numbers of ED and ES as Info.cfg gives them, checked against the files' names.
+
+    In all published patients the lower frame is ED; another order would swap the phases between the layouts.
+    """
+    path = folder / "Info.cfg"
+    if not path.is_file():
+        raise UserError(f"File {path} is missing: it says which frame is ED and which is ES.")
+    with readable(path):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    info = dict(re.findall(r"^\s*(ED|ES)\s*:\s*(\d+)\s*$", text, flags=re.MULTILINE))
+    if set(info) != {"ED", "ES"}:
+        raise UserError(
+            f"Expected {path} to have the lines `ED: n` and `ES: n`, but it has {' and '.join(info) or 'neither'}."
+        )
+    ed, es = int(info["ED"]), int(info["ES"])
+    if ed >= es:
+        raise UserError(f"Expected {path} to have a lower frame for ED than for ES, but it has ED {ed} and ES {es}.")
+    found = sorted(frame for frame, is_label in _frame_files(folder) if not is_label)
+    if found != [ed, es]:
+        raise UserError(f"Expected the frames {ed} and {es} that {path} names, but the files have frames {found}.")
+    return {"ED": ed, "ES": es}
+
+
+# -- ssl4mis and mtunet --------------------------------------------------------------------------------------
+
+
+def _entries(folder: Path, layout: str) -> list[_Entry]:
+    """The cases' files, in order of the cases' names; both phases of every patient are there."""
+    entries: dict[str, _Entry] = {}
+    for path, match in _matches(folder, layout):
+        if match["phase"] not in _PHASES:
+            raise UserError(f"Expected frame01 (ED) or frame02 (ES), but found {path}.")
+        new = _Entry(match["patient"], _PHASES[match["phase"]])
+        entry = entries.setdefault(new.case, new)
+        number = int(match["slice"]) if match["slice"] else None
+        twin = entry.volume if number is None else entry.slices.get(number)
+        if twin:
+            raise UserError(f"Expected each volume and slice once, but both {twin} and {path} exist.")
+        if number is None:
+            entry.volume = path
+        else:
+            entry.slices[number] = path
+    for entry in entries.values():
+        other = f"patient{entry.patient}_{'ES' if entry.phase == 'ED' else 'ED'}"
+        if other not in entries:
+            raise UserError(f"Expected {entry.case} and {other} in {folder}, but there is no file of {other}.")
+    return [entries[case] for case in sorted(entries)]
+
+
+def _read_entry(entry: _Entry, layout: str) -> RawCase:
+    if entry.volume:
+        image, label = _read_pair(entry.volume, layout, axes=3)
+        return RawCase(entry.case, entry.patient, image, label, None, (entry.volume,))
+    _check_complete(entry, layout)
+    paths = [entry.slices[number] for number in sorted(entry.slices)]
+    pairs = [_read_pair(path, layout, axes=2) for path in paths]
+    for path, (image, _) in zip(paths, pairs, strict=True):
+        if image.shape != pairs[0][0].shape:
+            raise UserError(
+                f"Expected the slices of {entry.case} to have one shape, but {path} has {image.shape} "
+                f"and {paths[0].name} has {pairs[0][0].shape}."
+            )
+    image, label = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    return RawCase(entry.case, entry.patient, image, label, None, tuple(paths))
+
+
+def _read_pair(path: Path, layout: str, axes: int) -> tuple[np.ndarray, np.ndarray]:
+    if layout == "ssl4mis":
+        image, label = read_h5(path, ("image", "label"))
+    else:
+        image, label = read_npz(path, ("img", "label"))
+    image = check_image(path, image, axes)
+    return image, check_label(path, label, image.shape, len(CLASSES))
+
+
+MOST_SLICES = 1000  # far above any short-axis stack: a number beyond it is a stray file's
+
+
+def _check_complete(entry: _Entry, layout: str) -> None:
+    """Rejects a stack with a hole; its published height is known for all 100 patients of the split lists."""
+    first, last, example = _FIRST_SLICE[layout], max(entry.slices), next(iter(entry.slices.values()))
+    if min(entry.slices) < first:
+        raise UserError(f"Expected slices from {first} on, but found {entry.slices[min(entry.slices)]}.")
+    if last > MOST_SLICES:
+        raise UserError(f"Expected at most {MOST_SLICES} slices of {entry.case}, but found {entry.slices[last]}.")
+    published = load_list("acdc", "ssl4mis")["slices"].get(entry.patient, {}).get(entry.phase, 0)
+    expected = range(first, max(last + 1, first + published))
+    missing = [number for number in expected if number not in entry.slices]
+    if missing:
+        stem = example.name[: example.name.rindex("_") + 1]
+        names = ", ".join(f"{stem}{number}{example.suffix}" for number in missing[:4])
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise UserError(
+            f"Expected {len(expected)} slices of {entry.case}, but {len(missing)} are missing in "
+            f"{example.parent}: {names}{more}. Copy them from the original data set."
+        )
+
+
+SPEC = DatasetSpec(
+    name="acdc",
+    title="ACDC",
+    task="segmentation",
+    channels=1,
+    classes=CLASSES,
+    citation=(
+        "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al. Deep Learning Techniques for Automatic MRI "
+        "Cardiac Multi-Structures Segmentation and Diagnosis: Is the Problem Solved? IEEE Transactions on "
+        "Medical Imaging 37(11):2514-2525, 2018. doi:10.1109/TMI.2018.2837502"
+    ),
+    licence="CC BY-NC-SA 4.0",
+    homepage="https://www.creatis.insa-lyon.fr/Challenge/acdc/",
+    how_to_get=(
+        "The NIfTI files: register at https://humanheart-project.creatis.insa-lyon.fr/database/: ACDC, training",
+        "Or the HDF5 files of SSL4MIS: https://github.com/HiLab-git/SSL4MIS, folder data/ACDC",
+        "Or the npz files of MT-UNet: linked in the readme of https://github.com/Dootmaan/MT-UNet",
+        "Then: medbench data prepare acdc --from DIR",
+    ),
+    splits=("mtunet", "ssl4mis"),
+    default_split={"nifti": "mtunet", "mtunet": "mtunet", "ssl4mis": "ssl4mis"},
+    find_layout=find_layout,
+    list_cases=list_cases,
+    draw_phantom=cardiac.draw,
+    phantom_version=cardiac.VERSION,
+)

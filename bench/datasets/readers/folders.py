@@ -1,0 +1,113 @@
+"""Class folders of image datasets: found by their names, however deep and doubled an archive leaves them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from bench.datasets.base import RawImage
+from bench.datasets.readers.files import check_name
+from bench.datasets.readers.images import SUFFIXES, file_facts, kept_levels, read_image
+from bench.errors import UserError
+
+# What file managers and archives leave beside images.
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+Places = list[tuple[Path, dict[int, Path]]]
+
+
+def class_places(folder: Path, labels: Mapping[str, int], depth: int = 4) -> Places:
+    """Folders that hold class folders, each with label -> the class's folder; a class folder is not searched.
+
+    `COVID/COVID`, as unpacking may double it, is one class folder: the inner one.
+
+    Args:
+        labels: a class folder's name in lower case without hyphens, underscores and blanks -> its label.
+        depth: how many folders lie on the longest way to a class folder.
+
+    Raises:
+        UserError: no folder, or one with two folders of one class.
+    """
+    if not folder.is_dir():
+        raise UserError(f"Expected a folder, but {folder} is not a folder.")
+    found = ((place, _classes(place, labels)) for place in _walk(folder, labels, depth))
+    return [
+        (place, {label: _innermost(inner, labels) for label, inner in sorted(classes.items())})
+        for place, classes in found
+        if classes
+    ]
+
+
+def plain(name: str) -> str:
+    """A folder's name as `class_places` compares it."""
+    return re.sub("[-_ ]", "", name.lower())
+
+
+def visible(folder: Path) -> list[Path]:
+    """What a folder holds, in order of the names, without hidden files and litter."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
+
+
+def walk(folder: Path, depth: int) -> Iterator[Path]:
+    """A folder and those inside it, without hidden ones and litter; `depth` folders lie on the longest way."""
+    yield folder
+    for child in visible(folder) if depth > 1 else ():
+        if child.is_dir():
+            yield from walk(child, depth - 1)
+
+
+def image_files(place: Path, title: str) -> list[Path]:
+    """The image files of a class folder; `title` is the class's name.
+
+    Raises:
+        UserError: none, or something else beside them.
+    """
+    files = visible(place)
+    for path in files:
+        if path.is_dir() or path.suffix.lower() not in SUFFIXES:
+            raise UserError(f"Expected only {', '.join(SUFFIXES)} files in {place}, but found {path}: move it away.")
+        check_name(path)
+    if not files:
+        raise UserError(
+            f"Expected images of the class {title} in {place}, but it has none: copy them from the original data set."
+        )
+    return files
+
+
+def image_case(
+    path: Path, channels: int, case: str, patient: str, label: int, facts: dict[str, str | int] | None = None
+) -> Callable[[], RawImage]:
+    """A function that reads the image when it is called, with the file's facts before those given."""
+    return partial(_read, path, channels, case, patient, label, facts or {})
+
+
+def _read(path: Path, channels: int, case: str, patient: str, label: int, facts: dict[str, str | int]) -> RawImage:
+    image = read_image(path, channels)
+    return RawImage(case, patient, image, label, (path,), {**file_facts(path), **facts}, kept_levels(path))
+
+
+def _walk(folder: Path, labels: Mapping[str, int], depth: int) -> Iterator[Path]:
+    """A folder and those inside it, without the class folders."""
+    yield folder
+    for child in visible(folder) if depth > 1 else ():
+        if child.is_dir() and plain(child.name) not in labels:
+            yield from _walk(child, labels, depth - 1)
+
+
+def _classes(place: Path, labels: Mapping[str, int]) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for child in visible(place):
+        label = labels.get(plain(child.name))
+        if label is None or not child.is_dir():
+            continue
+        if label in found:
+            raise UserError(f"Expected one folder of each class, but both {found[label]} and {child} exist.")
+        found[label] = child
+    return found
+
+
+def _innermost(folder: Path, labels: Mapping[str, int]) -> Path:
+    content = visible(folder)
+    doubled = len(content) == 1 and content[0].is_dir() and plain(content[0].name) == plain(folder.name)
+    return _innermost(content[0], labels) if doubled else folder

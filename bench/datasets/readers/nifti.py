@@ -1,0 +1,275 @@
+"""NIfTI files (.nii, .nii.gz; NIfTI-1 and -2) by nibabel: the voxels, their size, and where the header puts them.
+
+The voxel size is the header's pixdim. ACDC's published files have an sform of 1 mm beside a right pixdim, which is no
+reason to refuse them: what a header says against itself is told (`Volume.doubt`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_kind, readable
+from bench.datasets.readers.kinds import HEAD, head_of, is_nifti2
+from bench.errors import UserError
+
+Spacing = tuple[float, float, float]
+SUFFIXES = (".nii.gz", ".nii")
+TOLERANCE = 1e-3  # of an entry of an affine, in mm; of a voxel size, as a share
+
+
+_UNITS = ("unknown", "meter", "mm", "micron", "code 4", "code 5", "code 6", "code 7")  # of the lowest three bits
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A NIfTI volume.
+
+    Attributes:
+        array: (D, H, W), axes (z, y, x), the file's own values.
+        spacing: (z, y, x) in mm.
+        grids: (4, 4) each, voxel (x, y, z) to mm: one, or all that a header in doubt gives; none of a faulty header.
+        doubt: what the header says against itself; empty where nothing.
+        scaling: how the header scales the stored values; empty where not.
+    """
+
+    array: np.ndarray
+    spacing: Spacing
+    grids: tuple[np.ndarray, ...]
+    doubt: str
+    scaling: str
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a name ends as NIfTI's."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_nifti(path: Path, spacing: Sequence[float] | None = None) -> Volume:
+    """Reads a volume. Units that the header leaves unknown are taken as mm, which NIfTI tools do.
+
+    Args:
+        spacing: mm along (z, y, x) or less of them, in place of what the header says, which then may be faulty.
+
+    Raises:
+        UserError: an unreadable or foreign file, not three axes (further ones of length 1 are dropped), no numbers, a
+            voxel size that is not positive, or units other than mm.
+    """
+    import nibabel
+    from nibabel import imageglobals
+
+    with readable(path, "gzip" if path.name.lower().endswith(".gz") else "NIfTI"):
+        head, size = _unpacked(path)
+        # what nibabel would print of a header, and mend, is said by a line here
+        imageglobals.logger.setLevel(logging.CRITICAL)
+        try:
+            form = nibabel.Nifti2Image if is_nifti2(head) else nibabel.Nifti1Image
+            return _volume(
+                path, form.from_file_map(form.make_file_map({"image": str(path)})), size, spacing is not None
+            )
+        except (UserError, *DAMAGE):
+            raise
+        except Exception as error:  # nibabel's own: HeaderDataError, ImageFileError, WrapStructError
+            if not type(error).__module__.startswith("nibabel"):
+                raise
+            raise ValueError(str(error)) from error
+
+
+def _volume(path: Path, image: Any, size: int, lenient: bool) -> Volume:
+    header = _as_written(image)
+    shape = _checked_shape(path, header, size)
+    fault = _fault(path, header)
+    if fault and not lenient:
+        raise UserError(fault)
+    given = {} if fault else _given_grids(header)
+    doubt = "" if fault else _doubt(header, given)
+    grids = tuple(grid for grid in given.values() if np.isfinite(grid).all())
+    if not fault and not doubt:
+        grids = grids[:1] or (np.asarray(header.get_base_affine(), float),)
+    x, y, z = _voxel_size(header)
+    array = np.asanyarray(image.dataobj).reshape(shape).transpose(2, 1, 0)
+    return Volume(array, (z, y, x), grids, doubt, _scaling(header))
+
+
+def nifti_files(folder: Path) -> dict[str, Path]:
+    """Name without suffix -> NIfTI file of a folder, in order of the names; hidden ones are passed over.
+
+    A folder that is named like a file and holds one, as unpacking leaves `c1.nii/c1.nii`, is that file.
+
+    Raises:
+        UserError: two files of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or not is_nifti(path):
+            continue
+        name = without_suffix(path.name)
+        if path.is_dir():
+            inner = [p for p in sorted(path.iterdir()) if is_nifti(p) and not p.name.startswith(".") and p.is_file()]
+            if len(inner) != 1:
+                continue
+            path = inner[0]
+        if name in found:
+            raise UserError(
+                f"Expected one file of each name in {folder}, but {found[name].name} and {path.name} are of one."
+            )
+        found[name] = path
+    return found
+
+
+def without_suffix(name: str) -> str:
+    """A file's name without NIfTI's ending."""
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+
+
+def read_pair(image_path: Path, label_path: Path) -> tuple[Volume, Volume]:
+    """An image and its label map.
+
+    Raises:
+        UserError: as `read_nifti`; headers that put the same voxel at different places.
+    """
+    image, label = read_nifti(image_path), read_nifti(label_path)
+    if label.array.shape == image.array.shape:  # another shape is `files.check_label`'s
+        check_same_grid(label_path, label.grids, image_path, image.grids, "label map")
+    return image, label
+
+
+def check_same_grid(path: Path, grids: Sequence[np.ndarray], of: Path, others: Sequence[np.ndarray], what: str) -> None:
+    """Raises UserError where two files' headers put the same voxel at different places.
+
+    A header in doubt has several grids: one that agrees is enough. Without any there is nothing to compare.
+
+    Args:
+        what: what the first file is, as `prediction`.
+    """
+    gaps = [float(np.abs(one - other).max()) for one in grids for other in others]
+    if gaps and not min(gaps) <= TOLERANCE:
+        mirrored = _mirrored(grids[0], others[0])
+        raise UserError(
+            f"Expected {path} to have the affine of {of}, but an entry differs by {min(gaps):.4g}{mirrored}: resample "
+            f"the {what} to that grid, or copy the header if only that is lost."
+        )
+
+
+def _mirrored(one: np.ndarray, other: np.ndarray) -> str:
+    axes = [name for k, name in enumerate("xyz") if one[:3, k] @ other[:3, k] < 0]
+    return f", {' and '.join(axes)} mirrored" if axes else ""
+
+
+def _unpacked(path: Path) -> tuple[bytes, int]:
+    """First bytes and size of a file, of a compressed one once unpacked: to its end, where its checksum is compared.
+
+    Nothing is kept, so that a header's promises are checked before memory is asked for.
+    """
+    if not path.name.lower().endswith(".gz"):
+        return head_of(path), path.stat().st_size
+    most = 16 * MOST_VOXELS
+    with gzip.open(path) as file:
+        head = file.read(HEAD)
+        check_kind(path, head, ("NIfTI",), packed="unpacked ", strict=True)
+        size = len(head)
+        while size <= most and (part := file.read(2**20)):
+            size += len(part)
+    return head, size
+
+
+def _as_written(image: Any) -> Any:
+    """The header without nibabel's repairs, which replace a voxel size of 0 by 1."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        return image.header_class.from_fileobj(file, check=False)
+
+
+def _checked_shape(path: Path, header: Any, size: int) -> tuple[int, ...]:
+    """(x, y, z) of a volume whose voxels are numbers, and are there.
+
+    Args:
+        size: bytes of the file, unpacked.
+    """
+    dtype, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())
+    if dtype.kind not in "biuf":
+        what = {"c": "complex numbers", "V": "colours (RGB)"}.get(dtype.kind, str(dtype))
+        raise UserError(f"Expected {path} to have one real number a voxel, but it has {what}.")
+    volume = shape[:3] if all(n == 1 for n in shape[3:]) else shape
+    if len(volume) == 2:
+        volume = (*volume, 1)
+    if len(volume) != 3:
+        raise UserError(f"Expected {path} to be a volume of 3 axes, but it has shape {shape}.")
+    if min(volume) < 1:
+        raise UserError(f"Expected {path} to have voxels, but it has shape {shape}.")
+    voxels = math.prod(volume)
+    if voxels > MOST_VOXELS:
+        raise UserError(f"Expected {path} to have at most {MOST_VOXELS:,} voxels, but its header has shape {shape}.")
+    needed = int(header.get_data_offset()) + voxels * dtype.itemsize
+    if size < needed:
+        raise ValueError(f"its header promises {needed:,} bytes, there are {size:,}")
+    return volume
+
+
+def _voxel_size(header: Any) -> Spacing:
+    """(x, y, z) as written; of a plane z is 1, since tools leave what it has no axis for at 0."""
+    x, y, z = (round(float(size), 6) for size in header["pixdim"][1:4])
+    return x, y, 1.0 if int(header["dim"][0]) == 2 else z
+
+
+def _fault(path: Path, header: Any) -> str:
+    """Why a header gives no voxel size in mm; empty where it does."""
+    sizes, advice = _voxel_size(header), "mend the header; `medbench evaluate` takes --spacing in its place"
+    if not all(math.isfinite(size) and size > 0 for size in sizes):
+        return f"Expected {path} to have a positive voxel size, but its header has {sizes} (x, y, z): {advice}."
+    units = _UNITS[int(header["xyzt_units"]) % 8]
+    if units not in ("mm", "unknown"):
+        return f"Expected {path} to give its voxel size in mm, but its header says {units!r}: {advice}."
+    return ""
+
+
+def _given_grids(header: Any) -> dict[str, np.ndarray]:
+    """The affines that a header gives beside its voxel size."""
+    found = {"sform": header.get_sform(coded=True)[0], "qform": header.get_qform(coded=True)[0]}
+    return {name: np.asarray(grid, float) for name, grid in found.items() if grid is not None}
+
+
+def _doubt(header: Any, given: Mapping[str, np.ndarray]) -> str:
+    """What the voxel size, the sform and the qform say against each other."""
+    sizes = np.array(_voxel_size(header))
+    for name, grid in given.items():
+        with np.errstate(all="ignore"):
+            columns = np.linalg.norm(grid[:3, :3], axis=0)
+        axes = min(3, int(header["dim"][0]))  # a plane has no third voxel size
+        if not np.allclose(columns[:axes], sizes[:axes], rtol=TOLERANCE, atol=0):
+            return f"voxels of {_listed(sizes)} mm (x, y, z) beside {_AN[name]} of {_listed(columns)}"
+    if len(given) < 2:
+        return ""
+    mirrored = _mirrored(given["sform"], given["qform"])
+    if mirrored:
+        return f"an sform and a qform that differ{mirrored}"
+    if int(header["sform_code"]) == int(header["qform_code"]):
+        return _apart(given["sform"] - given["qform"], header.get_data_shape()[:3], sizes)
+    return ""
+
+
+_AN = {"sform": "an sform", "qform": "a qform"}
+
+
+def _apart(difference: np.ndarray, shape: Sequence[int], sizes: np.ndarray) -> str:
+    """How far sform and qform of one space put the same corner, where it is more than half a voxel."""
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in shape), [1])).reshape(4, -1)
+    gap = float(np.linalg.norm((difference @ corners)[:3], axis=0).max())
+    return f"an sform and a qform that put a voxel {gap:.3g} mm apart" if gap > 0.5 * sizes.min() else ""
+
+
+def _listed(sizes: np.ndarray) -> str:
+    return " x ".join(f"{size:.4g}" for size in sizes)
+
+
+def _scaling(header: Any) -> str:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if not math.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
+        return ""
+    return f"stored values times scl_slope {slope:.9g} plus scl_inter {inter:.9g}"

@@ -1,0 +1,141 @@
+"""Other divisions than a split's own: cross-validation by group, smaller training parts, and whatever is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.datasets.base import PARTS, Assignment, Split
+from bench.datasets.splits.dealing import by_part, deal, order
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.datasets.base import Case, Prepared
+
+ANY = "any"
+_ORDER = 20260105
+
+
+def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], folds: int) -> list[list[int]]:
+    """Cases dealt to folds group by group; ascending positions, every one in one fold.
+
+    A group is a patient, or what the split keeps together. In an order that is a constant, larger groups first, each
+    goes to the fold that has the fewest cases of its class (of all classes in segmentation).
+    """
+    members: dict[str, list[int]] = {}
+    for i in sorted(indices):
+        members.setdefault(_group(cases[i], split), []).append(i)
+    names = sorted(members)
+    shuffled = [names[i] for i in np.random.default_rng(_ORDER).permutation(len(names))]
+    dealt: list[list[int]] = [[] for _ in range(folds)]
+    for name in sorted(shuffled, key=lambda name: -len(members[name])):
+        label = cases[members[name][0]].label
+        min(dealt, key=lambda fold: (sum(cases[i].label == label for i in fold), len(fold))).extend(members[name])
+    return [sorted(fold) for fold in dealt]
+
+
+def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
+    """One fold of a cross-validation over all cases of a split: that fold tests, the next one validates.
+
+    Dealt by patient, it is not flagged as the random split is whose cases it takes; where no patients are known, a fold
+    is as random as that, and keeps the flag.
+
+    Args:
+        fold: 0 to folds - 1.
+
+    Raises:
+        UserError: fewer groups than folds.
+    """
+    listed = {name for part in PARTS for name in split.parts[part]}
+    indices = [i for i, case in enumerate(cases) if split.member(case) in listed]
+    groups = len({_group(cases[i], split) for i in indices})
+    if groups < folds:
+        raise UserError(f"Expected {folds} patients or groups or more for {folds} folds, but {groups} are present.")
+    dealt = deal_folds(cases, split, indices, folds)
+    part_of: dict[str, str] = {}
+    for number, members in enumerate(dealt):
+        part = "test" if number == fold else "val" if number == (fold + 1) % folds else "train"
+        part_of |= {split.member(cases[i]): part for i in members}
+    source = f"ours: {folds} folds by group over all parts of {split.name}: one tests, the next validates"
+    present = {split.member(cases[i]) for i in indices}
+    if groups < len(indices):  # patients are known, and none is in two folds
+        split = replace(split, flag=None)
+    official = split.official_cases or round(len(indices) * len(listed) / len(present))
+    parts = by_part(list(part_of), part_of.__getitem__)
+    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
+
+
+def any_split(prepared: Prepared) -> Split:
+    """Whatever is there, dealt about 60 / 15 / 25 % by patient; for files that are not the published ones.
+
+    Of two volumes' patients one trains and validates (the one with more classes), the other tests.
+    """
+    groups: dict[str, dict[int, int]] = {}
+    for case in prepared.cases:
+        sizes = groups.setdefault(case.patient, {})
+        sizes[case.label or 0] = sizes.get(case.label or 0, 0) + 1
+    source = "ours: whatever files are there, dealt about 60/15/25 % by patient where patients are known"
+    if prepared.spec.task == "segmentation" and len(groups) == 2:
+        shown = {case.patient: sum(n > 0 for n in case.voxels) for case in prepared.cases}
+        first, last = sorted(groups, key=lambda name: (-shown[name], name))
+        parts: dict[str, tuple[str, ...]] = {"train": (first,), "val": (first,), "test": (last,)}
+        source = "ours: whatever files are there: of two patients one trains and validates, the other tests"
+    else:
+        largest = max(sum(sizes.values()) for sizes in groups.values())
+        part_of = deal(groups, f"{prepared.spec.name} any 1", slack=largest)
+        parts = by_part(list(groups), part_of.__getitem__)
+    return Split(ANY, source, parts, official_cases=len(prepared.cases))
+
+
+def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, count: int, seed: int) -> Assignment:
+    """The assignment with so many of the training patients (or groups), in the proportions of the classes.
+
+    For one seed a larger count holds every patient of a smaller one; another seed draws others.
+
+    Raises:
+        UserError: fewer than there are, or so few that a class is left without a case.
+    """
+    members: dict[str, list[int]] = {}
+    for i in assignment.indices["train"]:
+        members.setdefault(_group(cases[i], split), []).append(i)
+    if not 1 <= count <= len(members):
+        raise UserError(f"Expected 1 to {len(members)} training patients or groups, which are there, but got {count}.")
+    classes: dict[int | None, list[str]] = {}
+    for name in order(sorted(members), f"training part {seed}"):
+        classes.setdefault(cases[members[name][0]].label, []).append(name)
+    ranked = [(rank / len(names), name) for names in classes.values() for rank, name in enumerate(names)]
+    taken = {name for _, name in sorted(ranked, key=lambda pair: pair[0])[:count]}
+    indices = tuple(sorted(i for name in taken for i in members[name]))
+    missing = {case.label for case in cases} - {cases[i].label for i in indices}
+    if missing and None not in missing:
+        raise UserError(
+            f"Expected a case of every class among {count} training patients: ask for {len(classes)} or more."
+        )
+    train = {
+        **assignment.counts["train"],
+        "present_patients": len({cases[i].patient for i in indices}),
+        "cases": len(indices),
+    }
+    return replace(
+        assignment,
+        indices={**assignment.indices, "train": indices},
+        counts={**assignment.counts, "train": train},
+    )
+
+
+def count_training(
+    cases: Sequence[Case], split: Split, assignment: Assignment, subset: int | float | None
+) -> int | None:
+    """How many training patients (or groups) a number or a share in (0, 1] of them is; all of them are None."""
+    if subset is None:
+        return None
+    present = len({_group(cases[i], split) for i in assignment.indices["train"]})
+    count = max(1, round(subset * present)) if isinstance(subset, float) else subset
+    return None if count == present else count
+
+
+def _group(case: Case, split: Split) -> str:
+    return split.groups.get(split.member(case), case.patient)

@@ -1,0 +1,29 @@
+"""What counts as one in an interval, where a patient is unknown or stands under several names.
+
+A data set's `units` function says which of its cases belong together; the table that is made here is all that a report
+needs of the prepared data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.datasets.base import Prepared
+
+
+def unit_table(prepared: Prepared, label: str) -> dict[str, Any] | None:
+    """`dataset`, `fingerprint`, `unit` (what one is, in words), `cases` (case -> unit, where it is not its patient).
+
+    Args:
+        label: what results call the data set.
+
+    Returns:
+        None where the unit is the patient as the cases have it.
+    """
+    spec = prepared.spec
+    if spec.units is None:
+        return None
+    found = spec.units(prepared)
+    cases = {case.case: found[case.case] for case in prepared.cases if found[case.case] != case.patient}
+    return {"dataset": label, "fingerprint": prepared.fingerprint, "unit": spec.unit, "cases": cases}

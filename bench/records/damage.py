@@ -1,0 +1,179 @@
+"""Why a stored file cannot be used, in words: cut, changed, foreign, of another version; and what to do about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+
+Shape = Mapping[str, tuple[type, ...]]
+NUMBER = (int, float)
+WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
+WORDS |= {list: "a list", type(None): "null"}
+CRLF = "other line endings (git's autocrlf or a zip tool changed them)"
+# field -> what it may hold; `?` marks one that records from before it lack
+RECORD: Shape = {
+    **dict.fromkeys(("status", "key", "comparison", "preset"), (str,)),
+    **dict.fromkeys(("cell.fingerprint", "cell.split", "cell.source.kind", "cell.dataset", "cell.parts"), (str,)),
+    "cell.fold": (int, type(None)),
+    "cell.seed": (int,),
+    "cell.model.name": (str,),
+    "cell.model.config": (dict,),
+    "cell.model.version": (int, str),
+    "cell.train_patients?": (int, type(None)),
+    "cell.tuned?": (dict, type(None)),
+    "cell.init?": (dict, type(None)),
+    **{f"cell.protocol.{name}": (int,) for name in ("image_size", "steps", "batch_size", "threads")},
+    **{f"cell.protocol.{name}": (str,) for name in ("selection", "policy")},
+    **dict.fromkeys(("model.name", "model.title", "model.family"), (str,)),
+    "model.reduced_from": (str, type(None)),
+    **dict.fromkeys(("dataset.name", "dataset.title"), (str,)),
+    "dataset.task?": (str,),
+    "dataset.classes": (list,),
+    "dataset.counts": (dict,),
+    "dataset.partial": (bool,),
+    "dataset.left_out?": (int,),
+    "dataset.split_leak?": (dict, type(None)),
+    "cost.params": (int,),
+    "cost.macs": (int,),
+    "cost.input": (list,),
+    "training": (dict, type(None)),
+    "metrics": (dict, type(None)),
+    "environment": (dict,),
+    "environment.versions?": (dict,),
+    "cases_sha256": (str, type(None)),
+    "error": (str, type(None)),
+}
+STATUSES = ("complete", "failed", "diverged", "pruned")
+TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
+
+
+class Damaged(UserError):
+    """A stored file that cannot be used: where it lies, the cause, what to do."""
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(f"{path} {cause}")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a file, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        Damaged: it cannot be read, or is no JSON.
+    """
+    try:
+        content = path.read_bytes()
+        return json.loads(content.decode("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError:
+        raise Damaged(path, "is a folder, where a file should be: move it away.") from None
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise Damaged(path, _no_json(content, error)) from None
+
+
+def _no_json(content: bytes, error: Exception) -> str:
+    """What a file is that is no JSON."""
+    text = content.strip()
+    if not text.strip(b"\0"):
+        return f"is empty ({len(content)} bytes{' of zeros' if text else ''}): copy it again from where it was written."
+    if text.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file: give `git lfs pull`."
+    if b"\n<<<<<<< " in b"\n" + text:
+        return "holds a merge conflict of git: check out one of its two sides."
+    if isinstance(error, UnicodeDecodeError):
+        return "is no text in UTF-8: copy it again from where it was written."
+    if text[:1] in b"{[" and text[-1:] not in b"}]":
+        return f"is cut short after {len(content)} bytes: copy it again from where it was written."
+    where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else type(error).__name__
+    return f"is no JSON ({where}): copy it again from where it was written."
+
+
+def fault(value: Any, shape: Shape) -> str | None:
+    """The first field that is not as it should be, in words; None where all are."""
+    for name, types in shape.items():
+        inner = value
+        for part in name.rstrip("?").split("."):
+            if not isinstance(inner, dict):
+                return f"holds no object around {name.rstrip('?')}"
+            if part not in inner:
+                if name.endswith("?"):
+                    break
+                return f"lacks the field {name}"
+            inner = inner[part]
+        else:
+            if not isinstance(inner, types) or (isinstance(inner, bool) and bool not in types):
+                allowed = " or ".join(WORDS[kind] for kind in types if not {int, float} <= {*types} or kind is not int)
+                return f"holds {str(inner)[:40]!r} as {name.rstrip('?')}, where {allowed} should be"
+    return None
+
+
+def check_schema(path: Path, value: Any, what: str, known: int) -> None:
+    """Raises Damaged unless a file's JSON is an object of the schema that this version reads."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise Damaged(path, f"is no {what}: it holds {type(value).__name__}, not an object.")
+    if isinstance(schema, int) and schema > known:
+        raise Damaged(path, f"is a {what} of schema {schema}, and this version reads {known}: update medbench.")
+    if schema != known:
+        raise Damaged(path, f"is no {what} of schema {known}: its schema is {str(schema)[:40]!r}.")
+
+
+def check_record(path: Path, record: dict[str, Any]) -> None:
+    """Raises Damaged where a record lacks what a table or a plan takes of it, or holds something else there."""
+    found = fault(record, RECORD) or _odd_values(record)
+    if found:
+        raise Damaged(path, f"{found}: it was changed by hand, or written by another version.")
+
+
+def _odd_values(record: dict[str, Any]) -> str | None:
+    task, counts = record["dataset"].get("task", "segmentation"), record["dataset"]["counts"]
+    if record["status"] not in STATUSES:
+        return f"has status {record['status'][:40]!r}, none of {', '.join(STATUSES)}"
+    if task not in TASKS:
+        return f"is of task {task[:40]!r}, none of {', '.join(TASKS)}"
+    for part in ("train", "val", "test"):
+        kind: tuple[type, ...] = (int,) if task == "segmentation" else (dict,)
+        lacking = fault(counts, {f"{part}.cases": (int,), f"{part}.{TASKS[task]}": kind})
+        if lacking:
+            return f"{lacking} of dataset.counts"
+    names = record["dataset"]["classes"]
+    if not all(isinstance(name, str) for name in names):
+        return "holds classes that are no texts"
+    if task == "classification" and any(set(names) - set(part["classes"]) for part in counts.values()):
+        return "lacks counts of some classes"
+    chosen = (record["metrics"] or {}).get(record["cell"]["protocol"]["selection"], {})
+    if not isinstance(chosen, dict):
+        return "holds metrics that are no object"
+    return fault(record["training"] or {}, {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))})
+
+
+def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
+    """The content of a text file as it was written, and whether other line endings had to be taken back.
+
+    Raises:
+        Damaged: it is missing, cannot be read, or is not the one of that hash.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damaged(path, "is missing, and its record names it: copy it from where the cell was run.") from None
+    except OSError as error:
+        raise Damaged(path, f"cannot be read: {error.strerror}.") from None
+    if hashlib.sha256(content).hexdigest() == sha256:
+        return content, False
+    taken_back = content.replace(b"\r\n", b"\n")
+    if hashlib.sha256(taken_back).hexdigest() == sha256:
+        return taken_back, True
+    raise Damaged(
+        path,
+        f"is not the file that its record was written with (it has {len(content)} bytes): its content changed, or it "
+        "was cut short. Copy it again from where the cell was run.",
+    )

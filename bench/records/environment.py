@@ -1,0 +1,134 @@
+"""What a record says about where it was made: machine, versions, git, device and threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("medbench", "torch", "numpy", "scipy", "monai", "timm", "lightning-fabric", "scikit-learn")
+SOURCES = ("bench", "baselines", "ablations", "pyproject.toml")
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """Where a result was made, as JSON-ready values; it names the kind of machine, never the host.
+
+    Args:
+        device: as torch spells it, `cpu` or `cuda:0`.
+        threads: those that the run uses, as set.
+
+    Returns:
+        python, platform, cpu (model), logical_cores, ram_gb, gpu (name or None), device, threads, versions
+        (by distribution, None where not installed), cuda (torch's, or None on the CPU), and commit and dirty
+        of the checkout that this package lives in, both None when it was installed from a wheel.
+    """
+    gpu, cuda = _gpu(device)
+    commit, dirty = git_state(Path(__file__).resolve().parents[2])
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_model(),
+        "logical_cores": os.cpu_count(),
+        "ram_gb": _ram_gb(),
+        "gpu": gpu,
+        "device": device,
+        "threads": threads,
+        "versions": {name: _version(name) for name in PACKAGES},
+        "cuda": cuda,
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def cpu_model() -> str:
+    """The CPU's model as the system names it (`AMD EPYC 7B13`), or the architecture where it does not say."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return " ".join(value.split())
+    if platform.system() == "Darwin":
+        name = _output(["sysctl", "-n", "machdep.cpu.brand_string"])
+        if name:
+            return name
+    return platform.processor() or platform.machine()
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout whose top is `folder`; (None, None) when there is none.
+
+    A folder that merely lies inside a checkout (a virtual environment does) is none. Dirty means that the
+    source differs from the commit; results and notes that lie about do not count.
+    """
+    top = _output(["git", "-C", str(folder), "rev-parse", "--show-toplevel"])
+    if not top or Path(top).resolve() != folder.resolve():
+        return None, None
+    commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--", *SOURCES])
+    if not commit or changes is None:
+        return None, None
+    return commit, bool(changes)
+
+
+def _output(command: list[str]) -> str | None:
+    """A command's output, or None when it is missing, slow or fails; GIT_DIR and its kin do not reach it."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, env=clean, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _ram_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, OSError, ValueError):  # sysconf, or its names, are not everywhere
+        return None
+
+
+def _gpu(device: str) -> tuple[str | None, str | None]:
+    """The GPU's name and torch's CUDA version; torch is imported for a cuda device only."""
+    if not device.startswith("cuda"):
+        return None, None
+    import torch
+
+    return torch.cuda.get_device_name(device), torch.version.cuda
+
+
+def idle_cores(seconds: float = 0.5) -> float | None:
+    """How many cores are idle, over so many seconds from now; None where the system does not say."""
+    before = _core_times()
+    time.sleep(seconds if before else 0.0)
+    after = _core_times()
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return (os.cpu_count() or 1) * (after[0] - before[0]) / (after[1] - before[1])
+
+
+def too_few_idle(threads: int) -> str | None:
+    """`0.3 of 2 cores are idle` where so many threads would wait for each other; None where not, or where unknown."""
+    idle = idle_cores()
+    return f"{idle:.1f} of {os.cpu_count()} cores are idle" if idle is not None and idle < threads - 0.5 else None
+
+
+def _core_times() -> tuple[int, int] | None:
+    """Idle and all time of all cores since the start, in ticks; waiting for the disk is idle, guests count once."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+    except (OSError, IndexError):
+        return None
+    ticks = [int(text) for text in first[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)

@@ -1,0 +1,93 @@
+"""A cell's record as one row of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.runs.protocol import Cell
+
+COLUMNS = [
+    *("key", "comparison", "status", "preset", "task", "dataset", "dataset_title", "fingerprint", "source", "split"),
+    *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
+    *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
+    *("present_cases", "official_cases", "partial", "selection", "policy", "image_size", "left_out", "device", "cpu"),
+    *("torch", "commit", "dirty", "threads", "seconds", "missed", "invented", "error"),
+]
+
+
+def task_of(record: dict[str, Any]) -> str:
+    """The task of a record; one that does not say is of segmentation."""
+    return record["dataset"].get("task", "segmentation")
+
+
+def record_row(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as one flat row, with the columns of `COLUMNS`."""
+    cell, model, dataset = record["cell"], record["model"], record["dataset"]
+    protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
+    shown = (record["metrics"] or {}).get(protocol["selection"], {})
+    return {
+        "key": record["key"],
+        "comparison": _comparison(record),
+        "status": record["status"],
+        "preset": record["preset"],
+        "task": task_of(record),
+        "dataset": dataset["name"],
+        "dataset_title": dataset["title"],
+        "fingerprint": cell["fingerprint"],
+        "source": cell["source"]["kind"],
+        "split": cell["split"],
+        "split_source": dataset.get("split_source"),
+        "split_note": dataset.get("split_note"),
+        "split_flag": _split_flag(record),
+        "split_leak": dataset.get("split_leak"),
+        "fold": cell["fold"],
+        "train_patients": cell.get("train_patients"),
+        "tuned": cell.get("tuned"),
+        "init": (cell.get("init") or {}).get("weights"),
+        "seed": cell["seed"],
+        "model": model["name"],
+        "version": cell["model"]["version"],
+        "title": model["title"],
+        "family": model["family"],
+        "reduced_from": model["reduced_from"],
+        "params": cost["params"],
+        "macs": cost["macs"],
+        "input": "x".join(map(str, cost["input"])),
+        "classes": dataset["classes"],
+        "counts": dataset["counts"],
+        "present_cases": dataset.get("present_cases"),
+        "official_cases": dataset.get("official_cases"),
+        "partial": dataset["partial"],
+        "selection": protocol["selection"],
+        "policy": protocol["policy"],
+        "image_size": protocol["image_size"],
+        "left_out": dataset.get("left_out", 0),
+        "device": env.get("gpu") or env.get("device"),
+        "cpu": env.get("cpu"),
+        "torch": env.get("versions", {}).get("torch"),
+        "commit": env.get("commit"),
+        "dirty": env.get("dirty"),
+        "threads": protocol["threads"],
+        "seconds": (record["training"] or {}).get("seconds"),
+        "missed": shown.get("missed"),
+        "invented": shown.get("invented"),
+        "error": record["error"],
+    }
+
+
+def _comparison(record: dict[str, Any]) -> str:
+    """The comparison key of a record's cell; as it was stored only where the cell is of another version's form."""
+    try:
+        return Cell(**record["cell"]).comparison
+    except TypeError:
+        return str(record["comparison"])
+
+
+def _split_flag(record: dict[str, Any]) -> str | None:
+    """Why the split is not to be trusted; a fold that was dealt by patient is not what it was made from.
+
+    Older records of folds have the flag of the random split whose cases they dealt anew.
+    """
+    dataset = record["dataset"]
+    by_patient = record["cell"]["fold"] is not None and (dataset.get("split_leak") or {}).get("patient") == 0
+    return None if by_patient else dataset.get("split_flag")

@@ -1,0 +1,360 @@
+"""Results on disk: a cell's record is written once and last; all results are a view of those files.
+
+    <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
+    <results>/runs/<dataset>/<model>/<seed>-<key>/
+        cell.json            first: what the cell is
+        sources/             of a third party's model: its own code, from which it can be built again
+        history.csv          one row per validation round
+        checkpoint.pt        while the cell is unfinished
+        cases.csv            one row per part, weights, case and class, with the task's columns
+        weights.safetensors  the weights that the protocol's selection rule chose
+        record.json          last, renamed into place: the cell is finished
+
+Phantom cells live under `<results>/runs/phantom/`. A folder of records without weights (`results/example/records`)
+has the same layout.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.errors import UserError
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
+from bench.records.filenames import file_name
+from bench.records.rows import COLUMNS, record_row, task_of
+from bench.runs.protocol import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+TUNING = "tuning"
+EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
+LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
+RECORD_FIELDS = {
+    *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
+    *("environment", "cases_sha256", "error"),
+}
+OLDEST = 6  # of the score columns: those that records have had from the first
+_PLACE = ("part", "weights", "case", "patient", "class")
+# task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
+SCORE_COLUMNS = {
+    "segmentation": (
+        "dice_strict",
+        "dice_transunet",
+        "hd95_vox_strict",
+        "hd95_vox_transunet",
+        "hd95_mm_strict",
+        "hd95_mm_transunet",
+        *("jaccard_strict", "sensitivity_strict", "precision_strict"),
+        *("hd95max_vox_strict", "assd_vox_strict", "nsd_vox_strict"),
+        *("hd95max_mm_strict", "assd_mm_strict", "nsd_mm_strict"),
+    ),
+    "classification": ("reference", "predicted", "probability"),
+}
+CASE_COLUMNS = {
+    "segmentation": (*_PLACE, "outcome", "reference_voxels", "predicted_voxels", *SCORE_COLUMNS["segmentation"]),
+    "classification": (*_PLACE, *SCORE_COLUMNS["classification"]),
+}
+
+
+def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
+    """Where a cell's files lie below the results folder."""
+    base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
+    return base / file_name(cell.dataset_label) / file_name(model_name) / f"{cell.seed}-{cell.key}"
+
+
+def check_writable(results: Path) -> None:
+    """Raises UserError when the results folder cannot be made or written to."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results) as probe:
+            probe.write(b"0" * 4096)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to the results folder {results}: {error.strerror}. Name another with --results DIR."
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside and renames into place, so that no reader ever sees half a file."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_text`, for bytes."""
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Canonical, readable JSON; NaN is an error here, never in a reader."""
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_sources(folder: Path, sources: Mapping[str, bytes]) -> None:
+    """Writes a model's own code below `sources`, if it is not large."""
+    if sum(map(len, sources.values())) > LARGEST_SOURCES:
+        return
+    for name, content in sources.items():
+        path = folder / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+
+
+def write_rows(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """A CSV with these columns; floats by their shortest exact text, None as a blank."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def units_path(results: str | Path, dataset: str, fingerprint: str) -> Path:
+    """Where the table of `bench.datasets.splits.unit_table` lies; `dataset` as results call it."""
+    return Path(results) / "units" / f"{file_name(f'{dataset}-{fingerprint}')}.json"
+
+
+def write_units(results: str | Path, table: dict[str, Any]) -> Path:
+    """Writes a table of units, unless it is there."""
+    path = units_path(results, table["dataset"], table["fingerprint"])
+    if not path.is_file() or path.read_text(encoding="utf-8") != as_json(table):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, table)
+    return path
+
+
+def read_units(results: str | Path, dataset: str, fingerprint: str) -> dict[str, Any] | None:
+    """A table of units, or None where none was written. Raises Damaged for one that cannot be read."""
+    path = units_path(results, dataset, fingerprint)
+    return _read_units(path) if path.exists() else None
+
+
+def _read_units(path: Path) -> dict[str, Any]:
+    table = read_json(path)
+    try:
+        return {"unit": str(table["unit"]), "cases": dict(table["cases"])}
+    except (KeyError, TypeError, ValueError):
+        raise Damaged(path, "is no table of units: `medbench run` and `medbench data units` write it anew.") from None
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a cell's folder, or None when the cell is unfinished.
+
+    Raises:
+        Damaged: the file cannot be read, or is no record of this schema.
+    """
+    path = folder / "record.json"
+    try:
+        record = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    check_schema(path, record, "record", SCHEMA)
+    missing = sorted(RECORD_FIELDS - set(record))
+    if missing:
+        raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
+    check_record(path, record)
+    return record
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a cell needs no more work: complete, or diverged, which it would be again.
+
+    Raises:
+        UserError: its record is damaged, and nobody asked to run the cell anew.
+    """
+    try:
+        record = read_record(folder)
+    except Damaged as error:
+        raise UserError(
+            f"{error} To run its cell anew in its place: the same command with --force, for this model and seed alone."
+        ) from None
+    if record is None or record["status"] in ("failed", "pruned"):
+        return False
+    unscored = record["metrics"] is None  # diverged, or a trial
+    return unscored or (folder / "cases.csv").exists()
+
+
+@contextmanager
+def lock(folder: Path, wait: bool) -> Iterator[bool]:
+    """Holds a cell's lock; yields False when another process has it and `wait` is off. A kill releases it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        for leftover in folder.glob("*.tmp-*"):  # of a killed process
+            leftover.unlink()
+        yield True
+
+
+def find_records(results: Path) -> list[Path]:
+    """All folders that hold a record, in order: below `runs` of a results folder, or `records`, or the folder itself.
+
+    The trials of a search, in a folder `tuning`, are found in that folder alone: they are no results. The records of
+    the committed example are read where that folder is named, never as a part of the results around it.
+    """
+    base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
+    found = (path.parent for path in base.rglob("record.json"))
+    return sorted(folder for folder in found if _is_result(folder.relative_to(base).parts))
+
+
+def _is_result(place: tuple[str, ...]) -> bool:
+    return TUNING not in place and EXAMPLE not in pairwise(place)
+
+
+class Found(NamedTuple):
+    """What a folder of results holds: each cell once, with its folder; and what was left out or mended, in lines."""
+
+    records: list[tuple[Path, dict[str, Any]]]
+    notes: tuple[str, ...]
+
+
+def read_records(results: str | Path) -> Found:
+    """The records below a folder (`find_records`), each cell's once: of copies a complete one, and one with weights.
+
+    A record that is damaged, or whose cases.csv is, is left out and named in the notes.
+    """
+    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    left_out, mended = [], 0
+    for folder in find_records(Path(results)):
+        try:
+            record = read_record(folder)
+            if record is None:
+                continue
+            mended += _has_cases(record) and _cases_of(folder, record)[1]
+        except Damaged as error:
+            left_out.append(f"Left out: {error}")
+        else:
+            found.setdefault(record["key"], []).append((folder, record))
+    if mended:
+        left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
+    return Found([min(copies, key=_standing) for copies in found.values()], tuple(left_out))
+
+
+def _has_cases(record: dict[str, Any]) -> bool:
+    return record["status"] == "complete" and record["metrics"] is not None
+
+
+def _standing(copy: tuple[Path, dict[str, Any]]) -> tuple[int, bool, Path]:
+    """What a copy of a cell comes before others by."""
+    folder, record = copy
+    return STATUSES.index(record["status"]), not (folder / "weights.safetensors").is_file(), folder
+
+
+def load_cells(results: str | Path) -> pd.DataFrame:
+    """One row per finished, failed or diverged cell; of copies one. What was left out stands in `.attrs["notes"]`.
+
+    Columns: those of `bench.records.rows.COLUMNS`, also where there is no cell.
+    """
+    import pandas as pd
+
+    if not Path(results).is_dir():
+        raise UserError(
+            f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
+        )
+    found = read_records(results)
+    frame = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    frame.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    return frame
+
+
+def _unit_notes(results: Path) -> list[str]:
+    """The tables of units that cannot be read: intervals take patients in their place."""
+    notes = []
+    for path in sorted((results / "units").glob("*.json")):
+        try:
+            _read_units(path)
+        except Damaged as error:
+            notes.append(f"Left out: {error} Intervals take each case's patient in its place.")
+    return notes
+
+
+def load_cases(results: str | Path) -> pd.DataFrame:
+    """All cells' cases: the columns of cases.csv and the cell's key; those that a task lacks are nan in its rows."""
+    import pandas as pd
+
+    frames = []
+    for folder, record in read_records(results).records:
+        if _has_cases(record):
+            frames.append(_cases_of(folder, record)[0].assign(key=record["key"]))
+    columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
+    return pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
+
+
+def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
+    """The rows of a cell's cases.csv, and whether other line endings were taken back.
+
+    Raises:
+        Damaged: the file is not the one that the record was written with, or holds no rows of its task.
+    """
+    path = folder / "cases.csv"
+    content, mended = read_hashed(path, record["cases_sha256"])
+    try:
+        return _read_cases(content, task_of(record)), mended
+    except (KeyError, ValueError, TypeError) as error:
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise Damaged(path, f"holds no rows of {task_of(record)} ({line}).") from None
+
+
+def _read_cases(content: bytes, task: str) -> pd.DataFrame:
+    """The rows of a cases.csv; probabilities by Python's own float, which loses no digit under any pandas."""
+    import pandas as pd
+
+    text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
+    blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
+    frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
+    lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
+    words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
+    if lacking or words:
+        raise ValueError(f"no column {lacking[0]}" if lacking else f"words in the column {words[0]}")
+    return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
+
+
+def load_results(results: str | Path = "results") -> pd.DataFrame:
+    """All results as one long table: a row per cell, part, weights, case, class, metric, with its value.
+
+    Metrics: Dice and HD95 under each policy; in classification `reference`, `predicted` (0 or 1) and `probability`.
+
+    The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` has them.
+    What was left out, and why, stands in `.attrs["notes"]`.
+    """
+    import pandas as pd
+
+    cells, cases = load_cells(results), load_cases(results)
+    scores = [c for columns in SCORE_COLUMNS.values() for c in columns]
+    rest = [c for c in cases.columns if c not in scores]
+    parts = []
+    for task, columns in SCORE_COLUMNS.items():
+        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])]
+        if len(own):
+            parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
+    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
+    long = long.merge(cells.drop(columns=["missed", "invented"]), on="key")
+    long.attrs["notes"] = cells.attrs["notes"]
+    return long

@@ -1,0 +1,192 @@
+"""What `medbench evaluate` prints: every figure by class, the mean with its interval, and the gap of two methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.certainty import Measure, limited, scores_of
+from bench.analysis.conventions import MEASURES
+from bench.analysis.predictions import Judged
+from bench.analysis.segmentation import POLICIES
+from bench.analysis.sheet import Sheet
+from bench.analysis.statistics import Interval, Scores, difference, figure, unit_means, wilcoxon
+from bench.metrics.doctor import TOLERANCE, Compared
+
+TITLES = {"pred": "Predictions", "versus": "The others'"}
+GAP = "pred - versus"
+MEAN = "mean"
+CSV = ("method", "metric", "class", "value", "low", "high", "p", "sets", "patients", "cases")
+_NOTES = (
+    "A class's figure is the mean over its cases, averaged over sets of predictions; Mean: over classes.",
+    *(f"{name}: {said}." for name, said in POLICIES.items()),
+    "Missed and invented: structures, as a mean over sets. Intervals are not adjusted for their number.",
+)
+_TEST = (
+    "p: Wilcoxon over patients on means over sets, unadjusted: of these predictions only, not of another training, "
+    "and not of the methods."
+)
+
+
+def prediction_figures(judged: Judged, tests: bool = False) -> pd.DataFrame:
+    """All figures in long form, the columns `CSV`: by method, metric and class (`mean`: over classes).
+
+    `low`, `high`: the 95 % interval, nan with fewer than two patients; rows of the method `pred - versus` are
+    differences, `p` their paired test where `tests` asks for it. Shares in %.
+    """
+    measures = [limited(m, judged.rows) for m in MEASURES if judged.rows[m.column].notna().any()]
+    cases, patients = judged.rows["case"].nunique(), judged.rows["patient"].nunique()
+    shared = {"patients": patients, "cases": cases}
+    rows: list[dict[str, Any]] = []
+    for method, folders in judged.folders.items():
+        own = judged.rows[judged.rows["method"] == method]
+        place = {"method": method, "sets": len(folders), **shared}
+        for measure in measures:
+            for name, of_class in _levels(own, judged.classes):
+                found = _interval(scores_of(of_class, measure), measure)
+                rows.append({**place, "metric": measure.name, "class": name, **vars(found)})
+        for outcome in ("missed", "invented"):
+            for name, of_class in _levels(own, judged.classes, "all"):
+                count = int((of_class["outcome"] == outcome).sum()) / len(folders)
+                rows.append({**place, "metric": outcome, "class": name, "value": count})
+    if len(judged.folders) == 2:
+        rows += [{**row, **shared} for row in _gaps(judged, measures, tests)]
+    return pd.DataFrame(rows).reindex(columns=list(CSV))
+
+
+def _levels(rows: pd.DataFrame, classes: tuple[str, ...], overall: str = MEAN) -> Iterator[tuple[str, pd.DataFrame]]:
+    yield overall, rows
+    for name in classes:
+        yield name, rows[rows["class"] == name]
+
+
+def _gaps(judged: Judged, measures: list[Measure], tests: bool) -> Iterator[dict[str, Any]]:
+    one, other = (judged.rows[judged.rows["method"] == method] for method in ("pred", "versus"))
+    for measure in measures:
+        levels = zip(_levels(one, judged.classes), _levels(other, judged.classes), strict=True)
+        for (name, ours), (_, theirs) in levels:
+            pair = scores_of(ours, measure), scores_of(theirs, measure)
+            found = Interval(figure(pair[0]) - figure(pair[1]), math.nan, math.nan)
+            p = math.nan
+            if _resampled(*pair) and not math.isnan(found.value):
+                found = measure.gap(difference(_with_seeds(pair[0]), _with_seeds(pair[1])))
+                p = wilcoxon(unit_means(pair[0]), unit_means(pair[1])) if tests else math.nan
+            yield {"method": GAP, "metric": measure.name, "class": name, **vars(found), "p": p}
+
+
+def _interval(scores: Scores, measure: Measure) -> Interval:
+    value = figure(scores)
+    if math.isnan(value) or not _resampled(scores):
+        return Interval(value, math.nan, math.nan)
+    return measure.figure(_with_seeds(scores))
+
+
+def _resampled(*models: Scores) -> bool:
+    """Whether there are patients to resample: two or more that have the class."""
+    return all(int(scores.counts.sum(axis=(0, 2)).astype(bool).sum()) > 1 for scores in models)
+
+
+def _with_seeds(scores: Scores) -> Scores:
+    """One set counts as two that are equal: no variance of seeds, so that the interval is over patients alone."""
+    if len(scores.sums) > 1:
+        return scores
+    return Scores(np.repeat(scores.sums, 2, axis=0), np.repeat(scores.counts, 2, axis=0))
+
+
+def prediction_sheets(judged: Judged, tests: bool = False) -> list[Sheet]:
+    """A table for each method, and one of their differences, with p-values where `tests` asks for them."""
+    figures = prediction_figures(judged, tests)
+    sheets = [_method_sheet(judged, method, figures[figures["method"] == method]) for method in judged.folders]
+    if len(judged.folders) == 2:
+        sheets.append(_gap_sheet(judged, figures, tests))
+    first = sheets[0]
+    return [Sheet(first.caption, first.frame, (*judged.notes, *_NOTES)), *sheets[1:]]
+
+
+def _method_sheet(judged: Judged, method: str, figures: pd.DataFrame) -> Sheet:
+    rows = []
+    for metric, of_metric in figures.groupby("metric", sort=False):
+        values, known = dict(zip(of_metric["class"], of_metric["value"], strict=True)), of_metric.set_index("class")
+        counted = metric in ("missed", "invented")
+        row = {"Metric": str(metric).capitalize() if counted else metric}
+        for name in judged.classes:
+            row[name] = _number(values[name], 1 if counted else 2)
+        row["Mean [95 %]"] = f"{_number(values['all'], 1)} in all" if counted else _text(known.loc[MEAN])
+        rows.append(row)
+    folders = ", ".join(map(str, judged.folders[method]))
+    return Sheet(f"{TITLES[method]}: {folders}. {_resampling(judged, (method,))}", pd.DataFrame(rows))
+
+
+def _gap_sheet(judged: Judged, figures: pd.DataFrame, tests: bool) -> Sheet:
+    means = figures[figures["class"] == MEAN].set_index(["method", "metric"])
+    rows = []
+    for metric in means.loc[GAP].index:
+        gap = means.loc[(GAP, metric)]
+        row = {"Metric": metric}
+        row |= {TITLES[method]: _number(means.loc[(method, metric), "value"]) for method in judged.folders}
+        row["Difference [95 %]"] = _text(gap)
+        if tests:
+            p = "" if pd.isna(gap["p"]) else f"{gap['p']:.3f}" if gap["p"] >= 0.001 else "< 0.001"
+            row["p, these predictions only"] = p
+        rows.append(row)
+    caption = f"Predictions less the others', means over classes. {_resampling(judged, tuple(judged.folders))}"
+    return Sheet(caption, pd.DataFrame(rows), (_TEST,) if tests else ())
+
+
+def _resampling(judged: Judged, methods: tuple[str, ...]) -> str:
+    """What the intervals are over, and what may be claimed."""
+    cases, patients = judged.rows["case"].nunique(), judged.rows["patient"].nunique()
+    who = (
+        f"{cases} cases of {patients} patients" if judged.patients_known else f"{cases} cases, each taken as a patient"
+    )
+    if judged.left_out:
+        who += f" ({len(judged.left_out)} of {cases + len(judged.left_out)} labels left out, without a prediction)"
+    if patients < 2:
+        return f"{who}: no interval, and no claim."
+    sets = [len(judged.folders[method]) for method in methods]
+    if min(sets) > 1:
+        counts = " and ".join(str(n) for n in dict.fromkeys(sets))
+        return f"{who}. Intervals: two-way bootstrap over patients and {counts} sets of predictions (seeds)."
+    what, why = "patients alone", "there is one set of predictions"
+    if max(sets) > 1:
+        what, why = "patients and the sets of the method with several", "the other method has one set of predictions"
+    return (
+        f"{who}. Intervals: bootstrap over {what}, for {why}: they say nothing of another training, and no claim about "
+        "a method is made."
+    )
+
+
+def _number(value: float, decimals: int = 2) -> str:
+    return "" if pd.isna(value) else f"{value:.{decimals}f}"
+
+
+def _text(row: Any) -> str:
+    if pd.isna(row["value"]):
+        return ""
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['value']:.2f}{interval}"
+
+
+def compared_sheet(found: Sequence[Compared]) -> Sheet:
+    """Our metrics beside medpy's, as text."""
+    rows = [
+        {
+            "Metric": one.metric,
+            "Pairs": f"{one.pairs}",
+            "Undefined in both": f"{one.undefined}",
+            "Largest difference": f"{one.difference:.1e}",
+            "Of": one.worst if one.difference else "",
+            "Speed x medpy": f"{one.ratio:.1f}",
+            "Agrees": "yes" if one.agrees else "NO",
+        }
+        for one in found
+    ]
+    agrees = f"Agrees: every difference is at most {TOLERANCE:g}, in voxels, mm, or of Dice."
+    speed = "Speed: CPU seconds of medpy's over ours, on drawn hearts and an abdomen."
+    empty = "Two empty masks are left out: medpy gives Dice 0, ours none, and the empty policy decides."
+    notes = (agrees, speed, empty)
+    return Sheet("Metrics beside medpy's, on drawn volumes and on hard small ones.", pd.DataFrame(rows), notes)

@@ -1,0 +1,349 @@
+"""One cell from data to record: locked, trained, scored, written; what fails is recorded as failed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.errors import UserError
+from bench.records import store
+from bench.runs.protocol import Cell, Protocol
+from bench.zoo.entry import ModelEntry
+from bench.zoo.pretrained import load_pretrained
+from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
+
+if TYPE_CHECKING:
+    from bench.datasets.base import Assignment, Prepared, Source, Split
+    from bench.runs.train import Progress as TrainingRun
+
+Report = Callable[["Event"], None]
+Stop = Callable[[int, float], bool]
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with all that running it takes, as plain values: it crosses process borders.
+
+    Attributes:
+        model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
+    """
+
+    cell: Cell
+    model: str
+    preset: str
+    results: Path
+    folder: Path
+    data_root: Path
+    device: str
+    cost: dict[str, Any]
+    place: str = ""
+
+    def entry(self) -> ModelEntry:
+        """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
+        return resolved_entry(self.cell.model, self.place)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a cell, or a note.
+
+    `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `note`.
+    """
+
+    kind: str
+    job: Job | None = None
+    step: int = 0
+    text: str = ""
+
+
+def silent(event: Event) -> None:
+    """The report that says nothing."""
+
+
+def never(step: int, score: float) -> bool:
+    """The rule that stops no run."""
+    return False
+
+
+def is_reusable(job: Job) -> bool:
+    """Whether the cell is done, by a network of the cost that it has now.
+
+    Raises:
+        UserError: it is done by another network, whose version is the same.
+    """
+    if not store.is_done(job.folder):
+        return False
+    stored = (store.read_record(job.folder) or {})["cost"]
+    for what, count in (("params", "parameters"), ("macs", "MACs")):
+        if stored[what] != job.cost[what]:
+            raise UserError(
+                f"The record in {job.folder} is of a network with {stored[what]:,} {count}, but {job.model} has "
+                f"{job.cost[what]:,} now and the same version. Raise its version, or run it anew with --force."
+            )
+    return True
+
+
+def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = silent, stop: Stop = never) -> str:
+    """Trains and scores one cell, unless it is done; returns what became of it.
+
+    Args:
+        stop: takes step and score of each validation round; true prunes a trial of a search there.
+
+    Returns:
+        `complete`, `diverged`, `failed`, `pruned`, `reused` (another process finished it meanwhile) or `busy`.
+
+    Raises:
+        UserError: the disk is full or may not be written to.
+    """
+    try:
+        with store.lock(job.folder, wait) as held:
+            if not held:
+                return "busy"
+            if not force and is_reusable(job):
+                return "reused"
+            if force:
+                _clear(job.folder)
+            report(Event("started", job))
+            outcome = _run_recorded(job, report, stop)
+            report(Event(outcome, job))
+            return outcome
+    except BrokenPipeError:  # standard output, not the results
+        raise
+    except OSError as error:  # what a cell's own code raises is recorded; this is the results folder
+        raise UserError(
+            f"Cannot write {error.filename or job.folder}: {error.strerror}. Finished cells are kept; make the "
+            "folder writable or make room, and give the same command again."
+        ) from None
+
+
+def _run_recorded(job: Job, report: Report, stop: Stop) -> str:
+    """Runs a locked cell; any exception but those of the disk ends as a failed record with a traceback beside it."""
+    store.write_json(job.folder / "cell.json", asdict(job.cell))
+    store.write_sources(job.folder, job.entry().sources)
+    try:
+        record = _train_and_score(job, report, stop)
+    except OSError as error:
+        if error.errno in DISK:
+            raise
+        record = _failed(job, error)
+    except UserError:
+        raise
+    except Exception as error:
+        record = _failed(job, error)
+    store.write_json(job.folder / "record.json", record)
+    if record["status"] != "failed":
+        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        (job.folder / "error.log").unlink(missing_ok=True)
+    return record["status"]
+
+
+def _open_data(job: Job) -> Prepared:
+    """The cell's own data. Raises UserError when the cache is no longer the one that the key names."""
+    from bench.datasets.cache.prepared import open_prepared
+
+    kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
+    data = open_prepared(dataset_spec(job.cell.dataset), job.data_root, kind)
+    if data.fingerprint != job.cell.fingerprint:
+        raise UserError(
+            f"The prepared data in {data.folder} changed while running (fingerprint {data.fingerprint}, expected "
+            f"{job.cell.fingerprint}). Give the same command again for the new data."
+        )
+    return data
+
+
+def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
+    """The cell's split and what of it is there, with as many training patients as the cell takes."""
+    from bench.datasets.splits.assignment import assign, make_split
+    from bench.datasets.splits.folds import take_training
+
+    cell = job.cell
+    split = make_split(data.spec, data, cell.split, cell.fold)
+    assignment = assign(data.cases, split)
+    if cell.train_patients is not None:
+        assignment = take_training(data.cases, split, assignment, cell.train_patients, cell.seed)
+    return split, assignment
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _failed(job: Job, error: Exception) -> dict[str, Any]:
+    store.write_text(job.folder / "error.log", "".join(traceback.format_exception(error)))
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _record(job, "failed", error=line)
+
+
+def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
+    """The record of a cell, with what is missing as None."""
+    from bench.datasets.splits.overlap import leak_figures
+    from bench.metrics.cases import CONVENTIONS
+    from bench.records.environment import environment
+
+    cell = job.cell
+    entry = job.entry()
+    spec = dataset_spec(cell.dataset)
+    prepared = _open_data(job)
+    split, assignment = _divide(job, prepared)
+    return {
+        "schema": store.SCHEMA,
+        "status": status,
+        "key": cell.key,
+        "comparison": cell.comparison,
+        "preset": job.preset,
+        "cell": asdict(cell),
+        "model": {
+            "name": canonical_name(entry, cell.model["config"]),
+            "title": entry.title_of(spec.task),
+            "family": entry.family,
+            "citation": entry.citation,
+            "year": entry.year,
+            "reduced_from": entry.reduced_from,
+        },
+        "dataset": {
+            "name": cell.dataset_label,
+            "title": spec.title,
+            "task": spec.task,
+            "classes": list(spec.classes),
+            "channels": spec.channels,
+            "counts": _counts(prepared, assignment),
+            "partial": assignment.partial,
+            "left_out": assignment.left_out,
+            "present_cases": len(prepared.cases) - (assignment.left_out if split.by_case else 0),
+            "official_cases": split.official_cases,
+            "split_source": split.source,
+            "split_note": split.note or None,
+            "split_flag": split.flag,
+            "split_leak": leak_figures(prepared, assignment),
+        },
+        "cost": job.cost,
+        "training": parts.get("training"),
+        "metrics": parts.get("metrics"),
+        "conventions": CONVENTIONS if spec.task == "segmentation" else None,
+        "environment": environment(job.device, cell.protocol["threads"]),
+        "cases_sha256": parts.get("cases_sha256"),
+        "error": parts.get("error"),
+    }
+
+
+def _counts(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, Any]]:
+    """What of each part is present; in classification with its images of each class."""
+    if prepared.spec.task == "segmentation":
+        return dict(assignment.counts)
+    counts: dict[str, dict[str, Any]] = {}
+    for part, indices in assignment.indices.items():
+        labels = [prepared.cases[i].label for i in indices]
+        of_class = {name: labels.count(k) for k, name in enumerate(prepared.spec.classes)}
+        counts[part] = {**assignment.counts[part], "classes": of_class}
+    return counts
+
+
+def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
+    """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
+    import torch
+    from lightning_fabric import Fabric
+
+    from bench.datasets.loading import training_arrays
+    from bench.runs.evaluate import NOT_FINITE, make_validation
+    from bench.runs.seeding import build_seeded
+    from bench.runs.train import HISTORY_COLUMNS, train
+
+    cell, protocol = job.cell, job.cell.settings()
+    torch.set_num_threads(protocol.threads)
+    torch.use_deterministic_algorithms(job.device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    spec = dataset_spec(cell.dataset)
+    data = _open_data(job)
+    parts = _divide(job, data)[1].indices
+    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
+    size = protocol.image_size
+    entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
+    model = build_seeded(lambda: entry.build(spec.task, *shape, **cell.model["config"]), cell.seed)
+    if cell.init:
+        load_pretrained(model, entry, cell.init, shape)
+    model = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    images, labels = training_arrays(data, parts["train"], protocol)
+    progress = train(
+        model,
+        images,
+        labels,
+        protocol,
+        cell.seed,
+        fabric,
+        validate=make_validation(data, parts["val"], protocol),
+        checkpoint=job.folder / "checkpoint.pt",
+        key=cell.key,
+        on_step=lambda step: report(Event("step", job, step)),
+        stop=stop,
+    )
+    store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
+    training = {
+        "steps": progress.step,
+        "selected_step": progress.best_step if protocol.selection == "best-val" else progress.step,
+        "best_val_step": progress.best_step,
+        "val_score": progress.best_score if math.isfinite(progress.best_score) else None,
+        "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
+        "seconds": round(progress.seconds, 1),
+    }
+    if progress.diverged:
+        return _record(job, "diverged", training=training, error="the training loss is not finite")
+    if progress.stopped:
+        return _record(job, "pruned", training=training)
+    if cell.is_trial and math.isfinite(progress.best_score):
+        return _record(job, "complete", training=training)
+    if cell.is_trial:
+        return _record(job, "diverged", training=training, error=NOT_FINITE)
+    start = time.perf_counter()
+    try:
+        rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
+    except FloatingPointError as error:
+        return _record(job, "diverged", training=training, error=str(error))
+    store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
+    sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
+    training["scoring_seconds"] = round(time.perf_counter() - start, 1)
+    return _record(job, "complete", training=training, metrics=metrics, cases_sha256=sha256)
+
+
+def _score(
+    model: Any,
+    data: Prepared,
+    parts: dict[str, tuple[int, ...]],
+    protocol: Protocol,
+    progress: TrainingRun,
+    folder: Path,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Scores the last and the best weights on validation and test cases; saves the protocol's choice."""
+    from bench.runs.evaluate import headline, score_cases
+
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, Any] = {}
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for weights in ("last", "best-val"):
+        if weights == "best-val" and progress.best_step != progress.step:
+            model.load_state_dict(progress.best_state)
+            scored = {}
+        scored = scored or {part: score_cases(model, data, parts[part], protocol) for part in ("val", "test")}
+        for part, of_part in scored.items():
+            rows += [{"part": part, "weights": weights, **row} for row in of_part]
+        metrics[weights] = headline(scored["test"])
+        if weights == protocol.selection:
+            _save_weights(folder, model)
+    return rows, metrics
+
+
+def _save_weights(folder: Path, model: Any) -> None:
+    from safetensors.torch import save
+
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    store.write_bytes(folder / "weights.safetensors", save(state))

@@ -1,0 +1,321 @@
+"""WHAT to run: the protocol, its presets, a cell, and the hash that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError, unknown
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every setting that changes a result; one and the same for all models of a table.
+
+    Attributes:
+        image_size: side of the square network input, in pixels; slices are resized to it, whatever their shape.
+        resize: `linear` (antialiased bilinear; labels by nearest neighbour) or `transunet` (scipy's zoom, order 3 and
+            0, as the literature's loaders).
+        normalise: `zscore` (per slice, or per image over all channels) or `minmax` (per volume or image, to [0, 1]).
+        steps: optimiser steps; all are run, there is no early stopping.
+        batch_size: images, or slices, of a step.
+        optimizer: AdamW alone.
+        schedule: `poly` alone: a linear warm-up, then a polynomial decay to 0.
+        lr, weight_decay: AdamW's; biases and norms are not decayed.
+        warmup: fraction of the steps over which the rate rises linearly.
+        poly_power: the rate then falls as (1 - step / steps) ** poly_power.
+        clip: upper bound of the gradient's norm; 0 is none.
+        loss: `ce+dice` (segmentation alone), or `ce`, plain cross-entropy.
+        ce_weight: of cross-entropy in `ce+dice`.
+        dice_weight: of soft Dice in `ce+dice` (squares in the denominator, background included, sums over the batch).
+        flip: probability of an image flipped from left to right, and, drawn for itself, of one flipped upside down.
+        rot90: probability of an image turned by one, two or three quarters.
+        rotate: probability of an image turned by any angle up to `rotate_degrees`.
+        rotate_degrees: the largest angle of `rotate`, to both sides, in degrees; all angles are as likely.
+        precision: Lightning Fabric's name of the arithmetic.
+        threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
+        evaluations: number of validation rounds, at equal fractions of the steps, the last one at the end.
+        selection: `best-val` or `last`: whose weights the tables show. Both are scored.
+        output: `logits` (resized linearly to the file's grid, then argmax) or `labels` (argmax, then nearest).
+        hd95: definition of HD95, `pooled` as medpy.
+        policy: empty policy shown in tables, `strict` or `transunet`. Both are computed.
+
+    In classification the fields of `SEGMENTATION_ONLY` have no meaning and stay at their defaults.
+    """
+
+    image_size: int = 128
+    resize: str = "linear"
+    normalise: str = "zscore"
+    steps: int = 500
+    batch_size: int = 8
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: str = "poly"
+    poly_power: float = 0.9
+    clip: float = 1.0
+    loss: str = "ce+dice"
+    ce_weight: float = 0.5
+    dice_weight: float = 0.5
+    flip: float = 0.5
+    rot90: float = 0.5
+    rotate: float = 0.5
+    rotate_degrees: float = 20.0
+    precision: str = "32-true"
+    threads: int = 2
+    evaluations: int = 5
+    selection: str = "best-val"
+    output: str = "logits"
+    hd95: str = "pooled"
+    policy: str = "strict"
+    version: int = PROTOCOL_VERSION
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                got = getattr(self, name)
+                raise UserError(f"Expected protocol field {name} to be one of {', '.join(allowed)}, but got {got!r}.")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                got = getattr(self, name)
+                raise UserError(f"Expected protocol field {name} to be from {low} to {high}, but got {got}.")
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "image_size": (32, 2048),
+    "steps": (1, 10_000_000),
+    "batch_size": (1, 4096),
+    "threads": (1, 1024),
+    "evaluations": (1, 10_000),
+    "lr": (1e-8, 10.0),
+    "weight_decay": (0.0, 10.0),
+    "warmup": (0.0, 1.0),
+    "poly_power": (0.0, 10.0),
+    "clip": (0.0, 1e6),
+    "ce_weight": (0.0, 1e3),
+    "dice_weight": (0.0, 1e3),
+    "flip": (0.0, 1.0),
+    "rot90": (0.0, 1.0),
+    "rotate": (0.0, 1.0),
+    "rotate_degrees": (0.0, 180.0),
+}
+CHOICES = {
+    "resize": ("linear", "transunet"),
+    "normalise": ("zscore", "minmax"),
+    "optimizer": ("adamw",),
+    "schedule": ("poly",),
+    "loss": ("ce+dice", "ce"),
+    "precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "selection": ("best-val", "last"),
+    "output": ("logits", "labels"),
+    "hd95": ("pooled",),
+    "policy": ("strict", "transunet"),
+}
+SEGMENTATION_ONLY = ("ce_weight", "dice_weight", "output", "hd95", "policy")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe per task, the list of models that `all` means, and how many seeds it takes when none are asked for.
+
+    Attributes:
+        protocol: of segmentation. classification: of classification.
+    """
+
+    protocol: Protocol
+    classification: Protocol
+    models: str
+    seeds: int
+
+    def of(self, task: str) -> Protocol:
+        """The protocol of a task."""
+        return self.classification if task == "classification" else self.protocol
+
+
+# CT slices keep their orientation: no quarter turns.
+_IMAGES = Protocol(image_size=128, steps=500, batch_size=8, lr=1e-3, rot90=0.0, loss="ce", evaluations=5)
+
+
+PRESETS = {
+    "smoke": Preset(
+        Protocol(image_size=64, steps=60, evaluations=3),
+        dataclasses.replace(_IMAGES, image_size=64, steps=60, evaluations=3),
+        models="cpu",
+        seeds=1,
+    ),
+    "quick": Preset(Protocol(), _IMAGES, models="cpu", seeds=3),
+    "paper": Preset(
+        Protocol(
+            image_size=224,
+            resize="transunet",
+            normalise="minmax",
+            steps=14_000,
+            batch_size=24,
+            lr=5e-4,
+            evaluations=50,
+            output="labels",
+        ),
+        dataclasses.replace(_IMAGES, image_size=224, steps=10_000, batch_size=32, lr=5e-4, evaluations=25),
+        models="paper",
+        seeds=3,
+    ),
+}
+
+
+def preset_protocol(
+    preset: str, settings: tuple[str, ...] = (), threads: int | None = None, task: str = "segmentation"
+) -> Protocol:
+    """A preset's protocol of a task with `field=value` overrides.
+
+    Raises:
+        UserError: unknown preset or field (with the near ones), a value of another type, or one that the task lacks.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    changes: dict[str, Any] = {} if threads is None else {"threads": threads}
+    base = PRESETS[preset].of(task)
+    types = {f.name: type(getattr(base, f.name)) for f in dataclasses.fields(Protocol) if f.name != "version"}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"Expected --set FIELD=VALUE, but got {setting!r}.")
+        if name not in types:
+            raise unknown("protocol field", name, types)
+        if task == "classification" and name in SEGMENTATION_ONLY:
+            raise UserError(f"Protocol field {name} has no meaning for {task}: leave --set {setting} out.")
+        try:
+            changes[name] = types[name](text)
+        except ValueError:
+            kind = types[name].__name__
+            raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
+    protocol = dataclasses.replace(base, **changes)
+    if task == "classification" and protocol.loss != "ce":
+        raise UserError(f"Expected protocol field loss to be ce for {task}, but got {protocol.loss!r}.")
+    return protocol
+
+
+def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") -> str:
+    """`quick`, or `quick with steps=50` when fields were overridden; threads are no part of the label."""
+    base = PRESETS[preset].of(task)
+    changed = [
+        f"{f.name}={getattr(protocol, f.name)}"
+        for f in dataclasses.fields(Protocol)
+        if f.name != "threads" and getattr(protocol, f.name) != getattr(base, f.name)
+    ]
+    return f"{preset} with {', '.join(changed)}" if changed else preset
+
+
+_ADDED = ("train_patients", "tuned", "init", "unscored")  # fields of a cell that later versions added
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run, fully resolved: nothing in it reads `auto` or `default`.
+
+    Attributes:
+        dataset: its name, `acdc`.
+        fingerprint: hash of the prepared cache's manifest and of the preparation's version.
+        source: {"kind": "real"}, {"kind": "phantom", "version": ...}, or {"kind": "substitute"}: files that are not the
+            published ones.
+        split: name of the split, `blocks`, or `blocks/5` in a cross-validation over five folds.
+        parts: hash of the patients that it puts in each part.
+        fold: number in a cross-validation, or None.
+        model: {"name", "config", "version"}, the config with every field.
+        protocol: every field of `Protocol`.
+        seed: feeds initialisation, order, augmentation and dropout, and which patients a smaller training part keeps.
+        train_patients: so many of the training patients (or groups) are used; None: all.
+        tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
+            or `trial`, the number of one of its trials; None: the protocol's.
+        init: {"weights", "sha256"} of the pretrained weights that it starts from; None: random ones.
+        unscored: True for a trial of a search over models: validation data alone, the test part is not read.
+    """
+
+    dataset: str
+    fingerprint: str
+    source: dict[str, Any]
+    split: str
+    parts: str
+    fold: int | None
+    model: dict[str, Any]
+    protocol: dict[str, Any]
+    seed: int
+    train_patients: int | None = None
+    tuned: dict[str, Any] | None = None
+    init: dict[str, str] | None = None
+    unscored: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """12 hex digits of the sha256 of the cell's canonical JSON."""
+        return digest(self._hashed())
+
+    @property
+    def comparison(self) -> str:
+        """The key of the cell without model, seed and fold: what may stand in one table.
+
+        The folds of one split are pooled, so that what each of them has in which part is no part of it either.
+        """
+        apart = ("model", "seed") if self.fold is None else ("model", "seed", "fold", "parts")
+        fields = {k: v for k, v in self._hashed().items() if k not in apart}
+        if self.init:  # each model has its own weights
+            fields["init"] = "pretrained"
+        if self.tuned:  # each model has its own values, found in the same way
+            fields["tuned"] = {k: v for k, v in self.tuned.items() if k not in ("lr", "weight_decay")}
+        return digest(fields)
+
+    def settings(self) -> Protocol:
+        """The protocol that the cell is trained with."""
+        own = {key: self.tuned[key] for key in ("lr", "weight_decay")} if self.tuned else {}
+        return Protocol(**{**self.protocol, **own})
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of a search, which the test part must not see."""
+        return bool(self.unscored) or (self.tuned is not None and "trial" in self.tuned)
+
+    def _hashed(self) -> dict[str, Any]:
+        """All fields; one that a later version added, only where it differs from what was done before."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if k not in _ADDED or v is not None}
+
+    @property
+    def dataset_label(self) -> str:
+        """`acdc`, `acdc-phantom` or `acdc-substitute`: how the dataset reads everywhere."""
+        return self.dataset if self.source["kind"] == "real" else f"{self.dataset}-{self.source['kind']}"
+
+
+def digest(value: Any) -> str:
+    """12 hex digits of the sha256 of a value's canonical JSON, with a schema version inside.
+
+    A field that a later version adds is left out while it holds the value that says what was done before, so that
+    old records keep their keys.
+    """
+    text = json.dumps({"schema": 1, "value": value}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def parse_seeds(asked: str | int | Sequence[int] | None, default: int) -> list[int]:
+    """`3` -> [0, 1, 2]; `0,4,7` -> [0, 4, 7], as texts or as a number and a list; None -> the preset's number."""
+    if asked is None:
+        return list(range(default))
+    try:
+        numbers = [int(part) for part in asked.split(",") if part] if isinstance(asked, str) else asked
+    except ValueError:
+        raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {asked!r}.") from None
+    if isinstance(asked, str) and "," not in asked and numbers:
+        numbers = numbers[0]  # type: ignore[index]
+    if isinstance(numbers, int):
+        if 1 <= numbers <= 1000:
+            return list(range(numbers))
+    elif len(numbers) == len(set(numbers)) > 0 and min(numbers) >= 0 and max(numbers) < 2**32:
+        return list(numbers)
+    raise UserError(
+        f"Expected --seeds to be a number from 1 to 1000, or distinct seeds below 2**32, but got {asked!r}."
+    )

@@ -1,0 +1,239 @@
+"""Models and datasets by name: lazy `module:attr` targets from entry points, wildcards, did-you-mean.
+
+Names are known without importing anything; a target is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, get_args
+
+from bench.errors import UserError, unknown
+from bench.zoo.entry import MODELS, Family, ModelEntry
+from bench.zoo.third_party import load_third_party, loaded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.datasets.base import DatasetSpec
+
+
+@cache
+def _targets(group: str) -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def model_names() -> list[str]:
+    """All names that `build_model` takes, in alphabetical order; imports nothing."""
+    return sorted({*_targets("medbench.models"), *MODELS})
+
+
+def dataset_names() -> list[str]:
+    """All dataset names, in alphabetical order; imports nothing."""
+    return sorted(_targets("medbench.datasets"))
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`); imports its module.
+
+    Raises:
+        UserError: an unknown name, or a place where no network is.
+    """
+    if ":" in name:
+        return load_third_party(name)
+    if name not in MODELS:
+        if name not in _targets("medbench.models"):
+            raise unknown("model", name, model_names())
+        point = _targets("medbench.models")[name]
+        point.load()
+        if name not in MODELS:
+            raise UserError(f"Entry point {name!r} names {point.value!r}, which registers no model of that name.")
+    return MODELS[name]
+
+
+def dataset_spec(name: str) -> DatasetSpec:
+    """The description of a dataset. Raises UserError for an unknown name."""
+    if name not in _targets("medbench.datasets"):
+        raise unknown("dataset", name, dataset_names())
+    return _targets("medbench.datasets")[name].load()
+
+
+def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:
+    """The entry of a model that was resolved before (`name`, `config`, `version`), maybe in another process.
+
+    Args:
+        place: its entry's.
+
+    Raises:
+        UserError: a third party's code is no longer what it was.
+    """
+    entry = loaded(model) or model_entry(place or model["name"])
+    if place and entry.version != model["version"]:
+        raise UserError(
+            f"The code of {model['name']} changed while running (version {entry.version}, expected "
+            f"{model['version']}). Give the same command again for the new code."
+        )
+    return entry
+
+
+def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
+    """`mednext_tiny[sem=none]` -> its entry and its fully resolved config.
+
+    Raises:
+        UserError: unknown model or config field, a text that is not of the form `name[field=value,...]`, or a default
+            that a record cannot hold.
+    """
+    start = text.find("[", text.rfind(".py:") + 1)  # a file's folder may have brackets in its name
+    name, rest = (text, "") if start < 0 else (text[:start], text[start + 1 :])
+    if start >= 0 and not rest.endswith("]"):
+        raise UserError(f"Expected a model as name[field=value,...], but got {text!r}: the closing ] is missing.")
+    entry = model_entry(name)
+    config = dict(entry.defaults)
+    for item in split_outside_brackets(rest[:-1]):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"Expected field=value in {text!r}, but got {item!r}.")
+        if key not in config:
+            raise unknown(f"config field of {name}", key, config)
+        config[key] = _value(value, config[key], f"{key} of {name}")
+    for key, value in config.items():
+        if not _is_plain(value):
+            raise UserError(
+                f"Expected the defaults of {entry.name} to be numbers, texts, True, False, None, or lists of them "
+                f"(what a record can hold), but {key} is {repr(value)[:80]}: take a name and look it up inside."
+            )
+    return entry, config
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON has a value for it, and always the same one."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+
+
+def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
+    """The one name of a resolved config: only what differs from the defaults stands in the brackets."""
+    differing = [f"{k}={_text(v)}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
+    return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
+
+
+def placed_name(entry: ModelEntry, config: dict[str, Any]) -> str:
+    """The canonical name with the model's place in it: what `parse_model` takes in any process."""
+    return (entry.place or entry.name) + canonical_name(entry, config).removeprefix(entry.name)
+
+
+def select_models(text: str | Sequence[str], preset_list: str, task: str) -> list[str]:
+    """`all`, `zoo`, families, names, globs, bracketed names and places -> canonical names, each once.
+
+    Those of files begin with the file's place (`placed_name`).
+
+    `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) what of it is of that family, `zoo` everything; all
+    of them restricted to the task. `-name` or `-glob` leaves out; where nothing else is asked for, of `all`.
+
+    Raises:
+        UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
+    """
+    chosen: list[str] = []
+    items = listed_names(text)
+    dropped = [item[1:] for item in items if item.startswith("-")]
+    asked = [item for item in items if not item.startswith("-")]
+    for item in asked or (["all"] if dropped else []):
+        if item in ("all", "zoo", *get_args(Family)):
+            entries = [entry for entry in map(model_entry, model_names()) if task in entry.tasks]
+            if item != "zoo":
+                entries = [entry for entry in entries if preset_list in entry.lists and item in ("all", entry.family)]
+            chosen += [entry.name for entry in entries]
+        elif "[" not in item and any(c in item for c in "*?"):
+            matches = fnmatch.filter(model_names(), item)
+            if not matches:
+                raise unknown("model", item, model_names())
+            chosen += [name for name in matches if task in model_entry(name).tasks]
+        else:
+            entry, config = parse_model(item)
+            if task not in entry.tasks:
+                raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but the dataset needs {task}.")
+            chosen.append(placed_name(entry, config))
+    for pattern in dropped:
+        left = [name for name in chosen if not _is_meant(name, pattern)]
+        if len(left) == len(chosen):
+            raise unknown("model to leave out", pattern, chosen)
+        chosen = left
+    if not chosen:
+        raise UserError(f"Expected at least one model, but {text!r} selects none for {task}.")
+    unique: dict[tuple[str, int], str] = {}
+    for name in chosen:
+        unique.setdefault(_identity(name), name)
+    return list(unique.values())
+
+
+def _identity(name: str) -> tuple[str, int]:
+    """What a chosen name is one cell with: a copy of a file, in another folder, is no other model."""
+    entry, config = parse_model(name)
+    return canonical_name(entry, config), entry.version
+
+
+def _is_meant(name: str, pattern: str) -> bool:
+    """Whether a chosen name is that of a pattern, or matches it; a file's also by its canonical name."""
+    plain = canonical_name(*parse_model(name)) if ":" in name else name
+    return pattern in (name, plain) or fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(plain, pattern)
+
+
+def build_model(name: str, task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> nn.Module:
+    """Builds a model by name: input (N, C, H, W) float32, output logits (N, K) or (N, K, H, W).
+
+    Raises:
+        UserError: unknown name or config field, or a task the model does not do.
+    """
+    entry, resolved = parse_model(name)
+    for key, value in config.items():
+        if key not in resolved:
+            raise unknown(f"config field of {entry.name}", key, resolved)
+        resolved[key] = value
+    if task not in entry.tasks:
+        raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {task!r}.")
+    return entry.build(task, in_channels, num_classes, image_size, **resolved)
+
+
+def listed_names(names: str | Sequence[str]) -> list[str]:
+    """Names in a text, by commas that are outside of brackets, or in a list, where each is one."""
+    return split_outside_brackets(names) if isinstance(names, str) else list(names)
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Splits at commas that are outside all brackets; empty parts are dropped."""
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text + ","):
+        depth += (c in "[({") - (c in "])}")
+        if c == "," and depth == 0:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    return [part for part in parts if part] if depth == 0 else [text]
+
+
+def _value(text: str, default: Any, where: str) -> Any:
+    """A config value of its default's type; tuples as (1,2) or 1-2."""
+    if isinstance(default, str):
+        return text
+    if isinstance(default, tuple) and "(" not in text:
+        text = f"({text.replace('-', ',')},)"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        raise UserError(f"Expected {where} to be a {type(default).__name__} such as {default!r}, but got {text!r}.")
+    return value
+
+
+def _text(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,177 @@
+"""Models that a user names by where they are: `my_pkg.nets:MyNet`, `path/to/net.py:MyNet`.
+
+Naming one runs its code, as importing any package does; nothing is ever picked up that was not named. A file is run
+once in a process, and again where it or what it imports was changed since.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast, get_args
+
+from bench.errors import UserError, unknown
+from bench.zoo.entry import Family, ModelEntry, registered
+from bench.zoo.isolated import SPACE, import_file
+from bench.zoo.sources import Roots, own_sources, roots_of, version_of
+
+_CONTRACT = ("task", "in_channels", "num_classes", "image_size")
+_TASKS = ("segmentation", "classification")
+_MODULES: dict[tuple[str, str], ModuleType] = {}  # a file's path and a hash of what was run
+_SOURCES: dict[str, dict[str, bytes]] = {}  # of modules by name, which Python imports once
+_ENTRIES: dict[tuple[str, int], ModelEntry] = {}  # place and the builder's id -> what was loaded in this process
+
+
+def load_third_party(name: str) -> ModelEntry:
+    """The entry of `module:attribute` or `file.py:attribute`: a function or a class that builds a network.
+
+    It is called with those of task, in_channels, num_classes and image_size that it takes, by name; its other arguments
+    are its config and have defaults. Attributes `title`, `family`, `citation` and `tasks` are shown in tables. Its
+    version is a hash of its code and of all own code that this imports (`zoo.sources`): an edited network is another
+    cell. A file's model is called by the file's name, wherever it lies: `net.py:MyNet`.
+
+    Raises:
+        UserError: no such module, file or attribute, an error while it is imported, or an argument without a default.
+    """
+    place, _, attribute = name.rpartition(":")
+    if not place.endswith(".py"):
+        module, sources = _from_package(place)
+        return _entry(name, name, module, attribute, sources)
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        return _loaded_before(name, place)
+    roots = roots_of(path)
+    sources = own_sources(path, roots)
+    return _entry(
+        f"{path.name}:{attribute}", f"{path}:{attribute}", _from_file(path, roots, sources), attribute, sources
+    )
+
+
+def loaded(model: Mapping[str, Any]) -> ModelEntry | None:
+    """The entry that this process has loaded under a resolved model's name and version, or None."""
+    for entry in reversed(_ENTRIES.values()):
+        if (entry.name, entry.version) == (model["name"], model["version"]):
+            return entry
+    return None
+
+
+def _loaded_before(name: str, place: str) -> ModelEntry:
+    """A model by its file's name alone, where that is not the current folder but was loaded from another one."""
+    found = {entry.place: entry for entry in _ENTRIES.values() if entry.name == name}
+    if len(found) > 1:
+        raise UserError(f"{name} was loaded from several files: name one of {', '.join(sorted(found))}.")
+    if not found:
+        raise UserError(f"Expected a file with a network, but {place} does not exist.")
+    return next(iter(found.values()))
+
+
+def _entry(name: str, place: str, module: ModuleType, attribute: str, sources: dict[str, bytes]) -> ModelEntry:
+    target = getattr(module, attribute, None)
+    if not callable(target):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise unknown(f"network in {place.rpartition(':')[0]}", attribute, names)
+    if (place, id(target)) not in _ENTRIES:
+        own = registered(target)
+        made = _described(name, attribute, target, version_of(sources, attribute)) if own is None else own
+        _ENTRIES[place, id(target)] = dataclasses.replace(made, place=place, sources=sources)
+    return _ENTRIES[place, id(target)]
+
+
+def _described(name: str, attribute: str, target: Callable[..., Any], version: int) -> ModelEntry:
+    """The entry of a builder that was not registered, from its arguments and attributes."""
+    accepted, defaults = _arguments(name, target)
+
+    def build(task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> Any:
+        given = dict(zip(_CONTRACT, (task, in_channels, num_classes, image_size), strict=True))
+        return target(**{key: given[key] for key in accepted}, **config)
+
+    family, tasks = getattr(target, "family", "other"), getattr(target, "tasks", _TASKS)
+    if family not in get_args(Family):
+        raise unknown(f"family of {name}", str(family), get_args(Family))
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    for task in tasks:
+        if task not in _TASKS:
+            raise unknown(f"task of {name}", str(task), _TASKS)
+    return ModelEntry(
+        name=name,
+        build=build,
+        title=str(getattr(target, "title", attribute)),
+        family=cast(Family, family),
+        citation=str(getattr(target, "citation", f"named by the user: {name}")),
+        tasks=tasks,
+        lists=(),
+        version=version,
+        note="a third party's",
+        defaults=defaults,
+    )
+
+
+def _from_file(path: Path, roots: Roots, sources: dict[str, bytes]) -> ModuleType:
+    content = b"\0".join(
+        part for name, text in sorted(sources.items()) for part in (name.encode(errors="replace"), text)
+    )
+    key = (str(path), hashlib.sha256(content).hexdigest())
+    if key not in _MODULES:
+        try:
+            _MODULES[key] = _run(lambda: import_file(path, roots, key[1]), str(path))
+        except ModuleNotFoundError as error:
+            line = re.sub(rf"{SPACE}[0-9a-f]+\.?", "", str(error))
+            places = " or ".join(map(str, roots.folders))
+            raise UserError(
+                f"Importing {path} ended in {line}: install what it imports, or put it into {places}."
+            ) from error
+    return _MODULES[key]
+
+
+def _from_package(name: str) -> tuple[ModuleType, dict[str, bytes]]:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = _run(lambda: importlib.import_module(name), name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"Module {name!r} is not found ({error}). Install it, or run where it lies.") from error
+    if name not in _SOURCES:
+        path = Path(str(module.__file__)).resolve()
+        _SOURCES[name] = own_sources(path, roots_of(path)) if path.is_file() else {}
+    return module, _SOURCES[name]
+
+
+def _run(call: Callable[[], Any], what: str) -> Any:
+    try:
+        return call()
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"Importing {what} ended in {line[:200]}.") from error
+
+
+def _arguments(name: str, target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
+    """Which of the contract's arguments a builder takes, and the defaults of the others."""
+    accepted, defaults = [], {}
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        raise UserError(
+            f"Expected {name} to be a class or a function in Python, but its arguments cannot be read."
+        ) from None
+    for key, parameter in parameters.items():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if key in _CONTRACT:
+            accepted.append(key)
+        elif parameter.default is parameter.empty:
+            raise UserError(
+                f"Expected {name} to take {', '.join(_CONTRACT)} or some of them, and others with defaults, but "
+                f"{key!r} has none."
+            )
+        else:
+            defaults[key] = parameter.default
+    return accepted, defaults

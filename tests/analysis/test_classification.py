@@ -1,0 +1,272 @@
+"""Classification tables against golden strings and hand-made figures: order, captions, flags, all four formats."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from bench.analysis.classification import CHANCE, NOTE, PARTIAL
+from bench.analysis.comparison import PHANTOM, Table, summarise
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
+
+CLASSES = ("non-COVID", "COVID")
+COUNTS = {
+    "train": {
+        "present_patients": 9,
+        "official_patients": None,
+        "cases": 12,
+        "classes": {"non-COVID": 5, "COVID": 7},
+    },
+    "val": {"present_patients": 2, "official_patients": None, "cases": 4, "classes": {"non-COVID": 2, "COVID": 2}},
+    "test": {"present_patients": 4, "official_patients": None, "cases": 4, "classes": {"non-COVID": 2, "COVID": 2}},
+}
+CELL: dict[str, Any] = {
+    "comparison": "c1",
+    "status": "complete",
+    "preset": "quick",
+    "task": "classification",
+    "dataset": "sars-cov2-ct",
+    "dataset_title": "SARS-COV2-CT-Scan",
+    "source": "real",
+    "split": "blocks",
+    "split_source": "reduces leakage",
+    "split_flag": None,
+    "fold": None,
+    "tuned": None,
+    "init": None,
+    "version": 1,
+    "left_out": 0,
+    "device": "cpu",
+    "family": "cnn",
+    "reduced_from": None,
+    "params": 1_500_000,
+    "macs": 250_000_000,
+    "input": "1x1x64x64",
+    "classes": ["non-COVID", "COVID"],
+    "counts": dict(sorted(COUNTS.items())),
+    "present_cases": 20,
+    "official_cases": 2481,
+    "partial": False,
+    "selection": "best-val",
+    "policy": "strict",
+    "image_size": 64,
+    "cpu": "X",
+    "torch": "2.15.0",
+    "commit": "abc",
+    "threads": 2,
+    "seconds": 1.0,
+    "missed": None,
+    "invented": None,
+}
+
+
+def cell(model: str, seed: int, title: str | None = None, **fields: Any) -> dict[str, Any]:
+    key = f"{model}-{seed}-{fields.get('comparison', 'c1')}"
+    return {**CELL, "key": key, "model": model, "title": title or model.upper(), "seed": seed, **fields}
+
+
+def cases(cell: dict[str, Any], covid: tuple[float, ...], classes: tuple[str, ...] = CLASSES) -> list[dict[str, Any]]:
+    """The last class's probability for four images, the later two of which have it; the others share the rest.
+
+    `last` and validation rows are decoys, all wrong.
+    """
+    rows = []
+    for part, weights in (("val", "best-val"), ("test", "last"), ("test", "best-val")):
+        shown = (part, weights) == ("test", "best-val")
+        for i, last in enumerate(covid):
+            true, last = len(classes) - 1 if i >= 2 else 0, last if shown else float(i < 2)
+            of_class = [(1 - last) / (len(classes) - 1)] * (len(classes) - 1) + [last]
+            for k, (name, probability) in enumerate(zip(classes, of_class, strict=True)):
+                where = {"key": cell["key"], "part": part, "weights": weights, "case": f"{i}", "class": name}
+                where["patient"] = f"{i}"
+                predicted = int(k == of_class.index(max(of_class)))
+                rows.append({**where, "reference": int(k == true), "predicted": predicted, "probability": probability})
+    return rows
+
+
+def tables(*pairs: tuple[dict[str, Any], tuple[float, ...] | None], classes: bool = False) -> list[Table]:
+    rows = [row for one, covid in pairs if covid is not None for row in cases(one, covid)]
+    columns = ["key", "part", "weights", "case", "patient", "class", "reference", "predicted", "probability"]
+    return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), classes)
+
+
+def one(*pairs: tuple[dict[str, Any], tuple[float, ...] | None], **options: bool) -> Table:
+    (table,) = tables(*pairs, **options)
+    return table
+
+
+SPEED = {
+    "speed": 2.0,
+    "speed_fused": 3.0,
+    "speed_of": {"reference_title": "R", "batch": 8, "device": "cpu", "torch": "2"},
+}
+RIGHT, HALF = (0.1, 0.2, 0.8, 0.9), (0.1, 0.9, 0.8, 0.2)
+QUARTER = (0.1, 0.6, 0.3, 0.4)
+SHORT = (
+    (cell("a_s", 0, "A", reduced_from="a"), HALF),
+    (cell("a_s", 1, "A", reduced_from="a"), QUARTER),
+    (cell("b", 0, "B"), RIGHT),
+    (cell("b", 1, "B"), HALF),
+    (cell("chance", 0, "Chance (majority class)", family="chance", params=0, macs=0), (0.6,) * 4),
+    (cell("chance", 1, "Chance (majority class)", family="chance", params=0, macs=0), (0.6,) * 4),
+)
+CAPTION = (
+    "SARS-COV2-CT-Scan (sars-cov2-ct), real images, preset quick. Images present / published: 20 / 2481. "
+    "Split blocks (reduces leakage); images: train 12 (non-COVID 5, COVID 7), val 4 (non-COVID 2, COVID 2), "
+    "test 4 (non-COVID 2, COVID 2). 4 test images; seeds 0, 1; weights best-val. 2 threads. Reduced width: A (of a)."
+)
+MARKDOWN = f"""{CAPTION}
+
+| Model | Accuracy % | Accuracy sd seeds | Balanced accuracy % | Balanced accuracy sd seeds | Macro F1 % | AUC % | MCC | ECE % | Brier | Params (M) | GMACs (1x1x64x64) | Seeds |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| B | **75.00** | 35.36 | **75.00** | 35.36 | **75.00** | **75.00** | **0.500** | 25.00 | **0.400** | 1.50 | 0.250 | 2 |
+| A | <u>37.50</u> | 17.68 | <u>37.50</u> | 17.68 | <u>35.00</u> | <u>50.00</u> | <u>-0.289</u> | 42.50 | <u>0.680</u> | 1.50 | 0.250 | 2 |
+| Chance (majority class) | 50.00 | 0.00 | 50.00 | 0.00 | 33.33 | 50.00 | 0.000 | 10.00 | 0.520 | 0.00 | 0.000 | 2 |
+
+- {NOTE}of COVID. {CHANCE}
+"""  # noqa: E501
+
+
+def test_markdown_is_exact() -> None:
+    assert to_markdown(one(*SHORT)) == MARKDOWN
+
+
+def test_nothing_of_segmentation_shows_in_any_format() -> None:
+    table = one(*SHORT, classes=True)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(to_rich(table))
+    for text in (console.file.getvalue(), to_markdown(table), to_latex(table), to_csv([table])):  # type: ignore[attr-defined]
+        assert not [word for word in ("Dice", "HD95", "dice", "hd95", "missed", "Missed", "strict") if word in text]
+        assert "Chance (majority class)" in text
+
+
+def test_rich_fits_100_columns() -> None:
+    long = cell("m[sem=none]", 0, "MedNeXt-T (reconstr.)")
+    console = Console(file=io.StringIO(), width=100)
+    console.print(to_rich(one(*SHORT, (long, RIGHT), classes=True)))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert "sens." in text
+
+
+def test_figures_by_hand() -> None:
+    """A's first seed has one of two right in each class, its second one without COVID and none with it."""
+    row = one(*SHORT[:2]).frame.iloc[0]
+    assert row["Accuracy %"] == pytest.approx((50 + 25) / 2)
+    assert row["Accuracy sd seeds"] == pytest.approx(25 / math.sqrt(2))
+    assert row["Macro F1 %"] == pytest.approx(100 * ((2 / 4 + 2 / 4) / 2 + (2 / 5 + 0) / 2) / 2)
+    assert row["AUC %"] == pytest.approx((50 + 50) / 2)
+
+
+def test_classes_have_a_column_of_sensitivity() -> None:
+    table = one(*SHORT, classes=True)
+    row = table.frame.set_index("Model").loc["A"]
+    assert row["non-COVID sensitivity %"] == 50
+    assert row["COVID sensitivity %"] == 25
+    assert dict(zip(table.frame["Model"], table.marks["COVID sensitivity %"], strict=True))["B"] == "best"
+    assert "COVID sensitivity %" not in one(*SHORT).frame
+
+
+def test_csv_holds_every_figure_and_class() -> None:
+    frame = pd.read_csv(io.StringIO(to_csv([one(*SHORT)])))
+    mine = frame[(frame["model"] == "b") & ~frame["metric"].isin(["difference", "rank"])].set_index("metric")
+    overall = ["accuracy", "balanced_accuracy", "macro_f1", "auc", "mcc", "ece", "brier"]
+    overall += ["macro_specificity", "macro_precision"]
+    of_class = [name for name in ("sensitivity", "specificity", "precision", "f1", "auc") for _ in CLASSES]
+    figures = [*overall, *of_class, *["confusion"] * 4, "params", "macs"]
+    assert list(mine.index) == figures
+    assert mine.loc["mcc", "value"] == pytest.approx(0.5)
+    assert mine.loc["mcc", "sd_seeds"] == pytest.approx(1 / math.sqrt(2))
+    assert list(mine.loc["sensitivity", "class"]) == list(CLASSES)
+    counts = mine.loc["confusion"].set_index("class")["value"].to_dict()
+    # seed 0 has all right, seed 1 one of two in each class
+    assert counts == {
+        "non-COVID->non-COVID": 1.5,
+        "non-COVID->COVID": 0.5,
+        "COVID->non-COVID": 0.5,
+        "COVID->COVID": 1.5,
+    }
+    assert set(mine.loc["confusion", "unit"]) == {"images per run"}
+
+
+def test_classes_have_a_table_of_their_own_with_the_confusion_matrix() -> None:
+    text = render_tables([one(*SHORT, classes=True)], "markdown")
+    head = "| Model | Class | Sensitivity % | Specificity % | Precision % | F1 % | AUC against the rest % "
+    assert f"{head}| As non-COVID | As COVID |" in text
+    assert "| A | COVID | 25.00 | 50.00 | 25.00 | 25.00 | 50.00 | 1.5 | 0.5 |" in text
+    assert "By class" not in render_tables([one(*SHORT)], "markdown")
+    assert "As\\_" not in render_tables([one(*SHORT, classes=True)], "latex")
+    latex = render_tables([one(*SHORT, classes=True)], "latex")
+    assert "\\shortstack{As\\\\non-COVID} & \\shortstack{As\\\\COVID}" in latex
+    assert "As COVID" in render_tables([one(*SHORT, classes=True)], "rich")
+
+
+def test_a_wide_latex_table_has_narrow_headers() -> None:
+    table = one(*[(cell("b", 0, "B", **SPEED), RIGHT), (cell("b", 1, "B", **SPEED), HALF)])
+    assert len(table.frame.columns) == 15
+    latex = to_latex(table)
+    assert r"\shortstack{GMACs\\(1x1x\\64x64)}" in latex
+    assert r"\shortstack{Accuracy\\\%}" in latex
+    assert r"\setlength{\tabcolsep}{1pt}" in latex
+
+
+def test_a_split_that_leaks_a_part_of_the_images_and_phantoms_are_said() -> None:
+    fields = {
+        "split": "random-80-20",
+        "split_source": "80/20 images",
+        "split_flag": "patients in both",
+        "partial": True,
+    }
+    caption = one((cell("b", 0, "B", source="phantom", dataset="sars-cov2-ct-phantom", **fields), RIGHT)).caption
+    assert caption.startswith(PHANTOM)
+    assert "Split random-80-20 (80/20 images), flagged: patients in both; images: train 12" in caption
+    assert caption.endswith(f"{PARTIAL}.")
+
+
+def test_an_official_list_of_patients_is_shown_where_there_is_one() -> None:
+    counts = {**COUNTS, "test": {**COUNTS["test"], "official_patients": 40}}
+    caption = one((cell("b", 0, "B", counts=counts, official_cases=None, split_source=None), RIGHT)).caption
+    assert "Images present / published: 20 / no published number. Split blocks; images: train" in caption
+    assert "test 4 (non-COVID 2, COVID 2), patients 4 / 40 official" in caption
+
+
+def test_failed_cells_are_shown_and_not_ranked() -> None:
+    failed = cell("f", 0, "F", status="failed", params=None, macs=None)
+    table = one((failed, None), *SHORT)
+    assert list(table.frame["Model"]) == ["B", "A", "F", "Chance (majority class)"]
+    assert dict(zip(table.frame["Model"], table.frame["Seeds"], strict=True))["F"] == "failed (1 of 1 seeds)"
+    alone = one((failed, None))
+    assert alone.frame["Accuracy %"].isna().all()
+    assert "seeds none" in alone.caption
+
+
+def test_three_classes_are_each_against_the_rest() -> None:
+    model, classes = cell("b", 0, "B"), ("normal", "CAP", "COVID")
+    (table,) = summarise(pd.DataFrame([model]), pd.DataFrame(cases(model, RIGHT, classes)), classes=True)
+    assert "mean of each class against the rest" in table.footnotes[0]
+    row = table.frame.iloc[0]
+    # normal and CAP tie, so that normal is predicted; no image is of CAP
+    assert row["Accuracy %"] == row["Balanced accuracy %"] == row["AUC %"] == 100
+    assert math.isnan(row["CAP sensitivity %"])
+    assert "nan" not in to_markdown(table)
+
+
+def test_tables_of_both_tasks_stand_side_by_side() -> None:
+    """Their cases are read as one frame, in which each task lacks the other's columns."""
+    seg = {**CELL, "task": "segmentation", "comparison": "c2", "dataset": "acdc", "key": "s", "model": "u", "seed": 0}
+    seg |= {"title": "U", "missed": 0, "invented": 0}
+    place = {"key": "s", "part": "test", "weights": "best-val", "case": "p", "patient": "p", "class": "RV"}
+    dice = {"dice_strict": 0.5, "hd95_vox_strict": 3.0, "hd95_mm_strict": None}
+    rows = [*cases(SHORT[2][0], RIGHT), {**place, **dice}]
+    first, second = summarise(pd.DataFrame([SHORT[2][0], seg]), pd.DataFrame(rows))
+    assert list(first.frame)[1] == "Dice % (strict)"
+    assert first.frame["Dice % (strict)"].tolist() == [50]
+    assert second.frame["Accuracy %"].tolist() == [100]
+    assert not [c for c in second.frame if "Dice" in c or "HD95" in c]
+    assert not [c for c in first.frame if "Acc" in c]

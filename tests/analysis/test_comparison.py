@@ -1,0 +1,374 @@
+"""Tables against golden strings and hand-made figures: ranks, failures, keys, captions, escaping."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from bench.analysis.comparison import PHANTOM, Table, summarise
+from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
+from bench.errors import UserError
+from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_rich
+
+COUNTS = {
+    "train": {"present_patients": 3, "official_patients": 70, "cases": 6},
+    "test": {"present_patients": 2, "official_patients": 2, "cases": 2},
+}
+CELL: dict[str, Any] = {
+    "comparison": "c1",
+    "status": "complete",
+    "preset": "quick",
+    "task": "segmentation",
+    "dataset": "acdc",
+    "dataset_title": "ACDC",
+    "source": "real",
+    "split": "mtunet",
+    "fold": None,
+    "tuned": None,
+    "init": None,
+    "version": 1,
+    "left_out": 0,
+    "device": "cpu",
+    "family": "cnn",
+    "reduced_from": None,
+    "params": 1_500_000,
+    "macs": 250_000_000,
+    "input": "1x1x64x64",
+    "counts": COUNTS,
+    "partial": False,
+    "selection": "best-val",
+    "policy": "strict",
+    "image_size": 64,
+    "cpu": "X",
+    "torch": "2.15.0",
+    "commit": "abc",
+    "threads": 2,
+    "seconds": 1.0,
+    "missed": 1,
+    "invented": 0,
+}
+
+
+def cell(model: str, seed: int, title: str | None = None, **fields: Any) -> dict[str, Any]:
+    comparison = fields.get("comparison", "c1")
+    key = f"{model}-{seed}-{comparison}"
+    return {**CELL, "key": key, "model": model, "title": title or model.upper(), "seed": seed, **fields}
+
+
+def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str, Any]]:
+    """Two cases x two classes whose Dice averages to `base`; `last` and validation rows are decoys."""
+    rows = []
+    for part, weights, case, name in itertools.product(
+        ("val", "test"), ("best-val", "last"), ("p1", "p2"), ("RV", "Myo")
+    ):
+        shown = part == "test" and weights == "best-val"
+        value = base + (0.03 if case == "p1" else -0.03) + (0.02 if name == "RV" else -0.02) if shown else 0.01
+        scores = {"dice_strict": value, "hd95_vox_strict": 10 * value, "hd95_mm_strict": 20 * value if mm else None}
+        literature = {"dice_transunet": 1.0, "hd95_vox_transunet": 0.0, "hd95_mm_transunet": None}
+        where = {"key": cell["key"], "part": part, "weights": weights, "case": case, "patient": case, "class": name}
+        rows.append({**where, **scores, **literature})
+    return rows
+
+
+def tables(*pairs: tuple[dict[str, Any], float | None], mm: bool = False, classes: bool = False) -> list[Table]:
+    """Tables of cells with their mean Dice; None for a cell without scores."""
+    rows = [row for one, base in pairs if base is not None for row in cases(one, base, mm)]
+    columns = ["key", "part", "weights", "case", "patient", "class", "dice_strict", "hd95_vox_strict", "hd95_mm_strict"]
+    columns += ["dice_transunet", "hd95_vox_transunet", "hd95_mm_transunet"]
+    return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), classes)
+
+
+def one(*pairs: tuple[dict[str, Any], float | None], **options: bool) -> Table:
+    (table,) = tables(*pairs, **options)
+    return table
+
+
+def marks(table: Table, header: str) -> dict[str, str]:
+    return dict(zip(table.frame["Model"], table.marks[header], strict=True))
+
+
+DICE, HD95 = "Dice % (strict)", "HD95 (vox, pooled, strict)"
+CHANCE = (cell("chance", 0, "Chance", family="chance", params=0, macs=0), 0.95)
+SHORT = (
+    (cell("a_s", 0, "A_1 & 50%", reduced_from="a"), 0.5),
+    (cell("a_s", 1, "A_1 & 50%", reduced_from="a"), 0.6),
+    (cell("b", 0, "B", missed=0), 0.7),
+    (cell("b", 1, "B", missed=3), 0.8),
+)
+CAPTION = (
+    "ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, test 2 / 2. "
+    "2 test cases; seeds 0, 1; weights best-val. 2 threads. Reduced width: A_1 & 50% (of a)."
+)
+STRICT = f"{NOTE} strict: {POLICIES['strict']}."
+MARKDOWN = rf"""{CAPTION.replace("_", chr(92) + "_")}
+
+| Model | Dice % (strict) | Dice sd seeds | Dice sd cases | HD95 (vox, pooled, strict) | HD95 vox sd seeds | HD95 vox sd cases | Missed per run | Invented per run | Params (M) | GMACs (1x1x64x64) | Seeds |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| B | **75.00** | 7.07 | 4.24 | <u>7.50</u> | 0.71 | 0.42 | 1.5 | 0.0 | 1.50 | 0.250 | 2 |
+| A\_1 & 50% | <u>55.00</u> | 7.07 | 4.24 | **5.50** | 0.71 | 0.42 | 1.0 | 0.0 | 1.50 | 0.250 | 2 |
+
+- {STRICT}
+"""  # noqa: E501
+LATEX = rf"""\begin{{table}}[htbp]
+\centering
+\scriptsize
+\setlength{{\tabcolsep}}{{2pt}}
+\caption{{{CAPTION.replace("A_1 & 50%", "A" + chr(92) + "_1 " + chr(92) + "& 50" + chr(92) + "%")}}}
+\label{{tab:acdc-c1}}
+\begin{{tabular}}{{lrrrrrrrrrrr}}
+\toprule
+\shortstack{{Model}} & \shortstack{{Dice~\%\\(strict)}} & \shortstack{{Dice\\sd\\seeds}} & \shortstack{{Dice\\sd\\cases}} & \shortstack{{HD95\\(vox,\\pooled,\\strict)}} & \shortstack{{HD95\\vox\\sd\\seeds}} & \shortstack{{HD95\\vox\\sd\\cases}} & \shortstack{{Missed\\per\\run}} & \shortstack{{Invented\\per\\run}} & \shortstack{{Params\\(M)}} & \shortstack{{GMACs\\(1x1x64x64)}} & \shortstack{{Seeds}} \\
+\midrule
+B & \textbf{{75.00}} & 7.07 & 4.24 & \underline{{7.50}} & 0.71 & 0.42 & 1.5 & 0.0 & 1.50 & 0.250 & 2 \\
+A\_1 \& 50\% & \underline{{55.00}} & 7.07 & 4.24 & \textbf{{5.50}} & 0.71 & 0.42 & 1.0 & 0.0 & 1.50 & 0.250 & 2 \\
+\bottomrule
+\end{{tabular}}
+\par\raggedright {STRICT}
+\end{{table}}
+"""  # noqa: E501
+
+
+def test_markdown_is_exact() -> None:
+    assert to_markdown(one(*SHORT)) == MARKDOWN
+
+
+def test_latex_is_exact() -> None:
+    assert to_latex(one(*SHORT)) == LATEX
+
+
+def test_deviations_by_hand() -> None:
+    row = one(*SHORT).frame.set_index("Model").loc["B"]
+    assert row[DICE] == pytest.approx(75.0)
+    assert row["Dice sd seeds"] == pytest.approx(10 / math.sqrt(2))  # of 70 and 80
+    assert row["Dice sd cases"] == pytest.approx(6 / math.sqrt(2))  # of 78 and 72
+    assert row[HD95] == pytest.approx(7.5)
+
+
+def test_one_seed_has_no_deviation_over_seeds() -> None:
+    table = one(SHORT[0], SHORT[2])
+    assert table.frame["Dice sd seeds"].isna().all()
+    assert "nan" not in to_markdown(table)
+
+
+def test_absent_classes_are_left_out_of_means() -> None:
+    model = cell("a", 0)
+    rows = pd.DataFrame(cases(model, 0.5))
+    mine = (rows["part"] == "test") & (rows["weights"] == "best-val")
+    rows.loc[mine & (rows["case"] == "p1") & (rows["class"] == "RV"), ["dice_strict", "hd95_vox_strict"]] = None
+    (table,) = summarise(pd.DataFrame([model]), rows, classes=True)
+    row = table.frame.iloc[0]
+    assert row["RV Dice % (strict)"] == pytest.approx(49.0)
+    assert row["Myo Dice % (strict)"] == pytest.approx(48.0)
+    assert row[DICE] == pytest.approx(48.5)
+
+
+def test_best_and_second_chance_last_and_unranked() -> None:
+    table = one(CHANCE, (cell("a", 0), 0.5), (cell("b", 0), 0.7), (cell("c", 0), 0.6))
+    assert list(table.frame["Model"]) == ["B", "C", "A", "Chance"]
+    assert marks(table, DICE) == {"B": "best", "C": "second", "A": "", "Chance": ""}
+    assert marks(table, HD95) == {"A": "best", "C": "second", "B": "", "Chance": ""}
+    assert not any("Not ranked" in note for note in table.footnotes)
+
+
+def test_equal_figures_share_the_mark() -> None:
+    table = one((cell("a", 0), 0.7), (cell("b", 0), 0.700000001), (cell("c", 0), 0.6))
+    assert marks(table, DICE) == {"B": "best", "A": "best", "C": ""}
+
+
+def test_one_row_alone_is_no_best() -> None:
+    assert not (one((cell("a", 0), 0.5), CHANCE).marks != "").any(axis=None)
+
+
+def test_a_row_that_lacks_seeds_shows_its_n_and_is_not_ranked() -> None:
+    table = one(*SHORT, (cell("c", 0), 0.9))
+    assert list(table.frame["Model"]) == ["C", "B", "A_1 & 50%"]
+    assert list(table.frame["Seeds"]) == ["1 of 2", "2", "2"]
+    assert marks(table, DICE) == {"C": "", "B": "best", "A_1 & 50%": "second"}
+    assert table.footnotes[1] == "Not ranked for lack of seeds (all: 0, 1): C."
+
+
+def test_another_seed_is_a_lacking_one() -> None:
+    table = one((cell("a", 0), 0.5), (cell("b", 0), 0.6), (cell("c", 1), 0.7))
+    assert marks(table, DICE) == {"C": "", "B": "best", "A": "second"}
+
+
+def test_failed_and_diverged_cells_are_shown() -> None:
+    failed = cell("f", 0, status="failed", missed=None, invented=None, params=None, macs=None)
+    table = one(
+        *SHORT,
+        (failed, 0.99),  # what it wrote before it failed does not count
+        (cell("f", 1, status="diverged", missed=None), None),
+        (cell("g", 0), 0.9),
+        (cell("g", 1, status="failed", missed=None), None),
+        (cell("h", 0), None),
+        CHANCE,
+    )
+    seeds = dict(zip(table.frame["Model"], table.frame["Seeds"], strict=True))
+    assert list(seeds) == ["G", "B", "A_1 & 50%", "F", "H", "Chance"]
+    assert seeds["F"] == "diverged (1 of 2 seeds), failed (1 of 2 seeds)"
+    assert seeds["G"] == "1 of 2; failed (1 of 2 seeds)"
+    assert seeds["H"] == "without scores (1 of 1 seeds)"
+    assert table.frame.set_index("Model").loc["F", [DICE, HD95]].isna().all()
+    assert marks(table, DICE)["G"] == ""
+
+
+def test_all_failed() -> None:
+    table = one((cell("f", 0, status="failed", missed=None), None), CHANCE)
+    assert table.frame["Seeds"].iloc[0] == "failed (1 of 1 seeds)"
+    nothing = one((cell("f", 0, status="failed", missed=None), None))
+    assert "failed (1 of 1 seeds)" in to_markdown(nothing)
+    assert "seeds none" in nothing.caption
+    assert to_csv([nothing]).count("failed (1 of 1 seeds)") == 4
+
+
+def test_keys_are_never_mixed() -> None:
+    phantom = {"comparison": "c0", "dataset": "acdc-phantom", "source": "phantom", "preset": "smoke"}
+    first, second = tables(*SHORT, (cell("b", 0, **phantom), 0.99), (cell("a", 0, **phantom), 0.9))
+    assert (first.key, second.key) == ("c1", "c0")
+    assert first.frame[DICE].max() == pytest.approx(75.0)
+    assert second.caption.startswith(f"{PHANTOM}. ACDC (acdc-phantom), phantom images, preset smoke (plumbing check)")
+    assert PHANTOM not in first.caption
+
+
+def test_caption_partial_reconstruction_fold_and_no_list() -> None:
+    counts = {**COUNTS, "val": {"present_patients": 1, "official_patients": None, "cases": 2}}
+    ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed")
+    assert one((ours, 0.5)).caption == (
+        "ACDC (acdc), real images, preset quick. "
+        "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "
+        "patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
+        f"2 test cases; seeds 0; weights best-val. 2 threads. {PARTIAL}. "
+        "MedNeXt-T (reconstr.): our reconstruction from the abstract of PLoS ONE e0340108."
+    )
+
+
+def test_an_arm_never_reads_as_the_model() -> None:
+    arm = cell("m[sem=none]", 0, "M (reconstr.)")
+    table = one((arm, 0.5), (cell("m", 0, "M (reconstr.)"), 0.6), (cell("x", 0, "X"), 0.4), (cell("y", 0, "X"), 0.3))
+    assert list(table.frame["Model"]) == ["M (reconstr.)", "M (reconstr.) [sem=none]", "X (x)", "X (y)"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "note"),
+    [
+        ("torch", "2.14.1", "Rows differ in torch: 2.15.0, but 2.14.1: B."),
+        ("cpu", "Y", "Rows differ in CPU: X, but Y: B."),
+        ("commit", None, "Rows differ in commit: abc, but unknown: B."),
+        ("device", "cuda", "Rows differ in device: cpu, but cuda: B."),
+    ],
+)
+def test_provenance_footnotes(column: str, value: object, note: str) -> None:
+    table = one(*SHORT[:3], (cell("b", 1, "B", **{column: value}), 0.8))
+    assert table.footnotes[1:] == (note,)
+
+
+def test_uncommitted_code_is_a_line_of_the_checklist() -> None:
+    said = "Code as committed? no: uncommitted changes in B"
+    committed = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=None), 0.8))
+    assert not any("Code as committed" in line for line in committed.checklist)
+    table = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=True), 0.8))
+    assert said in table.checklist
+    for form in ("rich", "markdown", "latex"):
+        assert said in " ".join(render_tables([table], form).split())
+    assert "Code as committed?" in render_tables([table], "csv")
+
+
+def test_mm_and_classes_have_columns_where_they_are_known() -> None:
+    plain, full = one(*SHORT), one(*SHORT, mm=True, classes=True)
+    assert "HD95 (mm, pooled, strict)" not in plain.frame
+    assert full.frame["HD95 (mm, pooled, strict)"].tolist() == pytest.approx([15.0, 11.0])
+    assert full.frame["RV Dice % (strict)"].tolist() == pytest.approx([77.0, 57.0])
+    assert marks(full, "Myo Dice % (strict)")["B"] == "best"
+
+
+def test_the_policy_of_the_protocol_is_shown() -> None:
+    table = one((cell("a", 0, policy="transunet"), 0.5))
+    assert table.frame["Dice % (transunet)"].tolist() == [100.0]
+    assert table.footnotes[0].endswith(f"transunet: {POLICIES['transunet']}.")
+
+
+def test_the_same_record_twice_counts_once() -> None:
+    assert to_csv([one(*SHORT)]) == to_csv([one(*SHORT, *SHORT)])
+
+
+def test_changed_defaults_under_one_version_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"b has several \(b-0-c1, other\): its defaults changed"):
+        tables(SHORT[2], ({**SHORT[2][0], "key": "other"}, 0.1))
+
+
+def test_two_versions_of_a_model_are_two_rows() -> None:
+    (table,) = tables(SHORT[2], ({**SHORT[2][0], "key": "other", "version": 2}, 0.1))
+    assert sorted(table.frame["Model"]) == sorted(f"{SHORT[2][0]['title']} v{n}" for n in (1, 2))
+
+
+def test_csv_is_long_and_keeps_classes() -> None:
+    frame = pd.read_csv(io.StringIO(to_csv(tables(*SHORT))))
+    dice = frame[(frame["metric"] == "dice_strict") & (frame["model"] == "b")].set_index("class")
+    assert dice["value"].to_dict() == pytest.approx({"mean": 75.0, "RV": 77.0, "Myo": 73.0})
+    assert set(frame["comparison"]) == {"c1"}
+    figures = {"dice_strict", "hd95_vox_strict", "missed", "invented", "params", "macs"}
+    assert set(frame["metric"]) == figures | {"difference", "rank", "checklist"}
+    assert to_csv([]).startswith("comparison,dataset,")
+
+
+def test_no_cells_no_tables() -> None:
+    assert summarise(pd.DataFrame(), pd.DataFrame()) == []
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
+    arm = cell("m[sem=none]", 0, "MedNeXt-T (reconstr.)")
+    table = one(
+        *SHORT, (arm, 0.4), (cell("m[sem=none]", 1, arm["title"], status="failed"), None), mm=True, classes=classes
+    )
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(to_rich(table))
+    text = console.export_text(clear=False)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "[sem=none]" in text
+    assert "…" not in text
+    assert "pooled" in text
+    assert "\x1b[1m 75.00" in console.export_text(styles=True) or "\x1b[1m75.00" in console.export_text(styles=True)
+
+
+@pytest.mark.parametrize(
+    ("title", "latex", "markdown"),
+    [
+        ("a_b", r"a\_b", r"a\_b"),
+        ("50% & more", r"50\% \& more", "50% & more"),
+        ("$x^2$ #1 {y}~", r"\$x\textasciicircum{}2\$ \#1 \{y\}\textasciitilde{}", "$x^2$ #1 {y}~"),
+        (
+            "[x] <y> \\z | *",
+            r"{[}x{]} \textless{}y\textgreater{} \textbackslash{}z \textbar{} {*}",
+            r"[x] \<y> \\z \| \*",
+        ),
+    ],
+)
+def test_escaping(title: str, latex: str, markdown: str) -> None:
+    table = one((cell("a", 0, title), 0.5))
+    assert f"\n{latex} & 50.00 &" in to_latex(table)
+    assert f"\n| {markdown} | 50.00 |" in to_markdown(table)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path: Path) -> None:
+    table = one(*SHORT, (cell("z", 0, "[x] <y> \\z_#{}~^$"), 0.4), mm=True, classes=True)
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(head + to_latex(table) + "\\end{document}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_caption_says_that_validation_was_carved_out_of_training() -> None:
+    (table,) = tables((cell("a", 0, split_note="validation: 3 of the 18"), 0.5))
+    assert "Split mtunet (validation: 3 of the 18); patients present" in table.caption

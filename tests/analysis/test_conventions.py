@@ -1,0 +1,104 @@
+"""`medbench report --conventions`: means by hand, changed ranks, older records left out and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import bench.analysis.conventions
+from bench.analysis.conventions import MEASURES, PAIRS, SHOWN
+from bench.cli.main import main
+from bench.records.store import SCORE_COLUMNS, load_cases, load_cells
+from bench.report.conventions_text import conventions_text
+
+EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+
+
+def cell(model: str, seed: int, **fields: Any) -> dict[str, Any]:
+    shared = {"comparison": "c1", "dataset": "acdc", "source": "real", "preset": "quick", "split": "ssl4mis"}
+    shared |= {"task": "segmentation", "status": "complete", "family": "cnn", "selection": "best-val", "version": 1}
+    return {**shared, "key": f"{model}{seed}", "model": model, "title": model.upper(), "seed": seed, **fields}
+
+
+def rows(key: str, pooled: float, larger: float | None, outcome: str = "both") -> list[dict[str, Any]]:
+    """Two cases of one class, the second 2 voxels worse; a decoy with other weights."""
+    found = []
+    for case, more in (("p1", 0.0), ("p2", 2.0)):
+        place = {"key": key, "part": "test", "case": case, "patient": case, "class": "RV", "outcome": outcome}
+        figures = dict.fromkeys(SHOWN.values(), 0.5) | {"hd95_vox_strict": pooled + more}
+        figures["hd95max_vox_strict"] = np.nan if larger is None else larger + more
+        found.append({**place, "weights": "best-val", **figures})
+        found.append({**place, "weights": "last", **figures, "hd95_vox_strict": 99.0})
+    return found
+
+
+def text(monkeypatch: pytest.MonkeyPatch, cells: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
+    monkeypatch.setattr(bench.analysis.conventions, "load_cells", lambda _: pd.DataFrame(cells))
+    monkeypatch.setattr(bench.analysis.conventions, "load_cases", lambda _: pd.DataFrame(cases))
+    return conventions_text(Path("results"))
+
+
+def test_means_and_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [cell("a", 0), cell("a", 1), cell("b", 0), cell("b", 1), cell("few", 0), cell("old", 0)]
+    cells += [cell("zero", 0, family="chance"), cell("net", 0, task="classification", comparison="c2")]
+    cases = [*rows("a0", 3, 9), *rows("a1", 5, 11), *rows("b0", 6, 7), *rows("b1", 6, 7), *rows("few0", 1, 1)]
+    cases += [*rows("old0", 1, None), *rows("zero0", 1, 1, "missed")]
+    out = text(monkeypatch, cells, cases)
+    assert "1 of 6 records lack these columns and are left out." in out
+    assert "| A | 5.00 | 11.00 | 0.50 |" in out  # (3 + 5) / 2 and 1 more, the mean over its two cases
+    assert "| B | 7.00 | 8.00 | 0.50 |" in out
+    assert "| FEW | 2.00 | 2.00 |" in out
+    assert "ZERO" not in out
+    assert "OLD" not in out
+    change = (
+        "HD95 max for HD95 pooled: differs by +3.50 in the median model (+1.00 to +6.00); 2 of 2 models change rank"
+    )
+    assert f"- {change}, by at most 1; first is B in place of A.\n" in out
+    assert "0 of 2 models change rank; first stays A and B." in out  # ties share the rank
+
+
+def test_versions_of_a_model_are_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [cell("a", 0), cell("a", 1, version=2)]
+    out = text(monkeypatch, cells, [*rows("a0", 3, 9), *rows("a1", 5, 11)])
+    assert "| A v1 | 4.00 |" in out
+    assert "| A v2 | 6.00 |" in out
+
+
+def test_missed_structures_are_counted_beside_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = text(monkeypatch, [cell("a", 0), cell("a", 1)], [*rows("a0", 3, 9), *rows("a1", 5, 11, "missed")])
+    assert "| 1.0 | 0.0 | 2 |" in out
+
+
+def test_every_column_is_a_score_and_a_measure() -> None:
+    columns = [measure.column for measure in MEASURES]
+    assert sorted(columns) == sorted(SCORE_COLUMNS["segmentation"])
+    assert set(SHOWN.values()) <= set(columns)
+    assert {name for pair in PAIRS for name in pair} <= set(SHOWN)
+
+
+def test_the_committed_records_give_what_pandas_says() -> None:
+    out = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions"])
+    assert out.exit_code == 0, out.output
+    cells = load_cells(EXAMPLE)
+    cells = cells[(cells["dataset"] == "acdc") & (cells["model"] == "segresnet_s")]
+    cases = load_cases(EXAMPLE).merge(cells[["key", "seed"]], on="key")
+    cases = cases[(cases["part"] == "test") & (cases["weights"] == "best-val")]
+    by_class = cases.groupby(["seed", "class"])[["hd95_vox_strict", "hd95max_vox_strict"]].mean()
+    pooled, larger = by_class.groupby("seed").mean().mean()
+    assert f"| SegResNet (reduced) | {pooled:.2f} | {larger:.2f} |" in out.output
+    assert larger > pooled
+
+
+def test_without_such_records_it_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions", "--dataset", "msld"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "No segmentation records with all metrics" in result.stderr
+    result = CliRunner().invoke(main, ["report", "--results", str(tmp_path), "--conventions"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    result = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions", "--dataset", "acd"])
+    assert "Did you mean: acdc?" in result.stderr

@@ -1,0 +1,188 @@
+"""Network input and back: oracles for both resizes, and augmentation that treats image and label alike."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import zoom
+
+from bench.datasets.loading import (
+    _rotation,
+    augment,
+    images_input,
+    label_map,
+    nearest,
+    network_input,
+    network_label,
+    training_arrays,
+)
+from bench.runs.protocol import Protocol
+from bench.runs.seeding import generator
+
+RNG = np.random.default_rng(0)
+TRANSUNET = Protocol(image_size=56, resize="transunet", normalise="minmax", output="labels")
+
+
+@pytest.mark.parametrize("shape", [(2, 128, 128), (1, 97, 140), (1, 512, 512)])
+def test_transunet_resize_is_scipy_s_zoom(shape: tuple[int, int, int]) -> None:
+    image = RNG.random(shape).astype(np.float32)
+    image = (image - image.min()) / (image.max() - image.min())
+    label = RNG.integers(0, 4, shape, dtype=np.uint8)
+    factors = (56 / shape[1], 56 / shape[2])
+    expected = np.stack([zoom(slice_, factors, order=3) for slice_ in image])
+    assert np.abs(network_input(image, TRANSUNET)[:, 0].numpy() - expected).max() < 1e-6
+    expected_label = np.stack([zoom(slice_, factors, order=0) for slice_ in label])
+    assert np.array_equal(network_label(label, TRANSUNET).numpy(), expected_label)
+
+
+def test_transunet_output_is_argmax_then_zoom_of_order_0() -> None:
+    logits = torch.from_numpy(RNG.standard_normal((2, 4, 56, 56)).astype(np.float32))
+    expected = np.stack([zoom(m, (97 / 56, 140 / 56), order=0) for m in logits.argmax(1).numpy().astype(np.uint8)])
+    assert np.array_equal(label_map(logits, (97, 140), TRANSUNET), expected)
+
+
+def test_zscore_is_per_slice_and_survives_a_constant_one() -> None:
+    image = np.stack([RNG.normal(5, 3, (64, 64)), RNG.normal(-100, 20, (64, 64)), np.full((64, 64), 7.0)])
+    out = network_input(image.astype(np.float32), Protocol(image_size=64))
+    assert out.shape == (3, 1, 64, 64)
+    assert out[:2].mean(dim=(1, 2, 3)).abs().max() < 1e-4
+    assert (out[:2].std(dim=(1, 2, 3)) - 1).abs().max() < 1e-2
+    assert torch.isfinite(out).all()
+    assert out[2].abs().max() < 1e-3
+
+
+def test_linear_resize_keeps_a_label_s_place() -> None:
+    """An object's centre of mass stays where it is, relative to the grid: no half-pixel shift."""
+    label = np.zeros((1, 200, 150), np.uint8)
+    label[0, 40:120, 30:90] = 1
+    small = nearest(label, (50, 50), "linear")[0]
+    rows, columns = np.nonzero(small)
+    assert (rows.mean() + 0.5) / 50 == pytest.approx(80 / 200, abs=0.01)
+    assert (columns.mean() + 0.5) / 50 == pytest.approx(60 / 150, abs=0.01)
+
+
+def test_there_and_back_keeps_the_label() -> None:
+    label = np.zeros((1, 180, 220), np.uint8)
+    label[0, 50:110, 60:160] = 2
+    protocol = Protocol(image_size=128)
+    small = network_label(label, protocol)
+    logits = torch.nn.functional.one_hot(small.long(), 4).permute(0, 3, 1, 2).float()
+    back = label_map(logits, (180, 220), protocol)
+    assert 2 * ((back == 2) & (label == 2)).sum() / ((back == 2).sum() + (label == 2).sum()) > 0.98
+
+
+def test_augmentation_moves_image_and_label_alike() -> None:
+    labels = torch.zeros(16, 64, 64, dtype=torch.uint8)
+    labels[:, 10:30, 20:50] = 1
+    images = labels[:, None].float()
+    moved, maps = augment(images, labels, Protocol(image_size=64), generator(0, "augment", 1))
+    assert not torch.equal(maps, labels)
+    agreement = ((moved[:, 0] > 0.5) == (maps > 0)).float().mean()
+    assert agreement > 0.99
+
+
+def test_augmentation_is_a_function_of_its_generator() -> None:
+    images, labels = torch.rand(4, 1, 64, 64), torch.zeros(4, 64, 64, dtype=torch.uint8)
+    first, second, other = (augment(images, labels, Protocol(), generator(0, "augment", s))[0] for s in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_probabilities_of_zero_change_nothing() -> None:
+    images, labels = torch.rand(4, 1, 64, 64), torch.randint(0, 4, (4, 64, 64), dtype=torch.uint8)
+    still = Protocol(flip=0.0, rot90=0.0, rotate=0.0)
+    moved, maps = augment(images, labels, still, generator(0))
+    assert torch.equal(moved, images)
+    assert torch.equal(maps, labels)
+
+
+def test_flips_and_quarter_turns_are_exact() -> None:
+    images, labels = torch.rand(8, 1, 64, 64), torch.randint(0, 4, (8, 64, 64), dtype=torch.uint8)
+    moved, maps = augment(images, labels, Protocol(rotate=0.0, flip=1.0, rot90=1.0), generator(0))
+    for i in range(8):
+        turns = [torch.rot90(images[i, 0].flip((0, 1)), k) for k in (1, 2, 3)]
+        k = next(k for k, turned in enumerate(turns, 1) if torch.equal(turned, moved[i, 0]))
+        assert torch.equal(torch.rot90(labels[i].flip((0, 1)), k), maps[i])
+
+
+def photographs(*images: np.ndarray, labels: tuple[int, ...] = ()) -> Any:
+    """A classification dataset in memory: (C, H, W) uint8 each."""
+    cases = [SimpleNamespace(label=label) for label in labels]
+    spec = SimpleNamespace(task="classification")
+    return SimpleNamespace(spec=spec, cases=cases, image=lambda i: images[i])
+
+
+def test_images_of_any_size_are_one_batch_normalised_over_their_channels() -> None:
+    colour = RNG.integers(0, 256, (3, 90, 130), dtype=np.uint8)
+    dark = np.stack([colour[0], colour[1] // 2, colour[2] // 4])[:, :70]
+    data = photographs(colour, dark, np.full((3, 40, 40), 9, np.uint8))
+    out = images_input(data, [1, 0, 2], Protocol(image_size=64))
+    assert out.shape == (3, 3, 64, 64)
+    assert out.dtype == torch.float32
+    x = torch.from_numpy(dark.astype(np.float32))
+    x = ((x - x.mean()) / x.std(correction=0))[None]
+    expected = torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear", align_corners=False, antialias=True)
+    torch.testing.assert_close(out[:1], expected, rtol=1e-4, atol=1e-4)
+    assert out[0, 0].mean() > out[0, 1].mean() > out[0, 2].mean(), "the channels keep their difference"
+    assert out[2].abs().max() == 0
+    low = images_input(data, [0, 2], Protocol(image_size=64, normalise="minmax"))
+    assert 0 <= low.min() < low[0].max() <= 1
+
+
+def test_brightness_and_contrast_of_an_image_do_not_matter() -> None:
+    image = RNG.integers(0, 100, (1, 64, 64), dtype=np.uint8)
+    data = photographs(image, 2 * image + 40)
+    for normalise in ("zscore", "minmax"):
+        one, two = images_input(data, [0, 1], Protocol(image_size=64, normalise=normalise))
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_transunet_resize_of_an_image_is_scipy_s_zoom() -> None:
+    image = RNG.integers(0, 256, (1, 97, 140), dtype=np.uint8)
+    scaled = (image[0] - image.min()) / (image.max() - image.min())
+    expected = zoom(scaled, (56 / 97, 56 / 140), order=3)
+    assert np.abs(images_input(photographs(image), [0], TRANSUNET)[0, 0].numpy() - expected).max() < 1e-6
+
+
+def test_classification_trains_on_images_and_their_classes() -> None:
+    data = photographs(*RNG.integers(0, 256, (3, 1, 50, 60), dtype=np.uint8), labels=(0, 2, 1))
+    images, labels = training_arrays(data, [2, 1], Protocol(image_size=64))
+    assert images.shape == (2, 1, 64, 64)
+    assert labels.tolist() == [1, 2]
+    assert labels.dtype == torch.int64
+
+
+def test_augmentation_leaves_classes_alone_and_draws_the_same() -> None:
+    images, classes = torch.rand(8, 3, 64, 64), torch.arange(8)
+    maps = torch.zeros(8, 64, 64, dtype=torch.uint8)
+    moved, same = augment(images, classes, Protocol(), generator(0, "augment", 3))
+    with_maps, _ = augment(images, maps, Protocol(), generator(0, "augment", 3))
+    assert torch.equal(same, classes)
+    assert torch.equal(moved, with_maps)
+    assert not torch.equal(moved, images)
+
+
+def test_rotations_are_those_of_affine_grid() -> None:
+    angles = torch.tensor([0.0, 0.3, -0.2, 3.0])
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros(4)
+    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    for size in (64, 97, 224):
+        expected = torch.nn.functional.affine_grid(theta, [4, 1, size, size], align_corners=False)
+        assert (_rotation(angles, size) - expected).abs().max() < 3e-7
+
+
+def test_a_batch_is_augmented_as_each_of_its_images_alone_would_be() -> None:
+    """With the draws of the whole batch: grouping by flips and turns changes nothing."""
+    protocol = Protocol(image_size=64, rotate=0.0)
+    images, labels = torch.rand(16, 1, 64, 64), torch.randint(0, 4, (16, 64, 64), dtype=torch.uint8)
+    moved, maps = augment(images, labels, protocol, generator(0, "augment", 1))
+    draws = torch.rand(16, 6, generator=generator(0, "augment", 1))
+    for i, (across, down, turn, how) in enumerate(draws[:, :4].tolist()):
+        dims = [d for d, draw in ((-1, across), (-2, down)) if draw < protocol.flip]
+        turns = 1 + int(how * 3) if turn < protocol.rot90 else 0
+        assert torch.equal(moved[i], torch.rot90(images[i].flip(dims), turns, (-2, -1)))
+        assert torch.equal(maps[i], torch.rot90(labels[i].flip(dims), turns, (-2, -1)))

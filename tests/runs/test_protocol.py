@@ -1,0 +1,154 @@
+"""What names a cell, and how a request becomes a protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bench.errors import UserError
+from bench.runs.protocol import PRESETS, SEGMENTATION_ONLY, Cell, Protocol, parse_seeds, preset_label, preset_protocol
+
+
+def cell(**changes: object) -> Cell:
+    base = {
+        "dataset": "acdc",
+        "fingerprint": "0123456789ab",
+        "source": {"kind": "real"},
+        "split": "ssl4mis",
+        "parts": "aaaaaaaaaaaa",
+        "fold": None,
+        "model": {"name": "unet_s", "config": {"features": (16, 32)}, "version": 1},
+        "protocol": {"image_size": 128, "steps": 600},
+        "seed": 0,
+    }
+    return Cell(**{**base, **changes})  # type: ignore[arg-type]
+
+
+def test_the_key_is_pinned() -> None:
+    """A changed way of hashing would orphan every committed record."""
+    assert cell().key == "3dfec803cbb0"
+    assert cell().comparison == "57525b377410"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "synapse"},
+        {"fingerprint": "ba9876543210"},
+        {"source": {"kind": "phantom", "version": 1}},
+        {"split": "mtunet"},
+        {"parts": "bbbbbbbbbbbb"},
+        {"fold": 0},
+        {"model": {"name": "unet_s", "config": {"features": (16, 32)}, "version": 2}},
+        {"protocol": {"image_size": 128, "steps": 601}},
+        {"seed": 1},
+    ],
+)
+def test_every_field_enters_the_key(change: dict[str, object]) -> None:
+    assert cell(**change).key != cell().key
+
+
+def test_the_comparison_key_leaves_out_model_seed_and_fold_alone() -> None:
+    other = {"name": "x", "config": {}, "version": 1}
+    assert cell(seed=5, model=other).comparison == cell().comparison
+    assert cell(split="mtunet").comparison != cell().comparison
+    folds = [cell(split="blocks/5", fold=fold, parts=f"p{fold}") for fold in range(2)]
+    assert folds[0].comparison == folds[1].comparison != cell(split="blocks/4", fold=0).comparison
+    assert folds[0].key != folds[1].key
+    assert cell(parts="other").comparison != cell().comparison
+
+
+def test_phantoms_are_named_as_such() -> None:
+    assert cell(source={"kind": "phantom", "version": 1}).dataset_label == "acdc-phantom"
+    assert cell().dataset_label == "acdc"
+
+
+def test_overrides_take_the_field_s_type() -> None:
+    protocol = preset_protocol("quick", ("lr=3e-4", "steps=7", "selection=last"), threads=1)
+    assert (protocol.lr, protocol.steps, protocol.selection, protocol.threads) == (3e-4, 7, "last", 1)
+    assert preset_label("quick", protocol) == "quick with steps=7, lr=0.0003, selection=last"
+    assert preset_label("quick", PRESETS["quick"].protocol) == "quick"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("step=7",), "Unknown protocol field 'step'. Did you mean: steps"),
+        (("steps=x",), "Expected protocol field steps to be of type int, but got 'x'."),
+        (("steps",), "Expected --set FIELD=VALUE, but got 'steps'."),
+        (("steps=0",), "Expected protocol field steps to be from 1 to 10000000, but got 0."),
+        (("resize=cubic",), "Expected protocol field resize to be one of linear, transunet, but got 'cubic'."),
+        (("image_size=16",), "Expected protocol field image_size to be from 32 to 2048, but got 16."),
+        (("lr=nan",), "Expected protocol field lr to be from 1e-08 to 10.0, but got nan."),
+        (("dice_weight=inf",), "Expected protocol field dice_weight to be from 0.0 to 1000.0, but got inf."),
+        (("flip=-1",), "Expected protocol field flip to be from 0.0 to 1.0, but got -1.0."),
+        (("version=2",), "Unknown protocol field 'version'."),
+    ],
+)
+def test_a_wrong_override_says_what_is_right(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        preset_protocol("quick", settings)
+    assert str(error.value).startswith(message)
+
+
+def test_a_task_has_its_own_recipe_in_every_preset() -> None:
+    sizes = {name: (p.image_size, p.steps, p.batch_size, p.lr, p.evaluations) for name, p in recipes().items()}
+    assert sizes == {
+        "smoke": (64, 60, 8, 1e-3, 3),
+        "quick": (128, 500, 8, 1e-3, 5),
+        "paper": (224, 10_000, 32, 5e-4, 25),
+    }
+    default = Protocol()
+    for protocol in recipes().values():
+        assert (protocol.loss, protocol.rot90, protocol.normalise) == ("ce", 0, "zscore")
+        assert all(getattr(protocol, name) == getattr(default, name) for name in SEGMENTATION_ONLY)
+
+
+def recipes() -> dict[str, Protocol]:
+    return {name: preset_protocol(name, task="classification") for name in PRESETS}
+
+
+def test_the_label_names_what_differs_from_the_task_s_own_recipe() -> None:
+    protocol = preset_protocol("smoke", ("steps=20",), task="classification")
+    assert preset_label("smoke", protocol, "classification") == "smoke with steps=20"
+    assert preset_label("smoke", recipes()["smoke"], "classification") == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("policy=transunet", "Protocol field policy has no meaning for classification: leave --set policy=transunet"),
+        ("dice_weight=1", "Protocol field dice_weight has no meaning for classification"),
+        ("loss=ce+dice", "Expected protocol field loss to be ce for classification, but got 'ce+dice'."),
+        ("loss=dice", "Expected protocol field loss to be one of ce+dice, ce, but got 'dice'."),
+    ],
+)
+def test_what_a_task_lacks_is_no_setting_of_it(setting: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        preset_protocol("quick", (setting,), task="classification")
+    assert str(error.value).startswith(message)
+
+
+def test_an_unknown_preset_gets_the_near_one() -> None:
+    with pytest.raises(UserError, match=r"Unknown preset 'quik'\. Did you mean: quick\?"):
+        preset_protocol("quik")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(None, [0, 1, 2]), ("2", [0, 1]), ("0,4,7", [0, 4, 7]), ("5,", [5]), ("0,", [0])]
+)
+def test_seeds_are_a_number_or_a_list(text: str | None, expected: list[int]) -> None:
+    assert parse_seeds(text, 3) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "a", "1,1", "1,-2", ",", "", "9" * 20, "9" * 20 + ","])
+def test_wrong_seeds_are_an_error(text: str) -> None:
+    with pytest.raises(UserError, match="Expected --seeds"):
+        parse_seeds(text, 3)
+
+
+def test_every_field_of_the_protocol_is_documented() -> None:
+    text = Protocol.__doc__ or ""
+    undocumented = {"version", "optimizer", "schedule", "loss", "batch_size"}
+    assert not [f.name for f in dataclasses.fields(Protocol) if f.name not in text and f.name not in undocumented]
