@@ -28,6 +28,8 @@ test-slow: .venv/installed
 # The records of real runs, without weights, and the tables made from them; a test makes the tables again.
 RECORDS := results/example/records
 REPORT := $(BIN)/medbench report --results results/example --output results/example
+# The one table and the one picture of README.md.
+MAIN_TABLE := $(BIN)/medbench report --results results/example --dataset acdc --preset quick
 example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
@@ -41,12 +43,20 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(REPORT)/trials.md --trials
+	$(REPORT)/speeds.md --speeds
 	$(REPORT)/conventions.md --conventions --dataset acdc
 	mkdir -p results/example/studies
 	cp results/studies/*.log results/example/studies
 	$(BIN)/medbench ablate --show --results results/example --output results/example/ablations > /dev/null
 	$(BIN)/medbench ablate --replay --results results/example --dataset acdc,sars-cov2-ct --format markdown \
 	  > results/example/ablations/replay.md
+	$(BIN)/medbench profile --results results/example/repeats/first --compare results/example/repeats/second \
+	  --format markdown > results/example/repeats.md
+	rm -rf build/figures
+	$(MAIN_TABLE) --figures build/figures
+	cp build/figures/*-differences.png results/example/differences.png
+	$(MAIN_TABLE) --top 8 --brief --into README.md
+	$(BIN)/medbench plan --protocol > docs/protocol.md
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

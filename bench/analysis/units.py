@@ -27,5 +27,5 @@ def with_units(cells: pd.DataFrame, cases: pd.DataFrame, results: str | Path) ->
         if table is not None:
             units[own.index] = table["unit"]
             rows = cases["key"].isin(own["key"])
-            unit[rows] = cases.loc[rows, "case"].map(table["cases"]).fillna(unit[rows])
+            unit[rows] = cases.loc[rows, "case"].map(table["cases"]).astype(object).fillna(unit[rows])
     return cells.assign(units=units), cases.assign(unit=unit)

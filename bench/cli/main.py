@@ -107,8 +107,24 @@ def run(jobs: int, force: bool, tune: int | None, wide: bool, checklist: bool, *
         sys.exit(1)
 
 
+def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from bench.report.protocol_page import protocol_page
+
+        click.echo(protocol_page(), nl=False)
+        context.exit()
+
+
 @main.command()
 @_request_options
+@click.option(
+    *("--protocol", "_protocol"),
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_protocol,
+    help="Print every field of the protocol instead: meaning, range, value in each preset.",
+)
 def plan(jobs: int, force: bool, tune: int | None, wide: bool, **request: Any) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
@@ -146,28 +162,38 @@ def plan(jobs: int, force: bool, tune: int | None, wide: bool, **request: Any) -
 @click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 @click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom).")
+@click.option("--preset", type=TEXT, help="Only tables of this preset, as captions name it (quick with steps=50).")
+@click.option("--top", type=click.IntRange(2), metavar="N", help="The first N rows, the proposed model among them.")
+@click.option("--brief", is_flag=True, help="Few columns: figures with intervals, costs, seeds.")
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--tests", is_flag=True, help="p-values too: of these trained networks only.")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
+@click.option("--speeds", is_flag=True, help="All stored profiles instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
 @click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF.")
 @click.option("--output", type=PATH, help="Write to a file.  [standard output]")
+@click.option("--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown.")
 @_checklist
 @wide_option
 def report(
     results: Path,
     form: str,
     dataset: str | None,
+    preset: str | None,
+    top: int | None,
+    brief: bool,
     classes: bool,
     arms: bool,
     tests: bool,
     trials: bool,
+    speeds: bool,
     ranks: bool,
     conventions: bool,
     figures: Path | None,
     output: Path | None,
+    into: Path | None,
     checklist: bool,
     wide: bool,
 ) -> None:
@@ -178,22 +204,32 @@ def report(
       medbench report --format latex
     """
     from bench.records.store import write_text
-    from bench.report.notes import few
+    from bench.report.brief import brief_sheet, top_rows, write_into
+    from bench.report.costs import stored_profiles
+    from bench.report.notes import few, notes_text
     from bench.report.render import print_tables, render_tables, results_tables
+    from bench.report.sheets import print_sheets, render_sheets
     from bench.report.trials import trials_text
 
-    if trials + ranks + conventions + (figures is not None) > 1:
-        raise UserError("Expected one of --trials, --ranks, --conventions and --figures, but got several.")
+    if trials + speeds + ranks + conventions + brief + (figures is not None) > 1:
+        raise UserError(
+            "Expected one of --trials, --speeds, --ranks, --conventions, --brief and --figures, but got several."
+        )
+    if into is not None:
+        if dataset is None or output is not None or figures is not None or form not in ("rich", "markdown"):
+            raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
+        form = "markdown"
     if conventions:
         from bench.report.conventions_text import conventions_text
 
         text = conventions_text(results, dataset)
     elif trials:
         text = trials_text(results)
+    elif speeds:
+        text = stored_profiles(results)
     else:
-        tables, notes = results_tables(
-            results, dataset=dataset, classes=classes, asked=None if arms else (), tests=tests
-        )
+        tables, notes = results_tables(results, None, dataset, preset, classes, None if arms else (), tests)
+        tables = tables if top is None else [top_rows(table, top) for table in tables]
         if figures is not None:
             from bench.report.figures import draw_report
 
@@ -201,9 +237,19 @@ def report(
                 click.echo(line)
             return
         if output is None and form == "rich" and not ranks:
-            print_tables(make_console(wide), tables, checklist, notes)
+            if brief:
+                print_sheets(make_console(wide), [brief_sheet(table) for table in tables])
+                click.echo(notes_text(notes, "rich"), nl=False)
+            else:
+                print_tables(make_console(wide), tables, checklist, notes)
             return
-        text = render_tables(tables, "ranks" if ranks else form, notes)
+        if brief:
+            text = render_sheets([brief_sheet(table) for table in tables], form) + notes_text(notes, form)
+        else:
+            text = render_tables(tables, "ranks" if ranks else form, notes)
+    if into is not None and dataset is not None:
+        write_into(into, dataset, text)
+        return
     if output is None:
         click.echo(text, nl=False)
         return

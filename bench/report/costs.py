@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.report.speeds import SHARED, SpeedTable, significant, speed_tables
+from bench.errors import UserError
+from bench.records.profiles import load_profiles
+from bench.report.speeds import SHARED, SpeedTable, render, significant, speed_tables
 
 LATENCY = (
     "ms of one image: quantiles of single passes of inference over a batch of 1, of at least 30. images/s: of the "
@@ -36,6 +39,14 @@ FLAGGED = (
     "! counters differ by more than 2 % that nothing explains, one failed, or all leave out an operator that may "
     "multiply."
 )
+
+
+def stored_profiles(results: str | Path) -> str:
+    """All tables of a results folder's profiles, as Markdown. Raises UserError where there are none."""
+    profiles = load_profiles(results)
+    if profiles.empty:
+        raise UserError(f"No profiles in {str(results)!r}. Run `medbench profile --models NAMES` first.")
+    return render(profile_tables(profiles), profiles, "markdown")
 
 
 def profile_tables(profiles: pd.DataFrame) -> list[SpeedTable]:

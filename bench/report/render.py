@@ -35,11 +35,12 @@ def results_tables(
     results: str | Path,
     comparisons: Collection[str] | None = None,
     dataset: str | None = None,
+    preset: str | None = None,
     classes: bool = False,
     asked: Collection[str] | None = (),
     tests: bool = False,
 ) -> tuple[list[Table], tuple[str, ...]]:
-    """The tables of a results folder: all, or those of some comparison keys or of one dataset.
+    """The tables of a results folder: all, or those of some comparison keys, of one dataset or of one preset.
 
     Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
 
@@ -48,7 +49,7 @@ def results_tables(
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
     Raises:
-        UserError: no such folder, no records in it, or none of that dataset.
+        UserError: no such folder, no records in it, or none of that dataset or preset.
     """
     cells, cases = load_cells(results), load_cases(results)
     profiles = load_profiles(results)
@@ -62,6 +63,10 @@ def results_tables(
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
+    if preset is not None:
+        if preset not in set(cells["preset"]):
+            raise unknown("preset among the records", preset, set(cells["preset"]))
+        cells = cells[cells["preset"] == preset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, clashes = _without_clashes(cells)

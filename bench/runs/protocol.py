@@ -24,14 +24,20 @@ class Protocol:
             0, as the literature's loaders).
         normalise: `zscore` (per slice, or per image over all channels) or `minmax` (per volume or image, to [0, 1]).
         steps: optimiser steps; all are run, there is no early stopping.
+        batch_size: images, or slices, of a step.
+        optimizer: AdamW alone.
+        schedule: `poly` alone: a linear warm-up, then a polynomial decay to 0.
         lr, weight_decay: AdamW's; biases and norms are not decayed.
         warmup: fraction of the steps over which the rate rises linearly.
         poly_power: the rate then falls as (1 - step / steps) ** poly_power.
         clip: upper bound of the gradient's norm; 0 is none.
         loss: `ce+dice` (segmentation alone), or `ce`, plain cross-entropy.
-        ce_weight, dice_weight: in `ce+dice`, of cross-entropy and soft Dice (squares in the denominator, background
-            included, sums over the batch).
-        flip, rot90, rotate, rotate_degrees: probabilities of augmentations; rotation angle is uniform in +-degrees.
+        ce_weight: of cross-entropy in `ce+dice`.
+        dice_weight: of soft Dice in `ce+dice` (squares in the denominator, background included, sums over the batch).
+        flip: probability of an image flipped from left to right, and, drawn for itself, of one flipped upside down.
+        rot90: probability of an image turned by one, two or three quarters.
+        rotate: probability of an image turned by any angle up to `rotate_degrees`.
+        rotate_degrees: the largest angle of `rotate`, to both sides, in degrees; all angles are as likely.
         precision: Lightning Fabric's name of the arithmetic.
         threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
         evaluations: number of validation rounds, at equal fractions of the steps, the last one at the end.
@@ -72,17 +78,17 @@ class Protocol:
     version: int = PROTOCOL_VERSION
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 got = getattr(self, name)
                 raise UserError(f"Expected protocol field {name} to be one of {', '.join(allowed)}, but got {got!r}.")
-        for name, (low, high) in _RANGES.items():
+        for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 got = getattr(self, name)
                 raise UserError(f"Expected protocol field {name} to be from {low} to {high}, but got {got}.")
 
 
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "image_size": (32, 2048),
     "steps": (1, 10_000_000),
     "batch_size": (1, 4096),
@@ -100,7 +106,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rotate": (0.0, 1.0),
     "rotate_degrees": (0.0, 180.0),
 }
-_CHOICES = {
+CHOICES = {
     "resize": ("linear", "transunet"),
     "normalise": ("zscore", "minmax"),
     "optimizer": ("adamw",),

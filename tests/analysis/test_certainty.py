@@ -18,7 +18,7 @@ from test_comparison import cell
 from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
-from bench.cli import main
+from bench.cli.main import main
 from bench.report.certainty_text import sure_to_latex, sure_to_markdown
 from bench.report.leaks import with_leaks
 from bench.report.render import render_tables

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.analysis.predictions import score_predictions
-from bench.cli import main
+from bench.cli.main import main
 
 
 def evaluate(*arguments: str | Path) -> Result:

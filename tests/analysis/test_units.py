@@ -75,6 +75,14 @@ def test_a_table_of_units_is_joined_and_named(tmp_path: Path) -> None:
     assert widths["blocks"] > 1.5 * widths["images"], "images of a block are right or wrong together"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_table_that_names_no_case_leaves_each_its_own_unit(tmp_path: Path) -> None:
+    write_units(tmp_path, {"dataset": "sars-cov2-ct", "fingerprint": "f0", "unit": UNITS, "cases": {}})
+    cells, cases = with_units(*loaded(*by_block("a", (0, 1))), tmp_path)
+    assert cells["units"].to_list() == [UNITS]
+    assert (cases["unit"] == cases["patient"]).all()
+
+
 def test_another_fingerprint_s_table_is_not_joined(tmp_path: Path) -> None:
     table_of_blocks(tmp_path)
     cells, cases = loaded(*by_block("a", (0,), (1,)))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.datasets.readers import files, nifti
 from bench.datasets.readers.files import read_h5, read_npz
 from bench.datasets.readers.images import read_image

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import UserError, printable
 
 STRAY = os.fsdecode(b"Lies mich \xfcber.txt")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.datasets.readers.nifti import read_nifti
 
 SIZES = (1.5, 1.25, 9.0)  # (x, y, z)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.datasets.base import RawCase
 from bench.datasets.cache import prepared as module
 from bench.datasets.cache.prepared import default_root, locate, open_prepared, prepare, resolve_root, verify

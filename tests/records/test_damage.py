@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import bench
 from ablations.command import load_ablations
 from ablations.replay import stored_curves
-from bench.cli import main
+from bench.cli.main import main
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.profiles import load_profiles

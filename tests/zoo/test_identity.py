@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from bench.analysis.aside import name_versions
 from bench.analysis.comparison import titles_of
-from bench.cli import main
+from bench.cli.main import main
 from bench.cost.speed import count
 from bench.errors import UserError
 from bench.records import store

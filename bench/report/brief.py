@@ -1,0 +1,149 @@
+"""A table in short: its first rows, few columns, and put into a file of the user's own between two markers.
+
+Cut from tables that are made already: no figure is computed here, so that a short table says what the long one says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.analysis.comparison import RECONSTRUCTION, Table
+from bench.analysis.sheet import Sheet
+from bench.analysis.throughput import FORMS
+from bench.errors import UserError
+from bench.records.store import write_text
+
+if TYPE_CHECKING:
+    from bench.analysis.certainty import Certainty
+
+SHORT_BUDGET = "Short budget: networks have not converged"
+BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"
+COSTS = ("params", "macs", *FORMS.values())
+
+
+def top_rows(table: Table, count: int) -> Table:
+    """The table's first rows, the proposed model always among them, and a footnote that tells how many are left out.
+
+    Marks and shares of ranks stay those of the whole table.
+    """
+    titles = list(table.frame["Model"])
+    proposed = _proposed(table)
+    kept = titles[:count]
+    if proposed is not None and proposed not in kept:
+        kept = [*titles[: count - 1], proposed]
+    if len(kept) == len(titles):
+        return table
+    rows = table.frame["Model"].isin(kept)
+    note = f"{len(kept)} of {len(titles)} rows: the first ones and the proposed model."
+    return replace(
+        table,
+        frame=table.frame[rows].reset_index(drop=True),
+        marks=table.marks[rows].reset_index(drop=True),
+        figures=table.figures[table.figures["title"].isin(kept)],
+        sure=_certainty_of(table.sure, kept),
+        footnotes=(*table.footnotes, note),
+    )
+
+
+def _proposed(table: Table) -> str | None:
+    """The title of the row that differences are taken from where it is a proposed model, else of the first such row."""
+    proposed = list(table.figures.loc[table.figures["family"] == "proposed", "title"].unique())
+    if table.sure.reference in proposed:
+        return table.sure.reference
+    return next((title for title in table.frame["Model"] if title in proposed), None)
+
+
+def _certainty_of(sure: Certainty, kept: Sequence[str]) -> Certainty:
+    if sure.frame.empty:
+        return sure
+    rows = sure.frame["Model"].isin(list(kept))
+    return replace(
+        sure,
+        frame=sure.frame[rows].reset_index(drop=True),
+        marks=sure.marks[rows].reset_index(drop=True),
+        gaps={title: gap for title, gap in sure.gaps.items() if title in kept},
+        ranks=sure.ranks.loc[sure.ranks.index.isin(list(kept))],
+    )
+
+
+def brief_sheet(table: Table) -> Sheet:
+    """A table's few columns: the model, its figures with their intervals, what it costs, its seeds.
+
+    Where nothing is claimed (one seed) the figures stand without intervals.
+    """
+    frame = table.frame[["Model"]].copy()
+    intervals = _intervals(table.sure.frame)
+    if intervals.empty:
+        for column in (c for c in table.columns if c.merit):
+            frame[column.header] = _texts(table.frame[column.header], column.decimals)
+    else:
+        frame = frame.merge(intervals, how="left", on="Model").fillna("")
+    for column in (c for c in table.columns if c.metric in COSTS):
+        frame[column.header] = _texts(table.frame[column.header], column.decimals)
+    frame["Seeds"] = table.frame["Seeds"].astype(str)
+    return Sheet(_caption(table), frame, _notes(table), name=f"{table.name}-{table.key}-brief")
+
+
+def _intervals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of a table's intervals those of the figures themselves; differences have no figure in the reference's own row."""
+    figures = [name for name in frame.columns if name.endswith("[95 %]") and (frame[name] != "").all()]
+    return frame[["Model", *figures]] if figures else pd.DataFrame()
+
+
+def _texts(values: pd.Series[float], decimals: int) -> list[str]:
+    return ["" if pd.isna(value) else f"{value:.{decimals}f}" for value in values]
+
+
+def _caption(table: Table) -> str:
+    """The table's caption, but for its lists of models, with what a short budget means."""
+    said = [part for part in table.caption.rstrip(".").split(". ") if not _lists_models(part)]
+    preset = str(table.figures["preset"].iloc[0])
+    if preset.startswith(("smoke", "quick")) and not any("not converged" in part for part in said):
+        said.append(SHORT_BUDGET)
+    return ". ".join(said) + "."
+
+
+def _lists_models(part: str) -> bool:
+    return part.startswith("Reduced width") or part.endswith(RECONSTRUCTION)
+
+
+def _notes(table: Table) -> tuple[str, ...]:
+    """What the titles and the intervals mean, and how many rows are left out; the rest stands below the long table."""
+    shown = " ".join(table.frame["Model"])
+    titles = [
+        "(reduced): a smaller form of a published network, which says nothing about that one" * ("(reduced)" in shown),
+        f"(reconstr.): {RECONSTRUCTION}" * ("(reconstr.)" in shown),
+    ]
+    rows = [note for note in table.footnotes if " rows: " in note]
+    speed = [note for note in table.footnotes if note.startswith("x ")]
+    named = "; ".join(filter(None, titles))
+    return (*rows, *([f"{named}."] if named else []), *speed, table.sure.caption)
+
+
+def write_into(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between a file's markers `<!-- begin: NAME -->` and `<!-- end -->`; the rest stays.
+
+    Raises:
+        UserError: the file cannot be read or written, or has not these two markers, once and in this order.
+    """
+    begin = BEGIN.format(name)
+    try:
+        old = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read {path}: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.") from None
+    head, first, rest = old.partition(begin)
+    _, last, tail = rest.partition(END)
+    if not (first and last) or begin in rest:
+        raise UserError(
+            f"Expected one {begin} and an {END} behind it in {path}, but found {old.count(begin)} of the first: write "
+            "both on lines of their own where the table belongs."
+        )
+    try:
+        write_text(path, f"{head}{begin}\n{text.strip()}\n{END}{tail}")
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}.") from None
