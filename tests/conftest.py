@@ -22,3 +22,10 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     """No test reads or writes the user's own data folder."""
     monkeypatch.delenv("MEDBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data"))
+
+
+@pytest.fixture(autouse=True)
+def _idle_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """No test's output depends on what else the machine does, and none waits to find out."""
+    if request.path.name != "test_environment.py":
+        monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from torch import nn
 
 from ablations.journal import read_study
 from bench.cli.main import main
@@ -97,16 +99,17 @@ def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_pat
 def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
     folder: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import bench.runs.job
+    from bench.runs import seeding
 
-    build = bench.runs.job.build_model
+    build_seeded = seeding.build_seeded
 
-    def failing(name: str, *args: object, **kwargs: object) -> object:
-        if "sem=none" in name:
+    def failing(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+        model = build_seeded(build, seed)
+        if not any(name.endswith(".sem") for name, _ in model.named_modules()):
             raise RuntimeError("no memory left")
-        return build(name, *args, **kwargs)  # type: ignore[arg-type]
+        return model
 
-    monkeypatch.setattr(bench.runs.job, "build_model", failing)
+    monkeypatch.setattr(seeding, "build_seeded", failing)
     done = call(folder, "--all", "--seeds", "1", "--no-null")
     assert done.exit_code == 1
     assert "not finished: mednext_tiny[sem=none] seed 0, see" in done.stderr

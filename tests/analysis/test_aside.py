@@ -87,7 +87,7 @@ def test_arms_are_set_aside_beside_several_versions_and_seeds_by_version() -> No
 
 def test_an_arm_that_was_asked_for_stays_beside_several_versions() -> None:
     for asked in (None, ("mednext_tiny[sem=none]",)):
-        assert of_two_versions(asked).frame["Model"].to_list()[0] == "OURS [sem=none]"
+        assert of_two_versions(asked).frame["Model"].to_list()[0] == "OURS [sem=none] v5"
 
 
 def test_no_arm_competes_in_the_committed_tables_of_acdc() -> None:

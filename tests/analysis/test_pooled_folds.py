@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def stored(folder: Path, fold: int, **fields: Any) -> None:
     record |= {"comparison": f"old{fold}", "key": Cell(**record["cell"]).key}
     record["dataset"] |= {"split_flag": "leaks", **fields}
     (folder / str(fold)).mkdir(parents=True)
+    shutil.copy(source.parent / "cases.csv", folder / str(fold))
     (folder / str(fold) / "record.json").write_text(json.dumps(record))
 
 
