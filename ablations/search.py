@@ -32,6 +32,7 @@ SAMPLED_BEFORE = 10  # trials drawn at random, and trained, before the sampler l
 REJECTIONS = 200  # configurations in a row that are not trained, after which the budget is taken to admit no more
 CONSTRAINT = "max_macs"
 POLL = 2.0
+FAILURES = 10  # trials without a score in a row, after which a search ends: something is wrong with all of them
 PRUNERS = ("median", "hyperband", "none")
 KERNELS = (3, 5, 7, 9)
 # stage -> lowest, highest, step
@@ -122,7 +123,7 @@ def run_search(
         study: its name; by default one made from dataset, model and kind.
 
     Raises:
-        UserError: the study is of something else, or no configuration is within the budget.
+        UserError: the study is of something else, no configuration is within the budget, or nothing trains.
     """
     label = template.cell.dataset_label
     name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
@@ -138,10 +139,16 @@ def run_search(
     with claiming(results, name):
         if not found.get_trials(deepcopy=False):
             found.enqueue_trial(starting_point(goal.model))
+    failures = 0
     while True:
         trial, job = _claim(found, results, name, goal, template)
         if trial is not None and job is not None:
-            _run(found, trial, job, goal, report)
+            failures = 0 if _run(found, trial, job, goal, report) else failures + 1
+            if failures == FAILURES:
+                raise UserError(
+                    f"{FAILURES} trials in a row failed or diverged, the last one in {job.folder}: see its error.log or "
+                    "record.json. What is finished is stored; the same command goes on."
+                )
         elif _running(found):  # the last ones, in other processes; should one die, its trial comes back
             time.sleep(POLL)
         else:
@@ -298,7 +305,8 @@ def _trial_job(model: str, template: Job) -> Job:
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report: Report) -> None:
+def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report: Report) -> bool:
+    """Trains a claimed trial and tells its score; false where there is none, since it failed or diverged."""
     from optuna.trial import TrialState
 
     renew = Renewal(trial)
@@ -327,6 +335,8 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
         study.tell(trial, state=TrialState.PRUNED)
     else:
         study.tell(trial, state=TrialState.FAIL)
+        return False
+    return True
 
 
 def _rounds(job: Job) -> dict[int, int]:

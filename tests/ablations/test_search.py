@@ -337,3 +337,19 @@ def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, t
     assert not (job.folder / "checkpoint.pt").exists()
     assert not store.is_done(job.folder), "another search may run it to its end"
     assert run_cell(job) == "complete"
+
+
+def test_a_search_in_which_nothing_trains_ends_with_one_line(
+    template: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.runs import seeding
+
+    def failing(build: object, seed: int) -> object:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(seeding, "build_seeded", failing)
+    monkeypatch.setattr("ablations.search.FAILURES", 2)
+    with pytest.raises(
+        UserError, match=r"^2 trials in a row failed or diverged, the last one in .*: see its error.log"
+    ):
+        run_search(Goal(trials=5, pruner="none"), template, tmp_path / "results")  # type: ignore[arg-type]
