@@ -146,8 +146,8 @@ def run_search(
             failures = 0 if _run(found, trial, job, goal, report) else failures + 1
             if failures == FAILURES:
                 raise UserError(
-                    f"{FAILURES} trials in a row failed or diverged, the last one in {job.folder}: see its error.log or "
-                    "record.json. What is finished is stored; the same command goes on."
+                    f"{FAILURES} trials in a row failed or diverged, the last one in {job.folder}: see its error.log "
+                    "or record.json. What is finished is stored; the same command goes on."
                 )
         elif _running(found):  # the last ones, in other processes; should one die, its trial comes back
             time.sleep(POLL)
