@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablations.arms import incomplete, run_arms
 from ablations.drawings import draw_ablation, draw_front, draw_importances
 from ablations.effects import Stored, stored_arms
 from ablations.journal import FOLDER, read_study
-from ablations.plans import make_arms, match_arms, null_seeds
+from ablations.listing import listing
+from ablations.plans import Plan, make_arms, match_arms, null_seeds
 from ablations.search import best, front
-from ablations.tables import ablation_tables
+from ablations.studies import open_arms, write_trials
+from ablations.tables import ablation_tables, listing_table
 from bench.analysis.comparison import PHANTOM, budget_mark, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import with_throughput
@@ -23,58 +25,43 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.profiles import load_profiles
 from bench.report.sheets import render_sheets
-from bench.runs.job import Job, Report, silent
-from bench.runs.protocol import PRESETS, parse_seeds
-from bench.runs.runner import make_jobs
+from bench.runs.job import Job, Report, is_reusable, silent
+from bench.runs.protocol import PRESETS, parse_seeds, preset_protocol
+from bench.runs.request import Request
+from bench.runs.runner import make_jobs, run_jobs
 from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
     import optuna
 
 
-def plan_jobs(
-    model: str,
-    dataset: str,
-    asked: dict[str, Any],
-    match: str | None,
-    seeds: str | None,
-    null: bool,
-    **request: Any,
-) -> tuple[list[Job], list[str]]:
+def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[list[Job], list[str]]:
     """The cells of an ablation on one dataset, and lines that say how near matched arms came.
 
     Args:
-        model: the full model. asked: `remove`, `swap`, `leave_one_out`, `factorial`, as `make_arms` takes them.
-        match: `params` or `macs`: the arms that are asked for, widened or narrowed, in place of the plain ones.
-        null: the full model under as many other seeds as well.
-        request: as `bench.runs.runner.make_jobs` takes it.
+        request: all but the models, which are the plan's arms.
 
     Raises:
         UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
     """
-    arms = make_arms(model, **asked)
-    spec = dataset_spec(dataset)
-    preset = request.get("preset", "quick")
+    arms = make_arms(plan.model, plan.remove, plan.swap, plan.leave_one_out, plan.factorial)
+    spec = dataset_spec(str(request.dataset))
     lines: list[str] = []
-    if match:
-        from bench.runs.protocol import preset_protocol
-
-        protocol = preset_protocol(preset, request.get("settings", ()), request.get("threads"), spec.task)
+    if plan.match:
+        protocol = preset_protocol(request.preset, tuple(request.settings), request.threads, spec.task)
         shape = {
             "task": spec.task,
             "in_channels": spec.channels,
             "num_classes": len(spec.classes),
             "image_size": protocol.image_size,
         }
-        pairs = match_arms(arms, match, **shape)
-        lines = [f"{arm.label}: {arm.model}, {_nearness(found, match)}" for arm, found in pairs]
+        pairs = match_arms(arms, plan.match, **shape)
+        lines = [f"{arm.label}: {arm.model}, {_nearness(matched, plan.match)}" for arm, matched in pairs]
         arms = [arms[0], *(arm for arm, _ in pairs)]
-    names = ",".join(arm.model for arm in arms)
-    jobs = make_jobs(names, dataset, seeds=seeds, **request)
-    if null:
-        numbers = null_seeds(parse_seeds(seeds, PRESETS[preset].seeds))
-        text = ",".join(map(str, numbers)) + ","
-        jobs += make_jobs(arms[0].model, dataset, seeds=text, **request)
+    jobs = make_jobs(replace(request, models=[arm.model for arm in arms]), report)
+    if plan.null:
+        others = null_seeds(parse_seeds(request.seeds, PRESETS[request.preset].seeds))
+        jobs += make_jobs(replace(request, models=[arms[0].model], seeds=others), report)
     return jobs, lines
 
 
@@ -86,9 +73,15 @@ def _nearness(found: Any, budget: str) -> str:
 def run_ablation(
     jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None, report: Report = silent
 ) -> list[Job]:
-    """Runs the cells through the study; the jobs whose cell is not finished at the end."""
-    found = run_arms(jobs, results, study, storage, report)
-    return incomplete(found, jobs)
+    """Runs the cells that are not done and writes their study; the jobs whose cell is not finished at the end.
+
+    Killed, the same call goes on; several processes may share the cells. The study is opened before anything is
+    trained, so that one of something else is refused in time.
+    """
+    opened = open_arms(jobs, results, study, storage)
+    run_jobs(list(jobs), report=report)
+    write_trials(opened, jobs, results)
+    return [job for job in jobs if not is_reusable(job)]
 
 
 def load_ablations(
@@ -128,9 +121,27 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def search_template(model: str, dataset: str, **request: Any) -> Job:
+def search_template(model: str, request: Request, report: Report = silent) -> Job:
     """The cell that a search takes all but model and seed from."""
-    return make_jobs(model, dataset, seeds="0,", **request)[0]
+    return make_jobs(replace(request, models=[model], seeds=[0]), report)[0]
+
+
+def listing_tables(
+    model: str, datasets: Sequence[str], preset: str, settings: Sequence[str], threads: int | None
+) -> list[Sheet]:
+    """A table for each dataset: slots and fillings, with what the whole model costs at its input."""
+    tables = []
+    for dataset in datasets:
+        spec = dataset_spec(dataset)
+        protocol = preset_protocol(preset, tuple(settings), threads, spec.task)
+        shape: dict[str, Any] = {
+            "task": spec.task,
+            "image_size": protocol.image_size,
+            "channels": spec.channels,
+            "classes": len(spec.classes),
+        }
+        tables.append(listing_table(model, dataset, listing(model, **shape), shape))
+    return tables
 
 
 def search_tables(study: optuna.Study) -> list[Sheet]:

@@ -1,9 +1,9 @@
-"""Studies: Optuna's journal on disk, shared by processes, with a lease of ours on each running trial.
+"""Studies: Optuna's journal on disk, shared by processes; in a search, with a lease of ours on each running trial.
 
     results/studies/<name>.log      Optuna's journal (JournalStorage), or any storage URL in its place
-    results/studies/<name>.claim    locked while a process prepares or claims trials; a kill releases it
+    results/studies/<name>.claim    locked while a process writes or claims trials; a kill releases it
 
-JournalStorage has no heartbeat: a killed process leaves its trial RUNNING for ever. So each running trial carries a
+JournalStorage has no heartbeat: a killed search leaves its trial RUNNING for ever. So each running trial carries a
 lease (host, process, its start, time). A lease ends when its process is gone, or, seen from another host, when it was
 not renewed for `LEASE` seconds; the trial is then told FAIL and enqueued again, and the next process goes on from the
 cell's checkpoint.
@@ -124,7 +124,7 @@ def _drop_half_line(path: Path) -> None:
 
 @contextmanager
 def claiming(results: Path, name: str) -> Iterator[None]:
-    """Holds a study's claim lock: one process at a time enqueues, claims and takes back."""
+    """Holds a study's claim lock: one process at a time adds, enqueues, claims and takes back."""
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.claim").open("w") as file:

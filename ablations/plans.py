@@ -19,6 +19,26 @@ from bench.zoo.registry import canonical_name, parse_model
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What an ablation trains, all arms beside the full model.
+
+    Attributes:
+        model: the full one, with slots; `mednext_tiny`, or a config of it.
+        remove, swap, leave_one_out, factorial: which arms there are, as `make_arms` takes them.
+        match: `params` or `macs`: the arms, widened or narrowed to the full model's budget, in place of the plain ones.
+        null: the full model under as many other seeds as well.
+    """
+
+    model: str = "mednext_tiny"
+    remove: Sequence[str] = ()
+    swap: Sequence[str] = ()
+    leave_one_out: bool = False
+    factorial: bool = False
+    match: str | None = None
+    null: bool = True
+
+
+@dataclass(frozen=True)
 class Arm:
     """One model of an ablation.
 
@@ -77,7 +97,10 @@ def make_arms(
     wanted += [_swaps(item, slots) for item in swap]
     arms = dict.fromkeys(_arm(model, changes) for changes in wanted)
     if len(arms) < 2:
-        raise UserError("Expected something to ablate: --remove SLOT, --swap SLOT=FILLING, --all or --factorial.")
+        raise UserError(
+            "Expected something to ablate: `medbench ablate remove SLOT`, `remove --all`, `swap SLOT=FILLING` or "
+            "`factorial`."
+        )
     return list(arms)
 
 
@@ -116,7 +139,7 @@ def _slots(text: str, slots: Sequence[str]) -> list[str]:
         if name not in slots:
             raise unknown("slot", name, slots)
     if not names:
-        raise UserError(f"Expected --remove to name slots, but got {text!r}. Slots: {', '.join(slots)}.")
+        raise UserError(f"Expected slots to remove, but got {text!r}. Slots: {', '.join(slots)}.")
     return names
 
 
@@ -125,7 +148,7 @@ def _swaps(text: str, slots: Sequence[str]) -> dict[str, str]:
     for item in text.split("+"):
         slot, equals, name = item.partition("=")
         if not equals:
-            raise UserError(f"Expected --swap SLOT=FILLING, such as sem=strip, but got {text!r}.")
+            raise UserError(f"Expected a swap SLOT=FILLING, such as sem=strip, but got {text!r}.")
         if slot not in slots:
             raise unknown("slot", slot, slots)
         if name not in filling_names(slot):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console, wide_option
+from bench.cli.options import DATA_ROOT, RESULTS
+from bench.cli.terminal import PATH, make_console, wide_option
 from bench.errors import UserError
 
 
@@ -16,13 +17,8 @@ def data() -> None:
     """Datasets: what there is, how to get it, prepare it, verify it."""
 
 
-_root = click.option(
-    "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
-)
-
-
 @data.command("list")
-@_root
+@DATA_ROOT
 @wide_option
 def data_list(data_root: str | None, wide: bool) -> None:
     """List the datasets and which are prepared.
@@ -39,7 +35,7 @@ def data_list(data_root: str | None, wide: bool) -> None:
 
 @data.command("info")
 @click.argument("name")
-@_root
+@DATA_ROOT
 def data_info(name: str, data_root: str | None) -> None:
     """Say what a dataset is, its licence and citation, how to get it, and what is prepared of it.
 
@@ -57,7 +53,7 @@ def data_info(name: str, data_root: str | None) -> None:
 @click.option("--from", "source", type=PATH, help="Folder in its original layout, or the .zip of one.")
 @click.option("--phantom", is_flag=True, help="Draw phantoms in its place.")
 @click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
-@_root
+@DATA_ROOT
 def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, data_root: str | None) -> None:
     """Read a dataset in its original layout into the memory-mapped cache, with a manifest.
 
@@ -90,7 +86,7 @@ _kind = click.option("--data", type=click.Choice(["real", "phantom"]), default="
 @click.argument("name")
 @click.option("--from", "source", type=PATH, help="Compare with the original files as well: a folder or .zip.")
 @_kind
-@_root
+@DATA_ROOT
 def data_verify(name: str, source: Path | None, data: str, data_root: str | None) -> None:
     """Hash a prepared cache again and compare with its manifest; with --from, the original files as well.
 
@@ -125,7 +121,7 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
 @click.option("--any-angle", is_flag=True, help="Look for copies turned by any angle; some five times as long.")
 @click.option("--output", type=PATH, help="Write audit.json, pairs.csv and a contact sheet of the worst pairs there.")
 @_kind
-@_root
+@DATA_ROOT
 def data_audit(
     name: str, threshold: float, any_angle: bool, output: Path | None, data: str, data_root: str | None
 ) -> None:
@@ -176,9 +172,9 @@ def data_leaks(results: Path, form: str, wide: bool) -> None:
 
 @data.command("units")
 @click.argument("name")
-@click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
+@RESULTS
 @_kind
-@_root
+@DATA_ROOT
 def data_units(name: str, results: Path, data: str, data_root: str | None) -> None:
     """Write which images count as one in intervals beside results that lack it; `medbench run` does so itself.
 

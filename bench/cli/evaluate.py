@@ -1,14 +1,13 @@
-"""`medbench evaluate`: others' predictions scored; `medbench doctor`: our metrics beside medpy's."""
+"""`medbench evaluate`: others' predictions scored."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console, say, wide_option
+from bench.cli.options import Display, displayed
+from bench.cli.terminal import PATH, TEXT, make_console, say
 from bench.errors import UserError
 
 
@@ -28,12 +27,8 @@ from bench.errors import UserError
 )
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
 @click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
-@click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
-@click.option("--output", type=PATH, help="Write cases.csv and the conventions there.")
-@wide_option
-def evaluate(
-    form: str, output: Path | None, classes: str | None, spacing: str | None, tests: bool, wide: bool, **request: Any
-) -> None:
+@displayed("Write cases.csv and the conventions there.")
+def evaluate(display: Display, classes: str | None, spacing: str | None, tests: bool, **request: Any) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
     \b
@@ -50,17 +45,17 @@ def evaluate(
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     sizes = None if spacing is None else _spacing(spacing)
-    console = make_console(wide)
-    with counting(console, "cases") if form == "rich" else nullcontext(lambda *_: None) as report:
+    console = make_console(display.wide)
+    with counting(console, "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         request["report"] = lambda done, total: report("", done, total)
         judged = score_predictions(classes=names, spacing=sizes, **request)
-    written = write_scores(judged, output) if output else []
-    if form == "csv":
+    written = write_scores(judged, display.output) if display.output else []
+    if display.form == "csv":
         click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
-    elif form == "rich":
+    elif display.form == "rich":
         print_sheets(console, prediction_sheets(judged, tests))
     else:
-        click.echo(render_sheets(prediction_sheets(judged, tests), form), nl=False)
+        click.echo(render_sheets(prediction_sheets(judged, tests), display.form), nl=False)
     if written:
         say(f"written   {', '.join(map(str, written))}", 0)
 
@@ -73,26 +68,3 @@ def _spacing(text: str) -> tuple[float, ...]:
     if len(sizes) not in (2, 3) or not all(0 < size < 1e6 for size in sizes):
         raise UserError(f"Expected --spacing to be positive mm as z,y,x or y,x, but got {text!r}.")
     return sizes
-
-
-@click.command()
-@click.option("--metrics", is_flag=True, help="Compare Dice, HD95 and ASSD with medpy's, on drawn volumes.")
-@wide_option
-def doctor(metrics: bool, wide: bool) -> None:
-    """Check our metrics against medpy's: the largest difference, and how much faster ours are.
-
-    \b
-    Example:
-      medbench doctor --metrics
-    """
-    from bench.metrics.doctor import compare_with_medpy
-    from bench.report.judged import compared_sheet
-    from bench.report.sheets import print_sheets
-
-    if not metrics:
-        raise UserError("Expected --metrics. A network is examined by `medbench models --doctor NAME`.")
-    found = compare_with_medpy()
-    print_sheets(make_console(wide), [compared_sheet(found)])
-    differing = [one.metric for one in found if not one.agrees]
-    if differing:
-        sys.exit(say(f"Error: {', '.join(differing)} differ from medpy's.", 1))

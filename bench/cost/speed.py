@@ -5,45 +5,35 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.rounds import PROCESSES, Samples, figures, together
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.records.environment import too_few_idle
 from bench.records.profiles import SCHEMA, Setting, cost_row, profile_row, write_profile
 from bench.records.store import check_writable, read_records
-from bench.runs.protocol import PRESETS
-from bench.runs.request import PROFILE, read_request
-from bench.zoo.entry import ModelEntry
-from bench.zoo.registry import canonical_name, listed_names, parse_model, placed_name, resolved_entry, select_models
+from bench.runs.arguments import FLAG, FOLDER, NUMBER, REPORT, make_request, or_none, read_arguments
+from bench.zoo.registry import canonical_name, placed_name, resolved_entry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCES = {"classification": "resnet18", "segmentation": "unet_s"}
-CHOICES = {
-    "task": tuple(REFERENCES),
-    "device": ("cpu", "cuda"),
-    "precision": ("fp32", "bf16", "fp16"),
-}
+PROFILE = {"results": FOLDER, "seconds": NUMBER, "sweep": FLAG, "data_root": or_none(FOLDER), "report": REPORT}
 # Large blocks of their own mapping, given back when they are freed: else the C library keeps some of them resident, and
 # the peak of resident memory says less of what was in use.
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
 # The other way round while passes are timed: what is freed is kept. By default it depends on the process's history
 # whether a buffer is mapped anew for each pass, and thousands of page faults are timed, or none.
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
-ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
 BLOCKS = ("passes", "reference_passes")  # of a block, a number for each process
-LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 
 
 def profile(
@@ -65,7 +55,7 @@ def profile(
         sweep: try larger batches until there is no gain, however long it takes.
         data_root: as `bench.run` takes it: prepared data that weights are scored on.
         report: takes a line of progress.
-        request: the other arguments of `make_settings`.
+        request: the other fields of `bench.cost.measurement.Measurement`.
 
     Returns:
         One row per candidate and form (`bench.records.profiles.profile_row`). A candidate that cannot be built or timed
@@ -76,10 +66,11 @@ def profile(
     """
     import pandas as pd
 
-    read_request({"results": results, "seconds": seconds, "sweep": sweep, "data_root": data_root}, PROFILE)
+    where = {"results": results, "seconds": seconds, "sweep": sweep, "data_root": data_root, "report": report}
+    read_arguments(where, PROFILE)
     if not seconds > 0:
         raise UserError(f"Expected seconds to be positive, but got {seconds}.")
-    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
+    settings = make_settings(make_request(Measurement, {"models": models, **request}, PROFILE))
     check_writable(Path(results))
     if data_root is not None:
         from bench.datasets.cache.prepared import resolve_root
@@ -112,73 +103,6 @@ def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
         )
 
 
-def make_settings(
-    models: str | Sequence[str],
-    task: str = "classification",
-    image_size: int = 224,
-    channels: int = 3,
-    classes: int = 2,
-    batch: int = 8,
-    threads: int = 2,
-    device: str = "cpu",
-    precision: str = "fp32",
-    reference: str | None = None,
-    fused: bool = False,
-    step: bool = False,
-    compiled: bool = False,
-    preset: str = "quick",
-) -> list[Setting]:
-    """What a request measures, in order: each model in its training form, then fused where asked for and offered.
-
-    Args:
-        reference: any model's name; `resnet18`, or `unet_s` for segmentation, when none is given.
-        fused: measure the proposed model's inference form as well; other families have none here.
-        step: time training steps in place of inference.
-        compiled: the candidates, not the reference, through torch.compile.
-        preset: whose list `all` means; chance, which does no work, is left out of it.
-
-    Raises:
-        UserError: an unknown name, a value out of range, or `fused` where no model has that form.
-    """
-    _check_choices(task=task, device=device, precision=precision)
-    _check_least(image_size=image_size, channels=channels, classes=classes, batch=batch, threads=threads)
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    if fused and step:
-        raise UserError("A fused form is for inference alone: ask for fused forms or for training steps, not for both.")
-    _check_device(device, precision)
-    other = _one(reference or REFERENCES[task], task)
-    asked = listed_names(models)
-    chosen = [parse_model(name) for name in select_models(models, PRESETS[preset].models, task)]
-    chosen = [(e, config) for e, config in chosen if e.family != "chance" or e.name in asked]
-    if not chosen:
-        raise UserError(f"Expected a model to time, but {models!r} is chance alone, which does no work.")
-    if fused and not any(entry.family == "proposed" for entry, _ in chosen):
-        names = ", ".join(entry.name for entry, _ in chosen)
-        raise UserError(f"Fused forms are offered for the proposed model alone, but got {names}: leave out --fused.")
-    return [
-        Setting(
-            model=_resolved(entry, config),
-            reference=_resolved(*other),
-            task=task,
-            channels=channels,
-            image_size=image_size,
-            classes=classes,
-            batch=batch,
-            threads=threads,
-            device=device,
-            precision=precision,
-            form=form,
-            work="training-step" if step else "inference",
-            compiled=compiled,
-            torch=version("torch"),
-            allocator=ALLOCATOR,
-        )
-        for entry, config in chosen
-        for form in (("training", "fused") if fused and entry.family == "proposed" else ("training",))
-    ]
-
-
 def count(
     models: str | Sequence[str],
     results: str | Path = "results",
@@ -199,7 +123,7 @@ def count(
     """
     import pandas as pd
 
-    settings = make_settings(**read_request({"models": models, **request}, PROFILE))
+    settings = make_settings(make_request(Measurement, {"models": models, **request}, PROFILE))
     from bench.cost.worker import respond
 
     rows = []
@@ -305,39 +229,6 @@ def _ask(request: dict[str, Any], what: str, threads: int) -> dict[str, Any]:
     if "error" in answer:
         raise UserError(f"Cannot {what}: {answer['error']}")
     return answer
-
-
-def _check_choices(**values: str) -> None:
-    for field, value in values.items():
-        if value not in CHOICES[field]:
-            raise UserError(f"Expected {field} to be one of {', '.join(CHOICES[field])}, but got {value!r}.")
-
-
-def _check_least(**values: int) -> None:
-    for field, value in values.items():
-        if value < LEAST[field]:
-            raise UserError(f"Expected {field} to be at least {LEAST[field]}, but got {value}.")
-
-
-def _check_device(device: str, precision: str) -> None:
-    if device == "cpu" and precision == "fp16":
-        raise UserError("Expected precision fp32 or bf16 on the CPU, but got fp16.")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
-
-
-def _one(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:
-    names = select_models(name, "", task)
-    if len(names) != 1:
-        raise UserError(f"Expected one model as the reference, but {name!r} names {len(names)}: {', '.join(names)}.")
-    return parse_model(names[0])
-
-
-def _resolved(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
-    return {"name": entry.name, "config": config, "version": entry.version}
 
 
 def _name(model: dict[str, Any]) -> tuple[str, str]:

@@ -1,169 +1,77 @@
-"""What the Python side takes for each argument, and the line that says so when it gets something else."""
+"""What to run, as one value: the same from the command line, from Python and from an ablation."""
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError
+from bench.runs.arguments import (
+    DEVICE,
+    FLAG,
+    FOLDER,
+    MODELS,
+    NUMBER,
+    SEEDS,
+    SETTINGS,
+    argument,
+    check_fields,
+    names,
+    or_none,
+    text,
+    whole,
+)
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What an argument may be, in words, and how it is read; `read` raises TypeError or ValueError for others."""
+class Request:
+    """Models x seeds (x folds) on each data set, under one preset; what is left out is the preset's or the data set's.
 
-    what: str
-    read: Callable[[Any], Any]
+    Raises UserError for a value of another kind. Names are looked up when the request becomes jobs.
 
-
-def read_request(request: Mapping[str, Any], takes: Mapping[str, Taken], known: Iterable[str] = ()) -> dict[str, Any]:
-    """The arguments of a call as they are used inside.
-
-    Args:
-        known: names that the caller takes besides, for the hint after an unknown one.
-
-    Raises:
-        UserError: an argument that there is not, or a value of another kind.
+    Attributes:
+        models: names by commas or in a list, as `bench.zoo.registry.select_models` takes them; `all`: the preset's.
+        dataset: names by commas or in a list, or `all`.
+        preset: of the protocol: `smoke`, `quick`, `paper`.
+        seeds: how many (`2`, `"2"`), which (`[0, 4]`, `"0,4,"`), or None for the preset's number.
+        split: of the data set; `any` deals whatever files are there, which then count as a substitute. None: by layout.
+        folds: cross-validation by patient or group in place of the split's own parts.
+        train_patients: so many of the training patients or groups; None: all.
+        train_fraction: such a share of them, in place of a number.
+        data: where images come from: `real`, `phantom`, or `auto`, phantoms where no data are prepared.
+        data_root: folder of prepared data; None: `MEDBENCH_DATA`, else the user's data folder.
+        results: folder of records.
+        settings: fields of the protocol in place of the preset's, `lr=3e-4`.
+        threads: of each cell; None: the preset's.
+        device: `cpu` or `cuda`.
+        pretrained: start from weights of the hub, where a model has some.
     """
-    found = {}
-    for name, value in request.items():
-        if name not in takes:
-            raise unknown("argument", name, {*takes, *known})
-        try:
-            found[name] = takes[name].read(value)
-        except (TypeError, ValueError):
-            shown = " ".join(repr(value).split())[:80]
-            raise UserError(f"Expected {name} to be {takes[name].what}, but got {shown}.") from None
-    return found
 
+    models: str | Sequence[str] = argument("all", MODELS)
+    dataset: str | Sequence[str] = argument("acdc", names("names of data sets", "acdc"))
+    preset: str = argument("quick", text())
+    seeds: str | int | Sequence[int] | None = argument(None, SEEDS)
+    split: str | None = argument(None, or_none(text()))
+    folds: int | None = argument(None, or_none(whole(3, 100)))
+    train_patients: int | None = argument(None, or_none(whole()))
+    train_fraction: float | None = argument(None, or_none(NUMBER))
+    data: str = argument("auto", text("", "auto", "real", "phantom"))
+    data_root: str | Path | None = argument(None, or_none(FOLDER))
+    results: str | Path = argument("results", FOLDER)
+    settings: Sequence[str] = argument((), SETTINGS)
+    threads: int | None = argument(None, or_none(whole()))
+    device: str = argument("cpu", DEVICE)
+    pretrained: bool = argument(False, FLAG)
 
-def names(what: str, example: str) -> Taken:
-    """Names in a text, by commas, or in a list, each as it stands."""
-    return Taken(f"{what} by commas ({example!r}) or in a list ({[example]})", _names)
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.train_patients is not None and self.train_fraction is not None:
+            raise UserError("Expected --train-patients or --train-fraction, but got both.")
+        if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
+            raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {self.train_fraction}.")
 
-
-def text(what: str = "a text", *choices: str) -> Taken:
-    """A text, one of the choices where there are any."""
-    return Taken(f"one of {', '.join(choices)}" if choices else what, lambda value: _text(value, choices))
-
-
-def whole(low: int = 1, high: int | None = None) -> Taken:
-    """A whole number from `low` to `high`."""
-    return Taken(f"a whole number, {low} or more" if high is None else f"a whole number from {low} to {high}",
-                 lambda value: _whole(value, low, high))  # fmt: skip
-
-
-def or_none(taken: Taken) -> Taken:
-    """The same, or None."""
-    return Taken(f"{taken.what}, or None", lambda value: None if value is None else taken.read(value))
-
-
-def _names(value: Any) -> str | list[str]:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        raise TypeError
-    return [_text(name, ()) for name in value]
-
-
-def _text(value: Any, choices: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or (choices and value not in choices):
-        raise TypeError
-    return value
-
-
-def _whole(value: Any, low: int, high: int | None) -> int:
-    if isinstance(value, bool) or not low <= operator.index(value) <= (math.inf if high is None else high):
-        raise ValueError
-    return operator.index(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool | str) or not math.isfinite(value):
-        raise TypeError
-    return float(value)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _call(value: Any) -> Any:
-    if not callable(value):
-        raise TypeError
-    return value
-
-
-def _path(value: Any) -> str | Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise TypeError
-    return value
-
-
-def _settings(value: Any) -> tuple[str, ...]:
-    if isinstance(value, Mapping):
-        return tuple(f"{_text(field, ())}={setting}" for field, setting in value.items())
-    return (value,) if isinstance(value, str) else tuple(_names(value))
-
-
-def _seeds(value: Any) -> Any:
-    """Left as it is but for what is neither: `bench.runs.protocol.parse_seeds` reads it."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool | Mapping):
-        raise TypeError
-    if not isinstance(value, Iterable):
-        return operator.index(value)
-    listed = list(value)
-    if any(isinstance(seed, bool) for seed in listed):
-        raise TypeError
-    return [operator.index(seed) for seed in listed]
-
-
-FLAG = Taken("True or False", _flag)
-NUMBER = Taken("a number", _number)
-FOLDER = Taken("a path", _path)
-REPORT = Taken("a function", _call)
-MODELS = names("names of models", "unet_s")
-DEVICE = text("", "cpu", "cuda")
-SEEDS = Taken("how many (2), which ([0, 1]) or None for the preset's number", _seeds)
-JOBS = {
-    "models": MODELS,
-    "dataset": names("names of data sets", "acdc"),
-    "preset": text(),
-    "seeds": SEEDS,
-    "split": or_none(text()),
-    "folds": or_none(whole(3, 100)),
-    "train_patients": or_none(whole()),
-    "train_fraction": or_none(NUMBER),
-    "data": text("", "auto", "real", "phantom"),
-    "data_root": or_none(FOLDER),
-    "results": FOLDER,
-    "settings": Taken("texts ('lr=3e-4',) or a dict ({'lr': 3e-4})", _settings),
-    "threads": or_none(whole()),
-    "device": DEVICE,
-    "pretrained": FLAG,
-    "report": REPORT,
-}
-RUN = {"workers": whole(), "force": FLAG, "report": REPORT, "tune": or_none(whole())}
-PROFILE = {
-    "models": MODELS,
-    "results": FOLDER,
-    "seconds": NUMBER,
-    "sweep": FLAG,
-    "data_root": or_none(FOLDER),
-    "report": REPORT,
-    "task": text(),
-    **dict.fromkeys(("image_size", "channels", "classes", "batch", "threads"), whole(-(2**31))),
-    "device": text(),
-    "precision": text(),
-    "reference": or_none(text()),
-    **dict.fromkeys(("fused", "step", "compiled"), FLAG),
-    "preset": text(),
-}
+    @property
+    def subset(self) -> int | float | None:
+        """How many of the training patients or groups, or which share of them; None: all."""
+        return self.train_patients if self.train_fraction is None else self.train_fraction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
-from bench.runs.executors import make_executor
+from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
-from bench.runs.request import JOBS, RUN, read_request
+from bench.runs.request import Request
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
     build_model,
@@ -30,117 +30,88 @@ from bench.zoo.registry import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.datasets.base import Source
+    from bench.datasets.base import DatasetSpec, Prepared, Source
+
+RUN = {"workers": whole(), "force": FLAG, "report": REPORT, "tune": or_none(whole())}
 
 
-def make_jobs(
-    models: str | Sequence[str] = "all",
-    dataset: str | Sequence[str] = "acdc",
-    preset: str = "quick",
-    seeds: str | int | Sequence[int] | None = None,
-    split: str | None = None,
-    folds: int | None = None,
-    train_patients: int | None = None,
-    train_fraction: float | None = None,
-    **place: Any,
-) -> list[Job]:
+def make_jobs(request: Request, report: Report = silent) -> list[Job]:
     """All cells of a request, resolved: models x seeds (x folds) on each dataset, seed by seed.
-
-    Args:
-        models, dataset: names by commas or in a list, or `all`.
-        seeds: how many (`2`, `"2"`), which (`[0, 4]`, `"0,4,"`), or None for the preset's number.
-        split: of the dataset; `any` deals whatever files are there, which then count as a substitute.
-        folds: cross-validation by patient or group in place of the split's own parts.
-        train_patients, train_fraction: so many, or such a share, of the training patients or groups.
-        place: data, data_root, results, settings, threads, device, pretrained, report, as `_dataset_jobs` takes them.
 
     Raises:
         UserError: any name, value or folder that is not right, before anything is trained.
     """
-    asked: dict[str, Any] = {
-        "models": models,
-        "dataset": dataset,
-        "preset": preset,
-        "seeds": seeds,
-        "split": split,
-        "folds": folds,
-    }
-    asked |= {"train_patients": train_patients, "train_fraction": train_fraction}
-    asked = read_request({**asked, **place}, JOBS, RUN)
-    if train_patients is not None and train_fraction is not None:
-        raise UserError("Expected --train-patients or --train-fraction, but got both.")
-    if train_fraction is not None and not 0 < train_fraction <= 1:
-        raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {train_fraction}.")
-    names = [name for name in listed_names(asked.pop("dataset")) if name]
+    names = [name for name in listed_names(request.dataset) if name]
     if names == ["all"]:
         names = [name for name in dataset_names() if dataset_spec(name).variant_of is None]
     if not names or len(set(names)) < len(names):
-        raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {dataset!r}.")
-    few, share = asked.pop("train_patients"), asked.pop("train_fraction")
-    subset = few if share is None else share
-    return [job for name in names for job in _dataset_jobs(dataset=name, subset=subset, **asked)]
+        raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {request.dataset!r}.")
+    return [job for name in names for job in _dataset_jobs(request, dataset_spec(name), report)]
 
 
-def _dataset_jobs(
-    models: str | Sequence[str],
-    dataset: str,
-    preset: str,
-    seeds: str | int | Sequence[int] | None,
-    split: str | None,
-    folds: int | None,
-    subset: int | float | None,
-    data: str = "auto",
-    data_root: str | Path | None = None,
-    results: str | Path = "results",
-    settings: tuple[str, ...] = (),
-    threads: int | None = None,
-    device: str = "cpu",
-    pretrained: bool = False,
-    report: Report = silent,
-) -> list[Job]:
-    from bench.datasets.cache.prepared import locate
+def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[Job]:
+    """The cells of a request on one data set."""
     from bench.datasets.splits.assignment import assign, make_split
-    from bench.datasets.splits.folds import ANY, count_training, take_training
+    from bench.datasets.splits.folds import count_training, take_training
 
-    spec = dataset_spec(dataset)
-    protocol = preset_protocol(preset, settings, threads, spec.task)
-    _check_device(device, protocol)
-    names = select_models(models, PRESETS[preset].models, spec.task)
-    numbers = parse_seeds(seeds, PRESETS[preset].seeds)
-    what = "images" if spec.task == "classification" else "volumes"
-    prepared = locate(spec, data, data_root, report=lambda case, *of: _note_drawing(report, what, *of))
-    split = split or spec.default_split[prepared.layout]
-    if "/" in split:
-        raise UserError(f"Expected a split without folds, but got {split!r}: pass --folds {split.partition('/')[2]}.")
-    source: dict[str, Any] = {"kind": prepared.kind}
-    if prepared.kind == "phantom":
-        source["version"] = spec.phantom_version
-    elif split == ANY:
-        source["kind"] = "substitute"
+    protocol = preset_protocol(request.preset, tuple(request.settings), request.threads, spec.task)
+    _check_device(request.device, protocol)
+    preset = PRESETS[request.preset]
+    names, seeds = select_models(request.models, preset.models, spec.task), parse_seeds(request.seeds, preset.seeds)
+    prepared = _locate(request, spec, report)
+    split, source = _split_and_source(request, prepared)
     costs = {name: cost_of(name, spec, protocol) for name in names}
     _note_uncounted(report, costs)
-    init = initial_weights(names) if pretrained else {}
+    init = initial_weights(names) if request.pretrained else {}
+    label = preset_label(request.preset, protocol, spec.task)
     jobs = []
-    for fold in range(folds) if folds else [None]:
-        name_of_split = split if fold is None else f"{split}/{folds}"
+    for fold in range(request.folds) if request.folds else [None]:
+        name_of_split = split if fold is None else f"{split}/{request.folds}"
         listed = make_split(spec, prepared, name_of_split, fold)
         assigned = assign(prepared.cases, listed)
-        kept = count_training(prepared.cases, listed, assigned, subset)
-        for seed in numbers:
+        kept = count_training(prepared.cases, listed, assigned, request.subset)
+        for seed in seeds:
             if kept is not None:
                 take_training(prepared.cases, listed, assigned, kept, seed)
             for name in names:
                 entry, config = parse_model(name)
-                model = {"name": entry.name, "config": config, "version": entry.version}
-                parts = digest(listed.parts)
-                named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
-                cell = Cell(*named, asdict(protocol), seed, kept, init=init.get(name))
-                shown = canonical_name(entry, config)
-                folder = store.cell_folder(Path(results), cell, shown)
-                root = prepared.folder.parent
-                label = preset_label(preset, protocol, spec.task)
-                jobs.append(Job(cell, shown, label, Path(results), folder, root, device, costs[name], entry.place))
+                cell = Cell(
+                    dataset=spec.name,
+                    fingerprint=prepared.fingerprint,
+                    source=source,
+                    split=name_of_split,
+                    parts=digest(listed.parts),
+                    fold=fold,
+                    model={"name": entry.name, "config": config, "version": entry.version},
+                    protocol=asdict(protocol),
+                    seed=seed,
+                    train_patients=kept,
+                    init=init.get(name),
+                )
+                shown, results = canonical_name(entry, config), Path(request.results)
+                folder, root = store.cell_folder(results, cell, shown), prepared.folder.parent
+                jobs.append(Job(cell, shown, label, results, folder, root, request.device, costs[name], entry.place))
     return jobs
+
+
+def _locate(request: Request, spec: DatasetSpec, report: Report) -> Prepared:
+    """The prepared data that the request names; phantoms are drawn where they are not there yet."""
+    from bench.datasets.cache.prepared import locate
+
+    what = "images" if spec.task == "classification" else "volumes"
+    return locate(spec, request.data, request.data_root, report=lambda case, *of: _note_drawing(report, what, *of))
+
+
+def _split_and_source(request: Request, prepared: Prepared) -> tuple[str, dict[str, Any]]:
+    """The name of the request's split, without folds, and the source that its cells are hashed with."""
+    from bench.datasets.splits.folds import ANY
+
+    split = request.split or prepared.spec.default_split[prepared.layout]
+    if "/" in split:
+        raise UserError(f"Expected a split without folds, but got {split!r}: pass --folds {split.partition('/')[2]}.")
+    if prepared.kind == "phantom":
+        return split, {"kind": "phantom", "version": prepared.spec.phantom_version}
+    return split, {"kind": "substitute" if split == ANY else prepared.kind}
 
 
 def _check_device(device: str, protocol: Protocol) -> None:
@@ -199,16 +170,17 @@ def run(
         workers: processes; each cell keeps the protocol's threads.
         force: runs finished cells anew.
         tune: so many trials of learning rate and weight decay for each model, on validation data, before.
-        request: as `make_jobs` takes it: models, dataset, preset, seeds, data, data_root, split, results, ...
+        request: the fields of `bench.runs.request.Request`: models, dataset, preset, seeds, data, results, ...
 
     Raises:
         UserError: any name, value or folder that is not right.
     """
-    read_request({"workers": workers, "force": force, "report": report, "tune": tune}, RUN)
-    jobs = make_jobs(report=report, **request)
+    read_arguments({"workers": workers, "force": force, "report": report, "tune": tune}, RUN)
+    asked = make_request(Request, request, RUN)
+    jobs = make_jobs(asked, report)
     jobs = tuned(jobs, tune, workers, force, report) if tune else jobs
     run_jobs(jobs, workers, force, report)
-    cells = store.load_cells(request.get("results", "results"))
+    cells = store.load_cells(asked.results)
     return cells[cells["key"].isin([job.cell.key for job in jobs])].reset_index(drop=True)
 
 
@@ -271,7 +243,8 @@ def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Re
         for job in jobs:
             yield job, run_cell(job, force, wait, report)
         return
-    executor = make_executor(workers)
+    # fresh processes, spawned and not forked: torch's threads do not survive a fork
+    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
         futures = {executor.submit(run_cell, job, force, wait): job for job in jobs}
         for future in as_completed(futures):

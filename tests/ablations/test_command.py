@@ -15,9 +15,13 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from ablations.journal import read_study
+from ablations.plans import Plan
+from bench.cli.ablate import ablate
 from bench.cli.main import main
+from bench.errors import UserError
 from bench.records import store
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = ["--preset", "smoke", "--data", "phantom", "--threads", "1"]
 SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for word in ("--set", field)]
 
@@ -25,6 +29,7 @@ SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for
 @pytest.fixture
 def folder(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
+    monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)  # no note, however busy the machine is
     return tmp_path / "results"
 
 
@@ -88,7 +93,7 @@ def test_a_matched_arm_has_the_full_model_s_budget(folder: Path) -> None:
 
 def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_path: Path) -> None:
     assert call(folder, "--all", "--seeds", "2", "--no-null").exit_code == 0
-    line = ["ablate", "--show", "--results", str(folder), "--format", "markdown", "--output", str(tmp_path / "out")]
+    line = ["ablate", "show", "--results", str(folder), "--format", "markdown", "--output", str(tmp_path / "out")]
     shown = CliRunner().invoke(main, line)
     assert shown.exit_code == 0, shown.output
     assert (tmp_path / "out" / "ablations.md").read_text() == shown.stdout
@@ -97,7 +102,7 @@ def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_pat
 
 
 def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
-    folder: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.runs import seeding
 
@@ -114,11 +119,69 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
     assert done.exit_code == 1
     assert "not finished: mednext_tiny[sem=none] seed 0, see" in done.stderr
     assert sum(store.load_cells(folder)["status"] == "complete") == 3
-    monkeypatch.undo()
-    monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
+    monkeypatch.setattr(seeding, "build_seeded", build_seeded)
     assert call(folder, "--all", "--seeds", "1", "--no-null").exit_code == 0
     states = [t.state.name for t in journals(folder)[0].get_trials()]
     assert sorted(states) == ["COMPLETE"] * 4 + ["FAIL"]
+
+
+def examples() -> list[list[str]]:
+    """The words of the example at the end of each help, behind `medbench`."""
+    commands = [ablate, *ablate.commands.values()]
+    return [str(command.help).partition("Example:\n")[2].split()[1:] for command in commands]
+
+
+def test_every_help_ends_with_an_example() -> None:
+    assert [words[:2] for words in examples()] == [
+        ["ablate", name] for name in ("--remove", "remove", "swap", "factorial", "search", "replay", "list", "show")
+    ]
+
+
+@pytest.mark.parametrize("words", [words for words in examples() if words[1] != "list"], ids=lambda words: words[1])
+def test_the_example_of_each_help_runs(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    cheap = ["--set", "image_size=32", "--set", "evaluations=1", "--threads", "1", "--results", str(folder)]
+    cheap += ["--speed-seconds", "0"] if "search" in words else ["--no-null"]
+    if "--preset" in words:
+        words = [*["large-covid-ct" if word == "acdc" else word for word in words], *cheap]  # drawn already
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("earlier", "words"),
+    [
+        (["--remove", "sem"], ["remove", "sem"]),
+        (["--remove", "sem+laffn", "--remove", "sdffn"], ["remove", "sem+laffn", "sdffn"]),
+        (["--swap", "sem=strip"], ["swap", "sem=strip"]),
+        (["--all", "--match", "params"], ["remove", "--all", "--match", "params"]),
+        (["--factorial", "--no-null"], ["factorial", "--no-null"]),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_subcommand_asks_for_the_same_arms_as_the_options(
+    earlier: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    def keep(plan: Plan, request: object, report: object) -> None:
+        plans.append(plan)
+        raise UserError("enough")
+
+    monkeypatch.setattr("ablations.command.plan_jobs", keep)
+    for line in (earlier, words):
+        assert CliRunner().invoke(main, ["ablate", *line]).stderr == "Error: enough\n"
+    assert plans[0] == plans[1] != Plan()
+
+
+@pytest.mark.parametrize("name", ["show", "replay"])
+def test_an_earlier_flag_is_its_subcommand(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    rest = ["--dataset", "acdc", "--format", "csv", "--results", "results/example"]
+    earlier, now = (CliRunner().invoke(main, ["ablate", word, *rest]) for word in (f"--{name}", name))
+    assert earlier.exit_code == now.exit_code == 0, now.output
+    assert earlier.stdout == now.stdout != ""
 
 
 @pytest.mark.parametrize(
@@ -127,13 +190,22 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
         (["--remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
         (["--swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
         (["--remove", "sem", "--match", "flops"], "Error: Unknown budget 'flops'."),
-        (["--remove", "sem", "--search"], "Error: Expected one of: arms"),
-        (["--remove", "sem", "--max-macs", "1"], "Error: --pareto and --max-macs are of a search"),
+        (["remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
+        (["swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
+        (["swap", "sem"], "Error: Expected a swap SLOT=FILLING, such as sem=strip, but got 'sem'."),
+        (["swap"], "Error: Missing argument 'SLOT=FILLING...'."),
+        (["remove"], "Error: Expected something to ablate"),
+        (["remov", "sem"], "Error: No such command 'remov'."),
+        (["--remove", "sem", "show"], "Error: Expected options after the subcommand: medbench ablate show --remove."),
+        (["--remove", "sem", "--search"], "Error: No such option '--remove'."),
+        (["--remove", "sem", "--max-macs", "1"], "Error: No such option '--max-macs'."),
+        (["search", "--dataset", "acdc"], "Error: Expected one dataset for a search, but got acdc, large-covid-ct."),
+        (["remove", "sem", "--dataset", "large-covid-ct"], "Error: Expected --dataset to be distinct names"),
         (["--remove", "sem", "--model", "unet_s"], "Error: Model 'unet_s' has no slots to ablate"),
         ([], "Error: Expected something to ablate"),
-        (["--search", "--pruner", "medain"], "Error: Unknown pruner 'medain'. Did you mean: median?"),
-        (["--search", "--trials", "0"], "Error: Expected at least one trial"),
-        (["--search", "--model", "unet_s"], "Error: Model 'unet_s' has no laffn, sem, sdffn, widths"),
+        (["search", "--pruner", "medain"], "Error: Unknown pruner 'medain'. Did you mean: median?"),
+        (["search", "--trials", "0"], "Error: Expected at least one trial"),
+        (["search", "--model", "unet_s"], "Error: Model 'unet_s' has no laffn, sem, sdffn, widths"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], line: str) -> None:
@@ -155,13 +227,13 @@ def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: P
 
 def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
     folder.mkdir()
-    done = CliRunner().invoke(main, ["ablate", "--show", "--results", str(folder)])
+    done = CliRunner().invoke(main, ["ablate", "show", "--results", str(folder)])
     assert done.exit_code == 2
     assert done.stderr.startswith("Error: No ablation of mednext_tiny is stored in")
 
 
 def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
-    words = ["--search", "--trials", "3", "--seeds", "1", "--speed-seconds", "0", "--pruner", "none"]
+    words = ["search", "--trials", "3", "--seeds", "1", "--speed-seconds", "0", "--pruner", "none"]
     done = call(folder, *words)
     assert done.exit_code == 0, done.output
     study = read_study(next((folder / "studies").glob("search-*.log")))
@@ -176,7 +248,7 @@ def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
 
 
 def test_the_listing_has_every_filling_with_its_cost(folder: Path) -> None:
-    done = CliRunner().invoke(main, ["ablate", "--list", "--dataset", "acdc", "--format", "csv"])
+    done = CliRunner().invoke(main, [*examples()[-2], "--format", "csv"])
     assert done.exit_code == 0, done.output
     from bench.models.slots import SLOTS, filling_names
 
@@ -207,9 +279,12 @@ def test_a_killed_factorial_goes_on_and_loses_no_arm(folder: Path, tmp_path: Pat
 def test_two_processes_share_a_factorial(folder: Path) -> None:
     command = [sys.executable, "-m", "bench.cli.main", "ablate", "--factorial", "--seeds", "1", "--no-null"]
     command += ["--dataset", "large-covid-ct", "--results", str(folder), *SETTINGS]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [p.wait() for p in processes] == [0, 0]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
     (study,) = journals(folder)
-    done = [t for t in study.get_trials() if t.state.name == "COMPLETE"]
-    assert len(done) == len({t.user_attrs["key"] for t in done}) == 8
-    assert {t.user_attrs["lease"]["pid"] for t in done} == {p.pid for p in processes}
+    assert {trial.state.name for trial in study.get_trials()} == {"COMPLETE"}
+    assert len(study.get_trials()) == len({t.user_attrs["key"] for t in study.get_trials()}) == 8
+    trained = [sum(line.startswith("complete") for line in output.splitlines()) for output in outputs]
+    assert sum(trained) == 8, "no cell is trained twice"
+    assert all(trained), "both did some"

@@ -43,7 +43,7 @@ def test_an_arm_of_a_config_keeps_the_config() -> None:
     [
         ({"remove": ["sme"]}, "Unknown slot 'sme'. Did you mean: sem?"),
         ({"swap": ["sem=stripe"]}, "Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
-        ({"swap": ["sem"]}, "Expected --swap SLOT=FILLING, such as sem=strip, but got 'sem'."),
+        ({"swap": ["sem"]}, "Expected a swap SLOT=FILLING, such as sem=strip, but got 'sem'."),
         ({"swap": ["smo=strip"]}, "Unknown slot 'smo'"),
         ({"swap": ["sem=dilated"]}, "Expected something to ablate"),
         ({}, "Expected something to ablate"),

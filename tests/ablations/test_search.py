@@ -32,6 +32,7 @@ from bench.errors import UserError
 from bench.models.slots import SLOTS
 from bench.records import store
 from bench.runs.job import Event
+from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 from bench.zoo.registry import build_model, parse_model
 
@@ -40,14 +41,16 @@ SETTINGS = ("steps=4", "evaluations=2", "image_size=32")
 
 def template_in(folder: Path) -> object:
     return make_jobs(
-        models="mednext_tiny",
-        dataset="large-covid-ct",
-        preset="smoke",
-        seeds="0,",
-        data="phantom",
-        settings=SETTINGS,
-        threads=1,
-        results=folder / "results",
+        Request(
+            models="mednext_tiny",
+            dataset="large-covid-ct",
+            preset="smoke",
+            seeds="0,",
+            data="phantom",
+            settings=SETTINGS,
+            threads=1,
+            results=folder / "results",
+        )
     )[0]
 
 

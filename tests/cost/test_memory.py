@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.cost import memory
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.memory import CUDA, EVER, measure_memory, weights_bytes
-from bench.cost.speed import RETURNED, make_settings
+from bench.cost.speed import RETURNED
 
 MIB = 2**20
 SIDE = 512  # one channel of an image in float32: 1 MiB
@@ -24,7 +25,7 @@ CHILD = f"""
 import dataclasses, json, sys, torch
 from torch import nn
 from bench.cost import memory
-from bench.cost.speed import make_settings
+from bench.cost.measurement import Measurement, make_settings
 
 class Holds(nn.Module):
     '''Keeps 64 maps of an image for a moment, with one weight beside them that takes gradients.'''
@@ -38,7 +39,9 @@ class Holds(nn.Module):
 
 memory.network = lambda setting, name: Holds()
 request = dict(image_size={SIDE}, channels=1, batch=2, threads=1)
-settings = {{work: make_settings("resnet18", step=work == "training", **request)[0] for work in sys.argv[1:]}}
+settings = {{
+    work: make_settings(Measurement("resnet18", step=work == "training", **request))[0] for work in sys.argv[1:]
+}}
 print(json.dumps({{work: memory.measure_memory(setting, "resnet18") for work, setting in settings.items()}}))
 """
 
@@ -95,12 +98,14 @@ def test_where_the_peak_cannot_be_set_back_it_is_known_only_above_the_one_before
     peaks = iter([500, 500, 500, 800])
     monkeypatch.setattr(memory, "set_peak_back", lambda: False)
     monkeypatch.setattr(memory, "_ever", lambda: next(peaks))
-    (setting,) = make_settings(SMALL, **REQUEST)
+    (setting,) = make_settings(Measurement(SMALL, **REQUEST))
     first, second = measure_memory(setting, SMALL), measure_memory(setting, SMALL)
     assert (first["bytes"], first["before"], first["method"]) == (None, 500, EVER)
     assert second["bytes"] == 300
 
 
 def test_a_fused_form_has_its_own_weights() -> None:
-    plain, fused = (measure_memory(setting, SMALL) for setting in make_settings(SMALL, fused=True, **REQUEST))
+    plain, fused = (
+        measure_memory(setting, SMALL) for setting in make_settings(Measurement(SMALL, fused=True, **REQUEST))
+    )
     assert fused["weights"] != plain["weights"]

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 import bench
 from bench.cli.main import main
 from bench.cost import speed, worker
-from bench.cost.speed import make_settings, measure
+from bench.cost.measurement import Measurement, make_settings
+from bench.cost.speed import measure
 from bench.errors import UserError
 from bench.records.profiles import load_profiles, read_profile
 
@@ -29,18 +30,18 @@ def medbench(*arguments: str | Path) -> Result:
 
 
 def test_a_request_is_resolved_in_full() -> None:
-    (found,) = make_settings("mednext_tiny[sem=none]", image_size=96, batch=4, threads=1)
+    (found,) = make_settings(Measurement("mednext_tiny[sem=none]", image_size=96, batch=4, threads=1))
     assert found.model["name"] == "mednext_tiny"
     assert found.model["config"]["sem"] == "none"
     assert found.reference["name"] == "resnet18"
     assert (found.form, found.work, found.precision, found.compiled) == ("training", "inference", "fp32", False)
-    (segmenter,) = make_settings("unet_s", "segmentation", step=True)
+    (segmenter,) = make_settings(Measurement("unet_s", "segmentation", step=True))
     assert segmenter.reference["name"] == "unet_s"
     assert segmenter.work == "training-step"
 
 
 def test_a_fused_form_follows_its_training_form_where_there_is_one() -> None:
-    found = make_settings("resnet10t,mednext_tiny", fused=True)
+    found = make_settings(Measurement("resnet10t,mednext_tiny", fused=True))
     assert [(s.model["name"], s.form) for s in found] == [
         ("resnet10t", "training"),
         ("mednext_tiny", "training"),
@@ -50,11 +51,11 @@ def test_a_fused_form_follows_its_training_form_where_there_is_one() -> None:
 
 
 def test_all_is_a_list_without_chance() -> None:
-    names = [s.model["name"] for s in make_settings("all")]
+    names = [s.model["name"] for s in make_settings(Measurement("all"))]
     assert {"mednext_tiny", "mobilenetv3_small"} <= {*names}
     assert "chance" not in names
-    assert "resnet50" in [s.model["name"] for s in make_settings("all", preset="paper")]
-    assert [s.model["name"] for s in make_settings("chance")] == ["chance"]
+    assert "resnet50" in [s.model["name"] for s in make_settings(Measurement("all", preset="paper"))]
+    assert [s.model["name"] for s in make_settings(Measurement("chance"))] == ["chance"]
 
 
 @pytest.mark.parametrize(
@@ -90,15 +91,15 @@ def test_without_a_gpu_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="No CUDA device is available to torch here"):
-        make_settings("mednext_tiny", device="cuda")
+        make_settings(Measurement("mednext_tiny", device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert make_settings("mednext_tiny", device="cuda", precision="fp16")[0].precision == "fp16"
+    assert make_settings(Measurement("mednext_tiny", device="cuda", precision="fp16"))[0].precision == "fp16"
 
 
 def test_the_childs_import_paths_and_threads_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake_child(monkeypatch, {"mednext_tiny": answer()})
     monkeypatch.setattr(sys, "path", ["", "/somewhere", *sys.path])
-    measure(make_settings("mednext_tiny", threads=3)[0], 60.0)
+    measure(make_settings(Measurement("mednext_tiny", threads=3))[0], 60.0)
     assert asked[0]["command"] == [sys.executable, "-P", "-m", "bench.cost.worker"]
     assert asked[0]["env"]["PYTHONPATH"].startswith("/somewhere:")
     assert asked[0]["env"]["OMP_NUM_THREADS"] == "3"
@@ -143,9 +144,9 @@ def test_memory_that_cannot_be_measured_is_a_line_beside_the_rest(
 
 def test_memory_is_asked_for_the_forms_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fake_child(monkeypatch, {"mednext_tiny": answer()})
-    measure(make_settings("mednext_tiny", fused=True)[1], 60.0)
+    measure(make_settings(Measurement("mednext_tiny", fused=True))[1], 60.0)
     assert [request["what"] for request in asked] == ["speed", *["rounds"] * 4, "memory"]
-    assert measure(make_settings("mednext_tiny", compiled=True)[0], 60.0)["memory"] is None
+    assert measure(make_settings(Measurement("mednext_tiny", compiled=True))[0], 60.0)["memory"] is None
 
 
 def test_too_few_idle_cores_are_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +196,7 @@ def test_a_child_that_dies_is_one_line_and_the_others_are_stored(
 def test_a_process_that_says_nothing_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(UserError, match="its process ended with code 1: it said nothing"):
-        measure(make_settings("mednext_tiny")[0], 1.0)
+        measure(make_settings(Measurement("mednext_tiny"))[0], 1.0)
 
 
 def test_the_command_shows_the_rows_it_has_and_exits_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

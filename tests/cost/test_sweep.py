@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.cost import sweep as module
-from bench.cost.speed import make_settings
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.sweep import LATENCY_PASSES, MOST_LATENCIES, SWEEP_ROUNDS, latencies, sweep
 from bench.records.profiles import Setting
 
@@ -19,7 +19,7 @@ MODEL = nn.Identity()
 
 
 def setting() -> Setting:
-    return make_settings("resnet10t", threads=1)[0]
+    return make_settings(Measurement("resnet10t", threads=1))[0]
 
 
 class Device:
@@ -126,7 +126,7 @@ def test_latency_is_of_single_images_at_least_thirty_times(
     budget: float, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Device(monkeypatch, lambda n: 0.01 * n)
-    found: dict[str, Any] = latencies(MODEL, make_settings("resnet10t", step=True)[0], CPU, budget)
+    found: dict[str, Any] = latencies(MODEL, make_settings(Measurement("resnet10t", step=True))[0], CPU, budget)
     assert abs(len(found["seconds"]) - passes) <= 1
     assert found["seconds"] == pytest.approx([0.01] * len(found["seconds"]))
     assert (device.batches, device.works, found["batch"]) == ([1], {"inference"}, 1)

@@ -17,7 +17,7 @@ from torch import nn
 import bench
 import bench.models.fuse
 from bench.cost import worker
-from bench.cost.speed import make_settings
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.variants import Variant, metric_change, trained_cells
 from bench.errors import UserError
 from bench.records.profiles import Setting, _metric
@@ -31,7 +31,7 @@ TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("larg
 def setting_of(task: str = "segmentation", **changes: Any) -> Setting:
     _, channels, classes, _ = TASKS[task]
     request = {"image_size": 32, "channels": channels, "classes": classes, "batch": 2, "threads": 1}
-    return make_settings(SMALL, task, **{**request, "reference": SMALL, **changes})[-1]
+    return make_settings(Measurement(SMALL, task, **{**request, "reference": SMALL, **changes}))[-1]
 
 
 def change_cell(folder: Path, **fields: Any) -> None:
@@ -104,7 +104,7 @@ def test_only_weights_of_the_same_network_at_the_same_input_count(trained: tuple
     others = {"image_size": 64, "channels": 3, "classes": 3}
     for name, value in others.items():
         assert trained_cells(setting_of(**{name: value}), trained[0]) == []
-    wider = make_settings("mednext_tiny", "segmentation", image_size=32, channels=1, classes=4)[0]
+    wider = make_settings(Measurement("mednext_tiny", "segmentation", image_size=32, channels=1, classes=4))[0]
     assert metric_change(wider, "mednext_tiny", *trained) is None
     newer = replace(setting_of(), model={**setting_of().model, "version": 10**6})
     assert trained_cells(newer, trained[0]) == []

@@ -16,9 +16,9 @@ from torch import nn
 
 from bench.cost import passes as cost_passes
 from bench.cost import worker
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.passes import MOST_PASSES, block, candidate_network, make_pass, network, random_batch, warm_up
 from bench.cost.rounds import LEAST_ROUNDS
-from bench.cost.speed import make_settings
 from bench.cost.sweep import LATENCY_PASSES
 from bench.records.profiles import Setting
 
@@ -36,7 +36,7 @@ def _one_thread() -> Iterator[None]:
 
 def small(task: str = "classification", **changes: Any) -> Setting:
     request = {"image_size": 32, "channels": 1, "classes": 3, "batch": 2, "threads": 1, "reference": SMALL}
-    return make_settings(SMALL, task, **{**request, **changes})[-1]
+    return make_settings(Measurement(SMALL, task, **{**request, **changes}))[-1]
 
 
 class Watched(nn.Module):

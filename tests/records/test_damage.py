@@ -26,6 +26,7 @@ from bench.report.render import render_tables, results_tables
 from bench.report.screen import Screen
 from bench.report.sheets import print_sheets
 from bench.runs.estimate import PlannedCell, plan_cells
+from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
@@ -321,7 +322,7 @@ def test_the_results_around_the_example_are_not_the_example(tmp_path: Path) -> N
 
 
 def test_a_plan_takes_no_rate_from_a_copy_or_a_damaged_record(results: Path, tmp_path: Path) -> None:
-    jobs = make_jobs("chance", "acdc", preset="smoke", data="phantom", results=tmp_path / "none")
+    jobs = make_jobs(Request("chance", "acdc", preset="smoke", data="phantom", results=tmp_path / "none"))
     folder = the_cell(results, "acdc")
     cut(folder / "record.json")
     assert plan_cells(jobs, results)[0].state == "new"

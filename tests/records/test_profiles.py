@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 import bench
 from bench.cli.main import main
+from bench.cost.measurement import Measurement, make_settings
 from bench.cost.rounds import Samples, figures
-from bench.cost.speed import BLOCKS, make_settings, measure
+from bench.cost.speed import BLOCKS, measure
 from bench.records.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
 from bench.runs.protocol import digest
 
@@ -25,9 +26,9 @@ def medbench(*arguments: str | Path) -> Result:
 
 
 def test_the_key_names_what_is_timed_and_how() -> None:
-    (first,) = make_settings("mednext_tiny")
+    (first,) = make_settings(Measurement("mednext_tiny"))
     assert len(first.key) == 12
-    assert make_settings("mednext_tiny[sem=dilated]")[0].key == first.key
+    assert make_settings(Measurement("mednext_tiny[sem=dilated]"))[0].key == first.key
     assert Setting(**json.loads(json.dumps(asdict(first)))).key == first.key
     others = [replace(first, **cast(Any, {name: "other"})) for name in asdict(first)]
     assert len({first.key, *(other.key for other in others)}) == 1 + len(others)
@@ -35,7 +36,7 @@ def test_the_key_names_what_is_timed_and_how() -> None:
 
 def test_a_profile_survives_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, {"mednext_tiny[sem=none]": answer()})
-    made = measure(make_settings("mednext_tiny[sem=none]")[0], 60.0)
+    made = measure(make_settings(Measurement("mednext_tiny[sem=none]"))[0], 60.0)
     path = write_profile(tmp_path, made)
     assert path == tmp_path / "profiles" / "amd-epyc-7b13-2-cores" / f"{made['key']}.json"
     back = read_profile(path)
@@ -62,7 +63,7 @@ def test_a_profile_from_before_the_newer_figures_is_read_with_blanks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_child(monkeypatch, {"mednext_tiny": answer()})
-    old = measure(make_settings("mednext_tiny", fused=True)[1], 60.0)
+    old = measure(make_settings(Measurement("mednext_tiny", fused=True))[1], 60.0)
     for name in ("latency", "sweep", "change", "memory", "metric"):
         del old[name]
     del old["setting"]["allocator"], old["figures"]["processes"], old["samples"]["process"]
@@ -93,7 +94,7 @@ def test_profiles_keep_their_keys() -> None:
     assert paths
     for path in paths:
         assert Setting(**read_profile(path)["setting"]).key == path.stem
-    (before,) = make_settings("mednext_tiny")
+    (before,) = make_settings(Measurement("mednext_tiny"))
     assert replace(before, allocator="default").key == digest(
         {name: value for name, value in asdict(before).items() if name != "allocator"}
     )
@@ -109,7 +110,7 @@ def test_measuring_again_replaces_and_another_setting_adds(tmp_path: Path, monke
 
 def test_a_profile_with_damage_within_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, {"resnet18": answer()})
-    damaged = measure(make_settings("resnet18")[0], 60.0)
+    damaged = measure(make_settings(Measurement("resnet18"))[0], 60.0)
     del damaged["figures"]["ratio"]
     path = write_profile(tmp_path, damaged)
     (note,) = load_profiles(tmp_path).attrs["notes"]

@@ -15,6 +15,7 @@ from bench.cli.main import main
 from bench.records import store
 from bench.runs import job as cell
 from bench.runs import runner
+from bench.runs.request import Request
 from bench.zoo.entry import MODELS, register_model
 
 NAME = "sars-cov2-ct"
@@ -23,7 +24,7 @@ REQUEST: dict[str, Any] = {"dataset": NAME, "preset": "smoke", "data": "phantom"
 
 
 def jobs(results: Path, **changes: Any) -> list[cell.Job]:
-    return runner.make_jobs(**{**REQUEST, "results": results, "models": "mednext_tiny", **changes})
+    return runner.make_jobs(Request(**{**REQUEST, "results": results, "models": "mednext_tiny", **changes}))
 
 
 def ran(results: Path, **changes: Any) -> tuple[cell.Job, dict[str, Any]]:

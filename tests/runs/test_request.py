@@ -11,13 +11,14 @@ import pytest
 import bench
 from bench.errors import UserError
 from bench.runs.protocol import parse_seeds
+from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 
 REQUEST: dict[str, Any] = {"models": "chance", "dataset": "acdc", "preset": "smoke", "data": "phantom", "threads": 1}
 
 
 def seeds_of(tmp_path: Path, **changes: Any) -> list[tuple[str, str, int]]:
-    jobs = make_jobs(**{**REQUEST, "results": tmp_path, **changes})
+    jobs = make_jobs(Request(**{**REQUEST, "results": tmp_path, **changes}))
     return [(job.cell.dataset, job.model, job.cell.seed) for job in jobs]
 
 
@@ -40,9 +41,9 @@ def test_models_and_data_sets_are_texts_or_lists(tmp_path: Path) -> None:
 
 def test_settings_are_texts_or_a_dict(tmp_path: Path) -> None:
     ways = [("steps=4", "lr=0.01"), ["steps=4", "lr=0.01"], {"steps": 4, "lr": 0.01}]
-    keys = {make_jobs(**REQUEST, results=tmp_path, settings=way)[0].cell.key for way in ways}
+    keys = {make_jobs(Request(**REQUEST, results=tmp_path, settings=way))[0].cell.key for way in ways}
     assert len(keys) == 1
-    assert make_jobs(**REQUEST, results=tmp_path, settings="steps=4")[0].cell.protocol["steps"] == 4
+    assert make_jobs(Request(**REQUEST, results=tmp_path, settings="steps=4"))[0].cell.protocol["steps"] == 4
 
 
 WRONG = [

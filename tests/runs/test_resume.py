@@ -8,6 +8,7 @@ import pytest
 
 from bench.runs import job as cell
 from bench.runs import runner
+from bench.runs.request import Request
 from bench.zoo.registry import select_models
 
 pytestmark = pytest.mark.slow
@@ -18,7 +19,7 @@ DATASETS = {"segmentation": "acdc", "classification": "sars-cov2-ct"}
 
 def job(results: Path, dataset: str, model: str) -> cell.Job:
     (only,) = runner.make_jobs(
-        models=model, dataset=dataset, preset="smoke", data="phantom", settings=("steps=12",), results=results
+        Request(models=model, dataset=dataset, preset="smoke", data="phantom", settings=("steps=12",), results=results)
     )
     return only
 

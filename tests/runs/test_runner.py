@@ -19,6 +19,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs import job as cell
 from bench.runs import runner
+from bench.runs.request import Request
 from bench.zoo.entry import MODELS, register_model
 
 TINY = ("steps=4", "evaluations=2", "batch_size=4")
@@ -26,7 +27,7 @@ REQUEST: dict[str, Any] = {"dataset": "acdc", "preset": "smoke", "data": "phanto
 
 
 def jobs(results: Path, **changes: Any) -> list[cell.Job]:
-    return runner.make_jobs(**{**REQUEST, "results": results, "models": "chance", **changes})
+    return runner.make_jobs(Request(**{**REQUEST, "results": results, "models": "chance", **changes}))
 
 
 def register(name: str, build: Any) -> None:

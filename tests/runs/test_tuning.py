@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
+from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs, tuned
 from bench.runs.tuning import SEED, trial_jobs, trial_values, tuned_jobs
 
@@ -45,7 +46,7 @@ def test_the_protocol_s_own_values_come_first_and_more_trials_extend_fewer() -> 
 
 
 def test_every_model_gets_the_same_trials_once_for_all_seeds(request_of: dict) -> None:
-    trials = trial_jobs(make_jobs(**request_of), 3)
+    trials = trial_jobs(make_jobs(Request(**request_of)), 3)
     values = {
         name: [t.cell.tuned for t in trials if t.model == name] for name in ("mobilenetv3_small", "resnet10t", "chance")
     }
@@ -56,7 +57,7 @@ def test_every_model_gets_the_same_trials_once_for_all_seeds(request_of: dict) -
 
 
 def test_trials_never_see_the_test_part_and_the_best_validation_score_decides(request_of: dict) -> None:
-    jobs = make_jobs(**request_of)
+    jobs = make_jobs(Request(**request_of))
     trials = trial_jobs(jobs, 3)
     run_jobs(trials)
     for trial in trials:
@@ -83,13 +84,13 @@ def test_trials_never_see_the_test_part_and_the_best_validation_score_decides(re
 
 
 def test_a_tuned_cell_is_another_and_an_untuned_one_keeps_its_key(request_of: dict) -> None:
-    cell = make_jobs(**request_of)[0].cell
+    cell = make_jobs(Request(**request_of))[0].cell
     assert cell.key != replace(cell, tuned={"trials": 3, "seed": SEED, "lr": 2e-3, "weight_decay": 0.01}).key
     assert "tuned" not in cell._hashed()
 
 
 def test_tuning_is_resumed_and_a_missing_trial_is_one_line(request_of: dict) -> None:
-    jobs = make_jobs(**request_of)
+    jobs = make_jobs(Request(**request_of))
     with pytest.raises(UserError, match="is not done: give the same command again"):
         tuned_jobs(jobs, 2)
     tuned(jobs, 2)

@@ -20,6 +20,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs import runner
 from bench.runs.job import Job
+from bench.runs.request import Request
 from bench.zoo.entry import MODELS, register_model
 from bench.zoo.registry import build_model, canonical_name, model_entry, parse_model, select_models
 
@@ -58,7 +59,7 @@ def version(place: str | Path) -> int:
 
 
 def jobs(models: str, results: Path, **changes: Any) -> list[Job]:
-    return runner.make_jobs(models, settings=TINY, results=results, **{**REQUEST, **changes})
+    return runner.make_jobs(Request(models, settings=TINY, results=results, **{**REQUEST, **changes}))
 
 
 LAYOUTS = {

@@ -1,0 +1,85 @@
+"""An ablation's cells as an Optuna study, written from their records: a trial for each cell that ended.
+
+The cells are run like any others (`bench.runs.runner.run_jobs` locks, resumes and shares them); Optuna chooses nothing
+here. A cell that is complete is a COMPLETE trial with its score, one that diverged PRUNED, one that failed FAIL, each
+once, however often and by however many processes the study is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablations.journal import claiming, open_study
+from bench.models.slots import SLOTS, filling_names
+from bench.records import store
+from bench.records.filenames import file_name
+from bench.runs.job import Job
+from bench.runs.protocol import digest
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def open_arms(jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None) -> optuna.Study:
+    """The study of one dataset's arms, made where there is none.
+
+    Args:
+        jobs: of one comparison key and one full model.
+        study: its name; by default one made from dataset, comparison, full model and the fillings that there are.
+
+    Raises:
+        UserError: a study of that name is of something else, or the storage cannot be opened.
+    """
+    cell = jobs[0].cell
+    about = {
+        "dataset": cell.dataset_label,
+        "comparison": cell.comparison,
+        "model": f"{cell.model['name']} v{cell.model['version']}",
+        "fillings": {slot: filling_names(slot) for slot in SLOTS},
+    }
+    name = file_name(study or f"ablate-{cell.dataset_label}-{digest(about)}")
+    return open_study(results, name, about, ["maximize"], storage)
+
+
+def write_trials(study: optuna.Study, jobs: Sequence[Job], results: Path) -> None:
+    """Adds the cells that ended and are not in the study yet. A failed one that is run again becomes a second trial."""
+    with claiming(results, study.study_name):
+        trials = study.get_trials(deepcopy=False)
+        told = {(trial.user_attrs.get("key"), trial.state.name) for trial in trials}
+        for job in jobs:
+            record = store.read_record(job.folder)
+            if record is not None and (job.cell.key, _state(record)) not in told:
+                study.add_trial(_trial(job, record, _state(record)))
+
+
+def _trial(job: Job, record: dict[str, Any], state: str) -> optuna.trial.FrozenTrial:
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import TrialState, create_trial
+
+    config = job.cell.model["config"]
+    return create_trial(
+        state=TrialState[state],
+        value=_value(record) if state == "COMPLETE" else None,
+        params={slot: config[slot] for slot in SLOTS},
+        distributions={slot: CategoricalDistribution(filling_names(slot)) for slot in SLOTS},
+        user_attrs={"key": job.cell.key, "model": job.model, "seed": job.cell.seed, "outcome": record["status"]},
+    )
+
+
+def _state(record: dict[str, Any]) -> str:
+    """Of Optuna's: a cell that diverged is finished without a score; one that failed, or has no figure, is FAIL."""
+    if record["status"] == "complete":
+        return "FAIL" if _value(record) is None else "COMPLETE"
+    return "PRUNED" if record["status"] == "diverged" else "FAIL"
+
+
+def _value(record: dict[str, Any]) -> float | None:
+    """The figure that orders a table's rows, in [0, 1]: mean foreground Dice of test cases, or accuracy."""
+    protocol = record["cell"]["protocol"]
+    figures = (record["metrics"] or {}).get(protocol["selection"])
+    if figures is None:
+        return None
+    name = "accuracy" if record["dataset"]["task"] == "classification" else f"dice_{protocol['policy']}"
+    return None if figures[name] is None else float(figures[name])

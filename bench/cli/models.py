@@ -1,0 +1,42 @@
+"""`medbench models`: which networks there are, and whether they are what they claim to be."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bench.cli.terminal import TEXT, make_console, say, wide_option
+
+
+@click.command()
+@click.option("--preset", default="quick", type=TEXT, help="Mark the models that `all` means under it.  [quick]")
+@click.option("--task", type=click.Choice(["segmentation", "classification"]))
+@click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
+@click.option("--check", is_flag=True, help="Count each network's costs beside the published ones; minutes.")
+@click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
+@wide_option
+def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None, wide: bool) -> None:
+    """List the models, with citation, size and list; check their costs, or one's health.
+
+    \b
+    Example:
+      medbench models --preset paper
+    """
+    from bench.report.plans import checks_sheet, doctor_line, models_sheet
+    from bench.report.sheets import print_sheets
+
+    if doctor is not None:
+        from bench.zoo.contract import examine
+
+        failed = 0
+        for finding in examine(doctor):
+            failed += not finding[1]
+            click.echo(doctor_line(finding))
+        sys.exit(say(f"Error: {failed} checks of {doctor} failed.", 2) if failed else 0)
+    if check:
+        from bench.cost.published import check_costs
+
+        print_sheets(make_console(wide), [checks_sheet(check_costs(task, family))])
+        return
+    print_sheets(make_console(wide), [models_sheet(preset, task, family)])

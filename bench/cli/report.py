@@ -1,0 +1,178 @@
+"""`medbench report`: tables and figures of all stored results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import CHECKLIST, RESULTS, Display, Option, displayed, gathered
+from bench.cli.terminal import PATH, TEXT, make_console
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.analysis.comparison import Table
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the stored results are in the tables, and which of their rows and columns."""
+
+    results: Path
+    dataset: str | None
+    preset: str | None
+    top: int | None
+    classes: bool
+    arms: bool
+    tests: bool
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What is made of the stored results in place of whole tables; at most one."""
+
+    brief: bool
+    trials: bool
+    speeds: bool
+    ranks: bool
+    conventions: bool
+    figures: Path | None
+
+    def __post_init__(self) -> None:
+        if self.trials + self.speeds + self.ranks + self.conventions + self.brief + (self.figures is not None) > 1:
+            raise UserError(
+                "Expected one of --trials, --speeds, --ranks, --conventions, --brief and --figures, but got several."
+            )
+
+
+SELECTION: Option = gathered(
+    "selection",
+    f"{__name__}:Selection",
+    RESULTS,
+    click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom)."),
+    click.option("--preset", type=TEXT, help="Only tables of this preset, as captions name it (quick with steps=50)."),
+    click.option("--top", type=click.IntRange(2), metavar="N", help="The first N rows, the proposed model among them."),
+    click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity."),
+    click.option("--arms", is_flag=True, help="Arms of ablations as rows too."),
+    click.option("--tests", is_flag=True, help="p-values too: of these trained networks only."),
+)
+INSTEAD: Option = gathered(
+    "instead",
+    f"{__name__}:Instead",
+    click.option("--brief", is_flag=True, help="Few columns: figures with intervals, costs, seeds."),
+    click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown."),
+    click.option("--speeds", is_flag=True, help="All stored profiles instead, as markdown."),
+    click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown."),
+    click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
+    click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
+)
+INTO = click.option(
+    "--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown."
+)
+
+
+@click.command()
+@SELECTION
+@INSTEAD
+@INTO
+@CHECKLIST
+@displayed("Write to a file.  [standard output]")
+def report(selection: Selection, instead: Instead, into: Path | None, checklist: bool, display: Display) -> None:
+    """Print the tables of all stored results; one table per comparison, never mixed.
+
+    \b
+    Example:
+      medbench report --format latex
+    """
+    form = display.form
+    if into is not None:
+        if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
+            raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
+        form = "markdown"
+    if instead.figures is not None:
+        _draw(selection, instead.figures)
+    elif form == "rich" and display.output is None and _are_tables(instead):
+        _print(selection, instead, checklist, display)
+    elif into is not None and selection.dataset is not None:
+        from bench.report.brief import write_into
+
+        write_into(into, selection.dataset, _text(selection, instead, form))
+    else:
+        _write(_text(selection, instead, form), display.output)
+
+
+def _are_tables(instead: Instead) -> bool:
+    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions)
+
+
+def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
+    from bench.report.brief import top_rows
+    from bench.report.render import results_tables
+
+    chosen, asked = selection, None if selection.arms else ()
+    tables, notes = results_tables(
+        chosen.results, None, chosen.dataset, chosen.preset, chosen.classes, asked, chosen.tests
+    )
+    return tables if chosen.top is None else [top_rows(table, chosen.top) for table in tables], notes
+
+
+def _print(selection: Selection, instead: Instead, checklist: bool, display: Display) -> None:
+    from bench.report.brief import brief_sheet
+    from bench.report.notes import notes_text
+    from bench.report.render import print_tables
+    from bench.report.sheets import print_sheets
+
+    tables, notes = _tables(selection)
+    if instead.brief:
+        print_sheets(make_console(display.wide), [brief_sheet(table) for table in tables])
+        click.echo(notes_text(notes, "rich"), nl=False)
+    else:
+        print_tables(make_console(display.wide), tables, checklist, notes)
+
+
+def _text(selection: Selection, instead: Instead, form: str) -> str:
+    """What was asked for, as text of a format; trials, speeds, ranks and conventions are Markdown."""
+    from bench.report.brief import brief_sheet
+    from bench.report.notes import notes_text
+    from bench.report.render import render_tables
+    from bench.report.sheets import render_sheets
+
+    if instead.conventions:
+        from bench.report.conventions_text import conventions_text
+
+        return conventions_text(selection.results, selection.dataset)
+    if instead.trials:
+        from bench.report.trials import trials_text
+
+        return trials_text(selection.results)
+    if instead.speeds:
+        from bench.report.costs import stored_profiles
+
+        return stored_profiles(selection.results)
+    tables, notes = _tables(selection)
+    if instead.brief:
+        return render_sheets([brief_sheet(table) for table in tables], form) + notes_text(notes, form)
+    return render_tables(tables, "ranks" if instead.ranks else form, notes)
+
+
+def _draw(selection: Selection, folder: Path) -> None:
+    from bench.report.figures import draw_report
+    from bench.report.notes import few
+
+    tables, notes = _tables(selection)
+    for line in (*(line for lines in draw_report(tables, folder) for line in lines), *few(notes)):
+        click.echo(line)
+
+
+def _write(text: str, output: Path | None) -> None:
+    from bench.records.store import write_text
+
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_text(output, text)
+    except OSError as error:
+        raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None

@@ -1,0 +1,166 @@
+"""`medbench run`, `medbench plan`: models trained and scored on data sets, or what that would take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import (
+    CHECKLIST,
+    DATA,
+    DATA_ROOT,
+    DEVICE,
+    PRESET,
+    RESULTS,
+    SEEDS,
+    SETTINGS,
+    SPLIT,
+    THREADS,
+    Option,
+    gathered,
+)
+from bench.cli.terminal import TEXT, make_console, wide_option
+
+if TYPE_CHECKING:
+    from bench.report.screen import Screen
+    from bench.runs.job import Job, Report
+    from bench.runs.request import Request
+
+MODELS = click.option(
+    "--models",
+    default="all",
+    type=TEXT,
+    help="Names, globs, families, name[field=value], mod:Net, all, zoo, -name.  [all]",
+)
+DATASET = click.option("--dataset", type=TEXT, required=True, help="Names by commas, or all; see `medbench data list`.")
+FOLDS = click.option("--folds", type=click.IntRange(3, 100), help="Cross-validation by patient in so many folds.")
+TRAIN_PATIENTS = click.option(
+    "--train-patients", type=click.IntRange(1), help="Train on so many of the training patients."
+)
+TRAIN_FRACTION = click.option(
+    "--train-fraction", type=float, help="Train on such a share of the training patients, 0 to 1."
+)
+PRETRAINED = click.option("--pretrained", is_flag=True, help="Start from weights of the hub, where a model has some.")
+PARTS = (MODELS, DATASET, PRESET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, TRAIN_FRACTION)
+REQUEST: Option = gathered(
+    "request",
+    "bench.runs.request:Request",
+    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED),
+)
+JOBS = click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]")
+TUNE = click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation.")
+FORCE = click.option("--force", is_flag=True, help="Run finished cells anew.")
+
+
+@click.command()
+@REQUEST
+@JOBS
+@TUNE
+@FORCE
+@CHECKLIST
+@wide_option
+def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: bool, wide: bool) -> None:
+    """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
+
+    \b
+    Example:
+      medbench run --models mednext_tiny,unet_s --dataset acdc --preset smoke --data phantom
+    """
+    from bench.report.progress import show_progress
+    from bench.report.render import print_tables, results_tables
+    from bench.runs.runner import load_note, make_jobs, run_jobs, tuned
+
+    console = make_console(wide)
+    work = make_jobs(request, notes_on(console))
+    note = load_note(_to_run(work, force), jobs)
+    if note:
+        click.echo(note, err=True)
+    if tune:
+        from bench.runs.tuning import trial_jobs
+
+        with show_progress(console, _to_run(trial_jobs(work, tune), force)) as report:
+            work = tuned(work, tune, jobs, force, report)
+    with show_progress(console, _to_run(work, force)) as report:
+        counts = run_jobs(work, jobs, force, report)
+    console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
+    comparisons = {job.cell.comparison for job in work}
+    tables, notes = results_tables(request.results, comparisons, asked={job.model for job in work})
+    print_tables(console, tables, checklist, notes)
+    if counts["failed"]:
+        _name_failed(work)
+        sys.exit(1)
+
+
+def notes_on(screen: Screen) -> Report:
+    """Prints notes while a request becomes jobs."""
+    return lambda event: screen.print_lines(event.text)
+
+
+def _to_run(jobs: Sequence[Job], force: bool) -> list[Job]:
+    from bench.records.store import is_done
+
+    return [job for job in jobs if force or not is_done(job.folder)]
+
+
+def _name_failed(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if (job.folder / "error.log").exists():
+            click.echo(f"failed: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
+
+
+def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from bench.report.protocol_page import protocol_page
+
+        click.echo(protocol_page(), nl=False)
+        context.exit()
+
+
+@click.command()
+@REQUEST
+@JOBS
+@TUNE
+@FORCE
+@wide_option
+@click.option(
+    *("--protocol", "_protocol"),
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_protocol,
+    help="Print every field of the protocol instead: meaning, range, value in each preset.",
+)
+def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool) -> None:
+    """Print a run's cells, which are done, and the estimated hours; run nothing.
+
+    \b
+    Example:
+      medbench plan --models all --dataset acdc --preset smoke --data phantom
+    """
+    from bench.analysis.power import smallest_difference_line
+    from bench.records.store import read_records
+    from bench.report.notes import few
+    from bench.report.plans import plan_sheets, plan_total
+    from bench.report.sheets import print_sheets
+    from bench.runs.estimate import plan_cells
+    from bench.runs.runner import make_jobs
+
+    console = make_console(wide)
+    work = make_jobs(request, notes_on(console))
+    if tune:
+        from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
+
+        trials = trial_jobs(work, tune)
+        work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else pending_jobs(work, tune))]
+    cells = plan_cells(work, request.results, force)
+    print_sheets(console, plan_sheets(cells, jobs))
+    for line in plan_total(cells, jobs):
+        console.print_lines(line)
+    for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
+        of_comparison = [job for job in work if job.cell.comparison == comparison]
+        console.print_lines(smallest_difference_line(of_comparison, request.results))
+    for line in few(read_records(request.results).notes):
+        console.print_lines(line)

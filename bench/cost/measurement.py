@@ -1,0 +1,142 @@
+"""What is measured, as one value, and the settings that it comes to: a model in one form beside a reference."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from bench.errors import UserError, unknown
+from bench.records.profiles import Setting
+from bench.runs.arguments import FLAG, MODELS, argument, check_fields, or_none, text, whole
+from bench.runs.protocol import PRESETS
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import listed_names, parse_model, select_models
+
+REFERENCES = {"classification": "resnet18", "segmentation": "unet_s"}
+CHOICES = {
+    "task": tuple(REFERENCES),
+    "device": ("cpu", "cuda"),
+    "precision": ("fp32", "bf16", "fp16"),
+}
+LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
+# Where passes are timed, the C library keeps what is freed (`bench.cost.speed.KEPT`).
+ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
+COUNT = whole(-(2**31))  # below what is allowed too: the line then says from where
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Which networks are measured, on what input and how. Raises UserError for a value of another kind or out of range.
+
+    Attributes:
+        models: names by commas or in a list, as `bench.zoo.registry.select_models` takes them.
+        task: `classification` or `segmentation`: the networks' outputs.
+        image_size: side of the square input, in pixels. channels: of the input. classes: of the output.
+        batch: images a pass.
+        threads: torch's.
+        device: `cpu` or `cuda`.
+        precision: `fp32`, or autocast to `bf16` or `fp16`.
+        reference: any model's name; None: `resnet18`, or `unet_s` for segmentation.
+        fused: measure the proposed model's inference form as well; other families have none here.
+        step: time training steps in place of inference.
+        compiled: the candidates, not the reference, through torch.compile.
+        preset: whose list `all` means; chance, which does no work, is left out of it.
+    """
+
+    models: str | Sequence[str] = argument("all", MODELS)
+    task: str = argument("classification", text())
+    image_size: int = argument(224, COUNT)
+    channels: int = argument(3, COUNT)
+    classes: int = argument(2, COUNT)
+    batch: int = argument(8, COUNT)
+    threads: int = argument(2, COUNT)
+    device: str = argument("cpu", text())
+    precision: str = argument("fp32", text())
+    reference: str | None = argument(None, or_none(text()))
+    fused: bool = argument(False, FLAG)
+    step: bool = argument(False, FLAG)
+    compiled: bool = argument(False, FLAG)
+    preset: str = argument("quick", text())
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"Expected {name} to be one of {', '.join(choices)}, but got {getattr(self, name)!r}.")
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise UserError(f"Expected {name} to be at least {least}, but got {getattr(self, name)}.")
+        if self.preset not in PRESETS:
+            raise unknown("preset", self.preset, PRESETS)
+        if self.fused and self.step:
+            raise UserError(
+                "A fused form is for inference alone: ask for fused forms or for training steps, not for both."
+            )
+
+
+def make_settings(request: Measurement) -> list[Setting]:
+    """What a request measures, in order: each model in its training form, then fused where asked for and offered.
+
+    Raises:
+        UserError: an unknown name, a device that is not there, or `fused` where no model has that form.
+    """
+    _check_device(request.device, request.precision)
+    reference = _resolved(*_one(request.reference or REFERENCES[request.task], request.task))
+    return [
+        Setting(
+            model=_resolved(entry, config),
+            reference=reference,
+            task=request.task,
+            channels=request.channels,
+            image_size=request.image_size,
+            classes=request.classes,
+            batch=request.batch,
+            threads=request.threads,
+            device=request.device,
+            precision=request.precision,
+            form=form,
+            work="training-step" if request.step else "inference",
+            compiled=request.compiled,
+            torch=version("torch"),
+            allocator=ALLOCATOR,
+        )
+        for entry, config in _models(request)
+        for form in (("training", "fused") if request.fused and entry.family == "proposed" else ("training",))
+    ]
+
+
+def _models(request: Measurement) -> list[tuple[ModelEntry, dict[str, Any]]]:
+    """The networks to measure; chance only where it is named."""
+    named = listed_names(request.models)
+    chosen = [parse_model(name) for name in select_models(request.models, PRESETS[request.preset].models, request.task)]
+    chosen = [(entry, config) for entry, config in chosen if entry.family != "chance" or entry.name in named]
+    if not chosen:
+        raise UserError(f"Expected a model to time, but {request.models!r} is chance alone, which does no work.")
+    if request.fused and not any(entry.family == "proposed" for entry, _ in chosen):
+        names = ", ".join(entry.name for entry, _ in chosen)
+        raise UserError(f"Fused forms are offered for the proposed model alone, but got {names}: leave out --fused.")
+    return chosen
+
+
+def _check_device(device: str, precision: str) -> None:
+    if device == "cpu" and precision == "fp16":
+        raise UserError("Expected precision fp32 or bf16 on the CPU, but got fp16.")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
+
+
+def _one(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:
+    names = select_models(name, "", task)
+    if len(names) != 1:
+        raise UserError(f"Expected one model as the reference, but {name!r} names {len(names)}: {', '.join(names)}.")
+    return parse_model(names[0])
+
+
+def _resolved(entry: ModelEntry, config: dict[str, Any]) -> dict[str, Any]:
+    return {"name": entry.name, "config": config, "version": entry.version}
