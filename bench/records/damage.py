@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ NUMBER = (int, float)
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 WORDS |= {list: "a list", type(None): "null"}
 CRLF = "other line endings (git's autocrlf or a zip tool changed them)"
-# field -> what it may hold; `?` marks one that records from before it lack
+LARGEST = 2**63 - 1  # of a whole number, which tables hold in 64 bits
+# field -> what it may hold, whole numbers from 0 on; `?` marks one that records from before it lack
 RECORD: Shape = {
     **dict.fromkeys(("status", "key", "comparison", "preset"), (str,)),
     **dict.fromkeys(("cell.fingerprint", "cell.split", "cell.source.kind", "cell.dataset", "cell.parts"), (str,)),
@@ -48,6 +50,9 @@ RECORD: Shape = {
     "cases_sha256": (str, type(None)),
     "error": (str, type(None)),
 }
+TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a cell that is no trial
+COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
+CHOICES = {"selection": ("best-val", "last"), "policy": ("strict", "transunet")}  # of the protocol
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
 
@@ -68,7 +73,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         content = path.read_bytes()
-        return json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except IsADirectoryError:
@@ -77,6 +82,13 @@ def read_json(path: Path) -> Any:
         raise Damaged(path, f"cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise Damaged(path, _no_json(content, error)) from None
+
+
+def _finite(text: str) -> float:
+    """The number of a text, which JSON and tables can hold; no writer of ours leaves another."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"it holds {text[:20]}, no finite number")
+    return number
 
 
 def _no_json(content: bytes, error: Exception) -> str:
@@ -92,7 +104,7 @@ def _no_json(content: bytes, error: Exception) -> str:
         return "is no text in UTF-8: copy it again from where it was written."
     if text[:1] in b"{[" and text[-1:] not in b"}]":
         return f"is cut short after {len(content)} bytes: copy it again from where it was written."
-    where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else type(error).__name__
+    where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)[:80]
     return f"is no JSON ({where}): copy it again from where it was written."
 
 
@@ -112,7 +124,14 @@ def fault(value: Any, shape: Shape) -> str | None:
             if not isinstance(inner, types) or (isinstance(inner, bool) and bool not in types):
                 allowed = " or ".join(WORDS[kind] for kind in types if not {int, float} <= {*types} or kind is not int)
                 return f"holds {str(inner)[:40]!r} as {name.rstrip('?')}, where {allowed} should be"
+            if isinstance(inner, int) and not (-LARGEST if float in types else 0) <= inner <= LARGEST:
+                return f"holds {_digits(inner)} as {name.rstrip('?')}, which is out of range"
     return None
+
+
+def _digits(number: int) -> str:
+    """A whole number, also one of more digits than Python prints."""
+    return str(number) if abs(number) < 10**20 else "a number of more than 20 digits"
 
 
 def check_schema(path: Path, value: Any, what: str, known: int) -> None:
@@ -147,12 +166,37 @@ def _odd_values(record: dict[str, Any]) -> str | None:
     names = record["dataset"]["classes"]
     if not all(isinstance(name, str) for name in names):
         return "holds classes that are no texts"
+    if len(set(names)) < max(len(names), 2):
+        return f"names {len(set(names))} different classes in {len(names)}, where two or more should be, each once"
     if task == "classification" and any(set(names) - set(part["classes"]) for part in counts.values()):
         return "lacks counts of some classes"
     chosen = (record["metrics"] or {}).get(record["cell"]["protocol"]["selection"], {})
     if not isinstance(chosen, dict):
         return "holds metrics that are no object"
-    return fault(record["training"] or {}, {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))})
+    timed = {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))}
+    return fault(chosen, COUNTED) or fault(record["training"] or {}, timed) or _odd_cell(record) or _odd_leak(record)
+
+
+def _odd_cell(record: dict[str, Any]) -> str | None:
+    """What of a cell no protocol has, or no table can say."""
+    cell, tuned = record["cell"], record["cell"].get("tuned")
+    for name, allowed in CHOICES.items():
+        if cell["protocol"][name] not in allowed:
+            return f"holds {cell['protocol'][name][:40]!r} as cell.protocol.{name}, none of {', '.join(allowed)}"
+    count = cell["split"].partition("/")[2]
+    if cell["fold"] is not None and count.isdecimal() and cell["fold"] >= int(count[:4]):
+        return f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
+    return fault(tuned, TUNED) if tuned is not None and "trial" not in tuned else None
+
+
+def _odd_leak(record: dict[str, Any]) -> str | None:
+    leak = record["dataset"].get("split_leak") or {}
+    odd = [name for name, share in leak.items() if share is not None and not _is_share(share)]
+    return f"holds {str(leak[odd[0]])[:40]!r} as split_leak.{odd[0]}, where a share should be" if odd else None
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, NUMBER) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:

@@ -27,7 +27,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
     shown = (record["metrics"] or {}).get(protocol["selection"], {})
     return {
         "key": record["key"],
-        "comparison": _comparison(record),
+        "comparison": comparison_of(record),
         "status": record["status"],
         "preset": record["preset"],
         "task": task_of(record),
@@ -75,7 +75,15 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _comparison(record: dict[str, Any]) -> str:
+def key_of(record: dict[str, Any]) -> str:
+    """The key of a record's cell; as it was stored only where the cell is of another version's form."""
+    try:
+        return Cell(**record["cell"]).key
+    except TypeError:
+        return str(record["key"])
+
+
+def comparison_of(record: dict[str, Any]) -> str:
     """The comparison key of a record's cell; as it was stored only where the cell is of another version's form."""
     try:
         return Cell(**record["cell"]).comparison

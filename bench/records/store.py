@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
 from bench.records.filenames import file_name
-from bench.records.rows import COLUMNS, record_row, task_of
+from bench.records.rows import COLUMNS, key_of, record_row, task_of
+from bench.records.scores import odd_scores, tested_as, tested_otherwise
 from bench.runs.protocol import Cell
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if missing:
         raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
     check_record(path, record)
+    if record["key"] != key_of(record):
+        raise Damaged(path, "holds a cell that is not the one of its key: it was changed by hand.")
     return record
 
 
@@ -238,23 +241,34 @@ class Found(NamedTuple):
 def read_records(results: str | Path) -> Found:
     """The records below a folder (`find_records`), each cell's once: of copies a complete one, and one with weights.
 
-    A record that is damaged, or whose cases.csv is, is left out and named in the notes.
+    A record that is damaged, or whose cases.csv is, is left out and named in the notes; so is one that was tested on
+    other cases than those of its comparison.
     """
     found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    tested: dict[Path, int] = {}
     left_out, mended = [], 0
     for folder in find_records(Path(results)):
         try:
             record = read_record(folder)
             if record is None:
                 continue
-            mended += _has_cases(record) and _cases_of(folder, record)[1]
+            if _has_cases(record):
+                rows, taken_back = _cases_of(folder, record)
+                mended += taken_back
+                tested[folder] = tested_as(rows, record)
         except Damaged as error:
             left_out.append(f"Left out: {error}")
         else:
             found.setdefault(record["key"], []).append((folder, record))
     if mended:
         left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
-    return Found([min(copies, key=_standing) for copies in found.values()], tuple(left_out))
+    records = [min(copies, key=_standing) for copies in found.values()]
+    strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
+    kept = [(folder, record) for folder, record in records if record["key"] not in strange]
+    places = {record["key"]: folder / "cases.csv" for folder, record in records}
+    return Found(
+        kept, (*left_out, *(f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()))
+    )
 
 
 def _has_cases(record: dict[str, Any]) -> bool:
@@ -316,10 +330,13 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     path = folder / "cases.csv"
     content, mended = read_hashed(path, record["cases_sha256"])
     try:
-        return _read_cases(content, task_of(record)), mended
+        rows = _read_cases(content, task_of(record))
     except (KeyError, ValueError, TypeError) as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
         raise Damaged(path, f"holds no rows of {task_of(record)} ({line}).") from None
+    if odd := odd_scores(rows, record, SCORE_COLUMNS[task_of(record)]):
+        raise Damaged(path, f"{odd}: it was changed by hand, or written by another version.")
+    return rows, mended
 
 
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
@@ -331,8 +348,9 @@ def _read_cases(content: bytes, task: str) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
     lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
     words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
-    if lacking or words:
-        raise ValueError(f"no column {lacking[0]}" if lacking else f"words in the column {words[0]}")
+    if lacking or frame.empty or words:
+        first = f"words in the column {words[0]}" if len(frame) else "a header alone"
+        raise ValueError(f"no column {lacking[0]}" if lacking else first)
     return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
 
 

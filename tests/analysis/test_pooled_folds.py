@@ -117,7 +117,7 @@ def stored(folder: Path, fold: int, **fields: Any) -> None:
     record = read_record(source.parent)
     assert record is not None
     record["cell"] |= {"fold": fold, "split": "random-80-20/3", "parts": f"parts{fold}"}
-    record |= {"comparison": f"old{fold}", "key": Cell(**record["cell"]).key}
+    record |= {"comparison": f"old{fold}", "key": Cell(**record["cell"]).key, "metrics": None, "cases_sha256": None}
     record["dataset"] |= {"split_flag": "leaks", **fields}
     (folder / str(fold)).mkdir(parents=True)
     shutil.copy(source.parent / "cases.csv", folder / str(fold))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
@@ -26,6 +28,7 @@ from bench.report.render import render_tables, results_tables
 from bench.report.screen import Screen
 from bench.report.sheets import print_sheets
 from bench.runs.estimate import PlannedCell, plan_cells
+from bench.runs.protocol import Cell
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 
@@ -70,6 +73,27 @@ def change(path: Path, *place: str, to: object) -> None:
     path.write_text(json.dumps(value))
 
 
+def change_cell(path: Path, *place: str, to: object) -> str:
+    """Sets a field of a record's cell, and the key that the cell then has."""
+    change(path, "cell", *place, to=to)
+    key = Cell(**json.loads(path.read_text())["cell"]).key
+    change(path, "key", to=key)
+    return key
+
+
+def change_cases(path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Writes other rows beside a record, and their hash into it."""
+    cases = path.with_name("cases.csv")
+    rows = edit(pd.read_csv(cases, dtype=str, keep_default_na=False))
+    rows.to_csv(cases, index=False, lineterminator="\n")
+    change(path, "cases_sha256", to=hashlib.sha256(cases.read_bytes()).hexdigest())
+
+
+def put(column: str, text: str) -> Callable[[Path], object]:
+    """A damage: the text in a column of the first row."""
+    return lambda path: change_cases(path, lambda rows: rows.assign(**{column: [text, *rows[column][1:]]}))
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -107,6 +131,29 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: change(path, "status", to="done"), "has status 'done'"),
     (lambda path: change(path, "metrics", to={"best-val": 1, "last": 1}), "holds metrics that are no object"),
     (lambda path: change(path, "training", to={"seconds": "1 h"}), "holds '1 h' as seconds"),
+    (lambda path: change(path, "training", to={"seconds": float("nan")}), "it holds NaN, no finite number"),
+    (lambda path: path.write_text(path.read_text().replace("null", "1e400", 1)), "it holds 1e400, no finite number"),
+    (lambda path: change(path, "cost", "params", to=10**50), "holds a number of more than 20 digits as cost.params"),
+    (lambda path: change(path, "cost", "macs", to=-1), "holds -1 as cost.macs, which is out of range"),
+    (lambda path: change(path, "metrics", "best-val", "missed", to="x"), "holds 'x' as missed"),
+    (lambda path: change(path, "cell", "tuned", to={}), "lacks the field lr"),
+    (
+        lambda path: change(path, "cell", "protocol", "selection", to="best"),
+        "'best' as cell.protocol.selection, none of",
+    ),
+    (lambda path: change(path, "cell", "protocol", "policy", to="own"), "holds 'own' as cell.protocol.policy, none of"),
+    (lambda path: change(path, "dataset", "split_leak", to={"patient": 98.0}), "'98.0' as split_leak.patient"),
+    (lambda path: change(path, "dataset", "classes", to=["COVID", "COVID"]), "names 1 different classes in 2"),
+    (lambda path: change(path, "cell", "seed", to=1), "holds a cell that is not the one of its key"),
+    (lambda path: change_cases(path, lambda rows: rows[:0]), "holds no rows of classification (ValueError: a header"),
+    (lambda path: change_cases(path, lambda rows: pd.concat([rows, rows[:1]])), "has rows twice, such as case"),
+    (lambda path: change_cases(path, lambda rows: rows[1:]), "has not one row for each of the classes"),
+    (put("class", "others"), "has not one row for each of the classes Others, Monkeypox at case"),
+    (lambda path: change_cases(path, lambda rows: rows[rows["part"] != "test"]), "has 0 test cases, where its record"),
+    (put("probability", "78.2"), "has 78.2 as probability of case"),
+    (put("probability", "nan"), "has nan as probability of case"),
+    (put("predicted", "2"), "has 2 as predicted of case"),
+    (put("reference", "0"), "names not one class, true and predicted, at case"),
     (lambda path: path.with_name("cases.csv").unlink(), "cases.csv is missing"),
     (lambda path: cut(path.with_name("cases.csv")), "cases.csv is not the file that its record was written with"),
 ]
@@ -123,6 +170,49 @@ def test_a_damaged_record_is_left_out_with_its_cause(
     assert cause in note
     assert "Delete its folder" not in note
     assert list(bench.load_cells(results)["dataset"]) == ["acdc"]
+
+
+@pytest.mark.parametrize("text", ["-0.5", "97.3", "inf"])
+@pytest.mark.parametrize("column", ["dice_strict", "hd95_vox_strict"])
+def test_a_score_that_cannot_be_is_no_figure(results: Path, column: str, text: str) -> None:
+    put(column, text)(the_cell(results, "acdc") / "record.json")
+    found, notes = store.read_records(results)
+    is_a_distance = (column, text) == ("hd95_vox_strict", "97.3")
+    assert len(found) == 1 + is_a_distance
+    assert f"as {column} of case" in "".join(notes) or is_a_distance
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda rows: rows.assign(case="x" + rows["case"]),
+        lambda rows: rows.assign(patient="x" + rows["patient"]),
+        lambda rows: rows.assign(reference=rows["reference"].map({"0": "1", "1": "0"})),
+    ],
+    ids=["cases", "patients", "references"],
+)
+def test_a_cell_of_other_test_cases_is_not_compared(
+    tmp_path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    chosen = sorted((RECORDS / "msld" / "convnext_atto").glob("0-*"))[0]
+    source = the_comparison(chosen)
+    for folder in source:
+        shutil.copytree(folder, tmp_path / "runs" / folder.relative_to(RECORDS))
+    before = set(results_tables(tmp_path)[0][0].frame["Model"])
+    odd = tmp_path / "runs" / chosen.relative_to(RECORDS)
+    change_cases(odd / "record.json", edit)
+    (table,), (note,) = results_tables(tmp_path)
+    assert set(table.frame["Model"]) == before, "its other seeds stay"
+    assert note.startswith(f"Left out: {odd / 'cases.csv'} holds other test cases, patients or references than ")
+    assert [row for row in table.frame["Seeds"] if row.startswith("2 of 3")] == ["2 of 3"]
+    assert set(bench.load_cells(tmp_path).query("model == 'convnext_atto'")["seed"]) == {1, 2}
+
+
+def the_comparison(folder: Path) -> list[Path]:
+    """The folders of the committed records that are of one comparison with one of them."""
+    own = json.loads((folder / "record.json").read_text())["comparison"]
+    found = (path.parent for path in sorted((RECORDS / folder.relative_to(RECORDS).parts[0]).rglob("record.json")))
+    return [place for place in found if json.loads((place / "record.json").read_text())["comparison"] == own]
 
 
 @pytest.mark.parametrize("dataset", ["acdc", "msld"])
@@ -282,10 +372,10 @@ def test_two_cells_of_one_name_and_seed_are_named_and_the_other_tables_stay(resu
     folder = the_cell(results, "acdc")
     copy = folder.with_name("0-aaaaaaaaaaaa")
     shutil.copytree(folder, copy)
-    change(copy / "record.json", "key", to="aaaaaaaaaaaa")
+    key = change_cell(copy / "record.json", "model", "config", to={"stem": 24})
     (table,), (note,) = results_tables(results)
     assert table.name == "msld"
-    assert "aaaaaaaaaaaa) of one version" in note
+    assert f"{key}) of one version" in note
 
 
 def test_plan_and_run_name_a_damaged_record_and_force_runs_it_anew(tmp_path: Path) -> None:

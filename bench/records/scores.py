@@ -1,0 +1,103 @@
+"""What the rows of a cases.csv must be before a table takes them: each case once, whole, and with scores that exist."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.records.rows import comparison_of, task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_IMAGE = ["part", "weights", "case"]
+_SHARES = ("dice", "jaccard", "sensitivity", "precision", "nsd")  # what starts so is a share; other scores: distances
+_TESTED = ("case", "patient", "class", "reference", "reference_voxels")  # what the models of one table must agree in
+
+
+def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]) -> str | None:
+    """What is wrong with the rows of a record's cases.csv, in words; None where they are what it counts.
+
+    Args:
+        rows: all parts and weights. scores: the columns of the task's scores, some of which older files lack.
+    """
+    import pandas as pd
+
+    names = record["dataset"]["classes"][1 if task_of(record) == "segmentation" else 0 :]
+    image = pd.factorize(rows["part"] + "\n" + rows["weights"] + "\n" + rows["case"])[0]
+    label = pd.Index(names).get_indexer(rows["class"])
+    if label.min() < 0 or not (np.bincount(image * len(names) + label) == 1).all() or len(rows) % len(names):
+        return _not_each_once(rows, names)
+    tested = _tested(rows, record)["case"].nunique()
+    expected = record["dataset"]["counts"]["test"]["cases"]
+    if tested != expected:
+        return f"has {tested} test cases, where its record counts {expected}"
+    for column in scores:
+        odd = rows[~_in_range(rows[column], column)] if column in rows else rows[:0]
+        if len(odd):
+            return f"has {odd[column].iloc[0]} as {column} of {_shown(odd)}, which it cannot be"
+    if "probability" not in rows:
+        return None
+    sums = [np.bincount(image, rows[column]) for column in ("reference", "predicted")]
+    odd_image = np.any([total != 1 for total in sums], axis=0)[image]
+    return f"names not one class, true and predicted, at {_shown(rows[odd_image])}" if odd_image.any() else None
+
+
+def _not_each_once(rows: pd.DataFrame, names: list[str]) -> str:
+    """Which row is there twice, or which case has not a row for each class."""
+    twice = rows[rows.duplicated([*_IMAGE, "class"])]
+    if len(twice):
+        return f"has rows twice, such as {_shown(twice)}"
+    whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
+    strange = rows[~(rows["class"].isin(names) & whole)]
+    return f"has not one row for each of the classes {', '.join(names)[:200]} at {_shown(strange)}"
+
+
+def _tested(rows: pd.DataFrame, record: dict[str, Any]) -> pd.DataFrame:
+    """The rows that tables show."""
+    return rows[(rows["part"] == "test") & (rows["weights"] == record["cell"]["protocol"]["selection"])]
+
+
+def _in_range(values: pd.Series[Any], column: str) -> pd.Series[Any]:
+    """Whether each value can be one of its column: a share, a distance, 0 or 1; blanks are left to the empty policy."""
+    blank = values.isna()
+    if column in ("reference", "predicted"):
+        return values.isin([0, 1])
+    if column == "probability":
+        return values.between(0, 1 + 1e-6)
+    return blank | values.between(0, 1 + 1e-6 if column.startswith(_SHARES) else math.nextafter(math.inf, 0))
+
+
+def _shown(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"case {first['case'][:60]!r}, class {first['class'][:60]!r}"
+
+
+def tested_as(rows: pd.DataFrame, record: dict[str, Any]) -> int:
+    """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
+    shown = _tested(rows, record)
+    columns = [column for column in _TESTED if column in shown]
+    return hash(frozenset(shown[columns].itertuples(index=False, name=None)))
+
+
+def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:
+    """Key -> why a cell is not comparable: those of its comparison and fold were tested on other cases, or truths.
+
+    What most of them were tested on stands, of as many what comes first.
+
+    Args:
+        cells: record and `tested_as` of each.
+    """
+    groups: dict[tuple[str, int | None], list[tuple[str, int]]] = {}
+    for record, tested in cells:
+        groups.setdefault((comparison_of(record), record["cell"]["fold"]), []).append((record["key"], tested))
+    found = {}
+    for (comparison, _), members in groups.items():
+        common, count = Counter(tested for _, tested in members).most_common(1)[0]
+        why = f"holds other test cases, patients or references than {count} other cells of comparison {comparison}"
+        found.update({key: why for key, tested in members if tested != common})
+    return found
