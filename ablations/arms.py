@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Renewal, claiming, lease, open_study, take_back
+from bench.analysis.shown import DEFAULT
 from bench.models.slots import SLOTS, filling_names
 from bench.records import store
 from bench.records.filenames import file_name
+from bench.records.keys import digest
 from bench.runs.job import Event, Job, Report, is_reusable, run_cell, silent
-from bench.runs.protocol import digest
 from bench.runs.runner import write_unit_tables
 
 if TYPE_CHECKING:
@@ -133,10 +134,9 @@ def _state(name: str) -> optuna.trial.TrialState:
 
 def _value(record: dict[str, Any]) -> float | None:
     """The figure that orders a table's rows, in [0, 1]: mean foreground Dice of test cases, or accuracy."""
-    protocol = record["cell"]["protocol"]
-    figures = (record["metrics"] or {}).get(protocol["selection"])
+    figures = (record["metrics"] or {}).get(DEFAULT.weights)
     if figures is None:
         return None
     if record["dataset"]["task"] == "classification":
         return float(figures["accuracy"])
-    return float(figures[f"dice_{protocol['policy']}"])
+    return float(figures[f"dice_{DEFAULT.policy}"])

@@ -23,8 +23,9 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.profiles import load_profiles
 from bench.report.sheets import render_sheets
+from bench.runs.cell import parse_seeds
 from bench.runs.job import Job, Report, silent
-from bench.runs.protocol import PRESETS, parse_seeds
+from bench.runs.protocol import PRESETS
 from bench.runs.runner import make_jobs
 from bench.zoo.registry import dataset_spec
 

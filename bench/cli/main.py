@@ -140,6 +140,11 @@ def plan(jobs: int, force: bool, tune: int | None, **request: Any) -> None:
 @click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity.")
 @click.option("--arms", is_flag=True, help="Arms of ablations as rows too.")
 @click.option("--tests", is_flag=True, help="p-values too: of these trained networks only.")
+@click.option(
+    "--policy", type=click.Choice(["strict", "transunet"]), default="strict", help="Of empty masks.  [strict]"
+)
+@click.option("--definition", type=click.Choice(["pooled", "max"]), default="pooled", help="Of HD95.  [pooled]")
+@click.option("--weights", type=click.Choice(["best-val", "last"]), default="best-val", help="Whose.  [best-val]")
 @click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown.")
 @click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown.")
 @click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead.")
@@ -152,6 +157,9 @@ def report(
     classes: bool,
     arms: bool,
     tests: bool,
+    policy: str,
+    definition: str,
+    weights: str,
     trials: bool,
     ranks: bool,
     conventions: bool,
@@ -164,6 +172,7 @@ def report(
     Example:
       medbench report --format latex
     """
+    from bench.analysis.shown import Shown
     from bench.records.store import write_text
     from bench.report.notes import few
     from bench.report.render import print_tables, render_tables, results_tables
@@ -174,12 +183,13 @@ def report(
     if conventions:
         from bench.report.conventions_text import conventions_text
 
-        text = conventions_text(results, dataset)
+        text = conventions_text(results, dataset, weights)
     elif trials:
         text = trials_text(results)
     else:
+        shown = Shown(policy, definition, weights)
         tables, notes = results_tables(
-            results, dataset=dataset, classes=classes, asked=None if arms else (), tests=tests
+            results, dataset=dataset, classes=classes, asked=None if arms else (), tests=tests, shown=shown
         )
         if figures is not None:
             from bench.report.figures import draw_report

@@ -28,7 +28,6 @@ RECORD: Shape = {
     "cell.tuned?": (dict, type(None)),
     "cell.init?": (dict, type(None)),
     **{f"cell.protocol.{name}": (int,) for name in ("image_size", "steps", "batch_size", "threads")},
-    **{f"cell.protocol.{name}": (str,) for name in ("selection", "policy")},
     **dict.fromkeys(("model.name", "model.title", "model.family"), (str,)),
     "model.reduced_from": (str, type(None)),
     **dict.fromkeys(("dataset.name", "dataset.title"), (str,)),
@@ -149,8 +148,7 @@ def _odd_values(record: dict[str, Any]) -> str | None:
         return "holds classes that are no texts"
     if task == "classification" and any(set(names) - set(part["classes"]) for part in counts.values()):
         return "lacks counts of some classes"
-    chosen = (record["metrics"] or {}).get(record["cell"]["protocol"]["selection"], {})
-    if not isinstance(chosen, dict):
+    if not all(isinstance(figures, dict) for figures in (record["metrics"] or {}).values()):
         return "holds metrics that are no object"
     return fault(record["training"] or {}, {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))})
 

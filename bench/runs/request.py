@@ -113,7 +113,7 @@ def _settings(value: Any) -> tuple[str, ...]:
 
 
 def _seeds(value: Any) -> Any:
-    """Left as it is but for what is neither: `bench.runs.protocol.parse_seeds` reads it."""
+    """Left as it is but for what is neither: `bench.runs.cell.parse_seeds` reads it."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool | Mapping):

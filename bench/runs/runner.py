@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
+from bench.records.keys import digest
+from bench.runs.cell import Cell, parse_seeds
 from bench.runs.executors import make_executor
 from bench.runs.job import Event, Job, Report, is_reusable, run_cell, silent
-from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
+from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.request import JOBS, RUN, read_request
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
@@ -136,7 +138,7 @@ def _dataset_jobs(
                 named = (spec.name, prepared.fingerprint, source, name_of_split, parts, fold, model)
                 cell = Cell(*named, asdict(protocol), seed, kept, init=init.get(name))
                 shown = canonical_name(entry, config)
-                folder = store.cell_folder(Path(results), cell, shown)
+                folder = store.cell_folder(Path(results), asdict(cell), shown)
                 root = prepared.folder.parent
                 label = preset_label(preset, protocol, spec.task)
                 jobs.append(Job(cell, shown, label, Path(results), folder, root, device, costs[name], entry.place))
