@@ -25,8 +25,9 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.profiles import load_profiles
 from bench.report.sheets import render_sheets
+from bench.runs.cell import parse_seeds
 from bench.runs.job import Job, Report, is_reusable, silent
-from bench.runs.protocol import PRESETS, parse_seeds, preset_protocol
+from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs
 from bench.zoo.registry import dataset_spec

@@ -19,6 +19,7 @@ from ablations.plans import label
 from bench.analysis.certainty import Measure, scores_of, unit_column
 from bench.analysis.comparison import TASKS
 from bench.analysis.folds import pooled, whole_seeds
+from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
 from bench.models.slots import SLOTS
 from bench.zoo.registry import parse_model
@@ -36,6 +37,7 @@ class Stored:
         scores: the rows of cases.csv that count, with `label` and `seed`.
         seeds: those that all arms share. null: the full model's others.
         incomplete: labels of arms that lack some of the seeds; they are left out.
+        shown: which of the stored figures.
     """
 
     cells: pd.DataFrame
@@ -43,6 +45,7 @@ class Stored:
     seeds: tuple[int, ...]
     null: tuple[int, ...]
     incomplete: tuple[str, ...]
+    shown: Shown = DEFAULT
 
     @property
     def first(self) -> pd.Series[Any]:
@@ -52,7 +55,7 @@ class Stored:
     @property
     def measures(self) -> list[Measure]:
         """The figures of the task, the one that orders rows first."""
-        return TASKS[self.first["task"]].measures(self.first["policy"], self.scores)
+        return TASKS[self.first["task"]].measures(self.shown, self.scores)
 
     @property
     def labels(self) -> list[str]:
@@ -88,12 +91,15 @@ class Effect:
     gaps: Mapping[str, Interval]
 
 
-def stored_arms(cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_tiny") -> list[Stored]:
+def stored_arms(
+    cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_tiny", shown: Shown = DEFAULT
+) -> list[Stored]:
     """The ablations of a model that are stored, one per comparison key that holds the full model and an arm.
 
     Args:
         cells, cases: as `bench.records.store.load_cells` and `load_cases` give them.
         model: the full model; its newest version counts.
+        shown: which of the stored figures.
     """
     if cells.empty:
         return []
@@ -102,7 +108,8 @@ def stored_arms(cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_
     own = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
     own = own.assign(changes=own["model"].map(lambda name: _changes(name, base)))
     own = own[own["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
-    found = (_stored(group, cases) for _, group in own.groupby("comparison", sort=False))
+    scores = shown_cases(cases, shown)
+    found = (_stored(group, scores, shown) for _, group in own.groupby("comparison", sort=False))
     return [arms for arms in found if arms is not None]
 
 
@@ -116,7 +123,7 @@ def _changes(name: str, base: Mapping[str, Any]) -> dict[str, str] | None:
     return slots
 
 
-def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
+def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> Stored | None:
     full = cells[cells["changes"].map(len) == 0]
     if full.empty or len(full) == len(cells):
         return None
@@ -132,10 +139,9 @@ def _stored(cells: pd.DataFrame, cases: pd.DataFrame) -> Stored | None:
     kept = cells[~cells["label"].isin(lacking)]
     if len(seeds) == 0 or kept["label"].nunique() < 2:
         return None
-    scores = cases[(cases["part"] == "test") & (cases["weights"] == cells["selection"].iloc[0])]
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    return Stored(kept, scores, tuple(sorted(seeds)), tuple(sorted(sets["full"] - seeds)), lacking)
+    return Stored(kept, scores, tuple(sorted(seeds)), tuple(sorted(sets["full"] - seeds)), lacking, shown)
 
 
 def _matched(cell: Mapping[Any, Any], full: pd.Series[Any]) -> str:

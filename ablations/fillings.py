@@ -101,6 +101,10 @@ class WindowAttention(_Attention):
         self.position = nn.Parameter(torch.empty(self.heads, 2 * WINDOW - 1, 2 * WINDOW - 1))
         nn.init.trunc_normal_(self.position, std=0.02)
 
+    def no_weight_decay(self) -> set[str]:
+        """The bias of relative positions."""
+        return {"position"}
+
     def attend(self, qkv: torch.Tensor) -> torch.Tensor:
         n, height, width, _ = qkv.shape
         (rows, h), (columns, w) = _cut(height), _cut(width)

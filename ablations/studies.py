@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import claiming, open_study
+from bench.analysis.shown import DEFAULT
 from bench.models.slots import SLOTS, filling_names
 from bench.records import store
 from bench.records.filenames import file_name
+from bench.records.keys import digest
 from bench.runs.job import Job
-from bench.runs.protocol import digest
 
 if TYPE_CHECKING:
     import optuna
@@ -77,9 +78,8 @@ def _state(record: dict[str, Any]) -> str:
 
 def _value(record: dict[str, Any]) -> float | None:
     """The figure that orders a table's rows, in [0, 1]: mean foreground Dice of test cases, or accuracy."""
-    protocol = record["cell"]["protocol"]
-    figures = (record["metrics"] or {}).get(protocol["selection"])
+    figures = (record["metrics"] or {}).get(DEFAULT.weights)
     if figures is None:
         return None
-    name = "accuracy" if record["dataset"]["task"] == "classification" else f"dice_{protocol['policy']}"
+    name = "accuracy" if record["dataset"]["task"] == "classification" else f"dice_{DEFAULT.policy}"
     return None if figures[name] is None else float(figures[name])

@@ -104,6 +104,10 @@ class SwinUNet(nn.Module):
         self.head = nn.Conv2d(embed, num_classes, 1, bias=False)
         self.apply(initialise)
 
+    def no_weight_decay(self) -> set[str]:
+        """The tables of relative positions."""
+        return {"*.relative_position_bias_table"}
+
     def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(N, C, H, W) -> the deepest map (N, H/32, W/32, 8 embed) and the skips, shallowest first."""
         x = self.patch_norm(self.patches(x).permute(0, 2, 3, 1))

@@ -58,6 +58,10 @@ class TransUNet(nn.Module):
         )
         self.head = nn.Conv2d(decoder[-1], num_classes, 3, padding=1)
 
+    def no_weight_decay(self) -> set[str]:
+        """The position embedding."""
+        return {"position"}
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W)."""
         size = x.shape[-2:]

@@ -110,7 +110,7 @@ def test_the_records_are_whole_and_carry_no_weights() -> None:
 
 def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:
     """A way of hashing that changed would run every committed cell again."""
-    from bench.runs.protocol import Cell
+    from bench.runs.cell import Cell
 
     for folder in find_records(EXAMPLE / "records"):
         record = json.loads((folder / "record.json").read_text())

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.folds import fold_count
+from bench.analysis.shown import DEFAULT, Shown
 from bench.analysis.statistics import (
     PAIRS,
     Interval,
@@ -93,6 +94,7 @@ def certainty(
     order: Sequence[str],
     titles: dict[str, str],
     tests: bool = False,
+    shown: Shown = DEFAULT,
 ) -> Certainty:
     """The intervals of one comparison.
 
@@ -104,6 +106,7 @@ def certainty(
         scores: the rows of cases.csv that count of the models in `order`, with `model` and `seed`, the same seeds each.
         order: the models, best first; titles: of each.
         tests: show p-values of these trained networks as well.
+        shown: which of the stored figures.
     """
     scores = task.counted(scores)
     units = scores[unit_column(scores)].nunique()
@@ -113,7 +116,7 @@ def certainty(
         return _without_claim(
             why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles, tests
         )
-    main, *others = task.measures(cells["policy"].iloc[0], scores)
+    main, *others = task.measures(shown, scores)
     by_model = {model: scores[scores["model"] == model] for model in order}
     grids = {model: scores_of(rows, main) for model, rows in by_model.items()}
     reference = _reference(cells, order)

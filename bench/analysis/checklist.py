@@ -8,22 +8,29 @@ import pandas as pd
 
 from bench.analysis.certainty import Certainty
 from bench.analysis.folds import fold_count, whole_seeds
+from bench.analysis.shown import DEFAULT, Shown
 
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 FEW = 3  # seeds, below which a table says that they are few
 
 
 def checklist(
-    first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], sure: Certainty
+    first: pd.Series[Any],
+    cells: pd.DataFrame,
+    titles: dict[str, str],
+    ranked: pd.Series[Any],
+    sure: Certainty,
+    shown: Shown = DEFAULT,
 ) -> tuple[str, ...]:
     """Question and answer, a line each.
 
     Args:
         first: what all cells share (`bench.analysis.folds.pooled`).
         cells: all of one comparison. titles, ranked: of each model in it. sure: its intervals.
+        shown: which of the stored figures.
     """
     return (
-        f"Weights selected on validation data? {_selection(first)}",
+        f"Weights selected on validation data? {_selection(shown)}",
         f"Equal tuning? {_tuning(first)}",
         f"Pretraining? {'yes, see the footnote' if pd.notna(first.get('init')) else 'none'}",
         f"Reduced width? {_names(cells, titles, cells['reduced_from'].notna())}",
@@ -37,8 +44,8 @@ def checklist(
     )
 
 
-def _selection(first: pd.Series[Any]) -> str:
-    return "yes, the best validation score" if first["selection"] == "best-val" else "no: the last step's"
+def _selection(shown: Shown) -> str:
+    return "yes, the best validation score" if shown.weights == "best-val" else "no: the last step's"
 
 
 def _tuning(first: pd.Series[Any]) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.analysis.certainty import Measure
 from bench.analysis.columns import Column, cost_columns
+from bench.analysis.shown import Shown
 from bench.metrics.classification import BINS, confusion, score_classes, score_images
 
 PARTIAL = "partial: under 80 % of the published images; not comparable with published figures"
@@ -37,12 +38,13 @@ BARE = ("mcc", "brier")  # no unit; all others in %
 CONFUSION = "confusion"  # its class is `true->predicted`
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
+def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
 
     Args:
         scores: the rows of cases.csv that count, with the cell's seed.
         done: the model's scored cells.
+        shown: which weights the rows are of; a classification has no other choice.
     """
     if done.empty:
         return []
@@ -53,8 +55,8 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
         unit, factor = ("", 1.0) if metric in BARE else ("%", 100.0)
         if metric == CONFUSION:
             unit, factor = "images per run", 1.0
-        shown = {"value": values.mean() * factor, "sd_seeds": values.std(ddof=1) * factor}
-        rows.append({"metric": metric, "unit": unit, "class": name, **shown})
+        both = {"value": values.mean() * factor, "sd_seeds": values.std(ddof=1) * factor}
+        rows.append({"metric": metric, "unit": unit, "class": name, **both})
     return rows
 
 
@@ -83,22 +85,22 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
     return table[table["metric"] == "accuracy"].set_index("model")["value"].to_dict()
 
 
-def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Column, ...]:
+def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool, shown: Shown) -> tuple[Column, ...]:
     """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
-    shown: list[Column] = []
+    found: list[Column] = []
     for metric, header, short, spread, detail in METRICS:
-        shown.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
+        found.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
         if spread:
-            shown.append(
+            found.append(
                 Column(
                     f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=1 if metric == "accuracy" else 2
                 )
             )
     for metric, header, short, decimals, merit in FURTHER:
-        shown.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
+        found.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
     for name in _classes(table) if classes else ():
-        shown.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1))
-    return (*shown, *cost_columns(cells["input"]))
+        found.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1))
+    return (*found, *cost_columns(cells["input"]))
 
 
 def _classes(table: pd.DataFrame) -> list[str]:
@@ -146,7 +148,7 @@ def right(scores: pd.DataFrame) -> pd.DataFrame | None:
     return scores.pivot(index="case", columns="model", values="predicted").astype(float) == 1
 
 
-def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
+def measures(shown: Shown, scores: pd.DataFrame) -> list[Measure]:
     """The figures that have intervals, the one that orders the rows first."""
     return [
         Measure("Accuracy %", "predicted", 100.0, 1, by_class=False, most=100.0, stratified=True),
@@ -159,7 +161,7 @@ def scored_on(first: pd.Series[Any]) -> str:
     return f"{first['counts']['test']['cases']} test images"
 
 
-def note(first: pd.Series[Any], table: pd.DataFrame) -> str:
+def note(first: pd.Series[Any], table: pd.DataFrame, shown: Shown) -> str:
     """What the figures are: the first footnote."""
     names = _classes(table)
     curve = f"of {names[-1]}" if len(names) == 2 else "mean of each class against the rest"

@@ -20,6 +20,7 @@ from bench.analysis.certainty import Certainty, certainty
 from bench.analysis.checklist import PROVENANCE, checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
+from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
 
@@ -36,7 +37,7 @@ SHARED = [
     "source",
     "split",
     "preset",
-    "selection",
+    "weights",
     "partial",
     "model",
     "family",
@@ -124,11 +125,11 @@ def summarise(
     classes: bool = False,
     asked: Collection[str] | None = None,
     tests: bool = False,
+    shown: Shown = DEFAULT,
 ) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
-    Only the test part counts, with the weights that the protocol selects. A figure is a mean over seeds; of what, its
-    task's module says.
+    Only the test part counts. A figure is a mean over seeds; of what, its task's module says.
 
     Args:
         cells: a row per cell, as `bench.records.store.load_cells` gives them.
@@ -136,6 +137,7 @@ def summarise(
         classes: show Dice, or sensitivity, per class too.
         asked: models to show though they are arms of an ablation, which are else set aside; None: all.
         tests: p-values beside the intervals.
+        shown: which of the stored figures.
 
     Raises:
         UserError: two cells of one model and seed in one comparison.
@@ -145,33 +147,35 @@ def summarise(
     cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
-    return [_table(group, cases, classes, notes, tests) for group, notes in groups if len(group)]
+    scores = shown_cases(cases, shown)
+    return [_table(group, scores, classes, notes, tests, shown) for group, notes in groups if len(group)]
 
 
-def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple[str, ...], tests: bool) -> Table:
+def _table(
+    cells: pd.DataFrame, scores: pd.DataFrame, classes: bool, aside: tuple[str, ...], tests: bool, shown: Shown
+) -> Table:
     _check_seeds(cells)
     first = pooled(cells)
     task = TASKS[first["task"]]
-    scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
     scored = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
     there, scored = scored, same_folds(scored)
     full, titles = common_seeds(scored), titles_of(cells)
-    rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full)]
+    rows = [row for title in titles.items() for row in _model_figures(*title, task, cells, scored, scores, full, shown)]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
-    columns = (*task.columns(figures, cells, classes), *throughput_columns(cells))
+    columns = (*task.columns(figures, cells, classes, shown), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     frame = pd.DataFrame([_row(figures[figures["model"] == model], columns, full) for model in order])
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
-    known = (task.note(first, figures), throughput_note(cells))
+    known = (task.note(first, figures, shown), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *_missing(cells, titles, there), *aside)
     marks = _marks(frame, columns, list(ranked))
     best = [model for model in order if ranked[model]]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
-    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests)
-    asked = checklist(first, cells, titles, ranked, sure)
+    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests, shown)
+    asked = checklist(first, cells, titles, ranked, sure, shown)
     return Table(
         key=first["comparison"],
         name=first["dataset"],
@@ -179,7 +183,7 @@ def _table(cells: pd.DataFrame, cases: pd.DataFrame, classes: bool, aside: tuple
         lead=_lead(first),
         split=_split(first),
         preset=f"preset {preset_words(first['preset'])}",
-        about=_about(first, scored),
+        about=_about(first, scored, shown),
         reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
         footnotes=notes,
@@ -226,15 +230,16 @@ def _model_figures(
     scored: pd.DataFrame,
     scores: pd.DataFrame,
     full: frozenset[int],
+    shown: Shown,
 ) -> list[dict[str, Any]]:
     """All figures of one row in long form; without a scored cell those of scores are missing."""
     own, done = cells[cells["model"] == model], scored[scored["model"] == model]
-    shared = {name: own.iloc[0][name] for name in SHARED}
+    shared = {name: own.iloc[0][name] for name in SHARED if name != "weights"} | {"weights": shown.weights}
     is_ranked = bool(full) and shared["family"] != "chance" and full <= whole_seeds(done)
     have, folds = done["fold"].nunique(), fold_count(cells)
     shared |= {"title": title, "status": _status(own, done), "seeds": done["seed"].nunique(), "ranked": is_ranked}
     shared |= {"folds": (f"{folds}" if have == folds else f"{have} of {folds}") if folds else None}
-    rows = task.figures(scores.merge(done[["key", "seed"]], on="key"), done)
+    rows = task.figures(scores.merge(done[["key", "seed"]], on="key"), done, shown)
     for metric, unit, values in (
         ("params", "M", own["params"].astype(float) / 1e6),
         ("macs", "G", own["macs"].astype(float) / 1e9),
@@ -310,12 +315,12 @@ def _split(first: pd.Series[Any]) -> str:
     return f"split {first['split']}{first.get('fold_text', '')}{flag}"
 
 
-def _about(first: pd.Series[Any], scored: pd.DataFrame) -> str:
+def _about(first: pd.Series[Any], scored: pd.DataFrame, shown: Shown) -> str:
     task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
     parts = [
         task.parts(first),
-        f"{task.scored_on(first)}; seeds {seeds}; weights {first['selection']}",
+        f"{task.scored_on(first)}; seeds {seeds}; weights {shown.weights}",
         ""
         if pd.isna(first.get("train_patients"))
         else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",

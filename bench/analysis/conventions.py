@@ -12,6 +12,7 @@ from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
 from bench.analysis.folds import same_folds, whole_seeds
 from bench.analysis.sheet import Sheet
+from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
 from bench.errors import unknown
 from bench.records.store import load_cases, load_cells
@@ -65,7 +66,9 @@ NOTE = (
 _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
 
-def convention_sheets(results: Path, dataset: str | None = None) -> tuple[list[Sheet], tuple[str, ...]]:
+def convention_sheets(
+    results: Path, dataset: str | None = None, weights: str = DEFAULT.weights
+) -> tuple[list[Sheet], tuple[str, ...]]:
     """Of each segmentation comparison the means under each convention, and whose rank changes with it.
 
     Beside them, in lines, what of the folder was left out. Chance is left out; records from before their cases.csv had
@@ -80,45 +83,47 @@ def convention_sheets(results: Path, dataset: str | None = None) -> tuple[list[S
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
-    return (_sheets(cells, load_cases(results)) if len(cells) else []), notes
+    return (_sheets(cells, load_cases(results), weights) if len(cells) else []), notes
 
 
-def _sheets(cells: pd.DataFrame, cases: pd.DataFrame) -> list[Sheet]:
+def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
-    cases = cases.reindex(columns=["key", *_CASE, *SHOWN.values()])
+    cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
     groups = (without_arms(group, ()) for _, group in cells.groupby("comparison", sort=True))
-    found = (_comparison(name_versions(group).sort_values(["model", "seed"]), cases, notes) for group, notes in groups)
+    found = (
+        _comparison(name_versions(group).sort_values(["model", "seed"]), cases, notes, weights)
+        for group, notes in groups
+    )
     return [sheet for sheet in found if sheet is not None]
 
 
-def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]) -> Sheet | None:
+def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...], weights: str) -> Sheet | None:
     first = cells.iloc[0]
-    scores = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
-    scores = scores.merge(cells[["key", "model", "seed"]], on="key")
-    whole = scores.groupby("key")["hd95max_vox_strict"].count() > 0
-    scores = scores[scores["key"].isin(whole.index[whole])]
+    scores = cases.merge(cells[["key", "model", "seed"]], on="key")
+    counts = scores.groupby("key")["hd95max_vox_strict"].count()
+    scores = scores[scores["key"].isin(counts.index[counts > 0])]
     if scores.empty:
         return None
     lacking = len(cells) - scores["key"].nunique()
     scores = scores[scores["key"].isin(same_folds(cells[cells["key"].isin(scores["key"])])["key"])]
-    seeds = scores.groupby("model")["seed"].nunique()
+    seeds = {str(model): own["seed"].nunique() for model, own in scores.groupby("model")}
     whole = {model: len(whole_seeds(own)) for model, own in cells[cells["key"].isin(scores["key"])].groupby("model")}
     titles = titles_of(cells)
-    values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds.index}).T
+    values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds}).T
     values = values.sort_values("Dice %", ascending=False, kind="stable")
     rows = []
-    for model, row in values.iterrows():
+    for model, row in values.to_dict("index").items():
         own = scores[scores["model"] == model]
         texts = {name: f"{row[name]:.2f}" for name in SHOWN}
         for outcome in ("missed", "invented"):
-            texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[model]:.1f}"
-        rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[model])})
-    ranked = values.loc[[model for model in seeds.index if whole[model] == max(whole.values())]].rename(index=titles)
+            texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[str(model)]:.1f}"
+        rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[str(model)])})
+    ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     caption = (
         f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
-        f"comparison {first['comparison']}.{older}"
+        f"weights {weights}, comparison {first['comparison']}.{older}"
     )
     return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS), *aside))
 

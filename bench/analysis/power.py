@@ -10,6 +10,7 @@ from bench.analysis.aside import common_seeds, name_versions
 from bench.analysis.certainty import scores_of, unit_words
 from bench.analysis.comparison import TASKS
 from bench.analysis.folds import whole_seeds
+from bench.analysis.shown import DEFAULT, shown_cases
 from bench.analysis.simulation import smallest_difference
 from bench.analysis.units import with_units
 from bench.records.store import load_cases, load_cells
@@ -37,10 +38,10 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
         return f"Smallest difference that could be shown: not known, {lacking}"
     first = cells.iloc[0]
     task, cases = TASKS[first["task"]], load_cases(results)
-    rows = cases[(cases["part"] == "test") & (cases["weights"] == first["selection"])]
+    rows = shown_cases(cases, DEFAULT)
     cells, rows = with_units(cells, rows, results)
     rows = task.counted(rows.merge(cells[["key", "model", "seed"]], on="key"))
-    main = task.measures(first["policy"], rows)[0]
+    main = task.measures(DEFAULT, rows)[0]
     models = [scores_of(of_model, main) for _, of_model in rows.groupby("model")]
     planned, units = len({job.cell.seed for job in jobs}), rows["unit"].nunique()
     if planned < 2 or units < 2:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.certainty import Measure, limited
 from bench.analysis.columns import Column, cost_columns
+from bench.analysis.shown import Shown
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
 POLICIES = {
@@ -20,35 +21,37 @@ NOTE = (
     "Mean over classes of the mean over test cases, averaged over seeds. sd seeds: of that mean over seeds; "
     "sd cases: of a case's mean over classes, seeds averaged first. Missed and invented: structures per run."
 )
-# name in cases.csv, unit, factor from there to the unit, +1 where higher is better
-METRICS = (("dice", "%", 100.0, 1), ("hd95_vox", "vox", 1.0, -1), ("hd95_mm", "mm", 1.0, -1))
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame) -> list[dict[str, Any]]:
+def metrics(shown: Shown) -> tuple[tuple[str, str, float, int], ...]:
+    """Dice and HD95: name in cases.csv, unit, factor from there to the unit, +1 where higher is better."""
+    hd95 = "hd95max" if shown.definition == "max" else "hd95"
+    return (
+        (f"dice_{shown.policy}", "%", 100.0, 1),
+        (f"{hd95}_vox_{shown.policy}", "vox", 1.0, -1),
+        (f"{hd95}_mm_{shown.policy}", "mm", 1.0, -1),
+    )
+
+
+def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form: its scores, over classes and per class, and structures missed and invented.
 
     Args:
         scores: the rows of cases.csv that count, with the cell's seed.
         done: the model's scored cells.
+        shown: which of the stored figures.
     """
-    rows = [] if done.empty else _scores(scores, done["policy"].iloc[0])
-    for metric in ("missed", "invented"):  # of all folds of a seed
-        rows.append(
-            {
-                "metric": metric,
-                "unit": "per run",
-                "class": "",
-                "value": done[metric].astype(float).groupby(done["seed"]).sum(min_count=1).mean(),
-            }
-        )
+    rows = [] if done.empty else _scores(scores, shown)
+    for outcome in ("missed", "invented"):  # of all folds of a seed
+        counts = (scores["outcome"] == outcome).groupby(scores["seed"]).sum()
+        rows.append({"metric": outcome, "unit": "per run", "class": "", "value": counts.mean()})
     return rows
 
 
-def _scores(scores: pd.DataFrame, policy: str) -> list[dict[str, Any]]:
+def _scores(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
     rows = []
-    for metric, unit, factor, _ in METRICS:
-        column = f"{metric}_{policy}"
+    for column, unit, factor, _ in metrics(shown):
         wide = scores.set_index(["seed", "case", "class"])[column].astype(float).unstack("class") * factor
         by_seed = wide.groupby(level="seed").mean()
         for name in ("mean", *scores["class"].unique()) if wide.notna().any(axis=None) else ():
@@ -65,26 +68,26 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
     return rows.set_index("model")["value"].to_dict()
 
 
-def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool) -> tuple[Column, ...]:
+def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool, shown: Shown) -> tuple[Column, ...]:
     """The columns that have figures, each with its convention in its header."""
-    policy = cells["policy"].iloc[0]
-    present = [m for m in METRICS if m[0] == "dice" or f"{m[0]}_{policy}" in set(table["metric"])]
-    shown: list[Column] = []
-    for metric, unit, _, merit in present:
-        name, percent = f"{metric}_{policy}", unit == "%"
+    policy, definition = shown.policy, shown.definition
+    present = [m for m in metrics(shown) if m[1] == "%" or m[0] in set(table["metric"])]
+    found: list[Column] = []
+    for name, unit, _, merit in present:
+        percent = unit == "%"
         label = "Dice" if percent else f"HD95 {unit}"
-        header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, pooled, {policy})"
-        short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\npooled\n{policy}"
-        shown.append(Column(header, short, name, "mean", merit=merit))
+        header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, {definition}, {policy})"
+        short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\n{definition}\n{policy}"
+        found.append(Column(header, short, name, "mean", merit=merit))
         seeds, cases = (1, 2) if percent else (3, 3)
-        shown.append(Column(f"{label} sd seeds", "sd\nseeds", name, "mean", "sd_seeds", detail=seeds))
-        shown.append(Column(f"{label} sd cases", "sd\ncases", name, "mean", "sd_cases", detail=cases))
+        found.append(Column(f"{label} sd seeds", "sd\nseeds", name, "mean", "sd_seeds", detail=seeds))
+        found.append(Column(f"{label} sd cases", "sd\ncases", name, "mean", "sd_cases", detail=cases))
     for name in table.loc[~table["class"].isin(["", "mean"]), "class"].unique() if classes else ():
         header = f"{name} Dice % ({policy})"
-        shown.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1, detail=1))
-    shown.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
-    shown.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
-    return (*shown, *cost_columns(cells["input"]))
+        found.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1, detail=1))
+    found.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
+    found.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
+    return (*found, *cost_columns(cells["input"]))
 
 
 def parts(first: pd.Series[Any]) -> str:
@@ -112,15 +115,20 @@ def right(scores: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def measures(policy: str, scores: pd.DataFrame) -> list[Measure]:
-    """The figures that have intervals, the one that orders the rows first."""
-    return [
-        limited(Measure(f"{name} ({policy})", f"{metric}_{policy}", factor, merit, most=most), scores)
-        for (metric, unit, factor, merit), name, most in zip(
-            METRICS, ("Dice %", "HD95 vox", "HD95 mm"), (100.0, math.inf, math.inf), strict=True
-        )
-        if scores[f"{metric}_{policy}"].notna().any()
-    ]
+def measures(shown: Shown, scores: pd.DataFrame) -> list[Measure]:
+    """The figures that have intervals, the one that orders the rows first.
+
+    HD95 by `max` is one only where no record lacks it: older ones do.
+    """
+    said = shown.policy if shown.definition == "pooled" else f"{shown.definition}, {shown.policy}"
+    found = []
+    for column, unit, factor, merit in metrics(shown):
+        known = scores[column].notna()
+        if known.any() and known.sum() == scores[column.replace("hd95max", "hd95")].notna().sum():
+            name = f"Dice % ({shown.policy})" if unit == "%" else f"HD95 {unit} ({said})"
+            most = 100.0 if unit == "%" else math.inf
+            found.append(limited(Measure(name, column, factor, merit, most=most), scores))
+    return found
 
 
 def scored_on(first: pd.Series[Any]) -> str:
@@ -128,6 +136,7 @@ def scored_on(first: pd.Series[Any]) -> str:
     return f"{first['counts']['test']['cases']} test cases"
 
 
-def note(first: pd.Series[Any], table: pd.DataFrame) -> str:
+def note(first: pd.Series[Any], table: pd.DataFrame, shown: Shown) -> str:
     """What the figures are: the first footnote."""
-    return f"{NOTE} {first['policy']}: {POLICIES.get(first['policy'], first['policy'])}."
+    larger = " max: HD95 is the larger of both directions' percentiles; blank where older records lack it."
+    return f"{NOTE} {shown.policy}: {POLICIES[shown.policy]}.{larger * (shown.definition == 'max')}"

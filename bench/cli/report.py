@@ -27,6 +27,9 @@ class Selection:
     classes: bool
     arms: bool
     tests: bool
+    policy: str
+    definition: str
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ SELECTION: Option = gathered(
     click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity."),
     click.option("--arms", is_flag=True, help="Arms of ablations as rows too."),
     click.option("--tests", is_flag=True, help="p-values too: of these trained networks only."),
+    click.option(
+        "--policy", type=click.Choice(["strict", "transunet"]), default="strict", help="Of empty masks.  [strict]"
+    ),
+    click.option("--definition", type=click.Choice(["pooled", "max"]), default="pooled", help="Of HD95.  [pooled]"),
+    click.option("--weights", type=click.Choice(["best-val", "last"]), default="best-val", help="Whose.  [best-val]"),
 )
 INSTEAD: Option = gathered(
     "instead",
@@ -108,12 +116,14 @@ def _are_tables(instead: Instead) -> bool:
 
 
 def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
+    from bench.analysis.shown import Shown
     from bench.report.brief import top_rows
     from bench.report.render import results_tables
 
     chosen, asked = selection, None if selection.arms else ()
+    shown = Shown(chosen.policy, chosen.definition, chosen.weights)
     tables, notes = results_tables(
-        chosen.results, None, chosen.dataset, chosen.preset, chosen.classes, asked, chosen.tests
+        chosen.results, None, chosen.dataset, chosen.preset, chosen.classes, asked, chosen.tests, shown
     )
     return tables if chosen.top is None else [top_rows(table, chosen.top) for table in tables], notes
 
@@ -142,7 +152,7 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
     if instead.conventions:
         from bench.report.conventions_text import conventions_text
 
-        return conventions_text(selection.results, selection.dataset)
+        return conventions_text(selection.results, selection.dataset, selection.weights)
     if instead.trials:
         from bench.report.trials import trials_text
 

@@ -20,10 +20,11 @@ from bench.datasets.cache.prepared import open_prepared, resolve_root
 from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
 from bench.records import store
+from bench.records.keys import digest
 from bench.records.profiles import Setting
 from bench.records.rows import task_of
+from bench.runs.cell import Cell
 from bench.runs.evaluate import headline, score_cases
-from bench.runs.protocol import Cell, digest
 from bench.zoo.registry import dataset_spec
 
 METRICS = {"segmentation": ("dice_strict", "hd95_vox_strict"), "classification": ("accuracy", "balanced_accuracy")}

@@ -25,6 +25,10 @@ class Residual(nn.Module):
             branch = branch * keep / (1 - self.drop)
         return x + branch
 
+    def no_weight_decay(self) -> set[str]:
+        """LayerScale, which has the shape of a map's channels."""
+        return {"scale"}
+
     def fused(self) -> nn.Module:
         """LayerScale goes into the branch's last convolution; a branch that is depth-wise takes the shortcut in too."""
         module = fused_form(self.module)

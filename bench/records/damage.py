@@ -30,7 +30,6 @@ RECORD: Shape = {
     "cell.tuned?": (dict, type(None)),
     "cell.init?": (dict, type(None)),
     **{f"cell.protocol.{name}": (int,) for name in ("image_size", "steps", "batch_size", "threads")},
-    **{f"cell.protocol.{name}": (str,) for name in ("selection", "policy")},
     **dict.fromkeys(("model.name", "model.title", "model.family"), (str,)),
     "model.reduced_from": (str, type(None)),
     **dict.fromkeys(("dataset.name", "dataset.title"), (str,)),
@@ -52,7 +51,6 @@ RECORD: Shape = {
 }
 TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a cell that is no trial
 COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
-CHOICES = {"selection": ("best-val", "last"), "policy": ("strict", "transunet")}  # of the protocol
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
 
@@ -170,19 +168,17 @@ def _odd_values(record: dict[str, Any]) -> str | None:
         return f"names {len(set(names))} different classes in {len(names)}, where two or more should be, each once"
     if task == "classification" and any(set(names) - set(part["classes"]) for part in counts.values()):
         return "lacks counts of some classes"
-    chosen = (record["metrics"] or {}).get(record["cell"]["protocol"]["selection"], {})
-    if not isinstance(chosen, dict):
+    if not all(isinstance(figures, dict) for figures in (record["metrics"] or {}).values()):
         return "holds metrics that are no object"
     timed = {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))}
-    return fault(chosen, COUNTED) or fault(record["training"] or {}, timed) or _odd_cell(record) or _odd_leak(record)
+    counted = (fault(figures, COUNTED) for figures in (record["metrics"] or {}).values())
+    odd = next(filter(None, counted), None) or fault(record["training"] or {}, timed)
+    return odd or _odd_cell(record) or _odd_leak(record)
 
 
 def _odd_cell(record: dict[str, Any]) -> str | None:
     """What of a cell no protocol has, or no table can say."""
     cell, tuned = record["cell"], record["cell"].get("tuned")
-    for name, allowed in CHOICES.items():
-        if cell["protocol"][name] not in allowed:
-            return f"holds {cell['protocol'][name][:40]!r} as cell.protocol.{name}, none of {', '.join(allowed)}"
     count = cell["split"].partition("/")[2]
     if cell["fold"] is not None and count.isdecimal() and cell["fold"] >= int(count[:4]):
         return f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"

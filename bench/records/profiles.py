@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.records.damage import Damaged, check_schema, read_json
+from bench.records.keys import digest
 from bench.records.store import write_json
-from bench.runs.protocol import digest
 
 if TYPE_CHECKING:
     import pandas as pd

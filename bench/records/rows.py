@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.runs.protocol import Cell
+from bench.records.keys import cell_key, comparison_key, has_known_fields
 
 COLUMNS = [
     *("key", "comparison", "status", "preset", "task", "dataset", "dataset_title", "fingerprint", "source", "split"),
     *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
     *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
-    *("present_cases", "official_cases", "partial", "selection", "policy", "image_size", "left_out", "device", "cpu"),
-    *("torch", "commit", "dirty", "threads", "seconds", "missed", "invented", "error"),
+    *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
+    *("torch", "commit", "dirty", "threads", "seconds", "error"),
 ]
 
 
@@ -24,7 +24,6 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
     """A record as one flat row, with the columns of `COLUMNS`."""
     cell, model, dataset = record["cell"], record["model"], record["dataset"]
     protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
-    shown = (record["metrics"] or {}).get(protocol["selection"], {})
     return {
         "key": record["key"],
         "comparison": comparison_of(record),
@@ -58,8 +57,6 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "present_cases": dataset.get("present_cases"),
         "official_cases": dataset.get("official_cases"),
         "partial": dataset["partial"],
-        "selection": protocol["selection"],
-        "policy": protocol["policy"],
         "image_size": protocol["image_size"],
         "left_out": dataset.get("left_out", 0),
         "device": env.get("gpu") or env.get("device"),
@@ -69,26 +66,20 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "dirty": env.get("dirty"),
         "threads": protocol["threads"],
         "seconds": (record["training"] or {}).get("seconds"),
-        "missed": shown.get("missed"),
-        "invented": shown.get("invented"),
         "error": record["error"],
     }
 
 
 def key_of(record: dict[str, Any]) -> str:
     """The key of a record's cell; as it was stored only where the cell is of another version's form."""
-    try:
-        return Cell(**record["cell"]).key
-    except TypeError:
-        return str(record["key"])
+    known = has_known_fields(record["cell"])
+    return cell_key(record["cell"]) if known else str(record["key"])
 
 
 def comparison_of(record: dict[str, Any]) -> str:
     """The comparison key of a record's cell; as it was stored only where the cell is of another version's form."""
-    try:
-        return Cell(**record["cell"]).comparison
-    except TypeError:
-        return str(record["comparison"])
+    known = has_known_fields(record["cell"])
+    return comparison_key(record["cell"]) if known else str(record["comparison"])
 
 
 def _split_flag(record: dict[str, Any]) -> str | None:

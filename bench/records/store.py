@@ -7,7 +7,7 @@
         history.csv          one row per validation round
         checkpoint.pt        while the cell is unfinished
         cases.csv            one row per part, weights, case and class, with the task's columns
-        weights.safetensors  the weights that the protocol's selection rule chose
+        weights.safetensors  the weights with the best validation score
         record.json          last, renamed into place: the cell is finished
 
 Phantom cells live under `<results>/runs/phantom/`. A folder of records without weights (`results/example/records`)
@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
 from bench.records.filenames import file_name
+from bench.records.keys import cell_key, dataset_label
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
-from bench.runs.protocol import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +69,12 @@ CASE_COLUMNS = {
 }
 
 
-def cell_folder(results: Path, cell: Cell, model_name: str) -> Path:
-    """Where a cell's files lie below the results folder."""
-    base = results / "runs" if cell.source["kind"] == "real" else results / "runs" / cell.source["kind"]
-    return base / file_name(cell.dataset_label) / file_name(model_name) / f"{cell.seed}-{cell.key}"
+def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
+    """Where the files of a cell, given as plain values, lie below the results folder."""
+    source = cell["source"]
+    base = results / "runs" if source["kind"] == "real" else results / "runs" / source["kind"]
+    name = dataset_label(cell["dataset"], source)
+    return base / file_name(name) / file_name(model_name) / f"{cell['seed']}-{cell_key(cell)}"
 
 
 def check_writable(results: Path) -> None:
@@ -373,6 +375,6 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
         if len(own):
             parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
     long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
-    long = long.merge(cells.drop(columns=["missed", "invented"]), on="key")
+    long = long.merge(cells, on="key")
     long.attrs["notes"] = cells.attrs["notes"]
     return long

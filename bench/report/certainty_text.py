@@ -77,7 +77,7 @@ def sure_rows(table: Table) -> pd.DataFrame:
     import pandas as pd
 
     own = table.figures
-    shared = own.iloc[0][["comparison", "dataset", "source", "split", "preset", "selection", "partial"]].to_dict()
+    shared = own.iloc[0][["comparison", "dataset", "source", "split", "preset", "weights", "partial"]].to_dict()
     of_title = own.drop_duplicates("title").set_index("title")[
         ["model", "family", "status", "ranked", "seeds", "folds"]
     ]

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.analysis.aside import set_aside
 from bench.analysis.folds import pooled, same_folds
 from bench.analysis.sheet import Sheet
+from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
 from bench.records.store import load_cases, load_cells
@@ -125,26 +126,25 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     )
 
 
-def worth_table(cells: pd.DataFrame, cases: pd.DataFrame) -> str:
+def worth_table(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> str:
     """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set."""
     head = [f"| {' | '.join(WORTH)} |", "|---|---|---|---:|---:|---:|---:|---:|"]
-    rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in _worth_rows(cells, cases))
+    rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in _worth_rows(cells, cases, shown))
     return "\n".join([*head, *rows]) + "\n"
 
 
-def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> Iterator[tuple[str, ...]]:
     """The rows of that table, its columns `WORTH`.
 
-    A row is one comparison key and one version of a model. Accuracy is that of the protocol's weights on the test
+    A row is one comparison key and one version of a model. Accuracy is that of the weights shown on the test
     images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
     paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
     kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
     done = done[done["key"].isin(kept)]
-    test = cases[(cases["part"] == "test") & (cases["reference"] == 1)]
-    test = test.merge(done[["key", "selection"]], on="key")
-    test = test[test["weights"] == test["selection"]]
+    test = shown_cases(cases[cases["reference"] == 1], shown)
+    test = test[test["key"].isin(done["key"])]
     done = done[done["train_patients"].isna()]
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
         flagged = of_dataset[of_dataset["split_flag"].notna()]

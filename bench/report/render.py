@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.comparison import CSV, Table, kinds_of_models, summarise
+from bench.analysis.shown import DEFAULT, Shown
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
@@ -39,12 +40,14 @@ def results_tables(
     classes: bool = False,
     asked: Collection[str] | None = (),
     tests: bool = False,
+    shown: Shown = DEFAULT,
 ) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of a results folder: all, or those of some comparison keys, of one dataset or of one preset.
 
     Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`.
+    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`;
+    `shown` says which of the stored figures.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
@@ -74,7 +77,7 @@ def results_tables(
     cases = cases.assign(**{"class": cases["class"].where(cases["outcome"].isna(), cases["class"].replace(overall))})
     cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
-    return summarise(cells, cases, classes, asked, tests), (*notes, *clashes)
+    return summarise(cells, cases, classes, asked, tests, shown), (*notes, *clashes)
 
 
 def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.errors import UserError
 from bench.records import store
-from bench.runs.protocol import Cell, Protocol
+from bench.runs.cell import Cell
+from bench.runs.protocol import Protocol
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
 from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
@@ -304,7 +305,6 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = {
         "steps": progress.step,
-        "selected_step": progress.best_step if protocol.selection == "best-val" else progress.step,
         "best_val_step": progress.best_step,
         "val_score": progress.best_score if math.isfinite(progress.best_score) else None,
         "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
@@ -337,7 +337,7 @@ def _score(
     progress: TrainingRun,
     folder: Path,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Scores the last and the best weights on validation and test cases; saves the protocol's choice."""
+    """Scores the last and the best weights on validation and test cases; saves the best."""
     from bench.runs.evaluate import headline, score_cases
 
     rows: list[dict[str, Any]] = []
@@ -351,7 +351,7 @@ def _score(
         for part, of_part in scored.items():
             rows += [{"part": part, "weights": weights, **row} for row in of_part]
         metrics[weights] = headline(scored["test"])
-        if weights == protocol.selection:
+        if weights == "best-val":
             _save_weights(folder, model)
     return rows, metrics
 

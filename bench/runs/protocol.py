@@ -1,17 +1,17 @@
-"""WHAT to run: the protocol, its presets, a cell, and the hash that names it."""
+"""How everything is run: the protocol and its presets."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError, unknown
 
-PROTOCOL_VERSION = 1
+# 2: timm groups the parameters, so that what a network excepts by its `no_weight_decay()` (position embeddings, tables
+# of position biases) is not decayed; what only chooses among stored figures is no field any more.
+PROTOCOL_VERSION = 2
+GONE = ("optimizer", "schedule", "hd95", "policy", "selection")  # fields of version 1 with no part in training
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,7 @@ class Protocol:
         normalise: `zscore` (per slice, or per image over all channels) or `minmax` (per volume or image, to [0, 1]).
         steps: optimiser steps; all are run, there is no early stopping.
         batch_size: images, or slices, of a step.
-        optimizer: AdamW alone.
-        schedule: `poly` alone: a linear warm-up, then a polynomial decay to 0.
-        lr, weight_decay: AdamW's; biases and norms are not decayed.
+        lr, weight_decay: AdamW's; biases, norms and what a network excepts are not decayed.
         warmup: fraction of the steps over which the rate rises linearly.
         poly_power: the rate then falls as (1 - step / steps) ** poly_power.
         clip: upper bound of the gradient's norm; 0 is none.
@@ -41,10 +39,7 @@ class Protocol:
         precision: Lightning Fabric's name of the arithmetic.
         threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
         evaluations: number of validation rounds, at equal fractions of the steps, the last one at the end.
-        selection: `best-val` or `last`: whose weights the tables show. Both are scored.
         output: `logits` (resized linearly to the file's grid, then argmax) or `labels` (argmax, then nearest).
-        hd95: definition of HD95, `pooled` as medpy.
-        policy: empty policy shown in tables, `strict` or `transunet`. Both are computed.
 
     In classification the fields of `SEGMENTATION_ONLY` have no meaning and stay at their defaults.
     """
@@ -54,11 +49,9 @@ class Protocol:
     normalise: str = "zscore"
     steps: int = 500
     batch_size: int = 8
-    optimizer: str = "adamw"
     lr: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
-    schedule: str = "poly"
     poly_power: float = 0.9
     clip: float = 1.0
     loss: str = "ce+dice"
@@ -71,10 +64,7 @@ class Protocol:
     precision: str = "32-true"
     threads: int = 2
     evaluations: int = 5
-    selection: str = "best-val"
     output: str = "logits"
-    hd95: str = "pooled"
-    policy: str = "strict"
     version: int = PROTOCOL_VERSION
 
     def __post_init__(self) -> None:
@@ -109,16 +99,11 @@ RANGES: dict[str, tuple[float, float]] = {
 CHOICES = {
     "resize": ("linear", "transunet"),
     "normalise": ("zscore", "minmax"),
-    "optimizer": ("adamw",),
-    "schedule": ("poly",),
     "loss": ("ce+dice", "ce"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
-    "selection": ("best-val", "last"),
     "output": ("logits", "labels"),
-    "hd95": ("pooled",),
-    "policy": ("strict", "transunet"),
 }
-SEGMENTATION_ONLY = ("ce_weight", "dice_weight", "output", "hd95", "policy")
+SEGMENTATION_ONLY = ("ce_weight", "dice_weight", "output")
 
 
 @dataclass(frozen=True)
@@ -210,112 +195,3 @@ def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") ->
         if f.name != "threads" and getattr(protocol, f.name) != getattr(base, f.name)
     ]
     return f"{preset} with {', '.join(changed)}" if changed else preset
-
-
-_ADDED = ("train_patients", "tuned", "init", "unscored")  # fields of a cell that later versions added
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run, fully resolved: nothing in it reads `auto` or `default`.
-
-    Attributes:
-        dataset: its name, `acdc`.
-        fingerprint: hash of the prepared cache's manifest and of the preparation's version.
-        source: {"kind": "real"}, {"kind": "phantom", "version": ...}, or {"kind": "substitute"}: files that are not the
-            published ones.
-        split: name of the split, `blocks`, or `blocks/5` in a cross-validation over five folds.
-        parts: hash of the patients that it puts in each part.
-        fold: number in a cross-validation, or None.
-        model: {"name", "config", "version"}, the config with every field.
-        protocol: every field of `Protocol`.
-        seed: feeds initialisation, order, augmentation and dropout, and which patients a smaller training part keeps.
-        train_patients: so many of the training patients (or groups) are used; None: all.
-        tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
-            or `trial`, the number of one of its trials; None: the protocol's.
-        init: {"weights", "sha256"} of the pretrained weights that it starts from; None: random ones.
-        unscored: True for a trial of a search over models: validation data alone, the test part is not read.
-    """
-
-    dataset: str
-    fingerprint: str
-    source: dict[str, Any]
-    split: str
-    parts: str
-    fold: int | None
-    model: dict[str, Any]
-    protocol: dict[str, Any]
-    seed: int
-    train_patients: int | None = None
-    tuned: dict[str, Any] | None = None
-    init: dict[str, str] | None = None
-    unscored: bool | None = None
-
-    @property
-    def key(self) -> str:
-        """12 hex digits of the sha256 of the cell's canonical JSON."""
-        return digest(self._hashed())
-
-    @property
-    def comparison(self) -> str:
-        """The key of the cell without model, seed and fold: what may stand in one table.
-
-        The folds of one split are pooled, so that what each of them has in which part is no part of it either.
-        """
-        apart = ("model", "seed") if self.fold is None else ("model", "seed", "fold", "parts")
-        fields = {k: v for k, v in self._hashed().items() if k not in apart}
-        if self.init:  # each model has its own weights
-            fields["init"] = "pretrained"
-        if self.tuned:  # each model has its own values, found in the same way
-            fields["tuned"] = {k: v for k, v in self.tuned.items() if k not in ("lr", "weight_decay")}
-        return digest(fields)
-
-    def settings(self) -> Protocol:
-        """The protocol that the cell is trained with."""
-        own = {key: self.tuned[key] for key in ("lr", "weight_decay")} if self.tuned else {}
-        return Protocol(**{**self.protocol, **own})
-
-    @property
-    def is_trial(self) -> bool:
-        """Whether it is a trial of a search, which the test part must not see."""
-        return bool(self.unscored) or (self.tuned is not None and "trial" in self.tuned)
-
-    def _hashed(self) -> dict[str, Any]:
-        """All fields; one that a later version added, only where it differs from what was done before."""
-        fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if k not in _ADDED or v is not None}
-
-    @property
-    def dataset_label(self) -> str:
-        """`acdc`, `acdc-phantom` or `acdc-substitute`: how the dataset reads everywhere."""
-        return self.dataset if self.source["kind"] == "real" else f"{self.dataset}-{self.source['kind']}"
-
-
-def digest(value: Any) -> str:
-    """12 hex digits of the sha256 of a value's canonical JSON, with a schema version inside.
-
-    A field that a later version adds is left out while it holds the value that says what was done before, so that
-    old records keep their keys.
-    """
-    text = json.dumps({"schema": 1, "value": value}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def parse_seeds(asked: str | int | Sequence[int] | None, default: int) -> list[int]:
-    """`3` -> [0, 1, 2]; `0,4,7` -> [0, 4, 7], as texts or as a number and a list; None -> the preset's number."""
-    if asked is None:
-        return list(range(default))
-    try:
-        numbers = [int(part) for part in asked.split(",") if part] if isinstance(asked, str) else asked
-    except ValueError:
-        raise UserError(f"Expected --seeds to be a number (3) or a list (0,1,2,), but got {asked!r}.") from None
-    if isinstance(asked, str) and "," not in asked and numbers:
-        numbers = numbers[0]  # type: ignore[index]
-    if isinstance(numbers, int):
-        if 1 <= numbers <= 1000:
-            return list(range(numbers))
-    elif len(numbers) == len(set(numbers)) > 0 and min(numbers) >= 0 and max(numbers) < 2**32:
-        return list(numbers)
-    raise UserError(
-        f"Expected --seeds to be a number from 1 to 1000, or distinct seeds below 2**32, but got {asked!r}."
-    )

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
+from bench.records.keys import digest
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
+from bench.runs.cell import Cell, parse_seeds
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
-from bench.runs.protocol import PRESETS, Cell, Protocol, digest, parse_seeds, preset_label, preset_protocol
+from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.request import Request
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
@@ -89,7 +91,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                     init=init.get(name),
                 )
                 shown, results = canonical_name(entry, config), Path(request.results)
-                folder, root = store.cell_folder(results, cell, shown), prepared.folder.parent
+                folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
                 jobs.append(Job(cell, shown, label, results, folder, root, request.device, costs[name], entry.place))
     return jobs
 

@@ -61,11 +61,20 @@ def batch_indices(count: int, step: int, protocol: Protocol, seed: int) -> torch
 
 
 def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """AdamW; what has fewer than two dimensions longer than one (biases, norms, scales) is not decayed."""
-    flat = [p for p in model.parameters() if p.requires_grad and sum(n > 1 for n in p.shape) < 2]
-    deep = [p for p in model.parameters() if p.requires_grad and sum(n > 1 for n in p.shape) >= 2]
-    groups = [{"params": deep, "weight_decay": protocol.weight_decay}, {"params": flat, "weight_decay": 0.0}]
+    """AdamW; biases, what has one dimension (norms, scales), and what a network excepts are not decayed."""
+    from timm.optim import param_groups_weight_decay
+
+    groups = param_groups_weight_decay(model, protocol.weight_decay, no_weight_decay_list=excepted_names(model))
     return torch.optim.AdamW(groups, lr=protocol.lr)
+
+
+def excepted_names(model: nn.Module) -> set[str]:
+    """The parameters that a network, or any module in it, says are not to be decayed (timm's `no_weight_decay()`)."""
+    found: set[str] = set()
+    for place, module in model.named_modules():
+        if hasattr(type(module), "no_weight_decay"):  # of the class: a wrapper passes on what its module has
+            found |= {f"{place}.{name}".lstrip(".") for name in cast(Any, module).no_weight_decay()}
+    return found
 
 
 def make_loss(protocol: Protocol) -> nn.Module:

@@ -9,7 +9,7 @@ the first on ties. Ranges are our choice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -98,5 +98,5 @@ def _score(trial: Job) -> float:
 
 def placed(job: Job, cell: Any, preset: str, below: str) -> Job:
     """The job of another cell, its folder below a part of the results folder (`tuning`, or blank)."""
-    folder = store.cell_folder(job.results / below if below else job.results, cell, job.model)
+    folder = store.cell_folder(job.results / below if below else job.results, asdict(cell), job.model)
     return replace(job, cell=cell, preset=preset, folder=folder)

@@ -53,16 +53,12 @@ CELL: dict[str, Any] = {
     "present_cases": 20,
     "official_cases": 2481,
     "partial": False,
-    "selection": "best-val",
-    "policy": "strict",
     "image_size": 64,
     "cpu": "X",
     "torch": "2.15.0",
     "commit": "abc",
     "threads": 2,
     "seconds": 1.0,
-    "missed": None,
-    "invented": None,
 }
 
 
@@ -261,8 +257,16 @@ def test_three_classes_are_each_against_the_rest() -> None:
 def test_tables_of_both_tasks_stand_side_by_side() -> None:
     """Their cases are read as one frame, in which each task lacks the other's columns."""
     seg = {**CELL, "task": "segmentation", "comparison": "c2", "dataset": "acdc", "key": "s", "model": "u", "seed": 0}
-    seg |= {"title": "U", "missed": 0, "invented": 0}
-    place = {"key": "s", "part": "test", "weights": "best-val", "case": "p", "patient": "p", "class": "RV"}
+    seg |= {"title": "U"}
+    place = {
+        "key": "s",
+        "part": "test",
+        "weights": "best-val",
+        "case": "p",
+        "patient": "p",
+        "class": "RV",
+        "outcome": "both",
+    }
     dice = {"dice_strict": 0.5, "hd95_vox_strict": 3.0, "hd95_mm_strict": None}
     rows = [*cases(SHORT[2][0], RIGHT), {**place, **dice}]
     first, second = summarise(pd.DataFrame([SHORT[2][0], seg]), pd.DataFrame(rows))

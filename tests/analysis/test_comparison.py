@@ -15,6 +15,7 @@ import pytest
 
 from bench.analysis.comparison import PHANTOM, SHORT_BUDGET, Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
+from bench.analysis.shown import Shown, shown_cases
 from bench.errors import UserError
 from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_screen
 from bench.report.screen import Screen, show
@@ -45,16 +46,12 @@ CELL: dict[str, Any] = {
     "input": "1x1x64x64",
     "counts": COUNTS,
     "partial": False,
-    "selection": "best-val",
-    "policy": "strict",
     "image_size": 64,
     "cpu": "X",
     "torch": "2.15.0",
     "commit": "abc",
     "threads": 2,
     "seconds": 1.0,
-    "missed": 1,
-    "invented": 0,
 }
 
 
@@ -65,7 +62,10 @@ def cell(model: str, seed: int, title: str | None = None, **fields: Any) -> dict
 
 
 def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str, Any]]:
-    """Two cases x two classes whose Dice averages to `base`; `last` and validation rows are decoys."""
+    """Two cases x two classes whose Dice averages to `base`; `last` and validation rows are decoys.
+
+    As many structures of p1 are missed as the cell says, by default one.
+    """
     rows = []
     for part, weights, case, name in itertools.product(
         ("val", "test"), ("best-val", "last"), ("p1", "p2"), ("RV", "Myo")
@@ -75,19 +75,20 @@ def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str,
         scores = {"dice_strict": value, "hd95_vox_strict": 10 * value, "hd95_mm_strict": 20 * value if mm else None}
         literature = {"dice_transunet": 1.0, "hd95_vox_transunet": 0.0, "hd95_mm_transunet": None}
         where = {"key": cell["key"], "part": part, "weights": weights, "case": case, "patient": case, "class": name}
-        rows.append({**where, **scores, **literature})
+        missed = case == "p1" and ("RV", "Myo").index(name) < (cell.get("missed", 1) or 0)
+        rows.append({**where, **scores, **literature, "outcome": "missed" if missed else "both"})
     return rows
 
 
-def tables(*pairs: tuple[dict[str, Any], float | None], mm: bool = False, classes: bool = False) -> list[Table]:
+def tables(*pairs: tuple[dict[str, Any], float | None], mm: bool = False, **options: Any) -> list[Table]:
     """Tables of cells with their mean Dice; None for a cell without scores."""
     rows = [row for one, base in pairs if base is not None for row in cases(one, base, mm)]
     columns = ["key", "part", "weights", "case", "patient", "class", "dice_strict", "hd95_vox_strict", "hd95_mm_strict"]
-    columns += ["dice_transunet", "hd95_vox_transunet", "hd95_mm_transunet"]
-    return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), classes)
+    columns += ["outcome", "dice_transunet", "hd95_vox_transunet", "hd95_mm_transunet"]
+    return summarise(pd.DataFrame([one for one, _ in pairs]), pd.DataFrame(rows, columns=columns), **options)
 
 
-def one(*pairs: tuple[dict[str, Any], float | None], **options: bool) -> Table:
+def one(*pairs: tuple[dict[str, Any], float | None], **options: Any) -> Table:
     (table,) = tables(*pairs, **options)
     return table
 
@@ -101,8 +102,8 @@ CHANCE = (cell("chance", 0, "Chance", family="chance", params=0, macs=0), 0.95)
 SHORT = (
     (cell("a_s", 0, "A_1 & 50%", reduced_from="a"), 0.5),
     (cell("a_s", 1, "A_1 & 50%", reduced_from="a"), 0.6),
-    (cell("b", 0, "B", missed=0), 0.7),
-    (cell("b", 1, "B", missed=3), 0.8),
+    (cell("b", 0, "B", missed=1), 0.7),
+    (cell("b", 1, "B", missed=2), 0.8),
 )
 CAPTION = (
     f"{SHORT_BUDGET}. ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, "
@@ -202,13 +203,13 @@ def test_another_seed_is_a_lacking_one() -> None:
 
 
 def test_failed_and_diverged_cells_are_shown() -> None:
-    failed = cell("f", 0, status="failed", missed=None, invented=None, params=None, macs=None)
+    failed = cell("f", 0, status="failed", params=None, macs=None)
     table = one(
         *SHORT,
         (failed, 0.99),  # what it wrote before it failed does not count
-        (cell("f", 1, status="diverged", missed=None), None),
+        (cell("f", 1, status="diverged"), None),
         (cell("g", 0), 0.9),
-        (cell("g", 1, status="failed", missed=None), None),
+        (cell("g", 1, status="failed"), None),
         (cell("h", 0), None),
         CHANCE,
     )
@@ -222,9 +223,9 @@ def test_failed_and_diverged_cells_are_shown() -> None:
 
 
 def test_all_failed() -> None:
-    table = one((cell("f", 0, status="failed", missed=None), None), CHANCE)
+    table = one((cell("f", 0, status="failed"), None), CHANCE)
     assert table.frame["Seeds"].iloc[0] == "failed (1 of 1 seeds)"
-    nothing = one((cell("f", 0, status="failed", missed=None), None))
+    nothing = one((cell("f", 0, status="failed"), None))
     assert "failed (1 of 1 seeds)" in to_markdown(nothing)
     assert "seeds none" in nothing.caption
     assert to_csv([nothing]).count("failed (1 of 1 seeds)") == 4
@@ -290,10 +291,46 @@ def test_mm_and_classes_have_columns_where_they_are_known() -> None:
     assert marks(full, "Myo Dice % (strict)")["B"] == "best"
 
 
-def test_the_policy_of_the_protocol_is_shown() -> None:
-    table = one((cell("a", 0, policy="transunet"), 0.5))
+def test_the_policy_that_is_asked_for_is_shown() -> None:
+    table = one((cell("a", 0), 0.5), shown=Shown(policy="transunet"))
     assert table.frame["Dice % (transunet)"].tolist() == [100.0]
     assert table.footnotes[0].endswith(f"transunet: {POLICIES['transunet']}.")
+
+
+def test_the_weights_that_are_asked_for_are_shown_and_named() -> None:
+    table = one(*SHORT, shown=Shown(weights="last"))
+    assert set(table.frame["Dice % (strict)"]) == {1.0}
+    assert "weights last." in table.caption
+    assert set(table.figures["weights"]) == {"last"}
+    assert table.checklist[0] == "Weights selected on validation data? no: the last step's"
+
+
+def test_the_larger_hd95_has_a_column_of_its_own_name_and_is_derived_under_the_other_policy() -> None:
+    place = {"part": "test", "weights": "best-val", "patient": "p"}
+    rows = pd.DataFrame(
+        [
+            {**place, "case": "a", "class": "RV", "outcome": "both", "hd95max_vox_strict": 7.0},
+            {**place, "case": "b", "class": "RV", "outcome": "missed", "hd95max_vox_strict": 90.0},
+            {**place, "case": "c", "class": "RV", "outcome": "absent", "hd95max_vox_strict": None},
+            {**place, "case": "d", "class": "RV", "outcome": "both", "hd95max_vox_strict": None},
+        ]
+    ).assign(key="a-0-c1", dice_strict=0.5, dice_transunet=0.5, hd95_vox_strict=6.0, hd95_vox_transunet=0.0)
+    rows = rows.assign(hd95_mm_strict=None, hd95_mm_transunet=None, hd95max_mm_strict=None)
+    derived = shown_cases(rows, Shown("transunet", "max"))
+    assert derived["hd95max_vox_transunet"].tolist()[:3] == [7.0, 0.0, 0.0]
+    assert derived["hd95max_vox_transunet"].isna().tolist() == [False, False, False, True], "an older record lacks it"
+    assert derived["hd95max_mm_transunet"].isna().all(), "the files have no spacing"
+    strict, literature = (
+        summarise(pd.DataFrame([cell("a", 0)]), rows[:3], shown=Shown(policy, "max"))[0].frame
+        for policy in ("strict", "transunet")
+    )
+    assert strict["HD95 (vox, max, strict)"].tolist() == [48.5]
+    assert literature["HD95 (vox, max, transunet)"].tolist() == pytest.approx([7 / 3])
+
+
+def test_an_unknown_choice_is_an_error() -> None:
+    with pytest.raises(UserError, match="Expected weights to be one of best-val, last, but got 'best'"):
+        Shown(weights="best")
 
 
 def test_the_same_record_twice_counts_once() -> None:

@@ -22,7 +22,7 @@ from bench.cost.variants import Variant, metric_change, trained_cells
 from bench.errors import UserError
 from bench.records.profiles import Setting, _metric
 from bench.records.store import find_records, read_record
-from bench.runs.protocol import Cell
+from bench.runs.cell import Cell
 
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("large-covid-ct", 1, 3, "accuracy")}

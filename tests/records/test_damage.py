@@ -27,8 +27,8 @@ from bench.report.plans import plan_sheets, plan_total
 from bench.report.render import render_tables, results_tables
 from bench.report.screen import Screen
 from bench.report.sheets import print_sheets
+from bench.runs.cell import Cell
 from bench.runs.estimate import PlannedCell, plan_cells
-from bench.runs.protocol import Cell
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 
@@ -137,11 +137,6 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: change(path, "cost", "macs", to=-1), "holds -1 as cost.macs, which is out of range"),
     (lambda path: change(path, "metrics", "best-val", "missed", to="x"), "holds 'x' as missed"),
     (lambda path: change(path, "cell", "tuned", to={}), "lacks the field lr"),
-    (
-        lambda path: change(path, "cell", "protocol", "selection", to="best"),
-        "'best' as cell.protocol.selection, none of",
-    ),
-    (lambda path: change(path, "cell", "protocol", "policy", to="own"), "holds 'own' as cell.protocol.policy, none of"),
     (lambda path: change(path, "dataset", "split_leak", to={"patient": 98.0}), "'98.0' as split_leak.patient"),
     (lambda path: change(path, "dataset", "classes", to=["COVID", "COVID"]), "names 1 different classes in 2"),
     (lambda path: change(path, "cell", "seed", to=1), "holds a cell that is not the one of its key"),

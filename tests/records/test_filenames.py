@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bench.records.filenames import LONGEST, file_name
 from bench.records.store import cell_folder, find_records, units_path
-from bench.runs.protocol import Cell
+from bench.runs.cell import Cell
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
@@ -46,13 +47,13 @@ def test_committed_records_lie_where_their_cells_are_looked_for() -> None:
     assert folders
     for folder in folders:
         record = json.loads((folder / "record.json").read_text())
-        expected = cell_folder(Path("r"), Cell(**record["cell"]), record["model"]["name"])
+        expected = cell_folder(Path("r"), record["cell"], record["model"]["name"])
         assert expected.parts[-3:] == folder.parts[-3:]
 
 
 def test_a_long_or_hostile_name_stays_below_the_results(tmp_path: Path) -> None:
     cell = Cell("a/../../b" + "c" * 300, "f", {"kind": "real"}, "s", "p", None, {"name": "m"}, {}, 0)
-    folder = cell_folder(tmp_path, cell, "../../net.py:Net[name=" + "y" * 400 + "]")
+    folder = cell_folder(tmp_path, asdict(cell), "../../net.py:Net[name=" + "y" * 400 + "]")
     folder.mkdir(parents=True)
     assert folder.resolve().relative_to(tmp_path.resolve()).parts[0] == "runs"
     assert len(folder.relative_to(tmp_path).parts) == 4

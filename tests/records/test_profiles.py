@@ -17,8 +17,8 @@ from bench.cli.main import main
 from bench.cost.measurement import Measurement, make_settings
 from bench.cost.rounds import Samples, figures
 from bench.cost.speed import BLOCKS, measure
+from bench.records.keys import digest
 from bench.records.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
-from bench.runs.protocol import digest
 
 
 def medbench(*arguments: str | Path) -> Result:

@@ -14,8 +14,9 @@ from rich.cells import cell_len
 from bench.cli.terminal import make_console
 from bench.report.progress import Bars, cell_name, figures, show_progress
 from bench.report.screen import Screen
+from bench.runs.cell import Cell
 from bench.runs.job import Event, Job
-from bench.runs.protocol import Cell, Protocol
+from bench.runs.protocol import Protocol
 
 ARM = "mednext_tiny[laffn=none,sdffn=none,sem=none,widths=24-57-145-259,depths=1-1-2-1,kernels=7-7-9-9]"
 

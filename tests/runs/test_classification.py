@@ -198,8 +198,8 @@ def test_the_command_ends_with_a_table_in_every_format(tmp_path: Path, form: str
         (["--models", "unet_s"], "Model 'unet_s' does segmentation, but the dataset needs classification."),
         (["--models", "unet*"], "Expected at least one model, but 'unet*' selects none for classification."),
         (
-            ["--set", "hd95=pooled"],
-            "Protocol field hd95 has no meaning for classification: leave --set hd95=pooled out.",
+            ["--set", "output=labels"],
+            "Protocol field output has no meaning for classification: leave --set output=labels out.",
         ),
     ],
 )

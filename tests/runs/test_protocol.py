@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from bench.errors import UserError
-from bench.runs.protocol import PRESETS, SEGMENTATION_ONLY, Cell, Protocol, parse_seeds, preset_label, preset_protocol
+from bench.runs.cell import Cell, parse_seeds
+from bench.runs.protocol import PRESETS, SEGMENTATION_ONLY, Protocol, preset_label, preset_protocol
 
 
 def cell(**changes: object) -> Cell:
@@ -65,9 +66,9 @@ def test_phantoms_are_named_as_such() -> None:
 
 
 def test_overrides_take_the_field_s_type() -> None:
-    protocol = preset_protocol("quick", ("lr=3e-4", "steps=7", "selection=last"), threads=1)
-    assert (protocol.lr, protocol.steps, protocol.selection, protocol.threads) == (3e-4, 7, "last", 1)
-    assert preset_label("quick", protocol) == "quick with steps=7, lr=0.0003, selection=last"
+    protocol = preset_protocol("quick", ("lr=3e-4", "steps=7", "output=labels"), threads=1)
+    assert (protocol.lr, protocol.steps, protocol.output, protocol.threads) == (3e-4, 7, "labels", 1)
+    assert preset_label("quick", protocol) == "quick with steps=7, lr=0.0003, output=labels"
     assert preset_label("quick", PRESETS["quick"].protocol) == "quick"
 
 
@@ -84,6 +85,7 @@ def test_overrides_take_the_field_s_type() -> None:
         (("dice_weight=inf",), "Expected protocol field dice_weight to be from 0.0 to 1000.0, but got inf."),
         (("flip=-1",), "Expected protocol field flip to be from 0.0 to 1.0, but got -1.0."),
         (("version=2",), "Unknown protocol field 'version'."),
+        (("policy=strict",), "Unknown protocol field 'policy'."),
     ],
 )
 def test_a_wrong_override_says_what_is_right(settings: tuple[str, ...], message: str) -> None:
@@ -118,7 +120,7 @@ def test_the_label_names_what_differs_from_the_task_s_own_recipe() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("policy=transunet", "Protocol field policy has no meaning for classification: leave --set policy=transunet"),
+        ("output=labels", "Protocol field output has no meaning for classification: leave --set output=labels"),
         ("dice_weight=1", "Protocol field dice_weight has no meaning for classification"),
         ("loss=ce+dice", "Expected protocol field loss to be ce for classification, but got 'ce+dice'."),
         ("loss=dice", "Expected protocol field loss to be one of ce+dice, ce, but got 'dice'."),
@@ -150,5 +152,5 @@ def test_wrong_seeds_are_an_error(text: str) -> None:
 
 def test_every_field_of_the_protocol_is_documented() -> None:
     text = Protocol.__doc__ or ""
-    undocumented = {"version", "optimizer", "schedule", "loss", "batch_size"}
+    undocumented = {"version", "loss", "batch_size"}
     assert not [f.name for f in dataclasses.fields(Protocol) if f.name not in text and f.name not in undocumented]

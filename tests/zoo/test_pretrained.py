@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from baselines.classifiers import CPU, PAPER
 from bench.cli.main import main
 from bench.errors import UserError
-from bench.runs.protocol import Cell
+from bench.runs.cell import Cell
 from bench.runs.seeding import build_seeded
 from bench.zoo import pretrained
 from bench.zoo.pretrained import initial_weights, load_pretrained, weights_file
