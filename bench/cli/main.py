@@ -204,9 +204,10 @@ def report(
 @click.option("--preset", default="quick", type=TEXT, help="Mark the models that `all` means under it.  [quick]")
 @click.option("--task", type=click.Choice(["segmentation", "classification"]))
 @click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
-@click.option("--check", is_flag=True, help="Count each network's costs beside the published ones; minutes.")
+@click.option("--check", is_flag=True, help="Each network's costs beside the published ones, as stored.")
+@click.option("--recount", is_flag=True, help="With --check: count them anew; minutes.")
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
-def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None) -> None:
+def models(preset: str, task: str | None, family: str | None, check: bool, recount: bool, doctor: str | None) -> None:
     """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
@@ -226,7 +227,7 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
     if check:
         from bench.cost.published import check_costs
 
-        make_console().print(checks_table(check_costs(task, family)))
+        make_console().print(checks_table(check_costs(task, family, recount)))
         return
     make_console().print(models_table(preset, task, family))
 
