@@ -1,8 +1,7 @@
-"""`medbench evaluate`: others' predictions scored; `medbench doctor`: our metrics beside medpy's."""
+"""`medbench evaluate`: others' predictions scored."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +72,3 @@ def _spacing(text: str) -> tuple[float, ...]:
     if len(sizes) not in (2, 3) or not all(0 < size < 1e6 for size in sizes):
         raise UserError(f"Expected --spacing to be positive mm as z,y,x or y,x, but got {text!r}.")
     return sizes
-
-
-@click.command()
-@click.option("--metrics", is_flag=True, help="Compare Dice, HD95 and ASSD with medpy's, on drawn volumes.")
-def doctor(metrics: bool) -> None:
-    """Check our metrics against medpy's: the largest difference, and how much faster ours are.
-
-    \b
-    Example:
-      medbench doctor --metrics
-    """
-    from bench.metrics.doctor import compare_with_medpy
-    from bench.report.judged import compared_sheet
-    from bench.report.sheets import to_rich
-
-    if not metrics:
-        raise UserError("Expected --metrics. A network is examined by `medbench models --doctor NAME`.")
-    found = compare_with_medpy()
-    make_console().print(to_rich(compared_sheet(found)))
-    differing = [one.metric for one in found if not one.agrees]
-    if differing:
-        sys.exit(say(f"Error: {', '.join(differing)} differ from medpy's.", 1))

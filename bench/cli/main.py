@@ -11,7 +11,7 @@ import click
 
 from bench.cli.ablate import ablate
 from bench.cli.data import data
-from bench.cli.evaluate import doctor as doctor_command
+from bench.cli.doctor import doctor as doctor_command
 from bench.cli.evaluate import evaluate
 from bench.cli.terminal import PATH, TEXT, Group, make_console, say
 from bench.errors import UserError

@@ -27,6 +27,7 @@ from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import canonical_name, dataset_names, dataset_spec, model_entry, model_names, parse_model
 
 LISTED = "mednext_tiny"  # whose fillings' costs `medbench ablate --list` shows
+DEFAULT = "quick"  # under which preset, where none is named
 LIBRARIES = {"monai": "monai", "timm": "timm", "segmentation_models_pytorch": "segmentation-models-pytorch"}
 LIBRARIES |= {"torchvision": "torchvision"}
 Shape = tuple[str, int, int, int]  # task, channels, classes, image size
@@ -38,7 +39,9 @@ def make_catalogue(anew: bool = False, report: Callable[[str], None] = print) ->
     Args:
         anew: counts also what is stored and unchanged.
     """
-    entries = {point.name: imported_entry(point.name) for point in entry_points(group="medbench.models") if _ours(point)}
+    entries = {
+        point.name: imported_entry(point.name) for point in entry_points(group="medbench.models") if _ours(point)
+    }
     modules = {name: _module(entry) for name, entry in entries.items()}
     sources = {module: _source(module) for module in sorted({*modules.values()})}
     sources |= {rule: _rule(*files) for rule, files in RULES.items()}
@@ -86,14 +89,14 @@ def facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def asked_costs() -> Iterator[tuple[str, Shape]]:
-    """Each model and input that a preset's list has on a data set, and each filling of the listed model there; once."""
+    """Each model and input that a preset's list has on a data set, once; under the default preset each filling too."""
     seen: set[tuple[str, Shape]] = set()
-    for preset in PRESETS.values():
+    for label, preset in PRESETS.items():
         for spec in map(dataset_spec, dataset_names()):
             shape = (spec.task, spec.channels, len(spec.classes), preset.of(spec.task).image_size)
             entries = [entry for entry in map(model_entry, model_names()) if spec.task in entry.tasks]
             names = [entry.name for entry in entries if preset.models in entry.lists]
-            for name in (*names, *_one_slot_changed()):
+            for name in (*names, *(_one_slot_changed() if label == DEFAULT else ())):
                 if (name, shape) not in seen:
                     seen.add((name, shape))
                     yield name, shape
@@ -147,7 +150,7 @@ def _rule(*files: str) -> dict[str, Any]:
 
 
 def _source(module: str) -> dict[str, Any]:
-    """A module's own files, those of our networks' that it imports, and the versions of the libraries that it builds on.
+    """A module's file, those of our networks' that it imports, and the versions of the libraries that it builds on.
 
     The proposed model's are those of all fillings too.
     """

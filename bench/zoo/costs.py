@@ -1,8 +1,8 @@
 """What a network costs at an input: from the catalogue, from a file of what was counted before, or counted now.
 
-The file is the user's own (`MEDBENCH_CACHE`, else the platform's cache folder) and may be deleted at any time. A cost is
-found again only for the same code (of ours and of a third party's all files by hash), config, input, rule of counting
-and versions of what networks are made of; a network whose code is not known by files is counted each time.
+The file is the user's own (`MEDBENCH_CACHE`, else the platform's cache folder) and may be deleted at any time. A cost
+is found again only for the same code (of ours and of a third party's all files, by hash), config, input, rule of
+counting and versions of what networks are made of; a network whose code is not known by files is counted each time.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _place(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str | None
 
 
 def _are_known(config: Mapping[str, Any]) -> bool:
-    """Whether each slot of a config has a filling that the catalogue's hash of the model holds, and not a user's own."""
+    """Whether each slot of a config has a filling that the catalogue's hash of the model covers, not a user's own."""
     slots = [slot for slot in catalogue()["fillings"] if slot in config]
     known = known_fillings() if slots else {}
     return known is not None and all(config[slot] in known[slot] for slot in slots)
