@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,10 @@ from bench.cost.cataloguing import asked_checks, asked_costs, facts, imported_en
 from bench.cost.published import check_shape, count_three
 from bench.zoo import catalogue as module
 from bench.zoo.catalogue import catalogue, content_hash, known_check, known_cost, known_entry, shape_key
-from bench.zoo.complexity import Complexity, complexity
+from bench.zoo.complexity import complexity
 from bench.zoo.costs import cache_file, cost_at
 from bench.zoo.entry import MODELS, ModelEntry, register_model
 from bench.zoo.registry import canonical_name, model_entry, model_names, parse_model
-from dataclasses import asdict
 
 OURS = [name for name in model_names() if name in catalogue()["entries"]]
 FEW = ("chance", "unet_s", "mednext_tiny[sem=strip]", "resnet10t", "segresnet_s")  # counted anew in the quick tests
@@ -45,7 +44,9 @@ def _forget() -> None:
 
 def test_the_catalogue_is_of_this_code() -> None:
     """Where this fails: `make catalogue`."""
-    stale = [name for name, source in catalogue()["sources"].items() if content_hash(source["files"]) != source["sha256"]]
+    stale = [
+        name for name, source in catalogue()["sources"].items() if content_hash(source["files"]) != source["sha256"]
+    ]
     assert stale == []
     named = {shape_key(canonical_name(*parse_model(name)), *shape) for name, shape in asked_costs()}
     assert named == set(catalogue()["costs"])
@@ -127,9 +128,7 @@ def test_an_edited_filling_makes_the_proposed_model_another(edited: Path, name: 
     assert known_entry("mednext_tiny", module.PROPOSED, lambda: imported_entry("mednext_tiny")) is None
 
 
-def test_another_rule_of_counting_or_library_makes_costs_unknown(
-    edited: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_rule_of_counting_or_library_makes_costs_unknown(edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, key = imported_entry("resnet10t"), shape_key("resnet10t", "classification", 3, 2, 128)
     assert known_cost(entry, key) is not None
     monkeypatch.setattr(module, "installed", lambda name: "0.0.1")
@@ -180,7 +179,9 @@ def _never(*shape: object, **config: object) -> object:
 def test_a_third_party_s_cost_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "net.py"
-    text = "from torch import nn\ndef Net(in_channels, num_classes):\n    return nn.Conv2d(in_channels, num_classes, {})\n"
+    text = (
+        "from torch import nn\ndef Net(in_channels, num_classes):\n    return nn.Conv2d(in_channels, num_classes, {})\n"
+    )
     found = []
     for size in (1, 3, 1):
         file.write_text(text.format(size))
