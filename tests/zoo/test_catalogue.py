@@ -1,4 +1,4 @@
-"""What is stored of networks is what their modules say, counts again to the same, and is not asked once code changed."""
+"""What is stored of networks is what their modules say, counts again to the same, and is void once code changed."""
 
 from __future__ import annotations
 
