@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The versions that the committed results were made with; CONSTRAINTS= installs the newest instead.
 CONSTRAINTS ?= -c .ci/constraints.txt
 
-.PHONY: demo test test-slow lint example clean
+.PHONY: demo test test-slow lint catalogue example clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -24,6 +24,10 @@ test: lint
 
 test-slow: .venv/installed
 	$(BIN)/pytest -q -m slow
+
+# Facts and costs of all networks, stored with the package; after a change to one, or to how costs are counted.
+catalogue: .venv/installed
+	$(BIN)/python -m bench.cost.cataloguing
 
 # The records of real runs, without weights, and the tables made from them; a test makes the tables again.
 RECORDS := results/example/records

@@ -42,15 +42,14 @@ def listing(
     import pandas as pd
 
     from bench.models.slots import filling_names, filling_note, filling_summary
-    from bench.zoo.complexity import complexity
+    from bench.zoo.costs import cost_at
 
     entry, config = parse_model(model)
     if task not in entry.tasks:
         raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {task!r}.")
 
     def cost(**changed: str) -> Complexity:
-        network = entry.build(task, channels, classes, image_size, **{**config, **changed})
-        return complexity(network, (1, channels, image_size, image_size))
+        return cost_at(entry, {**config, **changed}, task, channels, classes, image_size)
 
     slots, base, rows = slots_of(entry), cost(), []
     for slot in slots:

@@ -19,9 +19,10 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's own data folder."""
+    """No test reads or writes the user's own data folder, or costs that were counted before."""
     monkeypatch.delenv("MEDBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data"))
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -159,8 +161,7 @@ def bootstrap(
     members = next(iter(models.values())).members
     if min(map(np.count_nonzero, members)) < 2:
         raise ValueError("Expected at least two units in each stratum.")
-    rng = np.random.default_rng(SEED)
-    weights = unit_weights(members, resamples, rng)
+    weights, rng = _drawn_units(tuple(member.tobytes() for member in members), resamples)
     found: dict[str, np.ndarray] = {}
     for name, scores in models.items():
         runs = _by_seed(scores, weights)  # (B, S)
@@ -168,6 +169,22 @@ def bootstrap(
             chosen = weights_of_seeds(runs.shape[1], resamples, rng)
         found[name] = (runs * chosen).sum(axis=1)
     return found
+
+
+def _drawn_units(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, np.random.Generator]:
+    """`unit_weights` from the fixed seed, and the generator as it then stands: the same for all models of a table."""
+    weights, state = _units_from_seed(members, resamples)
+    rng = np.random.default_rng(SEED)
+    rng.bit_generator.state = state
+    return weights, rng
+
+
+@lru_cache(maxsize=4)
+def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
+    rng = np.random.default_rng(SEED)
+    weights = unit_weights([np.frombuffer(member, bool) for member in members], resamples, rng)
+    weights.flags.writeable = False
+    return weights, rng.bit_generator.state
 
 
 def unit_weights(members: Sequence[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,10 +13,13 @@ from bench.cli.terminal import TEXT, make_console, say, wide_option
 @click.option("--preset", default="quick", type=TEXT, help="Mark the models that `all` means under it.  [quick]")
 @click.option("--task", type=click.Choice(["segmentation", "classification"]))
 @click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
-@click.option("--check", is_flag=True, help="Count each network's costs beside the published ones; minutes.")
+@click.option("--check", is_flag=True, help="Each network's costs beside the published ones, as stored.")
+@click.option("--recount", is_flag=True, help="With --check: count them anew; minutes.")
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
 @wide_option
-def models(preset: str, task: str | None, family: str | None, check: bool, doctor: str | None, wide: bool) -> None:
+def models(
+    preset: str, task: str | None, family: str | None, check: bool, recount: bool, doctor: str | None, wide: bool
+) -> None:
     """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
@@ -37,6 +40,6 @@ def models(preset: str, task: str | None, family: str | None, check: bool, docto
     if check:
         from bench.cost.published import check_costs
 
-        print_sheets(make_console(wide), [checks_sheet(check_costs(task, family))])
+        print_sheets(make_console(wide), [checks_sheet(check_costs(task, family, recount))])
         return
     print_sheets(make_console(wide), [models_sheet(preset, task, family)])

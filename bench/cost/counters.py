@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.zoo.complexity import Complexity, complexity
-from bench.zoo.operators import FORMULAS, MOVES, Watch, short
-from bench.zoo.operators import PRODUCTS as OWN
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.02  # of the MACs: how far two counters may be apart when what explains a difference is left out
 
-PRODUCTS = OWN | {"conv", "convolution", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"}
+PRODUCTS = {"conv", "convolution", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"}  # and operators'
 BIASES = "bias additions"
 
 
@@ -163,6 +161,8 @@ def _fvcore(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tupl
     """fvcore's count; its tracing cannot run on the meta device."""
     import torch
 
+    from bench.zoo.operators import FORMULAS, MOVES, short
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
@@ -194,6 +194,8 @@ def _ptflops(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tup
     from ptflops.aten_ops import ATEN_OPS_MAPPING
     from torch.utils.flop_counter import flop_registry
 
+    from bench.zoo.operators import Watch, short
+
     biases: list[int] = []
     aten = torch.ops.aten
     hooks = {
@@ -222,6 +224,9 @@ def _apart_from_bias(formula: Callable[[Any, Any], int], position: int, biases: 
 
 
 def _count(counts: dict[str, int], skipped: dict[str, int]) -> Count:
-    products = sum(macs for name, macs in counts.items() if name in PRODUCTS)
-    beside = {name: macs for name, macs in counts.items() if name not in PRODUCTS and macs}
+    from bench.zoo.operators import PRODUCTS as OWN
+
+    names = PRODUCTS | OWN
+    products = sum(macs for name, macs in counts.items() if name in names)
+    beside = {name: macs for name, macs in counts.items() if name not in names and macs}
     return Count(products, beside, skipped)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from bench.cost.counters import CrossCheck, cross_check
+from bench.cost.counters import Count, CrossCheck, cross_check
+from bench.zoo.catalogue import known_check, shape_key
+from bench.zoo.complexity import Complexity
 from bench.zoo.entry import ModelEntry
-from bench.zoo.registry import build_model, model_entry, model_names
+from bench.zoo.registry import model_entry, model_names
 
 PARAMS, MACS = 0.02, 0.05  # how far ours may be from the published
 
@@ -33,27 +36,47 @@ class Check:
     counters: CrossCheck
 
 
-def check_costs(task: str | None = None, family: str | None = None) -> Iterator[Check]:
-    """Counts every network of a task and family in its default config, one by one."""
+def check_costs(task: str | None = None, family: str | None = None, recount: bool = False) -> Iterator[Check]:
+    """Every network of a task and family in its default config: the counts stored with the package where they are.
+
+    Args:
+        recount: counts each anew.
+    """
     for entry in map(model_entry, model_names()):
         if entry.family == "chance" or (task and task not in entry.tasks) or (family and family != entry.family):
             continue
-        yield _check(entry, task if task in entry.tasks else entry.tasks[0])
+        yield _check(entry, task if task in entry.tasks else entry.tasks[0], recount)
 
 
-def _check(entry: ModelEntry, task: str | None) -> Check:
+def _check(entry: ModelEntry, task: str | None, recount: bool) -> Check:
     published = entry.published
-    shape = (published.channels, published.image_size, published.classes) if published else (3, 224, 9)
-    channels, size, classes = shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = build_model(entry.name, task or entry.tasks[0], channels, classes, size)
-        counters = cross_check(model, (1, channels, size, size))
+    channels, size, classes = shape = check_shape(entry)
+    key = shape_key(entry.name, task or entry.tasks[0], channels, classes, size)
+    stored = None if recount else known_check(entry, key)
+    counters = count_three(entry, task or entry.tasks[0], *shape) if stored is None else _of_stored(stored)
     found = counters.cost
     bare = published is not None and not published.attention
     macs = found.macs - found.attention_macs if bare else found.macs
     verdict = _verdict(entry, found.params, macs)
     return Check(entry, channels, size, classes, found.params, macs, verdict, counters)
+
+
+def check_shape(entry: ModelEntry) -> tuple[int, int, int]:
+    """Channels, image size and classes that a network's costs are checked at: those of its published figures."""
+    figures = entry.published
+    return (figures.channels, figures.image_size, figures.classes) if figures else (3, 224, 9)
+
+
+def count_three(entry: ModelEntry, task: str, channels: int, size: int, classes: int) -> CrossCheck:
+    """All three counters' counts of a network in its default config."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cross_check(entry.build(task, channels, classes, size, **entry.defaults), (1, channels, size, size))
+
+
+def _of_stored(stored: dict[str, Any]) -> CrossCheck:
+    counts = {name: Count(**count) for name, count in stored["counts"].items()}
+    return CrossCheck(Complexity(**stored["cost"]), stored["skipped"], counts, stored["failed"])
 
 
 def _verdict(entry: ModelEntry, params: int, macs: int) -> str:

@@ -12,6 +12,7 @@ defined for no class is nan.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -171,12 +172,21 @@ CLASS_FIGURES = {
 
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
-    return {name: figure(reference, probabilities) for name, figure in FIGURES.items()}
+    with _checked_here():
+        return {name: figure(reference, probabilities) for name, figure in FIGURES.items()}
 
 
 def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """All of `CLASS_FIGURES` by name: (K,) each."""
-    return {name: figure(reference, probabilities) for name, figure in CLASS_FIGURES.items()}
+    with _checked_here():
+        return {name: figure(reference, probabilities) for name, figure in CLASS_FIGURES.items()}
+
+
+def _checked_here() -> AbstractContextManager[None]:
+    """scikit-learn without its own checks of arguments, which take most of its time: `_check` has made them."""
+    import sklearn
+
+    return sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -11,14 +11,17 @@ asked for that is not known yet, or when names are listed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError, unknown
+from bench.zoo.catalogue import known_fillings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SLOTS = ("laffn", "sem", "sdffn")
 ATTENTION_NOTE = "breaks the convolution-only rule"
@@ -33,7 +36,7 @@ class BlockConfig:
     activation: str
 
 
-Filling = Callable[[int, BlockConfig], nn.Module]
+Filling = Callable[[int, BlockConfig], "nn.Module"]
 _FILLINGS: dict[str, dict[str, Filling]] = {slot: {} for slot in SLOTS}
 _NOTES: dict[tuple[str, str], str] = {}
 
@@ -78,8 +81,10 @@ def _load_registered() -> None:
 
 def filling_names(slot: str) -> list[str]:
     """Names that a slot takes, `none` included."""
-    _load_registered()
-    return ["none", *sorted(_FILLINGS[slot])]
+    known = known_fillings()
+    if known is None:
+        _load_registered()
+    return ["none", *sorted({*_FILLINGS[slot], *(known or {}).get(slot, ())} - {"none"})]
 
 
 def _find(slot: str, name: str) -> Filling:
@@ -96,8 +101,15 @@ def fill(slot: str, name: str, channels: int, config: BlockConfig) -> nn.Module 
     return None if name == "none" else _find(slot, name)(channels, config)
 
 
+def _stored(slot: str, name: str) -> Mapping[str, str] | None:
+    """What the catalogue has on a filling whose module was not imported."""
+    return (known_fillings() or {}).get(slot, {}).get(name)
+
+
 def filling_note(slot: str, name: str) -> str:
     """What a listing has to say beside a filling's name: that it breaks the convolution-only rule, or nothing."""
+    if name not in _FILLINGS[slot] and (stored := _stored(slot, name)):
+        return stored["note"]
     if name != "none":
         _find(slot, name)
     return _NOTES.get((slot, name), "")
@@ -107,14 +119,18 @@ def filling_summary(slot: str, name: str) -> str:
     """The first line of a filling's docstring."""
     if name == "none":
         return "The residual branch is absent."
+    if name not in _FILLINGS[slot] and (stored := _stored(slot, name)):
+        return stored["summary"]
     return (inspect.getdoc(_find(slot, name)) or "").partition("\n")[0]
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "hardswish": nn.Hardswish}
+ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "hardswish": "Hardswish"}  # config name -> torch's
 
 
 def activation(name: str) -> nn.Module:
     """An activation by its config name. Raises UserError for an unknown one."""
+    from torch import nn
+
     if name not in ACTIVATIONS:
         raise unknown("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]()
+    return getattr(nn, ACTIVATIONS[name])()

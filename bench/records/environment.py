@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -132,3 +133,53 @@ def _core_times() -> tuple[int, int] | None:
         return None
     ticks = [int(text) for text in first[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
+
+
+def free_gb(folder: Path) -> float | None:
+    """Free space, in GB, of the disk that a folder is on, or would be made on; None where the system does not say."""
+    folder = folder.expanduser().absolute()
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    try:
+        return None if there is None else shutil.disk_usage(there).free / 1e9
+    except OSError:
+        return None
+
+
+def accelerators() -> dict[str, str]:
+    """What torch can train on beside the CPU: `cuda`, `mps` -> the device's name, or why there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        cuda = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    else:
+        built = torch.version.cuda
+        cuda = f"none (torch is built for CUDA {built}: no driver, or no GPU)" if built else "none (torch has no CUDA)"
+    mps = "there" if torch.backends.mps.is_available() else "none"
+    return {"cuda": cuda, "mps": mps}
+
+
+def thread_settings() -> str:
+    """torch's threads, and the variables that set them."""
+    import torch
+
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    asked = ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+    return f"torch {torch.get_num_threads()} ({asked or 'OMP_NUM_THREADS is not set'}); a cell takes the protocol's"
+
+
+def blas_libraries() -> list[str]:
+    """`openblas 0.3.30, 2 threads (numpy)` of each library for matrices that numpy, scipy and torch have loaded."""
+    import numpy  # noqa: F401  loads its own
+    import scipy.linalg  # noqa: F401  loads its own
+    import torch
+    from threadpoolctl import threadpool_info
+
+    found = []
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            folders = Path(library["filepath"]).parts
+            owner = next((name for name in ("numpy", "scipy", "torch") if {name, f"{name}.libs"} & {*folders}), "")
+            text = f"{library['internal_api']} {library['version']}, {library['num_threads']} threads"
+            found.append(f"{text} ({owner})" if owner else text)
+    mkl = "MKL" if torch.backends.mkl.is_available() else "no MKL"
+    return [*found, f"torch: {mkl}"]

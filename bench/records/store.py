@@ -24,6 +24,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -341,8 +342,9 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     return rows, mended
 
 
+@lru_cache(maxsize=1024)  # a table asks for each cell's rows three times: whether they are whole, of cells, of cases
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
-    """The rows of a cases.csv; probabilities by Python's own float, which loses no digit under any pandas."""
+    """The rows of a cases.csv, not to be changed; probabilities by Python's own float, which loses no digit."""
     import pandas as pd
 
     text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)

@@ -18,9 +18,9 @@ from bench.runs.cell import Cell, parse_seeds
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.request import Request
+from bench.zoo.costs import cost_at
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
-    build_model,
     canonical_name,
     dataset_names,
     dataset_spec,
@@ -139,13 +139,15 @@ def _note_uncounted(report: Report, costs: dict[str, dict[str, Any]]) -> None:
 
 
 def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
-    """Params and MACs of a model at the protocol's input; building it also shows whether it takes that input."""
-    from bench.zoo.complexity import complexity
-
-    shape = (1, spec.channels, protocol.image_size, protocol.image_size)
+    """Params and MACs of a model at the protocol's input; that they are known, or counted, shows that it takes it."""
+    size = protocol.image_size
+    shape = (1, spec.channels, size, size)
     try:
-        model = build_model(name, spec.task, spec.channels, len(spec.classes), protocol.image_size)
-        return {**complexity(model, shape).stored(), "input": list(shape)}
+        entry, config = parse_model(name)
+        if spec.task not in entry.tasks:
+            raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {spec.task!r}.")
+        counted = cost_at(entry, config, spec.task, spec.channels, len(spec.classes), size)
+        return {**counted.stored(), "input": list(shape)}
     except UserError:
         raise
     except Exception as error:  # any network's own code, with any config

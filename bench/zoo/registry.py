@@ -9,11 +9,12 @@ import ast
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_args
 
 from bench.errors import UserError, unknown
+from bench.zoo.catalogue import known_entry
 from bench.zoo.entry import MODELS, Family, ModelEntry
 from bench.zoo.third_party import load_third_party, loaded
 
@@ -39,7 +40,9 @@ def dataset_names() -> list[str]:
 
 
 def model_entry(name: str) -> ModelEntry:
-    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`); imports its module.
+    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`).
+
+    A plain name's module is imported only where the catalogue does not know it, and when the network is built.
 
     Raises:
         UserError: an unknown name, or a place where no network is.
@@ -49,6 +52,14 @@ def model_entry(name: str) -> ModelEntry:
     if name not in MODELS:
         if name not in _targets("medbench.models"):
             raise unknown("model", name, model_names())
+        known = known_entry(name, _targets("medbench.models")[name].module, partial(_imported, name))
+        return known or _imported(name)
+    return MODELS[name]
+
+
+def _imported(name: str) -> ModelEntry:
+    """The entry of an entry point's network, by its module. Raises UserError where that registers none."""
+    if name not in MODELS:
         point = _targets("medbench.models")[name]
         point.load()
         if name not in MODELS:

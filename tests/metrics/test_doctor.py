@@ -70,9 +70,3 @@ def test_without_medpy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "pip install medbench[check]" in result.stderr
-
-
-def test_without_metrics_it_says_what_else_there_is() -> None:
-    result = doctor()
-    assert result.exit_code == 2
-    assert "medbench models --doctor NAME" in result.stderr

@@ -1,0 +1,105 @@
+"""What a network costs at an input: from the catalogue, from a file of what was counted before, or counted now.
+
+The file is the user's own (`MEDBENCH_CACHE`, else the platform's cache folder) and may be deleted at any time. A cost
+is found again only for the same code (of ours and of a third party's all files, by hash), config, input, rule of
+counting and versions of what networks are made of; a network whose code is not known by files is counted each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.zoo.catalogue import (
+    COUNTING,
+    catalogue,
+    content_hash,
+    identity,
+    installed,
+    known_cost,
+    known_fillings,
+    module_of,
+    shape_key,
+)
+from bench.zoo.complexity import Complexity, complexity
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import canonical_name
+
+ENVIRONMENT = "MEDBENCH_CACHE"
+LIBRARIES = ("torch", "torchvision", "timm", "monai", "segmentation-models-pytorch")
+KEPT = 2000  # costs in the file, the newest
+
+
+def cost_at(
+    entry: ModelEntry, config: Mapping[str, Any], task: str, channels: int, classes: int, size: int
+) -> Complexity:
+    """Parameters and MACs of one image; a network is built only where they are not known, and may then raise."""
+    key = shape_key(canonical_name(entry, dict(config)), task, channels, classes, size)
+    known = known_cost(entry, key)
+    if known is not None:
+        return Complexity(**known)
+    place = _place(entry, config, key)
+    remembered = _read().get(place) if place else None
+    if remembered is not None:
+        return Complexity(**remembered)
+    counted = complexity(entry.build(task, channels, classes, size, **config), (1, channels, size, size))
+    if place:
+        _remember(place, counted)
+    return counted
+
+
+def _place(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str | None:
+    """The name of a cost in the file; None for a network whose code is known by no hash of files."""
+    if entry.sources:
+        parts = b"\0".join(name.encode(errors="replace") + b"\0" + text for name, text in sorted(entry.sources.items()))
+        code: str | None = f"{entry.version} {hashlib.sha256(parts).hexdigest()}"
+    else:
+        module = module_of(entry)
+        code = identity(module) if module and _are_known(config) else None
+    if code is None:
+        return None
+    rule = content_hash(catalogue()["sources"][COUNTING]["files"]) if catalogue()["sources"] else ""
+    versions = [installed(name) for name in LIBRARIES]
+    return hashlib.sha256(json.dumps([key, code, rule, versions]).encode()).hexdigest()[:32]
+
+
+def _are_known(config: Mapping[str, Any]) -> bool:
+    """Whether each slot of a config has a filling that the catalogue's hash of the model covers, not a user's own."""
+    slots = [slot for slot in catalogue()["fillings"] if slot in config]
+    known = known_fillings() if slots else {}
+    return known is not None and all(config[slot] in known[slot] for slot in slots)
+
+
+def cache_file() -> Path:
+    """Where counted costs are kept."""
+    import platformdirs
+
+    return Path(os.environ.get(ENVIRONMENT) or platformdirs.user_cache_dir("medbench")) / "costs.json"
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    """The file's costs; none where it is missing or damaged: they are counted again."""
+    try:
+        found = json.loads(cache_file().read_text(encoding="utf-8"))
+        return {place: cost for place, cost in found.items() if Complexity(**cost).stored() == cost}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(place: str, cost: Complexity) -> None:
+    """Adds a cost to the file; a folder that cannot be written to keeps none."""
+    costs = {**_read(), place: cost.stored()}
+    text = json.dumps(dict(list(costs.items())[-KEPT:]), indent=0)
+    path = cache_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+            file.write(text)
+        os.replace(file.name, path)
+    except OSError:
+        return
