@@ -41,7 +41,7 @@ def evaluate(
     """
     from contextlib import nullcontext
 
-    from bench.analysis.predictions import score_predictions, write_scores
+    from bench.analysis.predictions import check_output, score_predictions, write_scores
     from bench.report.escaping import csv_safe
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
@@ -49,6 +49,8 @@ def evaluate(
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     sizes = None if spacing is None else _spacing(spacing)
+    if output:
+        check_output(output)
     console = make_console()
     with counting(console, "cases") if form == "rich" else nullcontext(lambda *_: None) as report:
         request["report"] = lambda done, total: report("", done, total)
