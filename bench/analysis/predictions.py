@@ -252,6 +252,8 @@ def _matched(regex: str, case: str) -> str:
 
 
 def _read_owners(table: Path) -> dict[str, str]:
+    if not table.exists():
+        raise UserError(f"Cannot read {table}: there is no such file.")
     owners: dict[str, str] = {}
     for row in read_table(table, ("case", "patient")):
         case, patient = unicodedata.normalize("NFC", row["case"]), row["patient"]
