@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import re
+import tempfile
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.datasets.readers.files import check_kind
-from bench.datasets.readers.kinds import head_of
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
 from bench.datasets.readers.meanings import WHITE, check_palettes, class_table, even_levels
+from bench.datasets.readers.metadata import read_table
 from bench.datasets.readers.nifti import check_same_grid, is_nifti
 from bench.datasets.readers.png_masks import Colours, listed
 from bench.errors import UserError
@@ -123,6 +123,24 @@ def score_predictions(
     return Judged(pd.DataFrame(rows), folders, kept, bool(owner), notes, left_out)
 
 
+def check_output(output: Path) -> None:
+    """Makes the folder of `write_scores`, before minutes are spent on what could not be kept.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise _unwritable(output, error) from None
+
+
+def _unwritable(output: Path, error: OSError) -> UserError:
+    return UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.")
+
+
 def write_scores(judged: Judged, output: Path) -> list[Path]:
     """Writes `cases.csv` (of several folders one each, below `<method>-<seed>`) and `conventions.json`.
 
@@ -150,7 +168,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
         }
         write_json(output / "conventions.json", facts)
     except OSError as error:
-        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
+        raise _unwritable(output, error) from None
     return [*written, output / "conventions.json"]
 
 
@@ -234,17 +252,11 @@ def _matched(regex: str, case: str) -> str:
 
 
 def _read_owners(table: Path) -> dict[str, str]:
-    try:
-        check_kind(table, head_of(table), ())
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"case", "patient"} <= set(reader.fieldnames or ()):
-                raise UserError(f"Expected {table} to have the columns case and patient, but not in its first line.")
-            rows = [(row["case"], row["patient"]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"Cannot read {table}: {getattr(error, 'strerror', None) or error}.") from None
+    if not table.exists():
+        raise UserError(f"Cannot read {table}: there is no such file.")
     owners: dict[str, str] = {}
-    for case, patient in rows:
+    for row in read_table(table, ("case", "patient")):
+        case, patient = unicodedata.normalize("NFC", row["case"]), row["patient"]
         if not patient or owners.setdefault(case, patient) != patient:
             raise UserError(f"Expected one patient for each case in {table}, but {case!r} has none, or two.")
     return owners

@@ -37,7 +37,7 @@ def evaluate(display: Display, classes: str | None, spacing: str | None, tests: 
     """
     from contextlib import nullcontext
 
-    from bench.analysis.predictions import score_predictions, write_scores
+    from bench.analysis.predictions import check_output, score_predictions, write_scores
     from bench.report.escaping import csv_safe
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
@@ -45,6 +45,8 @@ def evaluate(display: Display, classes: str | None, spacing: str | None, tests: 
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     sizes = None if spacing is None else _spacing(spacing)
+    if display.output:
+        check_output(display.output)
     console = make_console(display.wide)
     with counting(console, "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         request["report"] = lambda done, total: report("", done, total)

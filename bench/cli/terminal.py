@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.errors import UserError
+from bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bench.report.screen import Screen
@@ -55,9 +56,7 @@ class Group(click.Group):
         except click.ClickException as error:
             code = say(f"Error: {' '.join(error.format_message().split())}", error.exit_code)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
-                raise
-            code = say(f"Error: Cannot write the output: {error.strerror}.", 2)
+            code = say(f"Error: {_failure(error)}", 2)
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -66,6 +65,15 @@ class Group(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(say(INTERRUPTED, 130))
+
+
+def _failure(error: OSError) -> str:
+    """What the system refused, in a line; the error itself again where no user's path or disk is at fault."""
+    if error.errno in (errno.ENOSPC, errno.EIO, errno.EPIPE):
+        return f"Cannot write the output: {error.strerror}."
+    if error.errno in (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP) and error.filename:
+        return printable(f"Cannot use {os.fsdecode(error.filename)}: {error.strerror}.")
+    raise error
 
 
 def say(line: str, code: int) -> int:

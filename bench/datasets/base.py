@@ -205,7 +205,7 @@ class Prepared:
         """
         if self.spec.task == "segmentation":
             return {}
-        return self._beside(FACTS, lambda facts: {case.case: facts[case.case] for case in self.cases})
+        return self._beside(FACTS, lambda facts: {case.case: dict(facts[case.case]) for case in self.cases})
 
     def doubts(self) -> dict[str, str]:
         """Case -> what the header of its volume says against itself; {} where none does.
@@ -230,13 +230,27 @@ class Prepared:
     def _beside(self, name: str, read: Callable[[Any], T]) -> T:
         path = self.folder / name
         try:
-            return read(json.loads(path.read_text(encoding="utf-8")))
+            return read(read_json(path))
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: give `medbench data prepare {self.spec.name} --from DIR` again, which adds it."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise broken(self.folder, f"{name} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a file of a cache holds.
+
+    Raises:
+        OSError: it cannot be read, or is no file: a pipe would be waited for. ValueError: it is no JSON.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} is no file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def _view(flat: np.ndarray, case: Case) -> np.ndarray:

@@ -362,7 +362,7 @@ def test_options_that_do_not_fit(folders: Path) -> None:
     (folders / "who.csv").write_text("<!DOCTYPE html><html></html>")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "it is an HTML page")
     (folders / "who.csv").write_text("name,id\n")
-    one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "columns case and patient")
+    one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "Expected the columns case, patient")
     (folders / "who.csv").write_text("case,patient\np0_t0,A\np0_t0,B\n")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "'p0_t0' has none, or two")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv", "--patient-regex", "p"), "not both")

@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "other class": (moved, "as CAP, but it lies in"),
     "a row twice": (twice, "a second time"),
     "no column": (lambda f: (f / "meta_data_cap.csv").write_text("a,b\n1,2\n"), "File name, Patient ID is missing"),
-    "cut row": (lambda f: (f / "meta_data_cap.csv").write_text("File name,Patient ID\nx.png\n"), "row 2 is cut short"),
+    "cut row": (lambda f: (f / "meta_data_cap.csv").write_text("File name,Patient ID\nx.png\n"), "line 2 is cut short"),
     "text": (lambda f: (f / PLACE / "3CAP" / "a.txt").touch(), "move it away"),
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
+from bench.datasets.cache.resuming import alive
 from bench.datasets.readers.files import check_kind, check_present
 from bench.datasets.readers.kinds import head_of
 from bench.errors import UserError, printable
@@ -22,6 +23,8 @@ from bench.errors import UserError, printable
 # Images and volumes hardly compress; what unpacks to so many times its size, and to more than this, is no data set.
 MOST_RATIO, LARGE = 100, 2**30
 MOST_FILES = 1_000_000
+_BY_HAND = "unpack it with the program that made it, and give the folder"
+_UNPACKED = "unpacked.zip-"  # and the process: a folder under the root, for as long as it is read
 # What zipfile raises for damaged directories and contents.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -29,7 +32,6 @@ _DAMAGE = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    NotImplementedError,
     ValueError,
     OverflowError,
     RuntimeError,
@@ -58,7 +60,11 @@ def opened(source: Path, root: Path) -> Iterator[Path]:
         raise UserError(
             f"Expected a folder or a .zip archive, but {source} is neither; if it is the download, it may be truncated."
         )
-    folder = root / f"{source.stem}.zip-{os.getpid()}"
+    folder = root / f"{_UNPACKED}{os.getpid()}"
+    for left in root.glob(f"{_UNPACKED}*"):
+        pid = left.name.removeprefix(_UNPACKED)
+        if pid.isdecimal() and not alive(int(pid)):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
     try:
         _unpack(source, folder)
         yield folder
@@ -80,13 +86,25 @@ def _unpack(source: Path, folder: Path) -> None:
                     shutil.copyfileobj(packed, file, 2**20)
                 changed = time.mktime((*member.date_time, 0, 0, -1))
                 os.utime(path, (changed, changed))
+    except NotImplementedError as error:  # Deflate64, which Windows takes beyond 2 GB
+        raise UserError(f"Archive {source} is packed in a way that is not read here ({error}): {_BY_HAND}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"Archive {source} has names that are no UTF-8: unpack it and give the folder.") from error
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # of the disk that is written to
+        if _is_part(source):
+            raise UserError(f"Archive {source} is one part of several: {_BY_HAND}.") from error
         reason = str(error) or type(error).__name__
         raise UserError(f"Archive {source} is damaged, download it anew. ({reason})") from error
+
+
+def _is_part(source: Path) -> bool:
+    """Whether an archive's end says that it is the last of several files (`data.z01`, `data.zip`)."""
+    with source.open("rb") as file:
+        file.seek(max(0, source.stat().st_size - 2**16))
+        _, found, end = file.read().rpartition(b"PK\5\6")
+    return bool(found) and int.from_bytes(end[:2], "little") not in (0, 0xFFFF)
 
 
 def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[Path]:

@@ -11,7 +11,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.datasets.base import FACTS, ROWS, Case, Task, broken
+from bench.datasets.base import FACTS, ROWS, Case, Task, broken, read_json
+from bench.datasets.readers.folders import is_litter
+from bench.datasets.splits import duplicates
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ def fingerprint(
 
 
 def is_cache(folder: Path) -> bool:
-    """Whether a folder holds nothing but a cache's files, so that replacing it loses nobody's data."""
-    return folder.is_dir() and {path.name for path in folder.iterdir()} <= FILES
+    """Whether a folder holds nothing but a cache's files, so that replacing it loses nobody's data.
+
+    What a file manager leaves in a folder that was looked into is nobody's data.
+    """
+    return folder.is_dir() and {path.name for path in folder.iterdir() if not is_litter(path)} <= FILES
 
 
 def manifest_task(manifest: dict[str, Any]) -> Task:
@@ -85,7 +90,7 @@ def manifest_task(manifest: dict[str, Any]) -> Task:
 def load_manifest(folder: Path) -> dict[str, Any]:
     """The manifest, with every field that is read later checked for being there."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
         task = manifest_task(manifest)
         found = (manifest["schema"], manifest["preparation_version"])
         if found != (FORMATS[task].schema, FORMATS[task].preparation):
@@ -96,6 +101,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
             [case.offset for case in cases] == ends[:-1]
             and manifest["counts"]["voxels"] == ends[-1]
             and manifest["fingerprint"] == fingerprint(manifest["cases"], task, _groups(manifest, cases, task))
+            and all(_counted(case, manifest["classes"]) for case in cases)
             and {"dataset", "kind", "layout", "phantom_version"} <= set(manifest)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -105,11 +111,20 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _counted(case: Case, classes: list[str]) -> bool:
+    """Whether the voxels of a volume's classes are all of its voxels; an image has none."""
+    if case.label is not None:
+        return True
+    return len(case.voxels) == len(classes) and sum(case.voxels) == math.prod(case.shape)
+
+
 def _groups(manifest: dict[str, Any], cases: list[Case], task: Task) -> list[list[str]] | None:
     """The near-duplicates of a classification manifest; ValueError where they are not disjoint sets of its cases."""
     if task == "segmentation":
         return None
     groups: list[list[str]] = manifest["groups"]
+    if manifest["duplicates"] != duplicates.SETTINGS:
+        raise ValueError("near-duplicates were found by other settings")
     members = [name for group in groups for name in group]
     if len(set(members)) < len(members) or not set(members) <= {case.case for case in cases}:
         raise ValueError("groups name other cases")

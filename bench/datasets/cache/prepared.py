@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -18,12 +17,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, Prepared, Source, broken, cache_name
+from bench.datasets.base import DatasetSpec, Prepared, Source, broken, cache_name, read_json
 from bench.datasets.cache.archives import opened
 from bench.datasets.cache.manifest import FORMATS, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.cache.resuming import adopt
 from bench.datasets.cache.writing import Report, file_sha256, publish, write_cache
-from bench.datasets.readers.folders import visible
+from bench.datasets.readers.folders import all_files, visible
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
@@ -52,7 +51,12 @@ def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple
         return default_root(), False
     if not str(given):
         raise UserError(f"Expected {origin} to name a folder, but it is empty.")
-    root = Path(given).expanduser()
+    try:
+        root = Path(given).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"Expected {origin} to be a folder, but {given} names the home of a user who has none."
+        ) from None
     if root.exists() and not root.is_dir():
         raise UserError(f"Expected {origin} to be a folder, but {root} is a file.")
     if must_exist and not root.exists():
@@ -108,7 +112,7 @@ def prepare(
             manifest = write_cache(spec, folder, layout, kind, temporary, report)
         kept = publish(temporary, final, manifest, replace)
     except OSError as error:
-        raise UserError(f"Cannot write the cache under {root}: {error}.") from error
+        raise UserError(_failure(error, source, root)) from error
     except KeyboardInterrupt:
         interrupted = True
         raise
@@ -116,6 +120,13 @@ def prepare(
         if not interrupted:
             shutil.rmtree(temporary, ignore_errors=True)
     return _open(spec, final, kind, kept)
+
+
+def _failure(error: OSError, source: Path, root: Path) -> str:
+    """What could not be read or written; a file of the source that cannot be read says nothing of the root."""
+    if isinstance(error.filename, str | bytes) and Path(os.fsdecode(error.filename)).is_relative_to(source):
+        return f"Cannot read {os.fsdecode(error.filename)}: {error.strerror}."
+    return f"Cannot write the cache under {root}: {error}."
 
 
 # -- open ----------------------------------------------------------------------------------------------------
@@ -147,6 +158,8 @@ def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared
     task = manifest_task(manifest)
     if (manifest["dataset"], manifest["kind"], task) != (spec.name, kind, spec.task):
         raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']}, {task})")
+    if manifest["layout"] not in list(spec.default_split) or manifest["classes"] != list(spec.classes):
+        raise broken(folder, f"manifest.json names a layout or classes that {spec.name} does not have")
     arrays = {name: _map(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
     return Prepared(
         spec=spec,
@@ -164,6 +177,8 @@ def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared
 
 def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")  # a pipe would be waited for
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise broken(path.parent, f"{path.name} cannot be read ({error})") from error
@@ -196,11 +211,31 @@ def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
         folder, layout = _find(spec, outer)
         if layout != prepared.layout:
             return [f"its layout is {layout}, not {prepared.layout}"]
-        present = {file_sha256(path) for path in folder.rglob("*") if path.is_file()}
+        present = {path.relative_to(folder).as_posix(): file_sha256(path) for path in all_files(folder)}
         known = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
-        changes = [f"{name} is missing or changed" for name, sha in sorted(known.items()) if sha not in present]
+        hashes = set(present.values())
+        changes = [f"{name} is missing or changed" for name, sha in sorted(known.items()) if sha not in hashes]
+        if not changes and any(present.get(name) != sha for name, sha in known.items()):
+            changes = _moved(prepared, folder)
         more = len(spec.list_cases(folder, layout)) - len(prepared.cases)
         return [*changes, *([f"it has {more} cases more"] if more > 0 else [])]
+
+
+def _moved(prepared: Prepared, folder: Path) -> list[str]:
+    """The cases that other files make than those they were prepared from; another name alone changes nothing."""
+    entries = {entry["case"]: entry for entry in prepared.manifest["cases"]}
+    found = {
+        case.case: (getattr(case, "label", None), sorted(map(file_sha256, case.files)))
+        for case in prepared.spec.read_cases(folder, prepared.layout)
+    }
+    changes = []
+    for name, entry in entries.items():
+        label, hashes = found.get(name, (None, []))
+        if hashes != sorted(entry["files"].values()):
+            changes.append(f"{name} is made of other files")
+        elif "label" in entry and label != entry["label"]:
+            changes.append(f"{name} lies in the folder of another class")
+    return changes
 
 
 def _find(spec: DatasetSpec, folder: Path) -> tuple[Path, str]:
@@ -259,7 +294,7 @@ def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
 def _outdated(spec: DatasetSpec, folder: Path) -> bool:
     """Whether another version wrote these phantoms; an unreadable manifest is broken, not outdated."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
         found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bench.datasets.readers.folders import all_files
+
 JOURNAL = "progress.jsonl"
 Line = dict[str, Any]
 
@@ -23,7 +25,7 @@ Line = dict[str, Any]
 def source_state(source: Path, version: Mapping[str, Any]) -> Line:
     """A hash of the names, sizes and times of all files, and what else decides how they are read."""
     digest = hashlib.sha256(json.dumps(dict(version), sort_keys=True).encode())
-    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+    for path in all_files(source):
         facts = path.stat()
         digest.update(os.fsencode(path.relative_to(source).as_posix()))  # whatever bytes a name has
         digest.update(f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
@@ -45,7 +47,7 @@ def finished_lines(folder: Path, state: Line, arrays: Mapping[str, str], header:
         for (name, dtype), key in zip(arrays.items(), ("image_sha256", "label_sha256"), strict=False):
             sound = _sound(folder / name, np.dtype(dtype).itemsize, header, lines[:sound], key)
         return lines[:sound]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

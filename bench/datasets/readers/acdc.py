@@ -149,10 +149,10 @@ def _frames(folder: Path) -> dict[str, int]:
     In all published patients the lower frame is ED; another order would swap the phases between the layouts.
     """
     path = folder / "Info.cfg"
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         raise UserError(f"File {path} is missing: it says which frame is ED and which is ES.")
     with readable(path):
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     info = dict(re.findall(r"^\s*(ED|ES)\s*:\s*(\d+)\s*$", text, flags=re.MULTILINE))
     if set(info) != {"ED", "ES"}:
         raise UserError(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import lzma
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.datasets.readers.kinds import FOREIGN, NAMES, head_of, kind_of, named
 from bench.errors import UserError, printable
+
+if TYPE_CHECKING:
+    import h5py
 
 # What numpy, h5py, nibabel and gzip raise for bytes that are not what the file's name promises.
 DAMAGE = (
@@ -31,6 +36,7 @@ DAMAGE = (
     zipfile.BadZipFile,
 )
 MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter; a file of a few kB can ask for more than the memory holds
+MOST_BYTES = 2**29  # of a table or picture; the largest picture that is taken has less, unpacked
 NOISE = 1e-3  # so far from whole numbers, labels are rounding errors of a computation in floats
 
 
@@ -64,10 +70,24 @@ def check_present(path: Path) -> None:
     """Raises UserError for a file that is missing, a link to nothing, or empty."""
     if path.is_symlink() and not path.exists():
         raise UserError(f"File {path} is a link to a file that is not there: fetch it (git-annex: `git annex get`).")
+    if path.exists() and not path.is_file():
+        raise UserError(f"Expected {path} to be a file, but it is {_no_file(path)}: put the file in its place.")
     if not path.is_file():
         raise UserError(f"File {path} is missing: copy it from the original data set.")
     if path.stat().st_size == 0:
         raise UserError(f"File {path} is empty (0 bytes): copy it anew from the original data set.")
+
+
+def _no_file(path: Path) -> str:
+    return "a folder" if path.is_dir() else "a pipe, socket or device"
+
+
+def read_whole(path: Path) -> bytes:
+    """All bytes of a file that is read at once; one with a hole of gigabytes is refused before memory is asked for."""
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise UserError(f"Expected {path} to have at most {MOST_BYTES:,} bytes, but it has {size:,}.")
+    return path.read_bytes()
 
 
 def check_name(path: Path) -> None:
@@ -114,10 +134,37 @@ def read_h5(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     import h5py
 
     with readable(path, "HDF5"), h5py.File(path, "r") as file:
-        _require(path, keys, [str(key) for key in file if isinstance(file.get(key), h5py.Dataset)])
+        _require(path, keys, [str(key) for key in file if _is_inside(file, key)])
         for key in keys:
+            _check_stored(path, key, file[key])
             _check_size(path, key, file[key].size or 0)
         return [np.asarray(file[key][()]) for key in keys]
+
+
+def _is_inside(file: h5py.File, key: str) -> bool:
+    """Whether an array lies under a key, and in this file: a link into another file is not followed."""
+    import h5py
+
+    link = file.id.links.get_info(os.fsencode(key))  # whatever bytes a name has
+    return link.type != h5py.h5l.TYPE_EXTERNAL and isinstance(file.get(key), h5py.Dataset)
+
+
+def _check_stored(path: Path, key: str, array: h5py.Dataset) -> None:
+    """Raises UserError for values that lie in other files, or that were packed by a filter which is not here."""
+    import h5py
+
+    if array.is_virtual or array.external:
+        raise UserError(f"Expected {key} in {path} to lie in that file, but its values are in others: copy them in.")
+    settings = array.id.get_create_plist()
+    filters = [settings.get_filter(i) for i in range(settings.get_nfilters())]
+    lacking = [
+        name.decode(errors="replace") or str(code) for code, _, _, name in filters if not h5py.h5z.filter_avail(code)
+    ]
+    if lacking:
+        raise UserError(
+            f"Expected {key} in {path} to be unpacked by HDF5 alone, but it needs the filter {', '.join(lacking)}: "
+            "save it with gzip, or without compression."
+        )
 
 
 def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
@@ -135,7 +182,11 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
         sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.zip.infolist()}
         for key in keys:
             _check_size(path, key, sizes.get(key, 0) // 8)
-        return [archive[key] for key in keys]
+        arrays = [archive[key] for key in keys]
+    for key, array in zip(keys, arrays, strict=True):
+        if not isinstance(array, np.ndarray):  # numpy gives the bytes of a member that does not begin as an array
+            raise UserError(f"Expected {key} in {path} to be an array, but it is damaged: copy the file anew.")
+    return arrays
 
 
 def _check_size(path: Path, key: str, values: int) -> None:

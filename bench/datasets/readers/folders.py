@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from bench.datasets.base import RawImage
-from bench.datasets.readers.files import check_name
+from bench.datasets.readers.files import check_name, check_present
 from bench.datasets.readers.images import SUFFIXES, file_facts, kept_levels, read_image
 from bench.errors import UserError
 
@@ -55,6 +57,39 @@ def walk(folder: Path, depth: int) -> Iterator[Path]:
     for child in visible(folder) if depth > 1 else ():
         if child.is_dir():
             yield from walk(child, depth - 1)
+
+
+def all_files(folder: Path) -> list[Path]:
+    """Every file below a folder, in order of the paths; linked folders are followed, each once."""
+    found, seen = [], set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        found += [path for path in (Path(place) / name for name in names) if path.is_file()]
+    return sorted(found)
+
+
+def find_table(folder: Path, name: str, depth: int = 6) -> Path | None:
+    """The table of this name in a folder or one inside it, not in hidden ones; None without any.
+
+    Raises:
+        UserError: two that differ: which one is meant, nothing tells.
+    """
+    found = [path for place in walk(folder, depth) for path in visible(place) if path.name == name]
+    for path in found:
+        check_present(path)
+        if not filecmp.cmp(path, found[0], shallow=False):
+            raise UserError(f"Expected one {name} in {folder}, but {found[0]} and {path} differ: move one away.")
+    return found[0] if found else None
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file manager left a file in a folder that was looked into."""
+    return path.name.lower() in _LITTER | {".ds_store"} or path.name.startswith("._")
 
 
 def image_files(place: Path, title: str) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import chest
-from bench.datasets.readers.folders import class_places, image_case, image_files
+from bench.datasets.readers.folders import class_places, find_table, image_case, image_files
 from bench.datasets.readers.metadata import read_table
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.errors import UserError
@@ -95,11 +95,11 @@ def list_rows(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[Ro
     """
     rows: dict[str, Row] = {}
     for label, name in enumerate(_TABLES[:classes]):
-        found = sorted(path for path in folder.rglob(name) if "__MACOSX" not in path.parts)
-        for line in read_table(found[0], _COLUMNS) if found else ():
+        table = find_table(folder, name)
+        for line in read_table(table, _COLUMNS) if table else ():
             case = Path(line["File name"].strip()).stem
             if case in rows:
-                raise UserError(f"Expected each slice once in the metadata, but {found[0]} has {case} a second time.")
+                raise UserError(f"Expected each slice once in the metadata, but {table} has {case} a second time.")
             facts = {key.lower(): line[key].strip() for key in _KEPT if line.get(key) is not None}
             rows[case] = Row(case, line["Patient ID"].strip() or case, label, {**_collection(case), **facts})
     return list(rows.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,16 @@ def _masks_in(folder: Path) -> dict[str, Path]:
             found[path.stem] = path
     for path in found.values():
         check_name(path)
-    return dict(sorted(found.items()))
+    return _composed(folder, found)
+
+
+def _composed(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
+    """The files by the composed form of their names: macOS writes the same name with its accents apart."""
+    names: dict[str, Path] = {}
+    for name, path in sorted(found.items()):
+        if (twin := names.setdefault(unicodedata.normalize("NFC", name), path)) != path:
+            raise UserError(f"Expected one file of each name in {folder}, but {twin.name} stands there twice.")
+    return names
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:
@@ -89,7 +99,7 @@ def _masks_below(folder: Path) -> dict[str, Path]:
                 f"{', '.join(path.name for path in list(masks.values())[:4])}: leave one, or name it seg.nii.gz."
             )
         found[child.name] = maps[0]
-    return found
+    return _composed(folder, found)
 
 
 def _label_maps(case: str, masks: dict[str, Path]) -> list[Path]:

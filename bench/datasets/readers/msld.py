@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Split
 from bench.datasets.phantoms import skin
-from bench.datasets.readers.folders import class_places, image_case, image_files, plain
+from bench.datasets.readers.folders import class_places, find_table, image_case, image_files, plain
 from bench.datasets.readers.metadata import read_table
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
@@ -77,7 +77,10 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
     files: dict[str, tuple[int, Path]] = {}
     for places in (_photographs(folder), _copies(folder)):
         for label, place in sorted(places.items()):
-            found = {_case(path, label): path for path in image_files(place, CLASSES[label])}
+            found: dict[str, Path] = {}
+            for path in image_files(place, CLASSES[label]):
+                if (twin := found.setdefault(_case(path, label), path)) != path:
+                    raise UserError(f"Expected each image once, but both {twin} and {path} exist.")
             files |= {name: (label, found[name]) for name in sorted(found)}
     for name, (_, path) in files.items():
         if (photograph := photograph_of(name)) not in files:
@@ -159,15 +162,15 @@ def _case(path: Path, label: int) -> str:
 
 def _rows(folder: Path, files: dict[str, tuple[int, Path]]) -> dict[str, int]:
     """Photograph -> class as the table has it; {} without a table."""
-    found = sorted(path for path in folder.rglob(_TABLE) if "__MACOSX" not in path.parts)
+    table = find_table(folder, _TABLE)
     rows: dict[str, int] = {}
-    for row in read_table(found[0], ("ImageID", "Label")) if found else ():
+    for row in read_table(table, ("ImageID", "Label")) if table else ():
         case = Path(row["ImageID"]).stem.upper()
         if row["Label"] not in _ROWS:
-            raise UserError(f"Expected {' or '.join(_ROWS)} for {case} in {found[0]}, but got {row['Label']!r}.")
+            raise UserError(f"Expected {' or '.join(_ROWS)} for {case} in {table}, but got {row['Label']!r}.")
         rows[case] = _ROWS[row["Label"]]
         if case in files and files[case][0] != rows[case]:
-            raise UserError(f"Row {case} of {found[0]} says {row['Label']}, but the file is {CLASSES[files[case][0]]}.")
+            raise UserError(f"Row {case} of {table} says {row['Label']}, but the file is {CLASSES[files[case][0]]}.")
     return rows
 
 

@@ -65,7 +65,8 @@ def read_nifti(path: Path, spacing: Sequence[float] | None = None) -> Volume:
     import nibabel
     from nibabel import imageglobals
 
-    with readable(path, "gzip" if path.name.lower().endswith(".gz") else "NIfTI"):
+    kind = "gzip" if path.name.lower().endswith(".gz") else "NIfTI"
+    with readable(path, kind), np.errstate(all="ignore"):  # of a header's numbers that are none
         head, size = _unpacked(path)
         # what nibabel would print of a header, and mend, is said by a line here
         imageglobals.logger.setLevel(logging.CRITICAL)

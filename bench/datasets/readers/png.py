@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.datasets.readers.files import read_whole
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
     seen: list[bytes] = []
     pixels: list[bytes] = []
     texts = 0
-    for kind, at, content in _chunks(path, path.read_bytes()):
+    for kind, at, content in _chunks(path, read_whole(path)):
         place = f"chunk {kind.decode()} at byte {at:,}"
         if header is None:
             header = _read_header(path, kind, place, content)

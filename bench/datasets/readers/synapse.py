@@ -182,7 +182,7 @@ def _read_btcv(patient: str, files: _Files, order: str) -> RawCase:
 def _told(folder: Path) -> str | None:
     for path in sorted(folder.rglob(ORDER_FILE)):
         with readable(path):
-            word = path.read_text(encoding="utf-8", errors="replace").strip().lower()
+            word = path.read_text(encoding="utf-8-sig", errors="replace").strip().lower()
         if word not in ORDERS:
             raise UserError(f"Expected {path} to hold {' or '.join(ORDERS)}, but it has {word[:40]!r}.")
         return word
