@@ -51,8 +51,8 @@ example: .venv/installed
 	$(REPORT)/conventions.md --conventions --dataset acdc
 	mkdir -p results/example/studies
 	cp results/studies/*.log results/example/studies
-	$(BIN)/medbench ablate --show --results results/example --output results/example/ablations > /dev/null
-	$(BIN)/medbench ablate --replay --results results/example --dataset acdc,sars-cov2-ct --format markdown \
+	$(BIN)/medbench ablate show --results results/example --output results/example/ablations > /dev/null
+	$(BIN)/medbench ablate replay --results results/example --dataset acdc,sars-cov2-ct --format markdown \
 	  > results/example/ablations/replay.md
 	$(BIN)/medbench profile --results results/example/repeats/first --compare results/example/repeats/second \
 	  --format markdown > results/example/repeats.md

@@ -29,7 +29,7 @@ def set_aside(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.Da
 def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells of one comparison but for the arms of ablations, and a footnote on these.
 
-    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate --show`, with
+    Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate show`, with
     the statistics of pairs.
 
     Args:
@@ -42,7 +42,7 @@ def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd
     arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
     arm &= ~cells["model"].isin(list(asked))
     n = cells.loc[arm, "model"].nunique()
-    note = f"Not shown: {n} arms of ablations (medbench ablate --show, medbench report --arms)."
+    note = f"Not shown: {n} arms of ablations (medbench ablate show, medbench report --arms)."
     return cells[~arm], (note,) * bool(n)
 
 

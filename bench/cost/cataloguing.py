@@ -26,7 +26,7 @@ from bench.zoo.complexity import complexity
 from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import canonical_name, dataset_names, dataset_spec, model_entry, model_names, parse_model
 
-LISTED = "mednext_tiny"  # whose fillings' costs `medbench ablate --list` shows
+LISTED = "mednext_tiny"  # whose fillings' costs `medbench ablate list` shows
 DEFAULT = "quick"  # under which preset, where none is named
 LIBRARIES = {"monai": "monai", "timm": "timm", "segmentation_models_pytorch": "segmentation-models-pytorch"}
 LIBRARIES |= {"torchvision": "torchvision"}

@@ -22,7 +22,7 @@ def trials_text(results: Path) -> str:
     records, notes = read_records(results / TUNING)
     searches: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {}
     for _, record in records:
-        if record["cell"].get("unscored"):  # of a search over models (`medbench ablate --search`)
+        if record["cell"].get("unscored"):  # of a search over models (`medbench ablate search`)
             continue
         tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
         fold = record["cell"]["fold"]

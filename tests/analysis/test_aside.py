@@ -51,7 +51,7 @@ def test_arms_are_set_aside_unless_asked_for_and_other_configs_never() -> None:
     cells = cells_of(full=(0,), arm=(0,), deep=(0,), unet_s=(0,))
     shown, notes = set_aside(cells, ())
     assert set(shown["model"]) == {"mednext_tiny", "mednext_tiny[depths=1-1-2-1]", "unet_s"}
-    assert notes == ("Not shown: 1 arms of ablations (medbench ablate --show, medbench report --arms).",)
+    assert notes == ("Not shown: 1 arms of ablations (medbench ablate show, medbench report --arms).",)
     for asked in (None, {"mednext_tiny[sem=none]"}):
         assert len(set_aside(cells, asked)[0]) == len(cells)
 
