@@ -18,7 +18,7 @@ from test_comparison import cell
 from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
-from bench.cli import main
+from bench.cli.main import main
 from bench.report.certainty_text import sure_to_latex, sure_to_markdown
 from bench.report.leaks import with_leaks
 from bench.report.render import render_tables
@@ -67,6 +67,17 @@ def test_sums_and_counts_by_patient_leave_out_what_is_not_defined() -> None:
     assert scores.counts.tolist() == [[[0, 2], [1, 0]]]
     together = scores_of(frame, Measure("Dice %", "dice", 100.0, 1, by_class=False))
     assert together.counts.tolist() == [[[2], [1]]]
+
+
+def test_a_model_without_the_figure_that_orders_the_rows_is_no_first_and_no_test() -> None:
+    nothing = math.nan
+    found = table(*three("a", 0.9), *three("ours", 0.8, family="proposed"), *three("none", nothing))
+    assert found.frame["Model"].to_list()[-1] == "NONE", "its row stays"
+    assert shown_models(found) == ["A", "OURS"]
+    assert set(found.headline) == {"a", "ours"}
+    assert "nan" not in render_tables([found], "markdown")
+    alone = table(*three("none", nothing), *three("other", nothing))
+    assert "no model has all seeds, and the figure that orders the rows" in alone.sure.caption
 
 
 def test_differences_are_from_the_proposed_model_and_say_which_exclude_zero() -> None:
