@@ -112,7 +112,11 @@ def certainty(
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order or seeds < 2 or units < 2:
-        why = "no model has all seeds" if not order else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        why = (
+            "no model has all seeds, and the figure that orders the rows"
+            if not order
+            else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        )
         return _without_claim(
             why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles, tests
         )
@@ -250,7 +254,8 @@ def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
 
 
 def _text(found: Interval) -> str:
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    """The figure with its interval; blank where it is not defined."""
+    return "" if math.isnan(found.value) else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _p(value: float) -> str:

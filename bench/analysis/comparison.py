@@ -172,7 +172,7 @@ def _table(
     known = (task.note(first, figures, shown), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *_missing(cells, titles, there), *aside)
     marks = _marks(frame, columns, list(ranked))
-    best = [model for model in order if ranked[model]]
+    best = [model for model in order if ranked[model] and pd.notna(headline[model])]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
     sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests, shown)
     asked = checklist(first, cells, titles, ranked, sure, shown)

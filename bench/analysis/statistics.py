@@ -229,6 +229,8 @@ def interval_of_draws(
     """
     from scipy import stats
 
+    if math.isnan(value):
+        return Interval(value, math.nan, math.nan)
     low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     of_seeds = [(run.var(ddof=1) / len(run), len(run)) for run in runs]
     seeds = sum(variance for variance, _ in of_seeds)
@@ -243,8 +245,9 @@ def interval_of_draws(
 
 
 def _ranks(draws: np.ndarray) -> np.ndarray:
-    """(M, B) ranks from 0, the highest first."""
-    return np.stack([(draws > row).sum(axis=0) for row in draws])
+    """(M, B) ranks from 0, the highest first, what is not defined last."""
+    known = np.where(np.isnan(draws), -np.inf, draws)
+    return np.stack([(known > row).sum(axis=0) for row in known])
 
 
 def wilcoxon(one: np.ndarray, other: np.ndarray) -> float:

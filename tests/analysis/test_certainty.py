@@ -69,6 +69,17 @@ def test_sums_and_counts_by_patient_leave_out_what_is_not_defined() -> None:
     assert together.counts.tolist() == [[[2], [1]]]
 
 
+def test_a_model_without_the_figure_that_orders_the_rows_is_no_first_and_no_test() -> None:
+    nothing = math.nan
+    found = table(*three("a", 0.9), *three("ours", 0.8, family="proposed"), *three("none", nothing))
+    assert found.frame["Model"].to_list()[-1] == "NONE", "its row stays"
+    assert shown_models(found) == ["A", "OURS"]
+    assert set(found.headline) == {"a", "ours"}
+    assert "nan" not in render_tables([found], "markdown")
+    alone = table(*three("none", nothing), *three("other", nothing))
+    assert "no model has all seeds, and the figure that orders the rows" in alone.sure.caption
+
+
 def test_differences_are_from_the_proposed_model_and_say_which_exclude_zero() -> None:
     pairs = [*three("a", 0.9), *three("ours", 0.8, family="proposed"), *three("same", 0.8)]
     found = table(*pairs)

@@ -165,6 +165,9 @@ def test_rank_frequencies_by_hand() -> None:
     grids = {name: plain(np.full((3, 6), value)) for name, value in (("a", 1.0), ("b", 3.0), ("c", 3.0))}
     assert rank_frequencies(grids).tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 0]], "ties share the better rank"
     assert rank_frequencies(grids, higher=False)[0].tolist() == [1, 0, 0]
+    unknown = {"none": Scores(np.zeros((3, 6, 1)), np.zeros((3, 6, 1))), **grids}
+    assert rank_frequencies(unknown)[0].tolist() == [0, 0, 0, 1], "what is not defined is never first"
+    assert np.isnan(list(vars(interval(unknown["none"])).values())).all()
     rng = np.random.default_rng(4)
     equal = {name: drawn(rng, np.zeros(20), 5, 1.0, 1.0) for name in "ab"}
     assert rank_frequencies(equal).sum(axis=1) == pytest.approx([1, 1])
