@@ -70,7 +70,7 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tupl
             f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has "
             f"{len(curves)}. Run its models first: medbench run.{in_a_line(notes)}"
         )
-    return curves, notes
+    return sorted(curves, key=lambda curve: (curve.name, curve.scores)), notes  # not by folder, which has a key in it
 
 
 def _cells(results: Path) -> store.Found:

@@ -144,7 +144,8 @@ def summarise(
     """
     if cells.empty:
         return []
-    cells = cells.drop_duplicates("key").sort_values(["dataset", "preset", "comparison"], kind="stable")
+    order = ["dataset", "preset", "comparison", "model", "version"]  # whatever the folders' order is, which has keys in it
+    cells = cells.drop_duplicates("key").sort_values(order, kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
     scores = shown_cases(cases, shown)
