@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The versions that the committed results were made with; CONSTRAINTS= installs the newest instead.
 CONSTRAINTS ?= -c .ci/constraints.txt
 
-.PHONY: demo test test-slow lint catalogue example clean
+.PHONY: demo check test test-slow catalogue example clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -14,16 +14,20 @@ CONSTRAINTS ?= -c .ci/constraints.txt
 demo: .venv/installed
 	$(BIN)/medbench run --models all --dataset acdc --preset smoke --data phantom
 
-lint: .venv/installed
+check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
-	$(BIN)/pytest -q
+# Two processes of one thread each; tests that share what is dear to make stay in one (`xdist_group`).
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q
+test: .venv/installed
+	$(PYTEST) -n 2 --dist loadgroup
 
+# What is timed runs last, and alone.
 test-slow: .venv/installed
-	$(BIN)/pytest -q -m slow
+	$(PYTEST) -n 2 --dist loadgroup -m slow --ignore tests/benchmarks
+	$(PYTEST) -m slow tests/benchmarks
 
 # Facts and costs of all networks, stored with the package; after a change to one, or to how costs are counted.
 catalogue: .venv/installed

@@ -1,11 +1,23 @@
-"""What tests share: where the real images are, and a guard for the user's own folders."""
+"""What tests share: where the real images are, one thread, and a guard for the user's own folders."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# Threads that wait for each other on a busy machine make seconds into minutes; children inherit these.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Each test starts with one thread, whatever the one before it left; torch is not imported for that."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

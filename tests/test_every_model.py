@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -13,14 +11,6 @@ from bench.zoo.registry import build_model, model_entry, model_names
 
 SIZES = (64, 96, 224, 256)
 SHAPES = ((1, 2), (3, 14), (1, 14), (3, 2))  # channels, classes
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cases() -> list[object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 import pytest
@@ -21,15 +20,6 @@ SMALL = [*REDUCED, "unext"]
 BIG = [name for name in NAMES if name not in SMALL and name != "chance"]
 TRAINED = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in BIG)]
 ALL = [*TRAINED, "chance"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine make seconds into minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(name: str, channels: int = 1, classes: int = 3, size: int = 64) -> nn.Module:

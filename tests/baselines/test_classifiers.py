@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 import pytest
@@ -21,15 +20,6 @@ from bench.zoo.registry import build_model, model_entry, parse_model, select_mod
 NAMES = [network.name for network in (*PAPER, *CPU)]
 SMALL = [network.name for network in CPU]
 TRAINED = [*SMALL, *(pytest.param(n.name, marks=pytest.mark.slow) for n in PAPER)]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine make seconds into minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def build(name: str, channels: int = 1, classes: int = 2, size: int = 64) -> nn.Module:

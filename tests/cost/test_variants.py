@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +38,6 @@ def change_cell(folder: Path, **fields: Any) -> None:
     record["cell"] |= fields
     record["key"] = Cell(**record["cell"]).key
     (folder / "record.json").write_text(json.dumps(record))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

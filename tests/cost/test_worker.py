@@ -6,7 +6,6 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,14 +23,6 @@ from bench.records.profiles import Setting
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small(task: str = "classification", **changes: Any) -> Setting:
