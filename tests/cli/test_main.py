@@ -17,6 +17,12 @@ from bench.cli.main import main
 SMOKE = ["--preset", "smoke", "--data", "phantom", "--set", "steps=2", "--set", "evaluations=1", "--threads", "1"]
 
 
+@pytest.fixture(autouse=True)
+def no_note_of_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)
+
+
 def medbench(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
@@ -125,8 +131,7 @@ def test_a_typo_in_the_data_root_is_an_error_and_never_phantoms(tmp_path: Path) 
     assert "medbench data prepare acdc --from DIR" in result.stderr
 
 
-def test_an_unwritable_results_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)  # no note, however busy the machine is
+def test_an_unwritable_results_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
         result = medbench("run", "--models", "chance", "--dataset", "acdc", *SMOKE, "--results", place)
