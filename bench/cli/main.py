@@ -224,6 +224,8 @@ def models(preset: str, task: str | None, family: str | None, check: bool, recou
             failed += not finding[1]
             click.echo(doctor_line(finding))
         sys.exit(say(f"Error: {failed} checks of {doctor} failed.", 2) if failed else 0)
+    if recount and not check:
+        raise UserError("--recount is of --check: add it.")
     if check:
         from bench.cost.published import check_costs
 
