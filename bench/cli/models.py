@@ -7,6 +7,7 @@ import sys
 import click
 
 from bench.cli.terminal import TEXT, make_console, say, wide_option
+from bench.errors import UserError
 
 
 @click.command()
@@ -37,6 +38,8 @@ def models(
             failed += not finding[1]
             click.echo(doctor_line(finding))
         sys.exit(say(f"Error: {failed} checks of {doctor} failed.", 2) if failed else 0)
+    if recount and not check:
+        raise UserError("--recount is of --check: add it.")
     if check:
         from bench.cost.published import check_costs
 

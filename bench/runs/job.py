@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs.cell import Cell
 from bench.runs.protocol import Protocol
+from bench.zoo.costs import cache_file
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
 from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
@@ -284,6 +285,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     size = protocol.image_size
     entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **cell.model["config"]), cell.seed)
+    _check_size(model, job)
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
@@ -327,6 +329,20 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
     return _record(job, "complete", training=training, metrics=metrics, cases_sha256=sha256)
+
+
+def _check_size(model: Any, job: Job) -> None:
+    """No record holds another network's cost: one that was counted before is held against the network that is trained.
+
+    Raises:
+        ValueError: they differ, as after an update of what a third party's network imports.
+    """
+    params = sum(parameter.numel() for parameter in model.parameters())
+    if params != job.cost["params"]:
+        raise ValueError(
+            f"the network has {params:,} parameters, but its cost was counted with {job.cost['params']:,}: delete "
+            f"{cache_file()}, and give the same command again"
+        )
 
 
 def _score(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -310,3 +311,12 @@ def test_more_threads_than_idle_cores_are_said_before_a_run(monkeypatch: pytest.
     assert note.endswith("take fewer: --threads, --jobs.")
     monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)
     assert runner.load_note(work, workers=8) is None
+
+
+def test_a_cost_of_another_network_makes_no_record(tmp_path: Path) -> None:
+    (job,) = jobs(tmp_path, models="unet_s")
+    wrong = dataclasses.replace(job, cost={**job.cost, "params": 7})
+    assert cell.run_cell(wrong) == "failed"
+    record = store.read_record(wrong.folder)
+    assert record is not None
+    assert "its cost was counted with 7: delete" in record["error"]

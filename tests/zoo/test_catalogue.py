@@ -85,7 +85,7 @@ def test_a_few_networks_count_again_to_what_is_stored(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "shape"), asked_costs(), ids=str)
+@pytest.mark.parametrize(("name", "shape"), [*asked_costs()], ids=str)
 def test_every_network_counts_again_to_what_is_stored(name: str, shape: tuple[str, int, int, int]) -> None:
     assert catalogue()["costs"][shape_key(canonical_name(*parse_model(name)), *shape)] == _recount(name, *shape)
 
@@ -99,7 +99,7 @@ def test_three_counters_count_again_to_what_is_stored(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("entry", "task"), asked_checks(), ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(("entry", "task"), [*asked_checks()], ids=lambda value: getattr(value, "name", value))
 def test_three_counters_of_every_network_count_again(entry: ModelEntry, task: str) -> None:
     again = json.loads(json.dumps(asdict(count_three(entry, task, *check_shape(entry)))))
     assert catalogue()["checks"][_check_key(entry, task)] == again
@@ -202,7 +202,6 @@ COMMANDS = {
     "models": ["models"],
     "check": ["models", "--check"],
     "list": ["ablate", "--list"],
-    "show": ["ablate", "--show", "--results", str(Path(__file__).parents[2] / "results" / "example")],
 }
 HEAVY = ("torch", "monai", "timm", "segmentation_models_pytorch", "optuna")
 
