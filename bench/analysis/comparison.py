@@ -117,7 +117,13 @@ def summarise(
     """
     if cells.empty:
         return []
-    order = ["dataset", "preset", "comparison", "model", "version"]  # whatever the folders' order is, which has keys in it
+    order = [
+        "dataset",
+        "preset",
+        "comparison",
+        "model",
+        "version",
+    ]  # whatever the folders' order is, which has keys in it
     cells = cells.drop_duplicates("key").sort_values(order, kind="stable")
     cases = cases.drop_duplicates(["key", "part", "weights", "case", "class"])
     groups = (set_aside(group, asked) for _, group in cells.groupby("comparison", sort=False))
