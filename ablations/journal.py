@@ -11,7 +11,6 @@ cell's checkpoint.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import socket
@@ -21,6 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
+from filelock import FileLock
+
 from bench.errors import UserError
 from bench.records.store import check_writable
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 LEASE = 900.0  # seconds without renewal after which a lease from another host has ended
 RENEWAL = 60.0  # seconds between two renewals
+CLOCK = 2.0  # seconds by which two readings of a start may differ: the clock that it is told by is set now and then
 FOLDER = "studies"
 
 
@@ -127,8 +130,7 @@ def claiming(results: Path, name: str) -> Iterator[None]:
     """Holds a study's claim lock: one process at a time adds, enqueues, claims and takes back."""
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.claim").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / f"{name}.claim"):
         yield
 
 
@@ -148,24 +150,17 @@ def has_ended(found: dict[str, Any] | None) -> bool:
         return True
     if found["host"] != _host():
         return time.time() - found["time"] > LEASE
-    return _start_of(found["pid"]) is None or _start_of(found["pid"]) != found["start"]
+    start = _start_of(found["pid"])
+    known = isinstance(found["start"], float)  # older leases have the kernel's own count
+    return start is None or not known or abs(start - found["start"]) > CLOCK
 
 
-def _start_of(pid: int) -> str | None:
-    """When a process of this host was started, in the kernel's count; None where there is none."""
+def _start_of(pid: int) -> float | None:
+    """When a process of this host was started, in seconds since the epoch; None where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
         return None
-    try:  # no /proc on this system: whether it lives is all that can be told
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "alive"
 
 
 def take_back(study: optuna.Study) -> int:

@@ -47,6 +47,7 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     derived = {}
     for unit in ("vox", "mm"):
         strict = rows[f"hd95max_{unit}_strict"].astype(float)
-        known = strict.notna() | rows["outcome"].ne("both") & rows[f"hd95_{unit}_transunet"].notna()
+        has_column = strict.groupby(rows["key"]).transform("count") > 0  # older records lack it
+        known = has_column & rows[f"hd95_{unit}_transunet"].notna()
         derived[f"hd95max_{unit}_transunet"] = strict.where(rows["outcome"] == "both", 0.0).where(known)
     return rows.assign(**derived)

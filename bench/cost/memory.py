@@ -12,12 +12,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -63,7 +63,7 @@ def _start(device: torch.device) -> tuple[int, str]:
         torch.cuda.reset_peak_memory_stats(device)
         return int(torch.cuda.memory_allocated(device)), CUDA
     if set_peak_back():
-        return resident("VmRSS") or 0, RESIDENT
+        return resident(), RESIDENT
     return _ever(), EVER
 
 
@@ -71,7 +71,7 @@ def _peak(device: torch.device, method: str) -> int:
     if method == CUDA:
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device))
-    return (resident("VmHWM") or 0) if method == RESIDENT else _ever()
+    return (highest() or 0) if method == RESIDENT else _ever()
 
 
 def set_peak_back() -> bool:
@@ -90,24 +90,26 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def resident(field: str) -> int | None:
-    """Bytes of this process's `VmRSS` (now) or `VmHWM` (peak); None where the system does not say."""
-    return _bytes_of("/proc/self/status", field)
+def resident() -> int:
+    """Bytes of this process's resident memory."""
+    return int(psutil.Process().memory_info().rss)
 
 
-def available() -> int | None:
-    """Bytes that can be taken without swapping; None where the system does not say."""
-    return _bytes_of("/proc/meminfo", "MemAvailable")
+def available() -> int:
+    """Bytes that can be taken without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
-def _bytes_of(path: str, field: str) -> int | None:
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:")), None)
+def highest() -> int | None:
+    """Bytes of this process's VmHWM, the peak that can be set back, which psutil does not tell."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _ever() -> int:
     """The largest resident memory this process ever had, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.cost.memory import available, give_back, resident, set_peak_back
+from bench.cost.memory import available, give_back, highest, resident, set_peak_back
 from bench.cost.passes import Pass, block, make_pass, warm_up
 from bench.cost.rounds import alternate
 from bench.records.profiles import Setting
@@ -57,7 +57,7 @@ def sweep(model: nn.Module, setting: Setting, device: torch.device, budget: floa
     start, last = time.perf_counter(), 0.0
     before: tuple[Pass, int] | None = None
     give_back()
-    held = resident("VmRSS") if device.type == "cpu" and set_peak_back() else None
+    held = resident() if device.type == "cpu" and set_peak_back() else None
     batch = 1
     while True:
         now = time.perf_counter()
@@ -92,7 +92,5 @@ def _fits(held: int) -> bool:
 
     What the process still has of those batches counts for it: it is no longer available, and taken already.
     """
-    peak, now, free = resident("VmHWM"), resident("VmRSS"), available()
-    if peak is None or now is None or free is None:
-        return True
-    return 2 * (peak - held) - (now - held) <= MEMORY_SHARE * free
+    peak = highest()
+    return peak is None or 2 * (peak - held) - (resident() - held) <= MEMORY_SHARE * available()

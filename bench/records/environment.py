@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PACKAGES = ("medbench", "torch", "numpy", "scipy", "monai", "timm", "lightning-fabric", "scikit-learn")
 SOURCES = ("bench", "baselines", "ablations", "pyproject.toml")
 
@@ -34,7 +36,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "logical_cores": os.cpu_count(),
-        "ram_gb": _ram_gb(),
+        "ram_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": gpu,
         "device": device,
         "threads": threads,
@@ -93,13 +95,6 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _ram_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (AttributeError, OSError, ValueError):  # sysconf, or its names, are not everywhere
-        return None
-
-
 def _gpu(device: str) -> tuple[str | None, str | None]:
     """The GPU's name and torch's CUDA version; torch is imported for a cuda device only."""
     if not device.startswith("cuda"):
@@ -125,14 +120,14 @@ def too_few_idle(threads: int) -> str | None:
     return f"{idle:.1f} of {os.cpu_count()} cores are idle" if idle is not None and idle < threads - 0.5 else None
 
 
-def _core_times() -> tuple[int, int] | None:
-    """Idle and all time of all cores since the start, in ticks; waiting for the disk is idle, guests count once."""
+def _core_times() -> tuple[float, float] | None:
+    """Idle and all seconds of all cores since the start; waiting for the disk is idle, guests count once."""
     try:
-        first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
-    except (OSError, IndexError):
+        times = psutil.cpu_times()._asdict()
+    except (OSError, RuntimeError, psutil.Error):  # a container that hides them
         return None
-    ticks = [int(text) for text in first[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)
+    whole = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))
+    return times["idle"] + times.get("iowait", 0.0), whole
 
 
 def free_gb(folder: Path) -> float | None:

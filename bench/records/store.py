@@ -17,7 +17,6 @@ has the same layout.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -28,6 +27,8 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
@@ -208,15 +209,18 @@ def is_done(folder: Path) -> bool:
 def lock(folder: Path, wait: bool) -> Iterator[bool]:
     """Holds a cell's lock; yields False when another process has it and `wait` is off. A kill releases it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
+    held = FileLock(folder / ".lock")
+    try:
+        held.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
         for leftover in folder.glob("*.tmp-*"):  # of a killed process
             leftover.unlink()
         yield True
+    finally:
+        held.release()
 
 
 def find_records(results: Path) -> list[Path]:

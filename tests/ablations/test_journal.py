@@ -31,7 +31,9 @@ def test_a_lease_ends_with_its_process() -> None:
     import json
 
     assert has_ended(json.loads(child.stdout))
-    assert has_ended({**own, "start": "another process of the same number"})
+    assert has_ended({**own, "start": own["start"] - 60}), "another process of the same number"
+    assert has_ended({**own, "start": "4711"}), "a lease of before starts were told in seconds"
+    assert not has_ended({**own, "start": own["start"] + 0.5}), "the clock was set meanwhile"
 
 
 def test_a_lease_of_another_host_ends_with_time_alone() -> None:

@@ -320,6 +320,8 @@ def test_the_larger_hd95_has_a_column_of_its_own_name_and_is_derived_under_the_o
     assert derived["hd95max_vox_transunet"].tolist()[:3] == [7.0, 0.0, 0.0]
     assert derived["hd95max_vox_transunet"].isna().tolist() == [False, False, False, True], "an older record lacks it"
     assert derived["hd95max_mm_transunet"].isna().all(), "the files have no spacing"
+    older = shown_cases(rows.assign(hd95max_vox_strict=None), Shown("transunet", "max"))
+    assert older["hd95max_vox_transunet"].isna().all(), "a missed structure of an older record is not 0 beside blanks"
     strict, literature = (
         summarise(pd.DataFrame([cell("a", 0)]), rows[:3], shown=Shown(policy, "max"))[0].frame
         for policy in ("strict", "transunet")

@@ -96,7 +96,8 @@ def test_a_cuda_device_that_is_full_ends_it(monkeypatch: pytest.MonkeyPatch) -> 
 def test_on_the_cpu_the_next_batch_must_fit_by_what_the_last_took(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, lambda n: 0.01)
     held, each, free = 100, 50, 1000
-    monkeypatch.setattr(module, "resident", lambda name: held + each * max(device.batches, default=0))
+    monkeypatch.setattr(module, "resident", lambda: held + each * max(device.batches, default=0))
+    monkeypatch.setattr(module, "highest", lambda: held + each * max(device.batches, default=0))
     monkeypatch.setattr(module, "available", lambda: free - each * max(device.batches, default=0))
     found = sweep(MODEL, setting(), CPU, None)
     assert found["ended"] == "memory"  # 16 images have taken 800 and keep it: 32 would take 800 more, and 200 are free
@@ -105,8 +106,8 @@ def test_on_the_cpu_the_next_batch_must_fit_by_what_the_last_took(monkeypatch: p
 
 def test_what_was_given_back_must_fit_again(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(monkeypatch, lambda n: 0.01)
-    peaks = {"VmHWM": lambda: 100 + 50 * max(device.batches, default=0), "VmRSS": lambda: 100}
-    monkeypatch.setattr(module, "resident", lambda name: peaks[name]())
+    monkeypatch.setattr(module, "resident", lambda: 100)
+    monkeypatch.setattr(module, "highest", lambda: 100 + 50 * max(device.batches, default=0))
     monkeypatch.setattr(module, "available", lambda: 1000)
     found = sweep(MODEL, setting(), CPU, None)
     assert found["ended"] == "memory"  # 8 images take 400: 16 would take 800, more than 70 % of the 1000
@@ -116,7 +117,7 @@ def test_what_was_given_back_must_fit_again(monkeypatch: pytest.MonkeyPatch) -> 
 def test_there_is_a_largest_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_BATCH", 8)
     Device(monkeypatch, lambda n: 0.01)
-    monkeypatch.setattr(module, "resident", lambda name: None)
+    monkeypatch.setattr(module, "highest", lambda: None)
     found = sweep(MODEL, setting(), CPU, None)
     assert (found["ended"], found["steps"][-1]["batch"]) == ("largest", 8)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,26 @@ def test_an_impossible_results_folder_is_one_line(tmp_path: Path) -> None:
     for place in (tmp_path / "file" / "results", Path("/proc/nowhere")):
         with pytest.raises(UserError, match="Cannot write to the results folder"):
             store.check_writable(place)
+
+
+def test_a_lock_is_held_against_other_processes_until_theirs_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from bench.records import store
+with store.lock(Path({str(tmp_path)!r}), wait=False) as held:
+    print(held, flush=True)
+    time.sleep(60)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "True\n"
+    with store.lock(tmp_path, wait=False) as held:
+        assert not held
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    (tmp_path / "record.json.tmp-1").write_text("half")
+    with store.lock(tmp_path, wait=True) as held:
+        assert held
+        assert not list(tmp_path.glob("*.tmp-*")), "what the killed one left half written"

@@ -251,7 +251,7 @@ def test_an_epoch_sees_each_image_once() -> None:
 
 def test_biases_norms_and_scales_are_not_decayed() -> None:
     model = build_model("mednext_tiny", "segmentation", 1, 4, 64)
-    decayed, rest = make_optimizer(model, PROTOCOL).param_groups
+    rest, decayed = make_optimizer(model, PROTOCOL).param_groups
     assert decayed["weight_decay"] == PROTOCOL.weight_decay
     assert rest["weight_decay"] == 0
     assert len(decayed["params"]) + len(rest["params"]) == len(list(model.parameters()))
@@ -266,3 +266,20 @@ def test_the_loss_is_the_stated_formula() -> None:
     overlap = (2 * (p * t).sum((0, 2, 3)) + 1e-5) / ((p**2).sum((0, 2, 3)) + (t**2).sum((0, 2, 3)) + 1e-5)
     expected = 0.5 * nn.functional.cross_entropy(logits, labels[:, 0]) + 0.5 * (1 - overlap).mean()
     assert make_loss(PROTOCOL)(logits, labels).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_what_a_network_or_a_module_in_it_excepts_is_not_decayed() -> None:
+    """Position embeddings and tables of position biases, also behind Fabric's wrapper, and scales shaped as maps."""
+    excepted = {
+        "deit_tiny": ("classification", {"pos_embed", "cls_token"}),
+        "swin_unet_s": ("segmentation", {"relative_position_bias_table"}),
+        "transunet_s": ("segmentation", {"position"}),
+        "mednext_tiny[laffn=window]": ("segmentation", {"position", "scale"}),
+    }
+    for name, (task, ends) in excepted.items():
+        wrapped = Fabric(accelerator="cpu", devices=1).setup_module(build_model(name, task, 1, 4, 64))
+        rest, decayed = make_optimizer(wrapped, PROTOCOL).param_groups
+        place = {id(p): key for key, p in wrapped.named_parameters()}
+        assert (rest["weight_decay"], decayed["weight_decay"]) == (0, PROTOCOL.weight_decay)
+        assert ends <= {place[id(p)].rpartition(".")[2] for p in rest["params"]}, name
+        assert not ends & {place[id(p)].rpartition(".")[2] for p in decayed["params"]}, name
