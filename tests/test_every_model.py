@@ -1,4 +1,4 @@
-"""Every registered model: one training step, then logits, for 1 and 3 channels, 2 and 14 classes, at four sizes."""
+"""Every registered model: one training step, then logits, for 1 and 3 channels, 2 and 14 classes, at several sizes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ from torch import nn
 from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import build_model, model_entry, model_names
 
+SLOW = pytest.mark.slow
 SIZES = (64, 96, 224, 256)
 SHAPES = ((1, 2), (3, 14), (1, 14), (3, 2))  # channels, classes
 
 
 def cases() -> list[object]:
-    """(model, task, size, channels, classes); at 64 px all shapes, at the others two; what is not `cpu` is slow."""
+    """(model, task, size, channels, classes); fast are two shapes at 64 px of what `all` means on a CPU."""
     found: list[object] = []
     for entry in map(model_entry, model_names()):
-        marks = () if "cpu" in entry.lists else (pytest.mark.slow,)
         for task in entry.tasks:
             for size in SIZES:
                 for shape in SHAPES if size == 64 else SHAPES[:2]:
+                    fast = "cpu" in entry.lists and size == 64 and shape in SHAPES[:2]
                     name = f"{entry.name}-{task[:3]}-{size}-{shape[0]}-{shape[1]}"
-                    found.append(pytest.param(entry, task, size, *shape, marks=marks, id=name))
+                    found.append(pytest.param(entry, task, size, *shape, marks=() if fast else SLOW, id=name))
     return found
+
+
+def networks() -> list[object]:
+    """(model, task) of every network, the large ones too."""
+    return [
+        pytest.param(entry.name, task, id=f"{entry.name}-{task[:3]}")
+        for entry in map(model_entry, model_names())
+        for task in entry.tasks
+    ]
 
 
 @pytest.mark.parametrize(("entry", "task", "size", "channels", "classes"), cases())
@@ -43,6 +53,24 @@ def test_one_step_and_logits(entry: ModelEntry, task: str, size: int, channels: 
         assert sum(moved) > len(moved) / 2
     with torch.inference_mode():
         logits = model.eval()(x)
-    assert logits.shape == ((2, classes, size, size) if task == "segmentation" else (2, classes))
+    assert logits.shape == shape_of(task, 2, classes, size)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
+
+
+def shape_of(task: str, n: int, classes: int, size: int) -> tuple[int, ...]:
+    return (n, classes, size, size) if task == "segmentation" else (n, classes)
+
+
+@pytest.mark.parametrize("size", [96, 224, pytest.param(128, marks=SLOW), pytest.param(256, marks=SLOW)])
+@pytest.mark.parametrize(("name", "task"), networks())
+def test_logits_at_other_sizes(name: str, task: str, size: int) -> None:
+    """On the meta device, which has shapes and no values; a builder that reads values builds on the CPU."""
+    try:
+        with torch.device("meta"):
+            model = build_model(name, task, 3, 14, size)
+    except (RuntimeError, NotImplementedError):
+        model = build_model(name, task, 3, 14, size).to("meta")
+    logits = model.train()(torch.zeros(2, 3, size, size, device="meta"))
+    assert logits.shape == shape_of(task, 2, 14, size)
+    assert logits.dtype == torch.float32

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ablations.command import load_ablations, load_searches, search_tables
-from ablations.effects import factorial_arms
+from ablations.effects import Stored, factorial_arms
 from ablations.replay import replay_tables
 from ablations.search import is_trained
 from ablations.tables import ablation_tables
+from bench.analysis.sheet import Sheet
 from bench.models.slots import SLOTS
 from bench.records.store import find_records, load_cells, read_record
 from bench.report.sheets import render_sheets, to_markdown
@@ -19,27 +20,38 @@ from bench.zoo.registry import model_entry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "results" / "example"
+pytestmark = pytest.mark.xdist_group("committed ablations")
+
+
+@pytest.fixture(scope="module")
+def ablations() -> list[Stored]:
+    """The committed ablations, read once."""
+    return load_ablations(EXAMPLE)[0]
+
+
+@pytest.fixture(scope="module")
+def tables(ablations: list[Stored]) -> list[Sheet]:
+    """Their tables, made once."""
+    return ablation_tables(ablations)
 
 
 @pytest.mark.parametrize(("suffix", "form"), [("md", "markdown"), ("tex", "latex"), ("csv", "csv")])
-def test_the_committed_tables_are_what_the_records_give(suffix: str, form: str) -> None:
-    text = render_sheets(ablation_tables(load_ablations(EXAMPLE)[0]), form)
+def test_the_committed_tables_are_what_the_records_give(tables: list[Sheet], suffix: str, form: str) -> None:
+    text = render_sheets(tables, form)
     assert (EXAMPLE / "ablations" / f"ablations.{suffix}").read_text() == text
 
 
-def test_each_comparison_and_search_has_its_figures_as_png_and_pdf() -> None:
+def test_each_comparison_and_search_has_its_figures_as_png_and_pdf(ablations: list[Stored]) -> None:
     pictures = {path.stem for path in (EXAMPLE / "ablations").glob("*.png")}
     assert pictures == {path.stem for path in (EXAMPLE / "ablations").glob("*.pdf")}
     expected = {study.study_name for study in load_searches(EXAMPLE)[0]}
-    expected |= {stored.first["dataset"] for stored in load_ablations(EXAMPLE)[0] if stored.first["preset"] == "quick"}
+    expected |= {stored.first["dataset"] for stored in ablations if stored.first["preset"] == "quick"}
     assert len(expected) == 3
     assert all(any(picture.startswith(name) for picture in pictures) for name in expected)
 
 
-def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets() -> None:
-    found = {
-        stored.first["dataset"]: stored for stored in load_ablations(EXAMPLE)[0] if stored.first["preset"] == "quick"
-    }
+def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets(ablations: list[Stored]) -> None:
+    found = {stored.first["dataset"]: stored for stored in ablations if stored.first["preset"] == "quick"}
     assert set(found) == {"acdc", "sars-cov2-ct"}
     for stored in found.values():
         assert factorial_arms(stored) is not None

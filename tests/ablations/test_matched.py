@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from ablations.matched import Matched, match, nearest
@@ -34,9 +36,17 @@ def matched(name: str, budget: str, task: str, target: str = "mednext_tiny") -> 
     return arm
 
 
-@pytest.mark.parametrize("task", list(INPUTS))
-@pytest.mark.parametrize("budget", ["params", "macs"])
-@pytest.mark.parametrize("name", [*(f"mednext_tiny[{slot}=none]" for slot in SLOTS), ALL_REMOVED])
+ONE_REMOVED = [f"mednext_tiny[{slot}=none]" for slot in SLOTS]
+SEARCHES = list(itertools.product([*ONE_REMOVED, ALL_REMOVED], ("params", "macs"), INPUTS))
+# Each slot, each budget and each task once or twice; the other twelve are slow.
+FAST = list(zip(ONE_REMOVED, ("params", "macs", "params"), ("segmentation", *["classification"] * 2), strict=True))
+FAST += [(ALL_REMOVED, "macs", "segmentation")]
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "task"),
+    [search if search in FAST else pytest.param(*search, marks=pytest.mark.slow) for search in SEARCHES],
+)
 def test_removals_reach_the_full_model_s_budget(name: str, budget: str, task: str) -> None:
     arm = matched(name, budget, task)
     assert arm.within_one_percent, arm
@@ -51,8 +61,14 @@ def test_a_dearer_arm_is_narrowed() -> None:
     assert parse_model(arm.name)[1]["widths"] < (24, 56, 144, 256)
 
 
-@pytest.mark.parametrize("budget", ["params", "macs"])
-@pytest.mark.parametrize("name", ["mednext_tiny", "mednext_tiny[sdffn=smt]", "mednext_tiny[sdffn=glu]"])
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        ("mednext_tiny", "macs"),
+        ("mednext_tiny[sdffn=smt]", "params"),
+        pytest.param("mednext_tiny[sdffn=glu]", "macs", marks=pytest.mark.slow),
+    ],
+)
 def test_an_arm_at_the_budget_stays_as_it_is(name: str, budget: str) -> None:
     assert matched(name, budget, "classification").name == name
 
@@ -83,6 +99,10 @@ def test_single_stages_are_tuned_where_one_factor_is_too_coarse() -> None:
 def test_what_cannot_be_reached_is_answered_with_the_nearest() -> None:
     assert nearest((3, 5), lambda widths: float(sum(widths))) == (1, 1)
     assert nearest((1,), lambda widths: 0.4 + 0.35 * widths[0]) == (2,)
+
+
+@pytest.mark.slow
+def test_a_target_that_is_too_small_for_any_width_is_answered_with_the_narrowest() -> None:
     arm = matched("mednext_tiny", "macs", "segmentation", target="mednext_tiny[fine=1-1,widths=1-1-1-1]")
     assert arm.name == "mednext_tiny[widths=1-1-1-1]"
     assert not arm.within_one_percent

@@ -28,6 +28,13 @@ PUBLISHED = [
 # Their libraries read values while they are built.
 ON_CPU = ("swinunetr", "swinunetr_s", "segformer_b0", "segformer_b0_s", "segformer_b1", "transunet", "transunet_s")
 ON_CPU += ("emcad_b0", "emcad_b0_s", "emcad_b2")
+# Made on the CPU with tens of millions of weights, or counted for seconds.
+SLOW = pytest.mark.slow
+LARGE = ("swinunetr", "segformer_b1", "transunet", "emcad_b2", "dkfz_mednext_base", "dkfz_mednext_large")
+
+
+def marked(names: list[str]) -> list[object]:
+    return [pytest.param(name, marks=SLOW) if name in LARGE else name for name in names]
 
 
 def build(name: str, channels: int, classes: int, size: int) -> nn.Module:
@@ -42,7 +49,7 @@ def test_these_and_no_others_claim_published_figures() -> None:
     assert [name for name in NAMES if model_entry(name).published] == PUBLISHED
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", marked(PUBLISHED))
 def test_costs_are_the_published_ones(name: str) -> None:
     figures = model_entry(name).published
     assert figures is not None
@@ -88,27 +95,27 @@ def test_swin_unet_has_the_other_lists_figures_too() -> None:
         ("attention_unet_s", 1_966_424, 771_211_264),
         ("chance", 0, 0),
         ("deeplabv3plus", 26_672_084, 2_260_664_320),
-        ("dkfz_mednext_base", 10_432_004, 3_511_783_424),
-        ("dkfz_mednext_large", 61_503_908, 15_009_777_664),
+        pytest.param("dkfz_mednext_base", 10_432_004, 3_511_783_424, marks=SLOW),
+        pytest.param("dkfz_mednext_large", 61_503_908, 15_009_777_664, marks=SLOW),
         ("dkfz_mednext_medium", 17_402_820, 5_417_373_696),
         ("deeplabv3plus_s", 1_696_916, 159_535_104),
         ("dkfz_mednext_small", 5_472_068, 2_180_132_864),
         ("dkfz_mednext_small_s", 1_384_868, 556_342_272),
         ("emcad_b0", 3_913_298, 206_576_288),
         ("emcad_b0_s", 2_224_578, 120_111_968),
-        ("emcad_b2", 26_757_138, 1_396_598_944),
+        pytest.param("emcad_b2", 26_757_138, 1_396_598_944, marks=SLOW),
         ("nnunet", 20_611_236, 3_555_196_928),
         ("nnunet_s", 2_090_068, 746_323_968),
         ("segformer_b0", 3_712_036, 421_806_080),
         ("segformer_b0_s", 1_992_604, 152_186_880),
-        ("segformer_b1", 13_672_004, 825_786_368),
+        pytest.param("segformer_b1", 13_672_004, 825_786_368, marks=SLOW),
         ("segresnet", 6_298_596, 3_882_352_640),
         ("segresnet_s", 1_576_436, 972_292_096),
         ("swin_unet", 27_159_588, 2_473_939_200),
         ("swin_unet_s", 2_329_852, 190_382_080),
-        ("swinunetr", 25_138_078, 4_655_559_552),
+        pytest.param("swinunetr", 25_138_078, 4_655_559_552, marks=SLOW),
         ("swinunetr_s", 1_581_694, 295_501_824),
-        ("transunet", 105_168_708, 9_358_802_944),
+        pytest.param("transunet", 105_168_708, 9_358_802_944, marks=SLOW),
         ("transunet_s", 1_842_164, 346_882_048),
         ("unet", 34_526_084, 16_321_085_440),
         ("unet_plus_plus", 9_118_756, 8_177_319_936),

@@ -18,6 +18,7 @@ from bench.zoo.complexity import complexity
 from bench.zoo.registry import build_model
 
 VARIANTS = ("mednext_tiny", "mednext_small", "mednext_base")
+MARKED = [VARIANTS[0], *(pytest.param(variant, marks=pytest.mark.slow) for variant in VARIANTS[1:])]
 TASKS = ("classification", "segmentation")
 # The readings and `none`; what comes by an entry point is tested where it is defined.
 FILLINGS = [
@@ -45,7 +46,7 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", MARKED)
 @pytest.mark.parametrize(("channels", "classes", "shape"), [(1, 2, (32, 32)), (3, 9, (33, 47)), (2, 14, (50, 96))])
 def test_any_size_channels_and_classes(
     variant: str, task: str, channels: int, classes: int, shape: tuple[int, int]
@@ -62,7 +63,7 @@ def test_every_filling_has_a_formula() -> None:
 
 
 @pytest.mark.parametrize(("slot", "name"), list(FORMULAS))
-@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("kernel", [7, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 5))])
 def test_a_filling_costs_what_its_formula_says(slot: str, name: str, kernel: int) -> None:
     module = fill(slot, name, 24, BlockConfig(kernel, 3, "relu"))
     assert module is not None
@@ -171,18 +172,23 @@ def test_drop_path_drops_whole_images_and_only_in_training() -> None:
         assert not torch.equal(model(x), model(x))
 
 
+# One block a stage and half the images: the whole network learns eight by heart in the slow ones.
+LEARNT = [
+    ("mednext_tiny[depths=1-1-1-1]", 4, 150),
+    *(pytest.param(v, 8, 250, marks=pytest.mark.slow) for v in VARIANTS),
+]
+
+
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(
-    "variant", [VARIANTS[0], *(pytest.param(variant, marks=pytest.mark.slow) for variant in VARIANTS[1:])]
-)
-def test_a_handful_of_images_is_learnt_by_heart(variant: str, task: str) -> None:
-    """250 steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
+@pytest.mark.parametrize(("variant", "number", "steps"), LEARNT)
+def test_a_handful_of_images_is_learnt_by_heart(variant: str, number: int, steps: int, task: str) -> None:
+    """So many steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
     torch.manual_seed(0)
     model = build_seeded(lambda: build_model(variant, task, 1, 3, 32), 0)
-    images = nn.functional.interpolate(torch.randn(8, 1, 8, 8), size=32, mode="nearest")
+    images = nn.functional.interpolate(torch.randn(number, 1, 8, 8), size=32, mode="nearest")
     pixels = (images[:, 0] > 0.5).long() + (images[:, 0] > 1).long()
-    target = torch.arange(8) % 3 if task == "classification" else pixels
-    protocol = dataclasses.replace(PRESETS["quick"].of(task), steps=250)
+    target = torch.arange(number) % 3 if task == "classification" else pixels
+    protocol = dataclasses.replace(PRESETS["quick"].of(task), steps=steps)
     optimizer = make_optimizer(model, protocol)
     losses = []
     for step in range(protocol.steps):
