@@ -29,12 +29,19 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def user_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the user's data folder; phantoms in it are drawn once for all tests, of all processes of xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "user-data"
+
+
 @pytest.fixture(autouse=True)
-def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
     """No test reads or writes the user's own data folder, or costs that were counted before."""
     monkeypatch.delenv("MEDBENCH_DATA", raising=False)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data"))
-    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "user-cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(user_data))
+    monkeypatch.setenv("MEDBENCH_CACHE", str(user_data.with_name("user-cache")))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """The results tables of a paper, from records: one table per comparison key.
 
-What differs by task stands in `bench.analysis.segmentation` and `bench.analysis.classification`, which have the same
-functions. Nothing here runs a model. A failed cell and a row that lacks seeds are shown as such and never ranked.
+What differs by task stands in `analysis.segmentation` and `analysis.classification`, which have the same functions.
+A failed cell and a row that lacks seeds are shown as such and never ranked.
 """
 
 from __future__ import annotations
@@ -31,17 +31,7 @@ SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result 
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
 SHORT_BUDGET = "short budget: networks have not converged"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
-SHARED = [
-    "comparison",
-    "dataset",
-    "source",
-    "split",
-    "preset",
-    "weights",
-    "partial",
-    "model",
-    "family",
-]
+SHARED = ["comparison", "dataset", "source", "split", "preset", "weights", "partial", "model", "family"]
 CSV = [
     *SHARED,
     "title",

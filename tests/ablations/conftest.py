@@ -8,11 +8,11 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(user_data: Path) -> Path:
     """A data folder with the phantoms of one classification data set."""
     from bench.datasets.cache.prepared import locate
     from bench.zoo.registry import dataset_spec
 
-    folder = tmp_path_factory.mktemp("data")
+    folder = user_data / "medbench"
     locate(dataset_spec("large-covid-ct"), "phantom", folder)
     return folder

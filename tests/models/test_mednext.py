@@ -173,15 +173,15 @@ def test_drop_path_drops_whole_images_and_only_in_training() -> None:
 
 
 # One block a stage and half the images: the whole network learns eight by heart in the slow ones.
-LEARNT = [
-    ("mednext_tiny[depths=1-1-1-1]", 4, 150),
-    *(pytest.param(v, 8, 250, marks=pytest.mark.slow) for v in VARIANTS),
-]
+LEARNT = [("mednext_tiny[depths=1-1-1-1]", 4, 150, 0.1)]
+LEARNT += [pytest.param(variant, 8, 250, 0.05, marks=pytest.mark.slow) for variant in VARIANTS]
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("variant", "number", "steps"), LEARNT)
-def test_a_handful_of_images_is_learnt_by_heart(variant: str, number: int, steps: int, task: str) -> None:
+@pytest.mark.parametrize(("variant", "number", "steps", "loss_left"), LEARNT)
+def test_a_handful_of_images_is_learnt_by_heart(
+    variant: str, number: int, steps: int, loss_left: float, task: str
+) -> None:
     """So many steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
     torch.manual_seed(0)
     model = build_seeded(lambda: build_model(variant, task, 1, 3, 32), 0)
@@ -200,4 +200,4 @@ def test_a_handful_of_images_is_learnt_by_heart(variant: str, number: int, steps
         nn.utils.clip_grad_norm_(model.parameters(), protocol.clip)
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.05, losses[::10]
+    assert losses[-1] < loss_left, losses[::10]

@@ -24,6 +24,7 @@ from bench.runs.request import Request
 from bench.zoo.entry import MODELS, register_model
 
 TINY = ("steps=4", "evaluations=2", "batch_size=4")
+SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 REQUEST: dict[str, Any] = {"dataset": "acdc", "preset": "smoke", "data": "phantom", "settings": TINY, "threads": 1}
 
 
@@ -44,7 +45,7 @@ def scratch_models() -> Any:
 
 
 def test_a_record_says_what_it_is_and_where_it_was_made(tmp_path: Path) -> None:
-    (job,) = jobs(tmp_path, models="mednext_tiny")
+    (job,) = jobs(tmp_path, models=SMALL)
     assert runner.run_jobs([job]) == {"reused": 0, "complete": 1, "diverged": 0, "failed": 0}
     assert job.folder.relative_to(tmp_path).parts[:3] == ("runs", "phantom", "acdc-phantom")
     assert sorted(p.name for p in job.folder.iterdir() if p.name != ".lock") == [
@@ -69,7 +70,7 @@ def test_a_record_says_what_it_is_and_where_it_was_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_events_carry_loss_and_score_and_at_the_end_those_of_the_record(workers: int, tmp_path: Path) -> None:
     """With several workers steps are not reported, ends are."""
-    (job,) = jobs(tmp_path, models="unet_s", settings=("steps=2", "evaluations=2", "image_size=32", "batch_size=2"))
+    (job,) = jobs(tmp_path, models=SMALL, settings=("steps=2", "evaluations=2", "image_size=32", "batch_size=2"))
     events: list[cell.Event] = []
     runner.run_jobs([job], workers=workers, report=events.append)
     training = (store.read_record(job.folder) or {})["training"]
@@ -124,26 +125,27 @@ def test_equal_configs_are_one_cell(tmp_path: Path) -> None:
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     """kill -9 after the first checkpoint; the same command again; cases.csv equals an undisturbed run's."""
-    options = ["--models", "chance,unet_s", "--dataset", "acdc", "--preset", "smoke", "--data", "phantom"]
-    options += ["--set", "steps=24", "--set", "evaluations=6", "--threads", "1"]
-    command = [sys.executable, "-c", "from bench.cli.main import main; main()", "run", *options, "--results"]
-    jobs(tmp_path / "whole")  # phantoms are drawn
-    process = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
-    while not list(tmp_path.glob("cut/runs/phantom/*/unet_s/*/checkpoint.pt")):
+    settings = ("steps=24", "evaluations=6", "image_size=32", "batch_size=4")
+    options = ["--models", f"chance,{SMALL}", "--dataset", "acdc", "--preset", "smoke", "--data", "phantom"]
+    options += [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-c", "from bench.cli.main import main; main()", "run", *options, "--threads", "1"]
+    whole = jobs(tmp_path / "whole", models=SMALL, settings=settings)
+    assert runner.run_jobs(whole)["complete"] == 1
+    process = subprocess.Popen([*command, "--results", str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob("cut/runs/phantom/*/mednext_tiny*/*/checkpoint.pt")):
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     chance = next(tmp_path.glob("cut/runs/phantom/*/chance/*/record.json"))
     finished = chance.stat().st_mtime_ns
-    assert not list(tmp_path.glob("cut/runs/phantom/*/unet_s/*/record.json"))
-    again = subprocess.run([*command, str(tmp_path / "cut")], capture_output=True, text=True, check=True)
-    assert "1 reused, 1 complete" in again.stdout
+    assert not list(tmp_path.glob("cut/runs/phantom/*/mednext_tiny*/*/record.json"))
+    again = jobs(tmp_path / "cut", models=f"chance,{SMALL}", settings=settings)
+    done = runner.run_jobs(again)
+    assert (done["reused"], done["complete"]) == (1, 1)
     assert chance.stat().st_mtime_ns == finished
-    subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, check=True)
     for name in ("cases.csv", "history.csv"):
-        cut, whole = (next((tmp_path / run).rglob(f"unet_s/*/{name}")).read_bytes() for run in ("cut", "whole"))
-        assert cut == whole
+        assert (again[1].folder / name).read_bytes() == (whole[0].folder / name).read_bytes()
     assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
@@ -234,7 +236,7 @@ def test_a_locked_cell_is_left_to_the_process_that_runs_it(tmp_path: Path) -> No
 
 
 def test_two_runs_at_once_share_the_cells(tmp_path: Path) -> None:
-    work = jobs(tmp_path, seeds="4")
+    work = jobs(tmp_path, seeds="4")  # which draws the phantoms
     options = ["--models", "chance", "--dataset", "acdc", "--preset", "smoke", "--data", "phantom", "--seeds", "4"]
     options += [part for setting in TINY for part in ("--set", setting)]
     command = [sys.executable, "-c", "from bench.cli.main import main; main()", "run", *options, "--threads", "1"]
@@ -249,7 +251,8 @@ def test_two_runs_at_once_share_the_cells(tmp_path: Path) -> None:
 
 
 def test_several_workers_give_the_same_bytes(tmp_path: Path) -> None:
-    one, two = jobs(tmp_path / "1", models="unet_s", seeds="2"), jobs(tmp_path / "2", models="unet_s", seeds="2")
+    request = {"models": SMALL, "seeds": "2", "settings": (*TINY, "image_size=32")}
+    one, two = (jobs(tmp_path / name, **request) for name in ("1", "2"))
     runner.run_jobs(one)
     assert runner.run_jobs(two, workers=2)["complete"] == 2
     for a, b in zip(one, two, strict=True):

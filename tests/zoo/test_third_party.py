@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,12 +80,12 @@ def test_a_file_that_is_no_model_is_one_line(content: str, said: str, tmp_path: 
 
 
 def test_a_run_keeps_its_results_in_the_results_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     write(tmp_path, "return self.head(x.mean((2, 3)))")
     monkeypatch.chdir(tmp_path / "sub")
     options = ["--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--set", "steps=4"]
+    options += ["--set", "image_size=32", "--threads", "1"]
     result = CliRunner().invoke(main, ["run", "--models", "../net.py:Net", "--results", "results", *options])
     assert result.exit_code == 0, result.output
     (record,) = (tmp_path / "sub" / "results").rglob("record.json")
@@ -118,6 +120,29 @@ def test_the_doctor_s_command_ends_in_2_for_a_sick_one(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["models", "--doctor", f"{NETS}:PlainNet"]).exit_code == 0
 
 
+def test_what_an_installed_package_names_is_found(tmp_path: Path) -> None:
+    """Its entry points and its module, as an installer leaves them on the path; the real installer is slow."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    shutil.copytree(EXAMPLE / "my_nets", tmp_path / "my_nets")
+    about = tmp_path / "my_nets-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1\n")
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {place}\n" for name, place in points.items())
+        for group, points in project["entry-points"].items()
+    ]
+    (about / "entry_points.txt").write_text("\n".join(lines))
+    code = (
+        "import torch; from bench.zoo.registry import build_model, model_entry; print(model_entry('my_net').title); "
+        "model = build_model('my_nets.nets:PlainNet', 'classification', 1, 2, 32); "
+        "print(tuple(model(torch.ones(1, 1, 32, 32)).shape))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert found.stdout.splitlines() == ["My net", "(1, 2)"]
+
+
+@pytest.mark.slow
 def test_the_example_package_is_found_when_it_is_installed(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     source = shutil.copytree(EXAMPLE, tmp_path / "example")
