@@ -241,7 +241,7 @@ def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
     assert front == {f"{study.study_name}-front"}
     scored = store.load_cells(folder)
     assert "mednext_tiny" in set(scored["model"])
-    assert scored["missed"].isna().all()
+    assert scored["status"].eq("complete").all()
     before = len(scored)
     assert call(folder, *words).exit_code == 0
     assert len(store.load_cells(folder)) == before, "the test part is read once"

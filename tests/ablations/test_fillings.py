@@ -18,6 +18,7 @@ from bench.models import slots
 from bench.models.fuse import fuse
 from bench.models.slots import ATTENTION_NOTE, SLOTS, BlockConfig, fill, filling, filling_names, filling_note
 from bench.runs.seeding import build_seeded
+from bench.zoo import catalogue
 from bench.zoo.complexity import complexity
 from bench.zoo.registry import build_model
 
@@ -265,7 +266,8 @@ def test_entry_points_are_loaded_when_a_name_is_not_known(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("registration")
 def test_a_broken_entry_point_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = EntryPoint("theirs", "no_such_package.fillings", "medbench.fillings")
-    monkeypatch.setattr(slots, "entry_points", lambda group: [broken])
+    for module in (slots, catalogue):
+        monkeypatch.setattr(module, "entry_points", lambda group: [broken])
     slots._load_registered.cache_clear()
     with pytest.raises(UserError, match=r"Entry point 'theirs' of medbench\.fillings.*No module named"):
         filling_names("sem")

@@ -164,7 +164,7 @@ class Told:
         self.models: list[str] = []
         self.pruned = pruned
 
-    def __call__(self, study: Any, trial: Any, job: Any, goal: Goal, report: object) -> None:
+    def __call__(self, study: Any, trial: Any, job: Any, goal: Goal, report: object) -> bool:
         import optuna
 
         self.models.append(job.model)
@@ -176,6 +176,7 @@ class Told:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             study.tell(trial, score)
+        return True
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def jobs(tmp_path: Path, drawn: Path) -> list[Job]:
 def leave_record(job: Job, status: str, accuracy: float | None = 0.5) -> None:
     record: dict[str, Any] = {"status": status, "cell": {"protocol": job.cell.protocol}, "metrics": None}
     if status == "complete":
-        record["metrics"] = {job.cell.protocol["selection"]: {"accuracy": accuracy}}
+        record["metrics"] = {"best-val": {"accuracy": accuracy}}
     job.folder.mkdir(parents=True, exist_ok=True)
     store.write_json(job.folder / "record.json", record | {"dataset": {"task": "classification"}})
 

@@ -84,7 +84,7 @@ def test_a_row_that_lacks_folds_says_so_and_is_not_ranked() -> None:
     cells += runs("half", 0.8, skip=tuple((seed, 1) for seed in range(3)))
     cells[-1] |= {"status": "failed"}
     found = table_of(*cells)
-    lacking = "SOME, seed 1: fold 2; HALF, seed 0: fold 1; seed 1: fold 1; seed 2: fold 1, 2."
+    lacking = "HALF, seed 0: fold 1; seed 1: fold 1; seed 2: fold 1, 2; SOME, seed 1: fold 2."
     assert f"Folds that are missing: {lacking}" in found.footnotes
     assert "Not ranked for lack of seeds (all: 0, 1, 2): SOME, HALF." in found.footnotes
     rows = found.frame.set_index("Model")
