@@ -65,7 +65,7 @@ def parse(words: list[str]) -> None:
     context = click.Context(main)
     command: click.Command = main
     words = words[1:]
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and not (command.invoke_without_command and words[0].startswith("-")):
         name, found, words = command.resolve_command(context, words)
         assert found is not None, name
         command = found

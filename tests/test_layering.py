@@ -30,8 +30,8 @@ FLOORS = (
     {"errors"},
 )
 DATASETS = ({"loading", "audit"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
-# Beside the arrows that go down: the proposed model and baselines know the registry's decorator alone.
-OF_ZOO = {"bench.zoo.entry"}
+# What networks know of the zoo: the registry's decorator, and which fillings are stored.
+OF_ZOO = {"bench.zoo.entry", "bench.zoo.catalogue"}
 
 
 def imported(path: Path) -> set[str]:

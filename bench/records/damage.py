@@ -100,7 +100,8 @@ def _no_json(content: bytes, error: Exception) -> str:
         return "holds a merge conflict of git: check out one of its two sides."
     if isinstance(error, UnicodeDecodeError):
         return "is no text in UTF-8: copy it again from where it was written."
-    if text[:1] in b"{[" and text[-1:] not in b"}]":
+    at_the_end = isinstance(error, json.JSONDecodeError) and error.pos >= len(error.doc.rstrip())
+    if text[:1] in b"{[" and (at_the_end or text[-1:] not in b"}]"):
         return f"is cut short after {len(content)} bytes: copy it again from where it was written."
     where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)[:80]
     return f"is no JSON ({where}): copy it again from where it was written."

@@ -21,7 +21,6 @@ from bench.records.store import write_text
 if TYPE_CHECKING:
     from bench.analysis.certainty import Certainty
 
-SHORT_BUDGET = "Short budget: networks have not converged"
 BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"
 COSTS = ("params", "macs", *FORMS.values())
 
@@ -100,11 +99,8 @@ def _texts(values: pd.Series[float], decimals: int) -> list[str]:
 
 
 def _caption(table: Table) -> str:
-    """The table's caption, but for its lists of models, with what a short budget means."""
+    """The table's caption, but for its lists of models."""
     said = [part for part in table.caption.rstrip(".").split(". ") if not _lists_models(part)]
-    preset = str(table.figures["preset"].iloc[0])
-    if preset.startswith(("smoke", "quick")) and not any("not converged" in part for part in said):
-        said.append(SHORT_BUDGET)
     return ". ".join(said) + "."
 
 
