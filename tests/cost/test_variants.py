@@ -23,6 +23,7 @@ from bench.records.profiles import Setting, _metric
 from bench.records.store import find_records, read_record
 from bench.runs.cell import Cell
 
+pytestmark = pytest.mark.xdist_group("variants")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("large-covid-ct", 1, 3, "accuracy")}
 
@@ -41,10 +42,10 @@ def change_cell(folder: Path, **fields: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, user_data: Path) -> tuple[Path, Path]:
     """Results folder and data root of two seeds on phantoms, of both tasks."""
-    results, root = (tmp_path_factory.mktemp(name) for name in ("results", "data"))
-    short = {"preset": "smoke", "settings": ("steps=8", "evaluations=1", "image_size=32"), "threads": 1}
+    results, root = tmp_path_factory.mktemp("results"), user_data / "medbench"
+    short = {"preset": "smoke", "settings": ("steps=4", "evaluations=1", "image_size=32", "batch_size=4"), "threads": 1}
     for dataset in ("acdc", "large-covid-ct"):
         place = {"data": "phantom", "data_root": root, "results": results}
         bench.run(models=SMALL, dataset=dataset, seeds="2", **short, **place)
@@ -57,7 +58,7 @@ def test_weights_are_scored_in_both_forms_as_the_run_scored_them(task: str, trai
     found = metric_change(setting_of(task, fused=True), SMALL, *trained)
     assert found is not None
     assert (found["dataset"], found["part"]) == (f"{dataset}-phantom", "val")
-    assert found["preset"] == "smoke with image_size=32, steps=8, evaluations=1"
+    assert found["preset"] == "smoke with image_size=32, steps=4, batch_size=4, evaluations=1"
     assert [cell["seed"] for cell in found["cells"]] == [0, 1]
     records = {r["key"]: r for folder in find_records(trained[0]) if (r := read_record(folder)) is not None}
     for cell in found["cells"]:

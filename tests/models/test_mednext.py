@@ -178,10 +178,8 @@ LEARNT += [pytest.param(variant, 8, 250, 0.05, marks=pytest.mark.slow) for varia
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("variant", "number", "steps", "loss_left"), LEARNT)
-def test_a_handful_of_images_is_learnt_by_heart(
-    variant: str, number: int, steps: int, loss_left: float, task: str
-) -> None:
+@pytest.mark.parametrize(("variant", "number", "steps", "limit"), LEARNT)
+def test_a_handful_of_images_is_learnt_by_heart(variant: str, number: int, steps: int, limit: float, task: str) -> None:
     """So many steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
     torch.manual_seed(0)
     model = build_seeded(lambda: build_model(variant, task, 1, 3, 32), 0)
@@ -200,4 +198,4 @@ def test_a_handful_of_images_is_learnt_by_heart(
         nn.utils.clip_grad_norm_(model.parameters(), protocol.clip)
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < loss_left, losses[::10]
+    assert losses[-1] < limit, losses[::10]

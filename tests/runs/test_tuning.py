@@ -21,8 +21,7 @@ SETTINGS = ("steps=2", "evaluations=1", "image_size=32")
 
 
 @pytest.fixture
-def request_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+def request_of(tmp_path: Path) -> dict[str, object]:
     return {
         "models": "mobilenetv3_small,resnet10t,chance",
         "dataset": "large-covid-ct",

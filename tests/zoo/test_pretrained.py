@@ -90,8 +90,7 @@ def test_a_pretrained_cell_has_a_key_and_a_comparison_of_its_own() -> None:
     assert one.comparison == other.comparison != cell.comparison
 
 
-def test_a_run_records_where_its_weights_are_from(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+def test_a_run_records_where_its_weights_are_from(hub: Path, tmp_path: Path) -> None:
     line = ["run", "--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--threads", "1"]
     line += ["--set", "steps=2", "--set", "evaluations=1", "--set", "image_size=32", "--results", str(tmp_path / "r")]
     done = CliRunner().invoke(main, [*line, "--models", "resnet10t,chance", "--pretrained"])
@@ -106,8 +105,7 @@ def test_a_run_records_where_its_weights_are_from(hub: Path, tmp_path: Path, mon
     assert "2 complete" in random.output
 
 
-def test_a_model_without_such_weights_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path))
+def test_a_model_without_such_weights_is_named_in_one_line(tmp_path: Path) -> None:
     line = ["run", "--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--pretrained"]
     done = CliRunner().invoke(main, [*line, "--models", "mednext_tiny,chance", "--results", str(tmp_path / "r")])
     assert done.exit_code == 2
