@@ -45,6 +45,12 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test's output depends on how wide the terminal is that the tests are started from."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _idle_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No test's output depends on what else the machine does, and none waits to find out."""
     if request.path.name != "test_environment.py":

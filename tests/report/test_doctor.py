@@ -21,7 +21,7 @@ def doctor(root: Path, *options: str) -> Result:
 def test_one_screen_of_80_columns_names_the_machine_and_every_data_set(tmp_path: Path) -> None:
     result = doctor(tmp_path, "--results", str(tmp_path / "not" / "there"))
     assert result.exit_code == 0, result.output
-    lines = result.output.splitlines()
+    lines = result.output.replace(str(tmp_path), "/somewhere").splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 45
     heads = [line.split()[0] for line in lines if line[0] != " "]
