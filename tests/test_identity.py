@@ -18,7 +18,8 @@ from bench.cli import main
 from bench.cost.speed import count
 from bench.errors import UserError
 from bench.registry import _MODELS, build_model, canonical_name, model_entry, parse_model, register_model, select_models
-from bench.report.aside import name_versions, titles_of
+from bench.report.aside import name_versions
+from bench.report.tables import titles_of
 
 NET = """from torch import nn
 {imports}
