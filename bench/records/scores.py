@@ -77,7 +77,7 @@ def _shown(rows: pd.DataFrame) -> str:
     return f"case {first['case'][:60]!r}, class {first['class'][:60]!r}"
 
 
-def tested_as(rows: pd.DataFrame, record: dict[str, Any]) -> int:
+def tested_as(rows: pd.DataFrame) -> int:
     """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
     shown = _tested(rows)
     columns = [column for column in _TESTED if column in shown]

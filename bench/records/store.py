@@ -262,7 +262,7 @@ def read_records(results: str | Path) -> Found:
             if _has_cases(record):
                 rows, taken_back = _cases_of(folder, record)
                 mended += taken_back
-                tested[folder] = tested_as(rows, record)
+                tested[folder] = tested_as(rows)
         except Damaged as error:
             left_out.append(f"Left out: {error}")
         else:
