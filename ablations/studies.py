@@ -78,7 +78,8 @@ def _state(record: dict[str, Any]) -> str:
 
 def _value(record: dict[str, Any]) -> float | None:
     """The figure that orders a table's rows, in [0, 1]: mean foreground Dice of test cases, or accuracy."""
-    figures = (record["metrics"] or {}).get(DEFAULT.weights)
+    metrics = record["metrics"] or {}
+    figures = metrics.get(DEFAULT.weights_of(metrics))
     if figures is None:
         return None
     name = "accuracy" if record["dataset"]["task"] == "classification" else f"dice_{DEFAULT.policy}"

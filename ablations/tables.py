@@ -175,7 +175,7 @@ def _caption(stored: Stored, what: str) -> str:
         f"{what}, preset {preset_words(first['preset'])}",
         task.parts(first),
         f"{task.scored_on(first)}, {units} {unit_words(task, stored.cells, stored.scores)}",
-        f"Seeds {seeds}; weights {stored.shown.weights}; {first['threads']} threads",
+        f"Seeds {seeds}; weights {stored.shown.weights_label(first['averaged'])}; {first['threads']} threads",
     ]
     return ". ".join(parts) + "."
 

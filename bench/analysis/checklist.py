@@ -45,7 +45,7 @@ def checklist(
 
 
 def _selection(shown: Shown) -> str:
-    return "yes, the best validation score" if shown.weights == "best-val" else "no: the last step's"
+    return "no: the last step's" if (shown.weights or "").endswith("last") else "yes, the best validation score"
 
 
 def _tuning(first: pd.Series[Any]) -> str:

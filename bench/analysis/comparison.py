@@ -231,7 +231,9 @@ def _model_figures(
 ) -> list[dict[str, Any]]:
     """All figures of one row in long form; without a scored cell those of scores are missing."""
     own, done = cells[cells["model"] == model], scored[scored["model"] == model]
-    shared = {name: own.iloc[0][name] for name in SHARED if name != "weights"} | {"weights": shown.weights}
+    shared = {name: own.iloc[0][name] for name in SHARED if name != "weights"} | {
+        "weights": shown.weights_label(own.iloc[0]["averaged"])
+    }
     is_ranked = bool(full) and shared["family"] != "chance" and full <= whole_seeds(done)
     have, folds = done["fold"].nunique(), fold_count(cells)
     shared |= {"title": title, "status": _status(own, done), "seeds": done["seed"].nunique(), "ranked": is_ranked}
@@ -317,7 +319,7 @@ def _about(first: pd.Series[Any], scored: pd.DataFrame, shown: Shown) -> str:
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
     parts = [
         task.parts(first),
-        f"{task.scored_on(first)}; seeds {seeds}; weights {shown.weights}",
+        f"{task.scored_on(first)}; seeds {seeds}; weights {shown.weights_label(first['averaged'])}",
         ""
         if pd.isna(first.get("train_patients"))
         else f"trained on {first['train_patients']:.0f} of the training patients or groups, drawn anew by each seed",

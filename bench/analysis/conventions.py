@@ -67,7 +67,7 @@ _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
 
 def convention_sheets(
-    results: Path, dataset: str | None = None, weights: str = DEFAULT.weights
+    results: Path, dataset: str | None = None, weights: str | None = DEFAULT.weights
 ) -> tuple[list[Sheet], tuple[str, ...]]:
     """Of each segmentation comparison the means under each convention, and whose rank changes with it.
 
@@ -86,7 +86,7 @@ def convention_sheets(
     return (_sheets(cells, load_cases(results), weights) if len(cells) else []), notes
 
 
-def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str) -> list[Sheet]:
+def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str | None) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
@@ -98,7 +98,7 @@ def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str) -> list[Shee
     return [sheet for sheet in found if sheet is not None]
 
 
-def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...], weights: str) -> Sheet | None:
+def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...], weights: str | None) -> Sheet | None:
     first = cells.iloc[0]
     scores = cases.merge(cells[["key", "model", "seed"]], on="key")
     counts = scores.groupby("key")["hd95max_vox_strict"].count()
@@ -123,7 +123,7 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     caption = (
         f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
-        f"weights {weights}, comparison {first['comparison']}.{older}"
+        f"weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison {first['comparison']}.{older}"
     )
     return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS), *aside))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
 from bench.errors import UserError
 
-POLICIES, DEFINITIONS, WEIGHTS = ("strict", "transunet"), ("pooled", "max"), ("best-val", "last")
+POLICIES, DEFINITIONS = ("strict", "transunet"), ("pooled", "max")
+WEIGHTS = ("best-val", "last", "average-best-val", "average-last")
+# Without a choice: the first of these that a cell was scored with.
+PREFERRED = ("average-best-val", "best-val")
 
 
 @dataclass(frozen=True)
@@ -18,18 +22,28 @@ class Shown:
     Attributes:
         policy: what a class counts that only one of prediction and reference has, or neither: `strict` or `transunet`.
         definition: of HD95, `pooled` as medpy, or `max`, the larger of both directions, as MONAI.
-        weights: `best-val`, those with the best validation score, or `last`, those after the last step.
+        weights: `best-val`, those with the best validation score, or `last`, those after the last step, or one of both
+            of their exponential average, `average-best-val`, `average-last`. None: the average's best where a cell has
+            one, else the best.
     """
 
     policy: str = POLICIES[0]
     definition: str = DEFINITIONS[0]
-    weights: str = WEIGHTS[0]
+    weights: str | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("policy", POLICIES), ("definition", DEFINITIONS), ("weights", WEIGHTS)):
+        for name, allowed in (("policy", POLICIES), ("definition", DEFINITIONS), ("weights", (None, *WEIGHTS))):
             if getattr(self, name) not in allowed:
                 got = getattr(self, name)
-                raise UserError(f"Expected {name} to be one of {', '.join(allowed)}, but got {got!r}.")
+                raise UserError(f"Expected {name} to be one of {', '.join(filter(None, allowed))}, but got {got!r}.")
+
+    def weights_label(self, averaged: bool) -> str:
+        """The set of weights that figures are of, where the protocol has an average of them or none."""
+        return self.weights_of(WEIGHTS if averaged else WEIGHTS[:2])
+
+    def weights_of(self, stored: Collection[str]) -> str:
+        """Which of the sets of weights that a cell was scored with its figures are of."""
+        return self.weights or next((name for name in PREFERRED if name in stored), PREFERRED[-1])
 
 
 DEFAULT = Shown()
@@ -41,7 +55,9 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     HD95 by `max` is stored under `strict`; under `transunet` it is 0 wherever one of two masks is empty, as the pooled
     one is.
     """
-    rows = cases[(cases["part"] == "test") & (cases["weights"] == shown.weights)]
+    tested = cases[cases["part"] == "test"]
+    chosen = tested.groupby("key")["weights"].transform(lambda stored: shown.weights_of(set(stored)))
+    rows = tested[tested["weights"] == chosen]
     if shown.definition != "max" or shown.policy != "transunet" or rows["outcome"].isna().all():
         return rows
     derived = {}

@@ -16,7 +16,7 @@ from bench.cli.terminal import PATH, TEXT, wide_option
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
 
-PRESET = click.option("--preset", default="quick", type=TEXT, help="smoke, quick or paper.  [quick]")
+PRESET = click.option("--preset", default="quick", type=TEXT, help="smoke, quick, standard or paper.  [quick]")
 SEEDS = click.option("--seeds", type=TEXT, help="How many (3) or which (0,4,).  [1 in smoke, else 3]")
 SPLIT = click.option("--split", type=TEXT, help="Name of the split, or any: whatever is there.  [by layout]")
 DATA = click.option("--data", type=click.Choice(["auto", "real", "phantom"]), default="auto", help="Source of images.")

@@ -29,7 +29,7 @@ class Selection:
     tests: bool
     policy: str
     definition: str
-    weights: str
+    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,11 @@ SELECTION: Option = gathered(
         "--policy", type=click.Choice(["strict", "transunet"]), default="strict", help="Of empty masks.  [strict]"
     ),
     click.option("--definition", type=click.Choice(["pooled", "max"]), default="pooled", help="Of HD95.  [pooled]"),
-    click.option("--weights", type=click.Choice(["best-val", "last"]), default="best-val", help="Whose.  [best-val]"),
+    click.option(
+        "--weights",
+        type=click.Choice(["best-val", "last", "average-best-val", "average-last"]),
+        help="Whose.  [average-best-val where weights were averaged, else best-val]",
+    ),
 )
 INSTEAD: Option = gathered(
     "instead",

@@ -43,8 +43,11 @@ TRAIN_PATIENTS = click.option(
 TRAIN_FRACTION = click.option(
     "--train-fraction", type=float, help="Train on such a share of the training patients, 0 to 1."
 )
+BUDGET = click.option(
+    "--budget", type=TEXT, metavar="IMAGES", help="Images seen in training, over a whole schedule: 48k.  [the preset's]"
+)
 PRETRAINED = click.option("--pretrained", is_flag=True, help="Start from weights of the hub, where a model has some.")
-PARTS = (MODELS, DATASET, PRESET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, TRAIN_FRACTION)
+PARTS = (MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, TRAIN_FRACTION)
 REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",

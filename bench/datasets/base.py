@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -255,6 +255,11 @@ def read_json(path: Path) -> Any:
 
 def _view(flat: np.ndarray, case: Case) -> np.ndarray:
     return flat[case.offset : case.offset + math.prod(case.shape)].reshape(case.shape)
+
+
+def count_images(cases: Sequence[Case], indices: Iterable[int]) -> int:
+    """How many images, or slices of volumes, these cases have."""
+    return sum(1 if cases[i].label is not None else cases[i].shape[0] for i in indices)
 
 
 def cache_name(spec: DatasetSpec, kind: Source) -> str:

@@ -1,4 +1,4 @@
-"""From a cached volume or image to the network's input and back, and augmentation of whole batches.
+"""From a cached volume or image to the network's input and back.
 
 Shapes: D slices of H x W in the file's own grid, or an image of C channels; S is the protocol's image size; N images
 in a batch.
@@ -31,18 +31,6 @@ class LoadingSettings(Protocol):
 
     @property
     def output(self) -> str: ...
-
-    @property
-    def flip(self) -> float: ...
-
-    @property
-    def rot90(self) -> float: ...
-
-    @property
-    def rotate(self) -> float: ...
-
-    @property
-    def rotate_degrees(self) -> float: ...
 
 
 def network_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
@@ -114,61 +102,6 @@ def class_labels(data: Prepared, cases: Sequence[int]) -> torch.Tensor:
     return torch.tensor([data.cases[i].label for i in cases], dtype=torch.int64)
 
 
-def augment(
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    protocol: LoadingSettings,
-    generator: torch.Generator,
-    chosen: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flips, rotations by 90 degrees and small rotations, drawn for each image from the generator alone.
-
-    Args:
-        images: (N, C, S, S) float32. labels: (N, S, S) uint8, which move with their image, or (N,), which do not.
-        chosen: the batch's positions among the images, (B,); all of them by default.
-    """
-    chosen = torch.arange(len(images)) if chosen is None else chosen
-    n, maps = len(chosen), labels.ndim > 1
-    draws = torch.rand(n, 6, generator=generator)
-    turns = torch.where(draws[:, 2] < protocol.rot90, 1 + (draws[:, 3] * 3).int(), 0)
-    across, down = draws[:, 0] < protocol.flip, draws[:, 1] < protocol.flip
-    ways: dict[tuple[bool, bool, bool], list[int]] = {}
-    for i, way in enumerate(zip(across.tolist(), down.tolist(), turns.tolist(), strict=True)):
-        ways.setdefault(_dihedral(*way), []).append(i)
-    moved, moved_labels = images.new_empty(n, *images.shape[1:]), labels.new_empty(n, *labels.shape[1:])
-    for way, members in ways.items():
-        places = torch.tensor(members)
-        source = chosen[places]
-        moved.index_copy_(0, places, _turned(images.index_select(0, source), way))
-        if maps:
-            moved_labels.index_copy_(0, places, _turned(labels.index_select(0, source), way))
-    if not maps:
-        moved_labels = labels[chosen]
-    rotated = (draws[:, 4] < protocol.rotate).nonzero().flatten()
-    if len(rotated):
-        angles = torch.deg2rad((2 * draws[rotated, 5] - 1) * protocol.rotate_degrees)
-        grid = _rotation(angles, images.shape[-1])
-        moved.index_copy_(0, rotated, _rotate_images(moved.index_select(0, rotated), grid))
-        if maps:
-            moved_labels.index_copy_(0, rotated, _rotate_labels(moved_labels.index_select(0, rotated), grid))
-    return moved, moved_labels
-
-
-def _dihedral(across: bool, down: bool, turns: int) -> tuple[bool, bool, bool]:
-    """Flips and then quarter turns as one of eight: whether to transpose, then flip across, then down."""
-    if turns % 2 == 0:
-        half = turns == 2
-        return False, across != half, down != half
-    return True, down != (turns == 3), across != (turns == 1)
-
-
-def _turned(x: torch.Tensor, way: tuple[bool, bool, bool]) -> torch.Tensor:
-    transposed, across, down = way
-    dims = [d for d, flipped in ((-1, across), (-2, down)) if flipped]
-    x = x.transpose(-2, -1) if transposed else x
-    return x.flip(dims) if dims else x
-
-
 def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarray:
     """Label maps (D, H, W) on another grid by nearest neighbour; `transunet` as scipy's zoom of order 0 does it."""
     rows, columns = (_nearest_index(n, m, resize) for n, m in zip(label.shape[-2:], shape, strict=True))
@@ -176,30 +109,6 @@ def nearest(label: np.ndarray, shape: tuple[int, int], resize: str) -> np.ndarra
     out[:, rows < 0] = 0
     out[:, :, columns < 0] = 0
     return out
-
-
-def _rotation(angles: torch.Tensor, size: int) -> torch.Tensor:
-    """Where each pixel of images turned about their centre comes from: (N,) radians -> (N, S, S, 2).
-
-    As torch's affine_grid without aligned corners, in a tenth of its time: two outer sums in place of a product.
-    """
-    middle = torch.linspace(-1, 1, size) * (size - 1) / size
-    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-    grid = torch.empty(len(angles), size, size, 2)
-    torch.add((middle * cos)[:, None, :], (middle * -sin)[:, :, None], out=grid[..., 0])
-    torch.add((middle * sin)[:, None, :], (middle * cos)[:, :, None], out=grid[..., 1])
-    return grid
-
-
-def _rotate_images(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """Linearly, with their border repeated."""
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _rotate_labels(labels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """By nearest neighbour, with background around."""
-    maps = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return maps[:, 0].to(labels.dtype)
 
 
 def _resized(x: torch.Tensor, protocol: LoadingSettings) -> torch.Tensor:

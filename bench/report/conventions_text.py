@@ -11,7 +11,7 @@ from bench.report.notes import in_a_line, notes_text
 from bench.report.sheets import render_sheets
 
 
-def conventions_text(results: Path, dataset: str | None = None, weights: str = DEFAULT.weights) -> str:
+def conventions_text(results: Path, dataset: str | None = None, weights: str | None = DEFAULT.weights) -> str:
     """Markdown of `bench.analysis.conventions.convention_sheets`, with what of the folder was left out.
 
     Raises:

@@ -153,6 +153,15 @@ def _seeds(value: Any) -> Any:
     return tuple(operator.index(seed) for seed in listed)
 
 
+def _budget(value: Any) -> int:
+    """48000, `48000` or `48k` images."""
+    if isinstance(value, str):
+        thousands = value.lower().endswith("k")
+        value = round(float(value[:-1]) * 1000) if thousands else int(value)
+    return _whole(value, 1, None)
+
+
+BUDGET = Taken("a number of images (48000, or '48k')", _budget)
 FLAG = Taken("True or False", _flag)
 NUMBER = Taken("a number", _number)
 FOLDER = Taken("a path", _path)

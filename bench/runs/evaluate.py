@@ -6,8 +6,8 @@ Both tasks: label maps of volumes and their Dice and HD95, and class probabiliti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from bench.metrics import classification
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
 from bench.runs.protocol import Protocol
+
+if TYPE_CHECKING:
+    from bench.runs.averaging import State
+    from bench.runs.train import Progress
 
 BATCH = 16  # slices a forward pass; no result depends on it but by rounding
 NOT_FINITE = "the network's outputs are not finite"
@@ -68,6 +72,36 @@ def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol
         labels = np.asarray(data.label(i))
         scores = score_case(prediction, labels, data.spec.classes, case.spacing, protocol.threads)
         rows += [{"case": case.case, "patient": case.patient, **score} for score in scores]
+    return rows
+
+
+def score_weights(
+    model: nn.Module, data: Prepared, parts: Mapping[str, Sequence[int]], protocol: Protocol, progress: Progress
+) -> list[dict[str, Any]]:
+    """The rows of these parts' cases under each set of weights that a run leaves, with its part and weights.
+
+    The sets are `last` (as the model has them), `best-val`, and those of the average, where there is one. Leaves the
+    model at the last set that was scored.
+
+    Raises:
+        FloatingPointError: a logit is not finite.
+    """
+    sets: list[tuple[str, int, State]] = [
+        ("last", progress.step, {}),
+        ("best-val", progress.best.step, progress.best.state),
+    ]
+    if progress.average:
+        best = progress.average_best
+        sets += [("average-last", progress.step, progress.average), ("average-best-val", best.step, best.state)]
+    rows: list[dict[str, Any]] = []
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for weights, step, state in sets:
+        same_as_last = weights.endswith("best-val") and step == progress.step
+        if not same_as_last:
+            if state:
+                model.load_state_dict(state)
+            scored = {part: score_cases(model, data, cases, protocol) for part, cases in parts.items()}
+        rows += [{"part": part, "weights": weights, **row} for part, of_part in scored.items() for row in of_part]
     return rows
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.cell import Cell
-from bench.runs.protocol import Protocol
 from bench.zoo.costs import cache_file
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
@@ -245,6 +244,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "cost": job.cost,
         "training": parts.get("training"),
         "metrics": parts.get("metrics"),
+        **({"validation": parts["validation"]} if "validation" in parts else {}),
         "conventions": CONVENTIONS if spec.task == "segmentation" else None,
         "environment": environment(job.device, cell.protocol["threads"]),
         "cases_sha256": parts.get("cases_sha256"),
@@ -270,9 +270,9 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
-    from bench.runs.evaluate import NOT_FINITE, make_validation
+    from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.seeding import build_seeded
-    from bench.runs.train import HISTORY_COLUMNS, train
+    from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
 
     cell, protocol = job.cell, job.cell.settings()
     torch.set_num_threads(protocol.threads)
@@ -289,46 +289,69 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    if hasattr(model, DEEP):
+        model.mark_forward_method(DEEP)
     images, labels = training_arrays(data, parts["train"], protocol)
-    progress = train(
-        model,
-        images,
-        labels,
-        protocol,
-        cell.seed,
-        fabric,
-        validate=make_validation(data, parts["val"], protocol),
-        checkpoint=job.folder / "checkpoint.pt",
-        key=cell.key,
+    watch = Watch(
+        make_validation(data, parts["val"], protocol),
         on_step=lambda step: report(Event("step", job, step)),
         on_figures=lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score)),
         stop=stop,
     )
+    checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
+    progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
-    training = {
-        "steps": progress.step,
-        "best_val_step": progress.best_step,
-        "val_score": progress.best_score if math.isfinite(progress.best_score) else None,
-        "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
-        "seconds": round(progress.seconds, 1),
-    }
+    training = _training_figures(progress)
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     if progress.stopped:
         return _record(job, "pruned", training=training)
-    if cell.is_trial and math.isfinite(progress.best_score):
-        return _record(job, "complete", training=training)
-    if cell.is_trial:
+    if cell.is_trial and not math.isfinite(progress.best.score):
         return _record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
+    scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
     try:
-        rows, metrics = _score(model, data, parts, protocol, progress, job.folder)
+        rows = score_weights(model, data, scored_parts, protocol, progress)
     except FloatingPointError as error:
         return _record(job, "diverged", training=training, error=str(error))
+    figures = {part: _headlines(rows, part) for part in scored_parts}
+    training["scoring_seconds"] = round(time.perf_counter() - start, 1)
+    if cell.is_trial:
+        return _record(job, "complete", training=training, validation=figures["val"])
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
-    training["scoring_seconds"] = round(time.perf_counter() - start, 1)
-    return _record(job, "complete", training=training, metrics=metrics, cases_sha256=sha256)
+    _save_weights(job.folder / "weights.safetensors", progress.best.state)
+    if progress.average:
+        _save_weights(job.folder / "average.safetensors", progress.average_best.state)
+    return _record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
+
+
+def _training_figures(progress: TrainingRun) -> dict[str, Any]:
+    """What a record says of training."""
+    figures: dict[str, Any] = {
+        "steps": progress.step,
+        "best_val_step": progress.best.step,
+        "val_score": _finite(progress.best.score),
+        "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
+        "seconds": round(progress.seconds, 1),
+    }
+    if progress.average:
+        best = progress.average_best
+        figures["average"] = {"best_val_step": best.step, "val_score": _finite(best.score)}
+    return figures
+
+
+def _finite(score: float) -> float | None:
+    return score if math.isfinite(score) else None
+
+
+def _headlines(rows: list[dict[str, Any]], part: str) -> dict[str, Any]:
+    """The figures of a part under each set of weights."""
+    from bench.runs.evaluate import headline
+
+    of_part = [row for row in rows if row["part"] == part]
+    sets = dict.fromkeys(row["weights"] for row in of_part)
+    return {weights: headline([row for row in of_part if row["weights"] == weights]) for weights in sets}
 
 
 def _check_size(model: Any, job: Job) -> None:
@@ -345,35 +368,7 @@ def _check_size(model: Any, job: Job) -> None:
         )
 
 
-def _score(
-    model: Any,
-    data: Prepared,
-    parts: dict[str, tuple[int, ...]],
-    protocol: Protocol,
-    progress: TrainingRun,
-    folder: Path,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Scores the last and the best weights on validation and test cases; saves the best."""
-    from bench.runs.evaluate import headline, score_cases
-
-    rows: list[dict[str, Any]] = []
-    metrics: dict[str, Any] = {}
-    scored: dict[str, list[dict[str, Any]]] = {}
-    for weights in ("last", "best-val"):
-        if weights == "best-val" and progress.best_step != progress.step:
-            model.load_state_dict(progress.best_state)
-            scored = {}
-        scored = scored or {part: score_cases(model, data, parts[part], protocol) for part in ("val", "test")}
-        for part, of_part in scored.items():
-            rows += [{"part": part, "weights": weights, **row} for row in of_part]
-        metrics[weights] = headline(scored["test"])
-        if weights == "best-val":
-            _save_weights(folder, model)
-    return rows, metrics
-
-
-def _save_weights(folder: Path, model: Any) -> None:
+def _save_weights(path: Path, state: dict[str, Any]) -> None:
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    store.write_bytes(folder / "weights.safetensors", save(state))
+    store.write_bytes(path, save({name: tensor.contiguous().clone() for name, tensor in state.items()}))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.errors import UserError
 from bench.runs.arguments import (
+    BUDGET,
     DEVICE,
     FLAG,
     FOLDER,
@@ -33,10 +34,11 @@ class Request:
     Attributes:
         models: names by commas or in a list, as `bench.zoo.registry.select_models` takes them; `all`: the preset's.
         dataset: names by commas or in a list, or `all`.
-        preset: of the protocol: `smoke`, `quick`, `paper`.
+        preset: of the protocol: `smoke`, `quick`, `standard`, `paper`.
         seeds: how many (`2`, `"2"`), which (`[0, 4]`, `"0,4,"`), or None for the preset's number.
         split: of the data set; `any` deals whatever files are there, which then count as a substitute. None: by layout.
         folds: cross-validation by patient or group in place of the split's own parts.
+        budget: images seen in training (`48000`, `"48k"`), over which the whole schedule is laid; None: the preset's.
         train_patients: so many of the training patients or groups; None: all.
         train_fraction: such a share of them, in place of a number.
         data: where images come from: `real`, `phantom`, or `auto`, phantoms where no data are prepared.
@@ -54,6 +56,7 @@ class Request:
     seeds: str | int | Sequence[int] | None = argument(None, SEEDS)
     split: str | None = argument(None, or_none(text()))
     folds: int | None = argument(None, or_none(whole(3, 100)))
+    budget: int | None = argument(None, or_none(BUDGET))
     train_patients: int | None = argument(None, or_none(whole()))
     train_fraction: float | None = argument(None, or_none(NUMBER))
     data: str = argument("auto", text("", "auto", "real", "phantom"))
@@ -68,6 +71,8 @@ class Request:
         check_fields(self)
         if self.train_patients is not None and self.train_fraction is not None:
             raise UserError("Expected --train-patients or --train-fraction, but got both.")
+        if self.budget is not None and any(setting.startswith(("steps=", "epochs=")) for setting in self.settings):
+            raise UserError("Expected --budget, or --set steps or epochs, but got both.")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {self.train_fraction}.")
 

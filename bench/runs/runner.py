@@ -53,10 +53,12 @@ def make_jobs(request: Request, report: Report = silent) -> list[Job]:
 
 def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[Job]:
     """The cells of a request on one data set."""
+    from bench.datasets.base import count_images
     from bench.datasets.splits.assignment import assign, make_split
     from bench.datasets.splits.folds import count_training, take_training
 
     protocol = preset_protocol(request.preset, tuple(request.settings), request.threads, spec.task)
+    protocol = protocol.for_budget(request.budget)
     _check_device(request.device, protocol)
     preset = PRESETS[request.preset]
     names, seeds = select_models(request.models, preset.models, spec.task), parse_seeds(request.seeds, preset.seeds)
@@ -66,12 +68,15 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     _note_uncounted(report, costs)
     init = initial_weights(names) if request.pretrained else {}
     label = preset_label(request.preset, protocol, spec.task)
-    jobs = []
+    jobs: list[Job] = []
     for fold in range(request.folds) if request.folds else [None]:
         name_of_split = split if fold is None else f"{split}/{request.folds}"
         listed = make_split(spec, prepared, name_of_split, fold)
         assigned = assign(prepared.cases, listed)
         kept = count_training(prepared.cases, listed, assigned, request.subset)
+        if not jobs:  # the first fold's number of images sets the steps of all
+            first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, seeds[0])
+            protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
         for seed in seeds:
             if kept is not None:
                 take_training(prepared.cases, listed, assigned, kept, seed)

@@ -14,37 +14,91 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from bench.datasets.loading import augment
+from bench.datasets.augmentation.batches import augment, mix
 from bench.records.store import write_bytes
+from bench.runs.averaging import State, WeightAverage
+from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import derive, generator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-HISTORY_COLUMNS = ("step", "lr", "train_loss", "val_score")
+HISTORY_COLUMNS = ("step", "lr", "train_loss", "val_score", "average_val_score")
 LOSS_EVERY = 10  # steps between two looks at the loss: each waits for a GPU
-State = dict[str, torch.Tensor]
+COSINE_END = 0.01  # of the rate at the end of `cosine`, as a share of the first
+DEEP = "training_logits"  # the method of a network that is supervised at several resolutions
+CHECKPOINT = {"key", "model", "optimizer", "precision", "average", "progress"}
+
+
+@dataclass
+class Best:
+    """The best validation score so far, the first on ties, and the weights that had it."""
+
+    score: float = -math.inf
+    step: int = 0
+    state: State = field(default_factory=dict)
+
+    def consider(self, score: float, step: int, model: nn.Module) -> None:
+        """Takes a round's score; the first round's weights are kept whatever their score."""
+        if not self.state or score > self.score or math.isnan(self.score):
+            self.score, self.step, self.state = score, step, _state(model)
 
 
 @dataclass
 class Progress:
-    """Where a training run stands; what a checkpoint holds beside the network, the optimiser and the precision."""
+    """Where a training run stands; what a checkpoint holds beside the network, the optimiser and the precision.
+
+    Attributes:
+        best: of the network's own weights. average_best: of their average. average: the average at the end.
+    """
 
     step: int = 0
     seconds: float = 0.0
-    best_score: float = -math.inf
-    best_step: int = 0
-    best_state: State = field(default_factory=dict)
+    best: Best = field(default_factory=Best)
+    average_best: Best = field(default_factory=Best)
+    average: State = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     diverged: bool = False
     stopped: bool = False
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Who looks at a training run.
+
+    Attributes:
+        validate: scores the model on the validation part; higher is better.
+        on_step: called with the number of steps done.
+        on_figures: called with the number of steps done, the loss and no score every few steps, and with the mean loss
+            and the score of each validation round.
+        stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
+            run there. Only a trial of a search has it.
+    """
+
+    validate: Callable[[nn.Module], float]
+    on_step: Callable[[int], None] = lambda step: None
+    on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None
+    stop: Callable[[int, float], bool] = lambda step, score: False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run's state is kept between validation rounds, and the key of the cell whose it is."""
+
+    path: Path
+    key: str
+
+
 def learning_rate(step: int, protocol: Protocol) -> float:
-    """Rate of a step (from 0): linear warm-up, times poly decay (1 - step / steps) ** power."""
+    """Rate of a step (from 0): linear warm-up, times the schedule: poly (1 - step / steps) ** power, or cosine."""
     warmup = max(1, round(protocol.warmup * protocol.steps))
-    return protocol.lr * min(1.0, (step + 1) / warmup) * (1 - step / protocol.steps) ** protocol.poly_power
+    done = step / protocol.steps
+    if protocol.schedule == "cosine":
+        falling = COSINE_END + (1 - COSINE_END) * (1 + math.cos(math.pi * done)) / 2
+    else:
+        falling = (1 - done) ** protocol.poly_power
+    return protocol.lr * min(1.0, (step + 1) / warmup) * falling
 
 
 def evaluation_steps(protocol: Protocol) -> set[int]:
@@ -77,26 +131,6 @@ def excepted_names(model: nn.Module) -> set[str]:
     return found
 
 
-def make_loss(protocol: Protocol) -> nn.Module:
-    """The loss of logits and labels, softmax inside.
-
-    `ce+dice`: cross-entropy and soft Dice (MONAI's), background included, sums over the batch; of logits (N, K, H, W)
-    and labels (N, 1, H, W). `ce`: mean cross-entropy of logits (N, K, ...) and labels (N, ...).
-    """
-    if protocol.loss == "ce":
-        return nn.CrossEntropyLoss()
-    from monai.losses import DiceCELoss
-
-    return DiceCELoss(
-        softmax=True,
-        to_onehot_y=True,
-        squared_pred=True,
-        batch=True,
-        lambda_ce=protocol.ce_weight,
-        lambda_dice=protocol.dice_weight,
-    )
-
-
 def train(
     model: nn.Module,
     images: torch.Tensor,
@@ -104,130 +138,138 @@ def train(
     protocol: Protocol,
     seed: int,
     fabric: Fabric,
-    validate: Callable[[nn.Module], float],
-    checkpoint: Path,
-    key: str,
-    on_step: Callable[[int], None] = lambda step: None,
-    on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None,
-    stop: Callable[[int, float], bool] = lambda step, score: False,
+    watch: Watch,
+    checkpoint: Checkpoint,
 ) -> Progress:
     """Trains all steps, from the last checkpoint if there is one of this key; leaves the model at its last weights.
 
     Args:
         model: set up by Fabric; what has no parameters to train may have a method `fit(labels)`, which is called once.
         images: (N, C, S, S) float32. labels: (N, S, S) uint8, or class indices (N,) int64.
-        validate: scores the model on the validation part; higher is better.
-        on_step: called with the number of steps done.
-        on_figures: called with the number of steps done, the loss and no score every few steps, and with the mean loss
-            and the score of each validation round.
-        stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
-            run there. Only a trial of a search has it.
 
     Returns:
-        The run's progress, with the best weights by validation (the first on ties) and the history.
+        The run's progress, with the best weights by validation and the history.
     """
     if not any(p.requires_grad for p in model.parameters()):
         if hasattr(model, "fit"):
             cast(Any, model).fit(fabric.to_device(labels))
-        return Progress(best_score=validate(model), best_state=_state(model))
+        return Progress(best=Best(watch.validate(model), 0, _state(model)))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
-    loss_function, rounds = make_loss(protocol), evaluation_steps(protocol)
-    progress = _load(checkpoint, key, model, optimizer, fabric)
+    average = WeightAverage(model, protocol.average) if protocol.average else None
+    loop = _Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric)
+    progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
-        progress.stopped |= stop(row["step"], row["val_score"])
+        progress.stopped |= watch.stop(row["step"], row["val_score"])
     start, losses = time.perf_counter() - progress.seconds, []
     while progress.step < protocol.steps and not progress.diverged and not progress.stopped:
-        losses.append(_step(model, optimizer, loss_function, images, labels, protocol, seed, fabric, progress.step))
+        losses.append(loop.step(images, labels, progress.step))
         progress.step += 1
-        on_step(progress.step)
+        watch.on_step(progress.step)
         if progress.step % LOSS_EVERY == 1:
-            on_figures(progress.step, losses[-1].item(), None)
+            watch.on_figures(progress.step, losses[-1].item(), None)
         if progress.step in rounds:
             mean_loss = torch.stack(losses).mean().item()
             losses.clear()
-            _record(progress, model, mean_loss, validate, protocol)
-            on_figures(progress.step, mean_loss, None if progress.diverged else progress.history[-1]["val_score"])
+            loop.validate(progress, mean_loss, watch.validate)
+            watch.on_figures(progress.step, mean_loss, None if progress.diverged else progress.history[-1]["val_score"])
             progress.seconds = time.perf_counter() - start
-            _save(checkpoint, key, model, optimizer, fabric, progress)
-            progress.stopped = not progress.diverged and stop(progress.step, progress.history[-1]["val_score"])
+            loop.save(checkpoint, progress)
+            progress.stopped = not progress.diverged and watch.stop(progress.step, progress.history[-1]["val_score"])
+    progress.average = _copied(average.state) if average else {}
     return progress
 
 
-def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_function: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    protocol: Protocol,
-    seed: int,
-    fabric: Fabric,
-    step: int,
-) -> torch.Tensor:
-    chosen = batch_indices(len(images), step, protocol, seed)
-    batch = augment(images, labels, protocol, generator(seed, "augment", step), chosen)
-    x_NCHW, y = (fabric.to_device(tensor) for tensor in batch)
-    x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
-    torch.manual_seed(derive(seed, "dropout", step))
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, protocol)
-    model.train()
-    loss = loss_function(model(x_NCHW), y.long() if protocol.loss == "ce" else y[:, None].long())
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    if protocol.clip:
-        fabric.clip_gradients(model, optimizer, max_norm=protocol.clip, error_if_nonfinite=False)
-    optimizer.step()
-    return loss.detach()
+@dataclass(frozen=True)
+class _Loop:
+    """What the steps of one run share."""
 
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: nn.Module
+    average: WeightAverage | None
+    protocol: Protocol
+    seed: int
+    fabric: Fabric
 
-def _record(
-    progress: Progress,
-    model: nn.Module,
-    mean_loss: float,
-    validate: Callable[[nn.Module], float],
-    protocol: Protocol,
-) -> None:
-    """A validation round; a loss that is not finite ends the run as diverged."""
-    progress.diverged = not math.isfinite(mean_loss)
-    if progress.diverged:
-        return
-    score = validate(model)
-    rate = learning_rate(progress.step - 1, protocol)
-    row = {"step": progress.step, "lr": rate, "train_loss": mean_loss, "val_score": score}
-    progress.history.append(row)
-    if not progress.best_state or score > progress.best_score or math.isnan(progress.best_score):
-        progress.best_score, progress.best_step, progress.best_state = score, progress.step, _state(model)
+    def step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> torch.Tensor:
+        """One optimiser step; the loss, without waiting for a device."""
+        protocol = self.protocol
+        chosen = batch_indices(len(images), step, protocol, self.seed)
+        x_NCHW, y = augment(images, labels, protocol, generator(self.seed, "augment", step), chosen)
+        x_NCHW, mixture = mix(x_NCHW, protocol.mixup, derive(self.seed, "mixup", step))
+        x_NCHW, y = self.fabric.to_device(x_NCHW), self.fabric.to_device(y)
+        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+        torch.manual_seed(derive(self.seed, "dropout", step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, protocol)
+        self.model.train()
+        outputs = self._logits(x_NCHW)
+        loss = batch_loss(self.loss, outputs, y.long() if protocol.loss == "ce" else y[:, None].long(), mixture)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        if protocol.clip:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=protocol.clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        if self.average:
+            self.average.update()
+        return loss.detach()
+
+    def _logits(self, x_NCHW: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """What the loss is of: logits, or under deep supervision those of several resolutions."""
+        if self.protocol.deep_supervision == "own" and hasattr(self.model, DEEP):
+            return cast(Any, self.model).training_logits(x_NCHW)
+        return self.model(x_NCHW)
+
+    def validate(self, progress: Progress, mean_loss: float, validate: Callable[[nn.Module], float]) -> None:
+        """A validation round; a loss that is not finite ends the run as diverged."""
+        progress.diverged = not math.isfinite(mean_loss)
+        if progress.diverged:
+            return
+        score = validate(self.model)
+        progress.best.consider(score, progress.step, self.model)
+        rate = learning_rate(progress.step - 1, self.protocol)
+        row = {"step": progress.step, "lr": rate, "train_loss": mean_loss, "val_score": score}
+        if self.average:
+            with self.average.in_place():
+                row["average_val_score"] = validate(self.model)
+                progress.average_best.consider(row["average_val_score"], progress.step, self.model)
+        progress.history.append(row)
+
+    def save(self, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Writes all that going on needs."""
+        buffer = io.BytesIO()
+        content = {
+            "key": checkpoint.key,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),  # of 16-mixed: the gradient scaler's state
+            "average": self.average.state_dict() if self.average else {},
+            "progress": vars(progress) | {"best": vars(progress.best), "average_best": vars(progress.average_best)},
+        }
+        torch.save(content, buffer)
+        write_bytes(checkpoint.path, buffer.getvalue())
+
+    def load(self, checkpoint: Checkpoint) -> Progress:
+        """The progress of a whole checkpoint of this key, with all that it holds set to it; else a new one."""
+        content = _read_checkpoint(checkpoint.path)
+        if content.get("key") != checkpoint.key or set(content) != CHECKPOINT:
+            return Progress()
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(content["precision"])
+        if self.average:
+            self.average.load_state_dict(content["average"])
+        stored = content["progress"]
+        best = {name: Best(**stored[name]) for name in ("best", "average_best")}
+        return Progress(**(stored | best))
 
 
 def _state(model: nn.Module) -> State:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    return _copied(model.state_dict())
 
 
-def _save(
-    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric, progress: Progress
-) -> None:
-    buffer = io.BytesIO()
-    content = {
-        "key": key,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "precision": fabric.strategy.precision.state_dict(),  # of 16-mixed: the gradient scaler's scale and tracker
-        "progress": vars(progress),
-    }
-    torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
-
-
-def _load(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric) -> Progress:
-    """The progress of a whole checkpoint of this key, with all that it holds set to it; else a new one."""
-    content = _read_checkpoint(path)
-    if content.get("key") != key or set(content) != {"key", "model", "optimizer", "precision", "progress"}:
-        return Progress()
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    fabric.strategy.precision.load_state_dict(content["precision"])
-    return Progress(**content["progress"])
+def _copied(state: State) -> State:
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
