@@ -11,8 +11,6 @@ import torch
 from scipy.ndimage import zoom
 
 from bench.datasets.loading import (
-    _rotation,
-    augment,
     images_input,
     label_map,
     nearest,
@@ -21,7 +19,6 @@ from bench.datasets.loading import (
     training_arrays,
 )
 from bench.runs.protocol import Protocol
-from bench.runs.seeding import generator
 
 RNG = np.random.default_rng(0)
 TRANSUNET = Protocol(image_size=56, resize="transunet", normalise="minmax", output="labels")
@@ -75,40 +72,6 @@ def test_there_and_back_keeps_the_label() -> None:
     assert 2 * ((back == 2) & (label == 2)).sum() / ((back == 2).sum() + (label == 2).sum()) > 0.98
 
 
-def test_augmentation_moves_image_and_label_alike() -> None:
-    labels = torch.zeros(16, 64, 64, dtype=torch.uint8)
-    labels[:, 10:30, 20:50] = 1
-    images = labels[:, None].float()
-    moved, maps = augment(images, labels, Protocol(image_size=64), generator(0, "augment", 1))
-    assert not torch.equal(maps, labels)
-    agreement = ((moved[:, 0] > 0.5) == (maps > 0)).float().mean()
-    assert agreement > 0.99
-
-
-def test_augmentation_is_a_function_of_its_generator() -> None:
-    images, labels = torch.rand(4, 1, 64, 64), torch.zeros(4, 64, 64, dtype=torch.uint8)
-    first, second, other = (augment(images, labels, Protocol(), generator(0, "augment", s))[0] for s in (1, 1, 2))
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
-
-
-def test_probabilities_of_zero_change_nothing() -> None:
-    images, labels = torch.rand(4, 1, 64, 64), torch.randint(0, 4, (4, 64, 64), dtype=torch.uint8)
-    still = Protocol(flip=0.0, rot90=0.0, rotate=0.0)
-    moved, maps = augment(images, labels, still, generator(0))
-    assert torch.equal(moved, images)
-    assert torch.equal(maps, labels)
-
-
-def test_flips_and_quarter_turns_are_exact() -> None:
-    images, labels = torch.rand(8, 1, 64, 64), torch.randint(0, 4, (8, 64, 64), dtype=torch.uint8)
-    moved, maps = augment(images, labels, Protocol(rotate=0.0, flip=1.0, rot90=1.0), generator(0))
-    for i in range(8):
-        turns = [torch.rot90(images[i, 0].flip((0, 1)), k) for k in (1, 2, 3)]
-        k = next(k for k, turned in enumerate(turns, 1) if torch.equal(turned, moved[i, 0]))
-        assert torch.equal(torch.rot90(labels[i].flip((0, 1)), k), maps[i])
-
-
 def photographs(*images: np.ndarray, labels: tuple[int, ...] = ()) -> Any:
     """A classification dataset in memory: (C, H, W) uint8 each."""
     cases = [SimpleNamespace(label=label) for label in labels]
@@ -154,35 +117,3 @@ def test_classification_trains_on_images_and_their_classes() -> None:
     assert images.shape == (2, 1, 64, 64)
     assert labels.tolist() == [1, 2]
     assert labels.dtype == torch.int64
-
-
-def test_augmentation_leaves_classes_alone_and_draws_the_same() -> None:
-    images, classes = torch.rand(8, 3, 64, 64), torch.arange(8)
-    maps = torch.zeros(8, 64, 64, dtype=torch.uint8)
-    moved, same = augment(images, classes, Protocol(), generator(0, "augment", 3))
-    with_maps, _ = augment(images, maps, Protocol(), generator(0, "augment", 3))
-    assert torch.equal(same, classes)
-    assert torch.equal(moved, with_maps)
-    assert not torch.equal(moved, images)
-
-
-def test_rotations_are_those_of_affine_grid() -> None:
-    angles = torch.tensor([0.0, 0.3, -0.2, 3.0])
-    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros(4)
-    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    for size in (64, 97, 224):
-        expected = torch.nn.functional.affine_grid(theta, [4, 1, size, size], align_corners=False)
-        assert (_rotation(angles, size) - expected).abs().max() < 3e-7
-
-
-def test_a_batch_is_augmented_as_each_of_its_images_alone_would_be() -> None:
-    """With the draws of the whole batch: grouping by flips and turns changes nothing."""
-    protocol = Protocol(image_size=64, rotate=0.0)
-    images, labels = torch.rand(16, 1, 64, 64), torch.randint(0, 4, (16, 64, 64), dtype=torch.uint8)
-    moved, maps = augment(images, labels, protocol, generator(0, "augment", 1))
-    draws = torch.rand(16, 6, generator=generator(0, "augment", 1))
-    for i, (across, down, turn, how) in enumerate(draws[:, :4].tolist()):
-        dims = [d for d, draw in ((-1, across), (-2, down)) if draw < protocol.flip]
-        turns = 1 + int(how * 3) if turn < protocol.rot90 else 0
-        assert torch.equal(moved[i], torch.rot90(images[i].flip(dims), turns, (-2, -1)))
-        assert torch.equal(maps[i], torch.rot90(labels[i].flip(dims), turns, (-2, -1)))

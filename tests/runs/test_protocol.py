@@ -99,6 +99,7 @@ def test_a_task_has_its_own_recipe_in_every_preset() -> None:
     assert sizes == {
         "smoke": (64, 60, 8, 1e-3, 3),
         "quick": (128, 500, 8, 1e-3, 5),
+        "standard": (128, 500, 16, 1e-3, 20),  # and 100 epochs in place of the steps
         "paper": (224, 10_000, 32, 5e-4, 25),
     }
     default = Protocol()
@@ -154,3 +155,26 @@ def test_every_field_of_the_protocol_is_documented() -> None:
     text = Protocol.__doc__ or ""
     undocumented = {"version", "loss", "batch_size"}
     assert not [f.name for f in dataclasses.fields(Protocol) if f.name not in text and f.name not in undocumented]
+
+
+def test_epochs_become_steps_within_their_bounds() -> None:
+    recipe = preset_protocol("standard", task="classification")
+    steps = {count: recipe.for_images(count).steps for count in (136, 1000, 1476, 20_000)}
+    assert steps == {136: 3000, 1000: 6250, 1476: 9225, 20_000: 10_000}
+    assert preset_protocol("standard", ("steps=40",), task="classification").for_images(1476).steps == 40
+    assert preset_protocol("quick").for_images(1476) == preset_protocol("quick")
+
+
+def test_a_budget_is_a_whole_schedule_over_so_many_images() -> None:
+    recipe = preset_protocol("standard", task="classification").for_budget(48_000)
+    assert (recipe.steps, recipe.for_images(1476).steps) == (3000, 3000)
+    assert preset_label("standard", recipe, "classification") == "standard with steps=3000"
+    assert preset_protocol("quick").for_budget(None) == preset_protocol("quick")
+
+
+def test_what_a_task_lacks_is_refused() -> None:
+    for task, field in (("classification", "ce_weight=1"), ("segmentation", "mixup=0.2")):
+        with pytest.raises(UserError, match="has no meaning"):
+            preset_protocol("standard", (field,), task=task)
+    with pytest.raises(UserError, match="steps_min to be at most steps_max"):
+        preset_protocol("standard", ("steps_min=20000",), task="classification")

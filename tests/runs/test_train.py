@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,22 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
+from bench.datasets.augmentation.batches import Mixture
+from bench.runs.averaging import WeightAverage
 from bench.runs.evaluate import predict_logits
+from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import build_seeded
-from bench.runs.train import Progress, batch_indices, evaluation_steps, learning_rate, make_loss, make_optimizer, train
+from bench.runs.train import (
+    Checkpoint,
+    Progress,
+    Watch,
+    batch_indices,
+    evaluation_steps,
+    learning_rate,
+    make_optimizer,
+    train,
+)
 from bench.zoo.registry import build_model
 
 PROTOCOL = Protocol(image_size=64, steps=12, batch_size=4, evaluations=3, lr=1e-3)
@@ -48,8 +61,10 @@ def fit(folder: Path, protocol: Protocol = PROTOCOL, **options: Any) -> tuple[nn
     model = fabric.setup_module(built)
     images, labels = discs()
     scores = iter(options.pop("scores", [0.1, 0.3, 0.2]))
-    arguments = {"validate": lambda network: next(scores), "checkpoint": folder / "checkpoint.pt", "key": "k"}
-    return model, train(model, images, labels, protocol, 0, fabric, **{**arguments, **options})
+    folder.mkdir(exist_ok=True)
+    checkpoint = Checkpoint(folder / "checkpoint.pt", options.pop("key", "k"))
+    watch = Watch(**{"validate": lambda network: next(scores), **options})
+    return model, train(model, images, labels, protocol, 0, fabric, watch, checkpoint)
 
 
 def test_the_loss_curve_is_pinned(tmp_path: Path) -> None:
@@ -59,8 +74,8 @@ def test_the_loss_curve_is_pinned(tmp_path: Path) -> None:
 
 def test_selection_takes_the_best_score_and_the_first_on_ties(tmp_path: Path) -> None:
     _, progress = fit(tmp_path, scores=[0.1, 0.3, 0.3])
-    assert (progress.best_step, progress.best_score, progress.step) == (8, 0.3, 12)
-    assert set(progress.best_state) == set(build_model("unet_s", "segmentation", 1, 4, 64).state_dict())
+    assert (progress.best.step, progress.best.score, progress.step) == (8, 0.3, 12)
+    assert set(progress.best.state) == set(build_model("unet_s", "segmentation", 1, 4, 64).state_dict())
 
 
 def test_figures_are_told_every_few_steps_and_at_each_round(tmp_path: Path) -> None:
@@ -144,8 +159,8 @@ def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     model = fabric.setup_module(build_model("unet_s", "segmentation", 1, 4, 64))
     images[:] = math.nan
-    arguments = {"validate": lambda network: 0.5, "checkpoint": tmp_path / "nan.pt", "key": "k"}
-    spoilt = train(model, images, labels, PROTOCOL, 0, fabric, **arguments)
+    watch, checkpoint = Watch(lambda network: 0.5), Checkpoint(tmp_path / "nan.pt", "k")
+    spoilt = train(model, images, labels, PROTOCOL, 0, fabric, watch, checkpoint)
     assert spoilt.diverged
     assert spoilt.step == 4
     assert spoilt.history == []
@@ -166,9 +181,9 @@ def test_what_has_nothing_to_train_is_shown_the_labels_once(tmp_path: Path) -> N
         seen.append(network(images[:1]).softmax(1).tolist())
         return 0.0
 
-    progress = train(model, images, labels, IMAGES, 0, fabric, validate, tmp_path / "c.pt", "k")
+    progress = train(model, images, labels, IMAGES, 0, fabric, Watch(validate), Checkpoint(tmp_path / "c.pt", "k"))
     assert seen == [[pytest.approx([0.25, 0.75])]]
-    assert progress.best_state["log_counts"].softmax(0).tolist() == pytest.approx([0.25, 0.75])
+    assert progress.best.state["log_counts"].softmax(0).tolist() == pytest.approx([0.25, 0.75])
 
 
 def stripes(count: int = 24, size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -198,7 +213,8 @@ def classify(folder: Path, stop_at: int = 0) -> tuple[nn.Module, Progress]:
         return -nn.functional.cross_entropy(predict_logits(network, images), labels).item()
 
     try:
-        progress = train(model, images, labels, IMAGES, 0, fabric, score, folder / "c.pt", "k", on_step=stop)
+        checkpoint = Checkpoint(folder / "c.pt", "k")
+        progress = train(model, images, labels, IMAGES, 0, fabric, Watch(score, on_step=stop), checkpoint)
     finally:
         torch.use_deterministic_algorithms(False)
     return model, progress
@@ -285,3 +301,82 @@ def test_what_a_network_or_a_module_in_it_excepts_is_not_decayed() -> None:
         assert (rest["weight_decay"], decayed["weight_decay"]) == (0, PROTOCOL.weight_decay)
         assert ends <= {place[id(p)].rpartition(".")[2] for p in rest["params"]}, name
         assert not ends & {place[id(p)].rpartition(".")[2] for p in decayed["params"]}, name
+
+
+AVERAGED = replace(PROTOCOL, average=0.9)
+
+
+def test_an_average_of_the_weights_is_kept_and_scored_beside_them(tmp_path: Path) -> None:
+    model, progress = fit(tmp_path, protocol=AVERAGED, scores=[0.1, 0.2, 0.3, 0.15, 0.2, 0.25])
+    assert [row["average_val_score"] for row in progress.history] == [0.2, 0.15, 0.25]
+    assert (progress.best.score, progress.best.step) == (0.3, progress.history[1]["step"])
+    assert (progress.average_best.score, progress.average_best.step) == (0.25, progress.history[2]["step"])
+    last = model.state_dict()
+    assert set(progress.average) == set(last)
+    assert any(not torch.equal(progress.average[name], tensor) for name, tensor in last.items())
+    plain, _ = fit(tmp_path / "plain", protocol=PROTOCOL)
+    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in last.items())
+
+
+def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
+    _, whole = fit(tmp_path / "whole", protocol=AVERAGED, scores=[0.1] * 6)
+
+    def stop(step: int) -> None:
+        if step == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", protocol=AVERAGED, scores=[0.1] * 6, on_step=stop)
+    _, resumed = fit(tmp_path / "cut", protocol=AVERAGED, scores=[0.1] * 6)
+    assert all(torch.equal(resumed.average[name], tensor) for name, tensor in whole.average.items())
+
+
+def test_the_average_forgets_the_start() -> None:
+    """Against the plain formula, in float64."""
+    model = nn.BatchNorm1d(2).double()
+    average, expected = WeightAverage(model, 0.8), torch.zeros(2, dtype=torch.float64)
+    for step in range(30):
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([step, -step]))
+            model.running_mean += 1
+            model.num_batches_tracked += 1
+        average.update()
+        decay = min(0.8, 1 - (1 + step) ** -0.75)
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+    torch.testing.assert_close(average.state["weight"], expected)
+    assert 20 < average.state["running_mean"][0] < 29
+    assert average.state["num_batches_tracked"] == 30
+    with average.in_place():
+        torch.testing.assert_close(model.weight.detach(), expected)
+    assert model.weight[0] == 29
+
+
+def test_the_cosine_ends_at_a_hundredth() -> None:
+    protocol = replace(PROTOCOL, schedule="cosine", steps=1000, warmup=0.05, lr=1.0)
+    rates = [learning_rate(step, protocol) for step in range(1000)]
+    assert max(rates) == pytest.approx(0.994, abs=2e-3)
+    assert rates[500] == pytest.approx(0.505, abs=1e-3)
+    assert 0.01 <= rates[-1] < 0.0101
+
+
+def test_losses_of_mixed_batches_and_of_several_resolutions() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    mixture = Mixture(torch.tensor([3, 2, 1, 0]), 0.7)
+    targets = 0.7 * nn.functional.one_hot(labels, 3) + 0.3 * nn.functional.one_hot(labels.flip(0), 3)
+    expected = nn.functional.cross_entropy(logits, targets.float())
+    torch.testing.assert_close(batch_loss(nn.CrossEntropyLoss(), logits, labels, mixture), expected)
+    maps = torch.randint(0, 3, (2, 1, 8, 8))
+    outputs = [torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)]
+    loss = make_loss(PROTOCOL)
+    shrunk = nn.functional.interpolate(maps.float(), size=(4, 4), mode="nearest-exact").long()
+    expected = (loss(outputs[0], maps) + loss(outputs[1], shrunk) / 2) / 1.5
+    torch.testing.assert_close(batch_loss(loss, outputs, maps, None), expected)
+
+
+def test_label_smoothing_is_cross_entropys() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    smoothed = make_loss(replace(IMAGES, label_smoothing=0.1))(logits, labels)
+    targets = 0.9 * nn.functional.one_hot(labels, 3) + 0.1 / 3
+    torch.testing.assert_close(smoothed, nn.functional.cross_entropy(logits, targets))
