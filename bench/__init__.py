@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "run": "bench.runs.runner",
+    "develop": "bench.analysis.development",
     "build_model": "bench.zoo.registry",
     "register_model": "bench.zoo.entry",
     "load_results": "bench.records.store",

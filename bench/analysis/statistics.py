@@ -244,6 +244,18 @@ def interval_of_draws(
     return Interval(value, float(value - below), float(value + above))
 
 
+def mean_interval(values: np.ndarray) -> Interval:
+    """The mean of independent values (N,) with Student's interval; of one value, and of none, without ends (nan)."""
+    from scipy import stats
+
+    known = np.asarray(values, float)
+    if len(known) < 2:
+        return Interval(float(known.mean()) if len(known) else math.nan, math.nan, math.nan)
+    mean = float(known.mean())
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+    return Interval(mean, mean - half, mean + half)
+
+
 def _ranks(draws: np.ndarray) -> np.ndarray:
     """(M, B) ranks from 0, the highest first, what is not defined last."""
     known = np.where(np.isnan(draws), -np.inf, draws)

@@ -6,6 +6,7 @@ import click
 
 from bench.cli.ablate import ablate
 from bench.cli.data import data
+from bench.cli.develop import develop
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import evaluate
 from bench.cli.models import models
@@ -26,7 +27,7 @@ def main() -> None:
     """
 
 
-for command in (run, plan, report, models, profile, data, ablate, evaluate, doctor):
+for command in (run, plan, develop, report, models, profile, data, ablate, evaluate, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

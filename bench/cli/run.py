@@ -93,7 +93,7 @@ def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: b
     tables, notes = results_tables(request.results, comparisons, asked={job.model for job in work})
     print_tables(console, tables, checklist, notes)
     if counts["failed"]:
-        _name_failed(work)
+        name_failed(work)
         sys.exit(1)
 
 
@@ -108,7 +108,8 @@ def _to_run(jobs: Sequence[Job], force: bool) -> list[Job]:
     return [job for job in jobs if force or not is_done(job.folder)]
 
 
-def _name_failed(jobs: Sequence[Job]) -> None:
+def name_failed(jobs: Sequence[Job]) -> None:
+    """Says on standard error which cells failed, and where their traceback is."""
     for job in jobs:
         if (job.folder / "error.log").exists():
             click.echo(f"failed: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)

@@ -302,6 +302,7 @@ class Split:
         flag: why results of this split are not to be trusted, or None.
         official_cases: how many cases were published, where the parts are no official list; else None.
         groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
+        untested: it has no test part: a division of another split's training part, to choose recipes and designs by.
     """
 
     name: str
@@ -312,6 +313,7 @@ class Split:
     groups: dict[str, str] = field(default_factory=dict)
     by_case: bool = False
     note: str = ""
+    untested: bool = False
 
     def member(self, case: HasPatient) -> str:
         """The name under which the parts list a case."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-TUNING = "tuning"
+TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
 RECORD_FIELDS = {
@@ -226,8 +226,8 @@ def lock(folder: Path, wait: bool) -> Iterator[bool]:
 def find_records(results: Path) -> list[Path]:
     """All folders that hold a record, in order: below `runs` of a results folder, or `records`, or the folder itself.
 
-    The trials of a search, in a folder `tuning`, are found in that folder alone: they are no results. The records of
-    the committed example are read where that folder is named, never as a part of the results around it.
+    What chooses something, in a folder `tuning` or `development`, is found in that folder alone: it is no result. The
+    records of the committed example are read where that folder is named, never as a part of the results around it.
     """
     base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
     found = (path.parent for path in base.rglob("record.json"))
@@ -235,7 +235,7 @@ def find_records(results: Path) -> list[Path]:
 
 
 def _is_result(place: tuple[str, ...]) -> bool:
-    return TUNING not in place and EXAMPLE not in pairwise(place)
+    return not {TUNING, DEVELOPMENT} & set(place) and EXAMPLE not in pairwise(place)
 
 
 class Found(NamedTuple):

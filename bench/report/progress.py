@@ -176,7 +176,7 @@ def figures(job: Job, loss: float | None, score: float | None, best: str = "val"
 
 
 def cell_name(event: Event) -> str:
-    """`acdc / unet_s / seed 0`; of a trial its number and rate in place of the seed."""
+    """`acdc / unet_s / seed 0`; of a trial its number and rate in place of the seed; of an inner fold also the recipe."""
     if event.job is None:
         return ""
     cell, tuned = event.job.cell, event.job.cell.tuned or {}
@@ -185,8 +185,10 @@ def cell_name(event: Event) -> str:
         last = f"trial {tuned['trial']}, rate {tuned['lr']:g}, decay {tuned['weight_decay']:g}"
     elif event.trial is not None:
         last = f"trial {event.trial}, rate {cell.protocol['lr']:g}"
-    fold = "" if cell.fold is None else f" / fold {cell.fold} of {cell.split.partition('/')[2]}"
-    return f"{cell.dataset_label} / {event.job.model} / {last}{fold}"
+    folds = cell.split.partition("/")[2]
+    fold = "" if cell.fold is None else f" / fold {cell.fold} of {folds}"
+    recipe = f" / {event.job.preset}" if folds.startswith("inner") else ""
+    return f"{cell.dataset_label} / {event.job.model} / {last}{fold}{recipe}"
 
 
 def _steps(job: Job) -> int:

@@ -76,6 +76,10 @@ class Request:
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {self.train_fraction}.")
 
+    def divisions(self, split: str) -> list[tuple[str, int | None]]:
+        """The divisions of the data that are run, by name and fold: a split's own parts, or its folds."""
+        return [(split, None)] if self.folds is None else [(f"{split}/{self.folds}", k) for k in range(self.folds)]
+
     @property
     def subset(self) -> int | float | None:
         """How many of the training patients or groups, or which share of them; None: all."""

@@ -69,8 +69,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     init = initial_weights(names) if request.pretrained else {}
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []
-    for fold in range(request.folds) if request.folds else [None]:
-        name_of_split = split if fold is None else f"{split}/{request.folds}"
+    for name_of_split, fold in request.divisions(split):
         listed = make_split(spec, prepared, name_of_split, fold)
         assigned = assign(prepared.cases, listed)
         kept = count_training(prepared.cases, listed, assigned, request.subset)
@@ -115,10 +114,18 @@ def _split_and_source(request: Request, prepared: Prepared) -> tuple[str, dict[s
 
     split = request.split or prepared.spec.default_split[prepared.layout]
     if "/" in split:
-        raise UserError(f"Expected a split without folds, but got {split!r}: pass --folds {split.partition('/')[2]}.")
+        raise UserError(f"Expected a split without folds, but got {split!r}: pass --folds {_folds_named(split)}.")
     if prepared.kind == "phantom":
         return split, {"kind": "phantom", "version": prepared.spec.phantom_version}
     return split, {"kind": "substitute" if split == ANY else prepared.kind}
+
+
+def _folds_named(split: str) -> str:
+    """`5` of `blocks/5`, and how the folds of a training part (`blocks/inner5`) are asked for."""
+    from bench.datasets.splits.folds import INNER
+
+    folds = split.partition("/")[2]
+    return f"{folds.removeprefix(INNER)} to `medbench develop`" if folds.startswith(INNER) else folds
 
 
 def _check_device(device: str, protocol: Protocol) -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from bench.datasets.base import PARTS, Case, Split
 from bench.datasets.splits.assignment import assign
-from bench.datasets.splits.folds import any_split, count_training, deal_folds, fold_split, take_training
+from bench.datasets.splits.folds import (
+    any_split,
+    count_training,
+    deal_folds,
+    fold_split,
+    inner_split,
+    take_training,
+)
 from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
@@ -118,3 +125,50 @@ def test_a_fold_by_patient_is_not_flagged_as_the_random_split_it_was_made_from()
     assert leak_figures(prepared, assign(CASES, fold))["patient"] == 0
     unknown = [replace(c, patient=c.case) for c in CASES]
     assert fold_split(unknown, random, 5, 0).flag == random.flag, "each image is dealt by itself, as there"
+
+
+@pytest.mark.parametrize("by_case", [False, True])
+def test_inner_folds_hold_the_training_part_alone_each_patient_out_once(by_case: bool) -> None:
+    listed = {part: tuple(c.case for c in CASES if c.patient in SPLIT.parts[part]) for part in PARTS}
+    split = replace(SPLIT, parts=listed, by_case=True, flag="random") if by_case else SPLIT
+    training = {i for i, c in enumerate(CASES) if c.patient in SPLIT.parts["train"]}
+    assigned = [assign(CASES, inner_split(CASES, split, 5, fold)) for fold in range(5)]
+    for one in assigned:
+        train, val = set(one.indices["train"]), set(one.indices["val"])
+        assert train | val == training
+        assert not {CASES[i].patient for i in train} & {CASES[i].patient for i in val}
+        assert one.indices["test"] == ()
+        assert one.left_out == len(CASES) - len(training)
+        assert 0.25 < sum(CASES[i].label == 1 for i in val) / len(val) < 0.75
+    assert sorted(i for one in assigned for i in one.indices["val"]) == sorted(training)
+    fold = inner_split(CASES, split, 5, 0)
+    assert (fold.name, fold.flag, fold.untested) == ("s/inner5", None, True)
+
+
+def test_inner_folds_keep_groups_together_and_refuse_more_folds_than_there_are() -> None:
+    split = replace(SPLIT, groups={f"p{p}": f"g{p // 5}" for p in range(30)})
+    for fold in range(4):
+        held_out = inner_split(CASES, split, 4, fold).parts["val"]
+        assert sorted(held_out) == sorted(f"p{p}" for p in range(20) if f"p{p - p % 5}" in held_out)
+    with pytest.raises(UserError, match="Expected 5 patients or groups or more in the training part of s for 5 folds"):
+        inner_split(CASES, split, 5, 0)
+    with pytest.raises(UserError, match="Expected a fold from 0 to 3"):
+        inner_split(CASES, split, 4, 4)
+
+
+def test_inner_folds_of_few_of_the_published_patients_are_partial() -> None:
+    assert not assign(CASES, inner_split(CASES, SPLIT, 5, 0)).partial
+    few = [c for c in CASES if int(c.patient[1:]) < 15]
+    assert assign(few, inner_split(few, SPLIT, 5, 0)).partial
+    counted = replace(SPLIT, official_cases=2 * len(CASES))
+    assert assign(CASES, inner_split(CASES, counted, 5, 0)).partial
+
+
+def test_a_leak_of_an_untested_split_is_that_of_its_validation_part() -> None:
+    fold = inner_split(CASES, SPLIT, 5, 0)
+    held_out = next(c.case for c in CASES if c.patient in fold.parts["val"])
+    trained = next(c.case for c in CASES if c.patient in fold.parts["train"])
+    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"groups": [[held_out, trained]]}))
+    found = leak_figures(prepared, assign(CASES, fold))
+    assert found["patient"] == 0
+    assert found["near_duplicate"] == 1 / len(assign(CASES, fold).indices["val"])

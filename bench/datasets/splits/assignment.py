@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets.base import PARTS, Assignment, Counts, DatasetSpec, HasPatient, Prepared, Split
-from bench.datasets.splits.folds import ANY, any_split, fold_split
+from bench.datasets.splits.folds import ANY, INNER, any_split, fold_split, inner_split
 from bench.errors import UserError, unknown
 
 # Under this share of the official test patients (or published cases, where no list is official) a row is `partial`.
@@ -50,7 +50,8 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
     """A split of a dataset by name: a shipped list, computed from the prepared cases, a fold of either, or `any`.
 
     Args:
-        name: `blocks`; `blocks/5` with a fold, for one of five folds by group.
+        name: `blocks`; `blocks/5` with a fold, for one of five folds by group; `blocks/inner5` with a fold, for one of
+            five folds of its training part (`inner_split`).
 
     Raises:
         UserError: the dataset has no such split, or a computed one leaves a part without a class.
@@ -66,7 +67,9 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
         split = spec.split_functions[base](prepared)
         if split.official_cases is None:
             split = replace(split, official_cases=spec.official_cases.get(prepared.layout))
-    if fold is not None:
+    if fold is not None and folds.startswith(INNER):
+        split = inner_split(prepared.cases, split, int(folds.removeprefix(INNER)), fold)
+    elif fold is not None:
         split = fold_split(prepared.cases, split, int(folds), fold)
     if spec.task == "classification":
         _reject_missing_classes(prepared, split)
@@ -75,8 +78,8 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
 
 def _reject_missing_classes(prepared: Prepared, split: Split) -> None:
     classes = prepared.spec.classes
-    for part, patients in split.parts.items():
-        members = set(patients)
+    for part in _used_parts(split):
+        members = set(split.parts[part])
         labels = {case.label for case in prepared.cases if split.member(case) in members}
         missing = [name for label, name in enumerate(classes) if label not in labels]
         if missing:
@@ -87,15 +90,20 @@ def _reject_missing_classes(prepared: Prepared, split: Split) -> None:
             )
 
 
+def _used_parts(split: Split) -> tuple[str, ...]:
+    """The parts that must have cases: all but the test part of a split that has none."""
+    return tuple(part for part in PARTS if not (split.untested and part == "test"))
+
+
 def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     """Gives each present case its part; cases of patients that the split does not list are left out.
 
     Raises:
-        UserError: a part without any case.
+        UserError: a part without any case, but for the test part of an untested split.
     """
     indices = _indices(cases, split)
     counts = count_parts(cases, split)
-    _reject_empty(split.name, counts)
+    _reject_empty(split, counts)
     return Assignment(
         indices={part: tuple(indices[part]) for part in PARTS},
         counts=counts,
@@ -130,8 +138,8 @@ def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
     }
 
 
-def _reject_empty(name: str, counts: Counts) -> None:
-    empty = [part for part in PARTS if not counts[part]["cases"]]
+def _reject_empty(split: Split, counts: Counts) -> None:
+    empty = [part for part in _used_parts(split) if not counts[part]["cases"]]
     if empty:
         present = ", ".join(
             f"{part} {c['present_patients']}"
@@ -139,7 +147,7 @@ def _reject_empty(name: str, counts: Counts) -> None:
             for part, c in counts.items()
         )
         raise UserError(
-            f"Expected split {name!r} to have patients in every part, but {' and '.join(empty)} "
+            f"Expected split {split.name!r} to have patients in every part, but {' and '.join(empty)} "
             f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {present}). "
             "Add the missing patients' files and prepare again, or choose another split."
         )

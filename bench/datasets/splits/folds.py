@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ANY = "any"
 _ORDER = 20260105
+INNER = "inner"  # `blocks/inner5`: five folds of the training part of `blocks`
 
 
 def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], folds: int) -> list[list[int]]:
@@ -66,6 +67,51 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
     official = split.official_cases or round(len(indices) * len(listed) / len(present))
     parts = by_part(list(part_of), part_of.__getitem__)
     return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
+
+
+def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
+    """One fold of the training part of a split: it validates, the rest of that part trains, and nothing is tested.
+
+    Recipes and designs are chosen on such folds: no case of the split's own validation and test parts is in any part.
+    The flag of a random split is left out as in `fold_split`.
+
+    Args:
+        fold: 0 to folds - 1.
+
+    Raises:
+        UserError: a number that is no fold, or fewer groups in the training part than folds.
+    """
+    if not 0 <= fold < folds:
+        raise UserError(f"Expected a fold from 0 to {folds - 1} of {folds} folds of a training part, but got {fold}.")
+    listed = set(split.parts["train"])
+    indices = [i for i, case in enumerate(cases) if split.member(case) in listed]
+    groups = len({_group(cases[i], split) for i in indices})
+    if groups < folds:
+        raise UserError(
+            f"Expected {folds} patients or groups or more in the training part of {split.name} for {folds} folds, but "
+            f"{groups} are present."
+        )
+    held_out = {split.member(cases[i]) for i in deal_folds(cases, split, indices, folds)[fold]}
+    present = {split.member(cases[i]) for i in indices}
+    official = round(len(indices) * len(listed) / len(present))
+    if split.official_cases is not None:  # as many of the published cases as of those that are here
+        official = round(split.official_cases * len(indices) / _count_listed(cases, split))
+    return replace(
+        split,
+        name=f"{split.name}/{INNER}{folds}",
+        source=f"ours: {folds} folds by group of the training part of {split.name}: one validates, nothing is tested",
+        parts=by_part(sorted(present), lambda name: "val" if name in held_out else "train"),
+        flag=None if groups < len(indices) else split.flag,
+        official_cases=official,
+        note="",
+        untested=True,
+    )
+
+
+def _count_listed(cases: Sequence[Case], split: Split) -> int:
+    """How many of the cases stand in any part."""
+    listed = {name for part in PARTS for name in split.parts[part]}
+    return sum(split.member(case) in listed for case in cases)
 
 
 def any_split(prepared: Prepared) -> Split:

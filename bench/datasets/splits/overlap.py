@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 def leak_figures(prepared: Prepared, assignment: Assignment) -> dict[str, float | None]:
     """Shares of the test cases whose patient, or whose near-duplicate, stands in training; in [0, 1].
 
+    Of a split without a test part (`Split.untested`) they are shares of its validation cases.
+
     None where no patients are known, or (in segmentation) no near-duplicates were sought.
     """
     cases = prepared.cases
-    train, test = ([cases[i] for i in assignment.indices[part]] for part in ("train", "test"))
+    tested = "test" if assignment.indices["test"] else "val"
+    train, test = ([cases[i] for i in assignment.indices[part]] for part in ("train", tested))
     patients = {case.patient for case in train}
     known = any(case.patient != case.case for case in cases)
     groups: list[list[str]] | None = prepared.manifest.get("groups")

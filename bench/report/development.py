@@ -1,0 +1,91 @@
+"""The table of candidates on folds of training patients: a row per model and variant, and what stands below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.comparison import PHANTOM, SUBSTITUTE, preset_words
+from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
+from bench.analysis.sheet import Sheet
+from bench.analysis.statistics import Interval
+
+PLACE = (
+    "Figures of the held-out fold of the training part at the end of training, means over folds; the split's own "
+    "validation and test parts are not read."
+)
+WEIGHTS = {RAW: "", AVERAGE: "average, "}
+
+
+def development_sheet(judged: Sequence[Judged]) -> Sheet:
+    """The table of one dataset's candidates."""
+    frame = pd.DataFrame([_row(one) for one in judged]).fillna("")
+    frame = frame.loc[:, [bool((frame[column] != "").any()) for column in frame]]
+    details = tuple(str(column) for column in frame if str(column).endswith("by fold"))
+    name = f"development-{judged[0].candidate.jobs[0].cell.dataset_label}"
+    return Sheet(_caption(judged), frame, _notes(judged), name=name, left=("Variant", "Cells"), details=details)
+
+
+def _row(one: Judged) -> dict[str, str]:
+    row = {"Model": one.candidate.model, "Variant": one.candidate.variant}
+    for weights, words in WEIGHTS.items():
+        for measure in MEASURES[one.task]:
+            title = f"{words}{measure.title}" if words else measure.title
+            values = one.figures.get(weights, {}).get(measure.name)
+            row[title] = _number(one.mean(weights, measure.name), measure)
+            row[f"{title}, by fold"] = ", ".join(_number(v, measure) for v in values.values()) if values else ""
+            row[f"{title}, less first [95 %]"] = _gap(one.gaps.get(weights, {}).get(measure.name), measure)
+    row["Seconds"] = "" if math.isnan(one.seconds) else f"{one.seconds:.0f}"
+    others = [status for status in one.statuses if status != "complete"]
+    counted = ", ".join(f"{others.count(status)} {status}" for status in dict.fromkeys(others))
+    row["Cells"] = f"{counted} of {len(one.statuses)}" if others else ""
+    return row
+
+
+def _number(value: float, measure: Measure) -> str:
+    return "" if math.isnan(value) else f"{measure.factor * value:.{measure.decimals}f}"
+
+
+def _gap(gap: Interval | None, measure: Measure) -> str:
+    if gap is None or math.isnan(gap.value):
+        return ""
+    value, *ends = (f"{measure.factor * part:+.{measure.decimals}f}" for part in (gap.value, gap.low, gap.high))
+    return value if math.isnan(gap.low) else f"{value} [{ends[0]}, {ends[1]}]"
+
+
+def _caption(judged: Sequence[Judged]) -> str:
+    cell, preset = judged[0].candidate.jobs[0].cell, judged[0].candidate.jobs[0].preset
+    against = {"phantom": f"{PHANTOM}. ", "substitute": f"{SUBSTITUTE}. "}.get(cell.source["kind"], "")
+    base, _, inner = cell.split.partition("/inner")
+    jobs = judged[0].candidate.jobs
+    folds = sorted({job.cell.fold for job in jobs if job.cell.fold is not None})
+    seeds = sorted({job.cell.seed for job in jobs})
+    return (
+        f"{against}Development on {cell.dataset_label}, folds {_listed(folds)} of {inner} of the training part of "
+        f"{base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
+    )
+
+
+def _listed(numbers: Sequence[Any]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _notes(judged: Sequence[Judged]) -> tuple[str, ...]:
+    varied = len({one.candidate.variant for one in judged}) > 1
+    of_first = "the first variant of its model" if varied else "the first model"
+    known = [one.seconds * sum(status == "complete" for status in one.statuses) for one in judged]
+    total = sum(seconds for seconds in known if not math.isnan(seconds))
+    averaged = any(AVERAGE in one.figures for one in judged)
+    average = "average: of the exponential average of the weights; without that word, of the weights themselves."
+    notes = [
+        PLACE,
+        average if averaged else "",
+        f"less first: the figure less that of {of_first}, paired by fold, with Student's 95 % interval over folds."
+        if any(one.gaps for one in judged)
+        else "",
+        f"Seconds: training of a cell. All cells of the table: {total / 3600:.2f} h.",
+    ]
+    return tuple(note for note in notes if note)
