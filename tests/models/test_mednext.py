@@ -175,12 +175,12 @@ def test_a_norm_follows_every_depthwise_convolution_where_it_is_asked_for() -> N
 
 def test_heads_of_deep_supervision_are_for_training_alone() -> None:
     def seeded(**config: bool) -> nn.Module:
-        return build_seeded(lambda: build_model("mednext_tiny", "segmentation", 1, 3, 64, **config), 0)
+        return build_seeded(lambda: build_model("mednext_tiny", "segmentation", 1, 3, 64, **config), 0).eval()
 
     plain, deep, x = seeded(), seeded(deep_supervision=True), torch.randn(2, 1, 64, 64)
     logits = deep.training_logits(x)  # type: ignore[operator]
     assert [tuple(y.shape) for y in logits] == [(2, 3, side, side) for side in (64, 32, 16, 8)]
-    assert torch.equal(deep.eval()(x), plain.eval()(x))
+    assert torch.equal(deep(x), plain(x))
     assert torch.equal(plain.training_logits(x)[0], plain(x))  # type: ignore[operator]
     assert complexity(deep, (1, 1, 64, 64)) == complexity(plain, (1, 1, 64, 64))
     assert len(deep.state_dict()) == len(plain.state_dict()) + 6
