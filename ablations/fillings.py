@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.models.fuse import fold_before, in_place
-from bench.models.layers import conv_norm_act, depthwise_norm
+from bench.models.fuse import fold_before, fused_form, in_place
+from bench.models.layers import conv_norm_act, depthwise, depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
 HEAD_CHANNELS = 32
@@ -250,7 +250,7 @@ class GatedFFN(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.gate = nn.Conv2d(channels, hidden, 1)
         self.value = nn.Conv2d(channels, hidden, 1)
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.depthwise = depthwise(hidden, 3, config)
         self.act = activation(config.activation)
         self.project = nn.Conv2d(hidden, channels, 1)
 
@@ -262,5 +262,6 @@ class GatedFFN(nn.Module):
         """The norm goes into the two 1x1 convolutions that follow it."""
         norm = cast(nn.BatchNorm2d, self.norm)
         self.gate, self.value = fold_before(norm, self.gate), fold_before(norm, self.value)
+        self.depthwise = fused_form(self.depthwise)
         self.norm, self.act = nn.Identity(), in_place(self.act)
         return self

@@ -62,7 +62,7 @@ def match(
         UserError: an unknown budget or model, a model whose config has no `widths`, a target that costs nothing, or a
             task that one of them does not do.
     """
-    from bench.zoo.complexity import complexity
+    from bench.zoo.complexity import complexity, inference_parameters
     from bench.zoo.registry import build_model
 
     if budget not in BUDGETS:
@@ -77,7 +77,7 @@ def match(
 
     def cost(network: Any) -> int:
         if budget == "params":
-            return sum(p.numel() for p in network.parameters())
+            return sum(p.numel() for p in inference_parameters(network))
         return complexity(network, (1, in_channels, image_size, image_size)).macs
 
     aim = cost(built(target))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.models.slots import activation
+from bench.models.slots import BlockConfig, activation
 
 
 def resize(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -22,6 +22,13 @@ def depthwise_norm(channels: int, size: int | tuple[int, int], dilation: int = 1
         channels, channels, (height, width), padding=padding, dilation=dilation, groups=channels, bias=False
     )
     return nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+
+def depthwise(channels: int, size: int, config: BlockConfig) -> nn.Module:
+    """A depth-wise convolution that keeps the size: with its bias, or with its norm where the config says `dw_norm`."""
+    if config.dw_norm:
+        return depthwise_norm(channels, size)
+    return nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels)
 
 
 def conv_norm_act(inside: int, outside: int, act: str | None, size: int = 3, stride: int = 1) -> nn.Sequential:

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 
 import bench.models.readings  # noqa: F401  registers its fillings
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.models.fuse import add_identity, affine, fold_before, fused_form, in_place, merge_depthwise
-from bench.models.layers import conv_norm_act, depthwise_norm, resize
+from bench.models.layers import conv_norm_act, depthwise, depthwise_norm, resize
 from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
 from bench.zoo.entry import register_model
@@ -47,7 +47,7 @@ class LinearAttentionFFN(nn.Module):
         self.query = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         self.act = activation(config.activation)
-        self.attend = nn.Conv2d(channels, channels, config.kernel, padding=config.kernel // 2, groups=channels)
+        self.attend = depthwise(channels, config.kernel, config)
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,9 +55,10 @@ class LinearAttentionFFN(nn.Module):
         return self.project(self.attend(self.act(self.query(x))) * self.value(x))
 
     def fused(self) -> nn.Module:
-        """The norm goes into the two 1x1 convolutions that follow it."""
+        """The norm goes into the two 1x1 convolutions that follow it; that of the map, if any, into its convolution."""
         norm = cast(nn.BatchNorm2d, self.norm)
         self.query, self.value = fold_before(norm, self.query), fold_before(norm, self.value)
+        self.attend = fused_form(self.attend)
         self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 
@@ -105,11 +106,12 @@ class SmoothDwConvFFN(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = activation(config.activation)
-        self.smooth = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.smooth = depthwise(hidden, 3, config)
         self.project = nn.Conv2d(hidden, channels, 1)
         line = torch.tensor([0.25, 0.5, 0.25])
         with torch.no_grad():
-            self.smooth.weight.copy_(torch.outer(line, line).expand_as(self.smooth.weight))
+            kernel = next(self.smooth.parameters())
+            kernel.copy_(torch.outer(line, line).expand_as(kernel))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = self.act(self.expand(self.norm(x)))
@@ -118,7 +120,11 @@ class SmoothDwConvFFN(nn.Module):
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
         expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
-        return nn.Sequential(expand, in_place(self.act), add_identity(self.smooth), self.project)
+        smooth = cast(nn.Conv2d, fused_form(self.smooth))
+        return nn.Sequential(expand, in_place(self.act), add_identity(smooth), self.project)
+
+
+STEMS = ("plain", "dense_full", "dense_half")
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,12 @@ class Design:
 
     Attributes:
         widths, depths, kernels, expansions: channels, blocks, kernel size and FFN ratio of the four stages.
-        fine: channels of the segmenter's plain convolutions at full and at half resolution.
+        fine: channels of plain convolutions at full and at half resolution: the segmenter's, and the dense stem's.
         act: activation, by name. laffn, sem, sdffn: the slots' fillings.
         layer_scale: start of LayerScale. drop_path: rate at the last block, rising linearly from 0 at the first.
+        stem: the classifier's (`make_stem`): `plain`, `dense_full` or `dense_half`; the segmenter has both always.
+        dw_norm: whether the depth-wise convolutions of fillings that have no norm of their own get one.
+        deep_supervision: whether the segmenter has heads at lower resolutions too, for training alone.
     """
 
     widths: tuple[int, ...]
@@ -143,6 +152,9 @@ class Design:
     sdffn: str
     layer_scale: float
     drop_path: float
+    stem: str
+    dw_norm: bool
+    deep_supervision: bool
 
     def __post_init__(self) -> None:
         for name, length in (("widths", 4), ("depths", 4), ("kernels", 4), ("expansions", 4), ("fine", 2)):
@@ -154,6 +166,8 @@ class Design:
             raise UserError(f"Expected kernels to be odd and at least 3, but got {self.kernels}.")
         if not 0 <= self.drop_path < 1:
             raise UserError(f"Expected drop_path to be at least 0 and below 1, but got {self.drop_path}.")
+        if self.stem not in STEMS:
+            raise unknown("stem", self.stem, STEMS)
 
 
 class Block(nn.Sequential):
@@ -166,7 +180,7 @@ class Block(nn.Sequential):
     def __init__(self, design: Design, stage: int, drop: float = 0.0) -> None:
         super().__init__()
         channels = design.widths[stage]
-        config = BlockConfig(design.kernels[stage], design.expansions[stage], design.act)
+        config = BlockConfig(design.kernels[stage], design.expansions[stage], design.act, design.dw_norm)
         for slot in ("sem", "laffn", "sdffn"):
             module = fill(slot, getattr(design, slot), channels, config)
             if module is not None:
@@ -201,16 +215,32 @@ class Encoder(nn.Module):
         return maps
 
 
+def make_stem(in_channels: int, design: Design) -> tuple[nn.Module, int]:
+    """The classifier's first layers, (N, C, H, W) -> (N, s, H/2, W/2), and s.
+
+    `plain`: one stride-2 3x3 convolution to s = w_1 / 2 channels, 9 C s H W / 4 MACs. Two keep texture longer:
+    `dense_full` has a 3x3 convolution to f channels at full resolution before it, H W (9 C f + 9 f s / 4) MACs;
+    `dense_half` one of s = h channels at half resolution after it, H W / 4 (9 C h + 9 h^2). f, h: the fine channels.
+    """
+    (full, half), least, act = design.fine, max(1, design.widths[0] // 2), design.act
+    if design.stem == "dense_full":
+        dense = conv_norm_act(in_channels, full, act)
+        return nn.Sequential(dense, conv_norm_act(full, least, act, stride=2)), least
+    if design.stem == "dense_half":
+        return nn.Sequential(conv_norm_act(in_channels, half, act, stride=2), conv_norm_act(half, half, act)), half
+    return conv_norm_act(in_channels, least, act, stride=2), least
+
+
 class Classifier(nn.Module):
     """Encoder, norm, global average pooling, linear: (N, C, H, W) -> logits (N, K).
 
-    The stem is one convolution to w_1 / 2 channels. MACs beside the encoder's: 9 C w_1 / 2 H W / 4 + w_4 K.
+    MACs beside the encoder's and the stem's (`make_stem`): w_4 K.
     """
 
     def __init__(self, in_channels: int, num_classes: int, design: Design) -> None:
         super().__init__()
-        half, deepest = max(1, design.widths[0] // 2), design.widths[-1]
-        self.encoder: nn.Module = Encoder(conv_norm_act(in_channels, half, design.act, stride=2), half, design)
+        deepest = design.widths[-1]
+        self.encoder: nn.Module = Encoder(*make_stem(in_channels, design), design)
         self.norm: nn.Module = nn.BatchNorm2d(deepest)
         self.head = nn.Linear(deepest, num_classes)
 
@@ -253,14 +283,39 @@ class Segmenter(nn.Module):
         self.narrow = nn.Conv2d(half, full, 1)
         self.at_full = nn.Sequential(conv_norm_act(2 * full, full, act), conv_norm_act(full, full, act))
         self.head = nn.Conv2d(full, num_classes, 1)
+        lower = (half, widths[0], widths[1]) if design.deep_supervision else ()
+        self.lower_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in lower)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The decoder's maps, (N, C, H, W) -> full resolution first, then half, a quarter, an eighth, a sixteenth."""
         fine = self.fine(x)
         half, *skips, y = self.encoder(fine)
+        maps = []
         for reduce, join, block, skip in zip(self.reduce, self.join, self.blocks, skips[::-1], strict=True):
             y = block(join(torch.cat((resize(reduce(y), skip), skip), dim=1)))
-        y = self.at_half(torch.cat((resize(y, half), half), dim=1))
-        return self.head(self.at_full(torch.cat((resize(self.narrow(y), fine), fine), dim=1)))
+            maps.append(y)
+        maps.append(self.at_half(torch.cat((resize(y, half), half), dim=1)))
+        maps.append(self.at_full(torch.cat((resize(self.narrow(maps[-1]), fine), fine), dim=1)))
+        return maps[::-1]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.decode(x)[0])
+
+    def training_logits(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Logits for deep supervision, full resolution first, then halves; the first alone without lower heads."""
+        full, *lower = self.decode(x)
+        return [self.head(full), *(head(y) for head, y in zip(self.lower_heads, lower, strict=False))]
+
+    def training_only(self) -> set[str]:
+        """Parameters that inference does not use: the heads at lower resolutions."""
+        return {"lower_heads.*"}
+
+    def fused(self) -> nn.Module:
+        """The inference form has one head."""
+        self.lower_heads = nn.ModuleList()
+        for name, child in self.named_children():
+            setattr(self, name, fused_form(child))
+        return self
 
 
 TINY = Design(
@@ -275,6 +330,9 @@ TINY = Design(
     sdffn="smooth",
     layer_scale=1.0,
     drop_path=0.0,
+    stem="plain",
+    dw_norm=False,
+    deep_supervision=False,
 )
 SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2))
 BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.1)

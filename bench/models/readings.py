@@ -12,8 +12,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from bench.models.fuse import fold_before, in_place, merge_depthwise
-from bench.models.layers import depthwise_norm
+from bench.models.fuse import fold_before, fused_form, in_place, merge_depthwise
+from bench.models.layers import depthwise, depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
 
@@ -133,7 +133,7 @@ class StripEncoding(nn.Module):
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
-        self.near = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.near = depthwise(channels, 5, config)
         self.strips = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, channels, (1, k), padding=(0, k // 2), groups=channels),
@@ -165,7 +165,7 @@ class _DepthwiseFFN(nn.Module):
         hidden = channels * config.expansion
         self.norm: nn.Module = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.depthwise = depthwise(hidden, 3, config)
         self.act = activation(config.activation)
         self.project = nn.Conv2d(hidden, channels, 1)
 
@@ -177,8 +177,9 @@ class _DepthwiseFFN(nn.Module):
         return self.project(self.inner(self.expand(self.norm(x))))
 
     def fused(self) -> nn.Module:
-        """The norm goes into the first 1x1 convolution."""
+        """The norm goes into the first 1x1 convolution; that of the depth-wise one, if any, into it."""
         self.expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
+        self.depthwise = fused_form(self.depthwise)
         self.norm, self.act = nn.Identity(), in_place(self.act)
         return self
 

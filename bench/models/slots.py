@@ -29,11 +29,17 @@ ATTENTION_NOTE = "breaks the convolution-only rule"
 
 @dataclass(frozen=True)
 class BlockConfig:
-    """What a filling may depend on, beside its channels: kernel size, expansion ratio and activation of its stage."""
+    """What a filling may depend on, beside its channels.
+
+    Attributes:
+        kernel, expansion, activation: kernel size, expansion ratio and activation of its stage.
+        dw_norm: whether a depth-wise convolution that has no norm of its own gets one (`layers.depthwise`).
+    """
 
     kernel: int
     expansion: int
     activation: str
+    dw_norm: bool = False
 
 
 Filling = Callable[[int, BlockConfig], "nn.Module"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.cell import Cell
+from bench.zoo.complexity import inference_parameters
 from bench.zoo.costs import cache_file
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
@@ -360,7 +361,7 @@ def _check_size(model: Any, job: Job) -> None:
     Raises:
         ValueError: they differ, as after an update of what a third party's network imports.
     """
-    params = sum(parameter.numel() for parameter in model.parameters())
+    params = sum(parameter.numel() for parameter in inference_parameters(model))
     if params != job.cost["params"]:
         raise ValueError(
             f"the network has {params:,} parameters, but its cost was counted with {job.cost['params']:,}: delete "

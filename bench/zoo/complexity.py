@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,7 +16,7 @@ class Complexity:
     """The size of a network and the work of one forward pass.
 
     Attributes:
-        params: all parameters, shared ones once.
+        params: parameters that inference uses (`inference_parameters`), shared ones once.
         trainable: those that require a gradient.
         macs: multiply-accumulates of convolutions and matrix products (attention's too) for the whole input;
             norms, activations, pooling and resizing are not counted.
@@ -51,13 +52,28 @@ def complexity(model: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
     except RuntimeError:  # forward reads values, or an operator has no meta kernel (NotImplementedError)
         (macs, batched, uncounted), counted_on = _count(model, input_shape, "cpu"), "cpu"
     return Complexity(
-        params=sum(p.numel() for p in model.parameters()),
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        params=sum(p.numel() for p in inference_parameters(model)),
+        trainable=sum(p.numel() for p in inference_parameters(model) if p.requires_grad),
         macs=macs,
         attention_macs=batched,
         counted_on=counted_on,
         uncounted=uncounted,
     )
+
+
+def inference_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """A network's parameters without those that training alone uses, such as heads of deep supervision.
+
+    Which these are, the network or a module in it says by a method `training_only() -> set[str]`: names, or patterns.
+    """
+    patterns = [
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if hasattr(type(module), "training_only")  # of the class: a wrapper passes on what its module has
+        for name in cast(Any, module).training_only()
+    ]
+    named = model.named_parameters()
+    return [parameter for name, parameter in named if not any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _count(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tuple[int, int, dict[str, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.zoo.complexity import inference_parameters
 from bench.zoo.registry import build_model, parse_model
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _gradients(name: str, task: str) -> tuple[bool, str]:
     shape = (4,) if task == "classification" else (4, 64, 64)
     y = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(2))
     torch.nn.functional.cross_entropy(model(x), y).backward()
-    weights = [(key, p.grad) for key, p in model.named_parameters() if p.requires_grad]
+    used = {id(p) for p in inference_parameters(model)}
+    weights = [(key, p.grad) for key, p in model.named_parameters() if p.requires_grad and id(p) in used]
     missing = [key for key, grad in weights if grad is None]
     if missing:
         return False, f"{len(missing)} of {len(weights)} parameters get no gradient, the first is {missing[0]}"

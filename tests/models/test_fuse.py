@@ -67,6 +67,21 @@ def test_all_fillings_are_equal_to_1e9(slot: str, name: str, task: str) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("stem", ["dense_full", "dense_half"])
+@pytest.mark.parametrize(("laffn", "sdffn"), [("convmod", "smooth"), ("none", "mix"), ("none", "glu")])
+def test_all_stems_with_norms_after_depthwise_convolutions_are_equal_to_1e9(
+    laffn: str, sdffn: str, stem: str, task: str
+) -> None:
+    torch.manual_seed(0)
+    config = {"stem": stem, "laffn": laffn, "sdffn": sdffn, "dw_norm": True, "layer_scale": 0.1}
+    config |= {"depths": (1, 1, 2, 1), "widths": (16, 24, 32, 40), "deep_supervision": True}
+    model = with_random_statistics(build_model("mednext_tiny", task, 1, 3, 64, **config), 1)
+    assert largest_difference(model, torch.randn(2, 1, 64, 49, dtype=torch.float64)) < 1e-9
+    left = [name for name, m in fuse(model).named_modules() if isinstance(m, nn.BatchNorm2d) or "lower_heads." in name]
+    assert left == []
+
+
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("act", ["relu", "gelu", "hardswish"])
 def test_all_activations_are_equal_to_1e9(act: str, task: str) -> None:
     torch.manual_seed(0)

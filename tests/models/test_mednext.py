@@ -126,6 +126,7 @@ def test_an_unknown_filling_is_named(slot: str) -> None:
         ("widths", (24, 56, 144), "4 positive integers"),
         ("depths", (1, 1, 5, 0), "4 positive integers"),
         ("act", "swish9", "activation"),
+        ("stem", "dense", "Unknown stem 'dense'"),
     ],
 )
 def test_a_wrong_config_is_one_clear_line(field: str, value: object, message: str) -> None:
@@ -151,10 +152,45 @@ def test_only_convolutions_and_linear_layers(variant: str, task: str) -> None:
     assert large.get("aten.addmm") == small.get("aten.addmm")
 
 
-def test_the_smoothing_kernel_is_binomial() -> None:
-    module = fill("sdffn", "smooth", 8, BlockConfig(5, 2, "relu"))
+@pytest.mark.parametrize(
+    ("stem", "per_pixel"),
+    [
+        ("plain", 9 * 3 * 12 / 4),
+        ("dense_full", 9 * 3 * 16 + 9 * 16 * 12 / 4),
+        ("dense_half", 9 * 3 * 32 / 4 + 9 * 32**2 / 4),
+    ],
+)
+def test_a_stem_costs_what_its_formula_says(stem: str, per_pixel: float) -> None:
+    """3 channels in, w_1 = 24, fine channels of 16 and 32."""
+    model = build_model("mednext_tiny", "classification", 3, 2, 64, stem=stem)
+    assert complexity(model.encoder.stem, (1, 3, 64, 64)).macs == 64 * 64 * per_pixel  # type: ignore[union-attr,arg-type]
+
+
+def test_a_norm_follows_every_depthwise_convolution_where_it_is_asked_for() -> None:
+    model = build_model("mednext_tiny", "segmentation", 1, 2, 64, dw_norm=True)
+    depthwise = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1]
+    assert depthwise
+    assert all(isinstance(model.get_submodule(f"{name[:-1]}1"), nn.BatchNorm2d) for name in depthwise)
+
+
+def test_heads_of_deep_supervision_are_for_training_alone() -> None:
+    def seeded(**config: bool) -> nn.Module:
+        return build_seeded(lambda: build_model("mednext_tiny", "segmentation", 1, 3, 64, **config), 0).eval()
+
+    plain, deep, x = seeded(), seeded(deep_supervision=True), torch.randn(2, 1, 64, 64)
+    logits = deep.training_logits(x)  # type: ignore[operator]
+    assert [tuple(y.shape) for y in logits] == [(2, 3, side, side) for side in (64, 32, 16, 8)]
+    assert torch.equal(deep(x), plain(x))
+    assert torch.equal(plain.training_logits(x)[0], plain(x))  # type: ignore[operator]
+    assert complexity(deep, (1, 1, 64, 64)) == complexity(plain, (1, 1, 64, 64))
+    assert len(deep.state_dict()) == len(plain.state_dict()) + 6
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_smoothing_kernel_is_binomial(norm: bool) -> None:
+    module = fill("sdffn", "smooth", 8, BlockConfig(5, 2, "relu", norm))
     assert module is not None
-    kernel = next(p for name, p in module.named_parameters() if "smooth.weight" in name)
+    kernel = next(p for name, p in module.named_parameters() if name in ("smooth.weight", "smooth.0.weight"))
     expected = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
     assert torch.equal(kernel, expected.expand_as(kernel))
 
