@@ -114,8 +114,8 @@ def shown_weights(judged: Sequence[Judged], asked: str | None = None) -> str:
     there = {weights for one in judged for weights in one.figures}
     if asked is not None and there and asked not in there:
         raise UserError(f"Expected --weights to be one of {', '.join(sorted(there))}, but got {asked!r}.")
-    usual = AVERAGE if DEFAULT.weights.startswith("average") else RAW
-    return asked or (usual if usual in there else RAW)
+    usual = AVERAGE if DEFAULT.weights_label(AVERAGE in there).startswith("average") else RAW
+    return asked or usual
 
 
 def validation_figures(job: Job, record: dict[str, Any] | None, task: str) -> dict[str, dict[str, float]]:
