@@ -67,7 +67,7 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
         ({"share": "4/3"}, "Expected share to be a share of the steps above 0 and at most 1"),
         ({"share": "1/0"}, "Expected share to be a share"),
         ({"share": "third"}, "Expected share to be a share"),
-        ({"budget": 0}, "Expected budget to be a whole number"),
+        ({"budget": 0}, "Expected budget to be a number of images"),
         ({"folds": 90}, "patients or groups or more in the training part of patient for 90 folds"),
     ],
 )
