@@ -28,6 +28,8 @@ class Protocol:
         lr, weight_decay: AdamW's; biases, norms and what a network excepts are not decayed.
         warmup: fraction of the steps over which the rate rises linearly.
         poly_power: the rate then falls as (1 - step / steps) ** poly_power.
+        rates: `protocol`, lr for every network, or `grid`: each network's own of one grid for all, chosen on folds of
+            training patients (`bench.runs.rates`).
         clip: upper bound of the gradient's norm; 0 is none.
         loss: `ce+dice` (segmentation alone), or `ce`, plain cross-entropy.
         ce_weight: of cross-entropy in `ce+dice`.
@@ -53,6 +55,7 @@ class Protocol:
     weight_decay: float = 0.01
     warmup: float = 0.05
     poly_power: float = 0.9
+    rates: str = "protocol"
     clip: float = 1.0
     loss: str = "ce+dice"
     ce_weight: float = 0.5
@@ -100,6 +103,7 @@ CHOICES = {
     "resize": ("linear", "transunet"),
     "normalise": ("zscore", "minmax"),
     "loss": ("ce+dice", "ce"),
+    "rates": ("protocol", "grid"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "output": ("logits", "labels"),
 }
