@@ -20,6 +20,7 @@ from bench.analysis.certainty import Certainty, certainty
 from bench.analysis.checklist import PROVENANCE, checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
+from bench.analysis.own_settings import own_settings
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
@@ -365,7 +366,7 @@ def _footnotes(
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
         notes.append(f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
-    notes += filter(None, (_tuned_values(cells, titles), _initial_weights(cells, titles)))
+    notes += own_settings(cells, titles)
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
@@ -373,21 +374,3 @@ def _footnotes(
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)
-
-
-def _tuned_values(cells: pd.DataFrame, titles: dict[str, str]) -> str:
-    """What the trials chose for each model, in each fold, where there were any."""
-    rows = cells[cells["tuned"].notna() & (cells["model"] != "chance")]
-    found = {
-        model: " or ".join(dict.fromkeys(f"{tuned['lr']:g}, {tuned['weight_decay']:g}" for tuned in own["tuned"]))
-        for model, own in rows.groupby("model")
-    }
-    values = [f"{title} {found[model]}" for model, title in titles.items() if model in found]
-    return f"Learning rate and weight decay, each model's best on validation data: {'; '.join(values)}." * bool(values)
-
-
-def _initial_weights(cells: pd.DataFrame, titles: dict[str, str]) -> str:
-    """Where each model's pretrained weights are from, where it starts from some."""
-    rows = cells[cells["init"].notna()].drop_duplicates("model").set_index("model")["init"]
-    values = [f"{titles[model]} {rows[model]}" for model in titles if model in rows.index and rows[model] != "none"]
-    return f"Pretrained weights, heads random: {'; '.join(values)}." * bool(values)

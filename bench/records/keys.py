@@ -36,7 +36,7 @@ def comparison_key(cell: Mapping[str, Any]) -> str:
     if fields.get("init"):  # each model has its own weights
         fields["init"] = "pretrained"
     if fields.get("tuned"):  # each model has its own values, found in the same way
-        fields["tuned"] = {k: v for k, v in fields["tuned"].items() if k not in ("lr", "weight_decay")}
+        fields["tuned"] = {k: v for k, v in fields["tuned"].items() if k not in ("lr", "weight_decay", "chosen")}
     return digest(fields)
 
 

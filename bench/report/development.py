@@ -69,6 +69,15 @@ def _caption(judged: Sequence[Judged]) -> str:
     )
 
 
+def _over(judged: Sequence[Judged]) -> str:
+    """What the intervals are over."""
+    units = {one.units for one in judged if one.gaps}
+    if units == {0}:
+        return "folds"
+    number = f" {max(units)}" if len(units) == 1 else ""
+    return f"the{number} held-out patients or groups{' (folds where a cell keeps no cases)' * (0 in units)}"
+
+
 def _listed(numbers: Sequence[Any]) -> str:
     return ", ".join(map(str, numbers))
 
@@ -76,14 +85,13 @@ def _listed(numbers: Sequence[Any]) -> str:
 def _notes(judged: Sequence[Judged]) -> tuple[str, ...]:
     varied = len({one.candidate.variant for one in judged}) > 1
     of_first = "the first variant of its model" if varied else "the first model"
-    known = [one.seconds * sum(status == "complete" for status in one.statuses) for one in judged]
-    total = sum(seconds for seconds in known if not math.isnan(seconds))
+    total = sum(one.total_seconds for one in judged)
     averaged = any(AVERAGE in one.figures for one in judged)
     average = "average: of the exponential average of the weights; without that word, of the weights themselves."
     notes = [
         PLACE,
         average if averaged else "",
-        f"less first: the figure less that of {of_first}, paired by fold, with Student's 95 % interval over folds."
+        f"less first: the figure less that of {of_first}, paired, with Student's 95 % interval over {_over(judged)}."
         if any(one.gaps for one in judged)
         else "",
         f"Seconds: training of a cell. All cells of the table: {total / 3600:.2f} h.",

@@ -271,6 +271,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
+    from bench.runs.depthwise import speed_up_training
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
@@ -289,6 +290,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     _check_size(model, job)
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
+    speed_up_training(model)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
