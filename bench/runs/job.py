@@ -37,6 +37,7 @@ class Job:
 
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
+        validated: images, or slices, that a validation round passes through the network; for an estimate.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class Job:
     device: str
     cost: dict[str, Any]
     place: str = ""
+    validated: int = 0
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""

@@ -79,6 +79,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
         if not jobs:  # the first fold's number of images sets the steps of all
             first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, seeds[0])
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
+        validated = count_images(prepared.cases, assigned.indices["val"])
         for seed in seeds:
             if kept is not None:
                 take_training(prepared.cases, listed, assigned, kept, seed)
@@ -100,7 +101,8 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                 )
                 shown, results = canonical_name(entry, config), Path(request.results)
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
-                jobs.append(Job(cell, shown, label, results, folder, root, request.device, costs[name], entry.place))
+                where = (results, folder, root, request.device)
+                jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated))
     return jobs
 
 

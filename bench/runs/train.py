@@ -162,7 +162,7 @@ def train(
         return Progress(best=Best(watch.validate(model), 0, _state(model)))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     average = WeightAverage(model, protocol.average) if protocol.average else None
-    loop = _Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric)
+    loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric)
     progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
         progress.stopped |= watch.stop(row["step"], row["val_score"])
@@ -186,7 +186,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Loop:
+class Loop:
     """What the steps of one run share."""
 
     model: nn.Module
