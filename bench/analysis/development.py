@@ -148,7 +148,7 @@ def validation_figures(job: Job, record: dict[str, Any] | None, task: str) -> di
         stored.setdefault(RAW, {}).setdefault(measures[-1].name, rounds * measures[-1].merit)
     names = [measure.name for measure in measures]
     return {
-        weights: {name: float(own[name]) for name in names if own.get(name) is not None}
+        weights: {name: float(own[name]) for name in names if own.get(name) is not None and math.isfinite(own[name])}
         for weights, own in stored.items()
     }
 

@@ -117,7 +117,7 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
         protocols = {job.cell.dataset: job.cell.protocol for job in whole_run}
         for dataset, protocol in protocols.items():
             chosen = (*settings, *_length(request, protocol))
-            jobs = make_jobs(replace(request, dataset=[dataset], settings=chosen, budget=None), said)
+            jobs = make_jobs(replace(request, dataset=[dataset], settings=chosen, share=None, budget=None), said)
             for model in dict.fromkeys(job.model for job in jobs):
                 own = tuple(_without_test(job) for job in jobs if job.model == model)
                 found[dataset, model, tuple(values.items())] = Candidate(model, values, own)

@@ -321,10 +321,10 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return _record(job, "diverged", training=training, error=str(error))
     figures = {part: _headlines(rows, part) for part in scored_parts}
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
-    if cell.is_trial:
-        return _record(job, "complete", training=training, validation=figures["val"])
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
+    if cell.is_trial:
+        return _record(job, "complete", training=training, validation=figures["val"], cases_sha256=sha256)
     _save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
         _save_weights(job.folder / "average.safetensors", progress.average_best.state)

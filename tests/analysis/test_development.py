@@ -112,6 +112,10 @@ def test_records_without_validation_figures_tell_the_last_round_s_score(
         store.write_rows(job.folder / "history.csv", ("step", "lr", "train_loss", "val_score"), rounds)
     (judged,) = judge(found[:1])
     assert judged.figures == {RAW: {"loss": {0: 0.5, 1: 0.7}}}
+    store.write_rows(
+        found[0].jobs[1].folder / "history.csv", ("step", "val_score"), [{"step": 2, "val_score": math.nan}]
+    )
+    assert judge(found[:1])[0].figures == {}, "the last round's outputs are not finite"
 
 
 def test_an_interval_is_over_the_held_out_units_where_cells_keep_their_cases(
