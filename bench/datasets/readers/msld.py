@@ -242,10 +242,9 @@ def _subject_groups(prepared: Prepared) -> dict[str, str]:
     """Subject -> the first of those whose photographs are near-duplicates of its own."""
     subjects = sorted({case.patient for case in prepared.cases})
     position = {name: i for i, name in enumerate(subjects)}
-    groups = [[case for case in group if case == photograph_of(case)] for group in prepared.manifest["groups"]]
-    held = [[position[_subject(case)] for case in group] for group in groups]
-    pairs = [(group[0], other) for group in held for other in group[1:]]
-    return {subjects[i]: subjects[members[0]] for members in join(len(subjects), pairs) for i in members}
+    photographs = [[case for case in group if case == photograph_of(case)] for group in prepared.manifest["groups"]]
+    alike = [[position[_subject(case)] for case in group] for group in photographs if group]
+    return {subjects[i]: subjects[members[0]] for members in join(len(subjects), alike) for i in members}
 
 
 def _is_copy(case: Case) -> bool:

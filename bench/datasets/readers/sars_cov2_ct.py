@@ -8,6 +8,7 @@ uses, tests on patients that were trained on.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,28 +117,21 @@ def blocks(prepared: Prepared) -> Split:
     A block counts as 15 images however many of them are there, so that a missing file moves no other image (unless it
     is the one through which two blocks hang together, or the only one of its block).
     """
-    labels = {case.case: _block(case.case) for case in prepared.cases}
-    present = sorted(set(labels.values()))
-    position = {block: i for i, block in enumerate(present)}
-    pairs = [
-        (position[labels[group[0]]], position[labels[other]])
-        for group in prepared.manifest["groups"]
-        for other in group[1:]
-    ]
-    groups: dict[str, dict[int, int]] = {}
+    block_of = {case.case: _block(case.case) for case in prepared.cases}
+    blocks_present = sorted(set(block_of.values()))
+    position = {block: i for i, block in enumerate(blocks_present)}
+    alike = [[position[block_of[case]] for case in group] for group in prepared.manifest["groups"]]
+    sizes: dict[str, dict[int, int]] = {}
     group_of: dict[tuple[int, int], str] = {}
-    for members in join(len(present), pairs):
-        held = [present[i] for i in members]
-        name = case_name(held[0][0], BLOCK * held[0][1] + 1)
-        groups[name] = {k: BLOCK * sum(block[0] == k for block in held) for k in sorted({block[0] for block in held})}
-        group_of |= dict.fromkeys(held, name)
-    parts = deal(groups, "sars-cov2-ct blocks 1", slack=BLOCK)
-    return Split(
-        name="blocks",
-        source=_SPLITS["blocks"],
-        parts=by_part(list(labels), lambda name: parts[group_of[labels[name]]]),
-        groups={name: group_of[block] for name, block in labels.items()},
-    )
+    for members in join(len(blocks_present), alike):
+        joined = [blocks_present[i] for i in members]
+        first_label, first_block = joined[0]
+        name = case_name(first_label, BLOCK * first_block + 1)
+        sizes[name] = {label: BLOCK * n for label, n in Counter(label for label, _ in joined).items()}
+        group_of |= dict.fromkeys(joined, name)
+    parts = deal(sizes, "sars-cov2-ct blocks 1", slack=BLOCK)
+    groups = {case: group_of[block] for case, block in block_of.items()}
+    return Split("blocks", _SPLITS["blocks"], by_part(list(groups), lambda case: parts[groups[case]]), groups=groups)
 
 
 def units(prepared: Prepared) -> dict[str, str]:
