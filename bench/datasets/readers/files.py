@@ -122,6 +122,7 @@ def _listed(kinds: tuple[str, ...]) -> str:
 _RENAMED: dict[tuple[str, ...], str] = {
     ("gzip", "NIfTI"): ": if it holds NIfTI, name it .nii.gz",
     ("NIfTI", "gzip"): ": name it .nii",
+    ("JPEG", "PNG"): ": label maps bear no loss, save them as PNG",
 }
 
 

@@ -22,8 +22,10 @@ NAMES = {
     "zip": "a .zip archive: unpack it",
     "PNG": "a PNG image",
     "JPEG": "a JPEG image",
-    "GIF": "a GIF image",
-    "TIFF": "a TIFF image",
+    "GIF": "a GIF image: convert it",
+    "BMP": "a BMP image: convert it",
+    "WebP": "a WebP image: convert it",
+    "TIFF": "a TIFF image: convert it",
     "PDF": "a PDF document",
     "NRRD": "an NRRD volume: convert it to NIfTI",
     "MetaImage": "a MetaImage header (.mha or .mhd): convert it to NIfTI",
@@ -37,26 +39,35 @@ NAMES = {
 }
 # No reader of ours takes these, whatever it reads.
 FOREIGN = ("Git LFS pointer", "git-annex pointer", "HTML")
-_STARTS = (
-    (b"version https://git-lfs.github.com/", "Git LFS pointer"),
-    (b"/annex/objects/", "git-annex pointer"),
-    (b"\x1f\x8b", "gzip"),
-    (b"\x93NUMPY", "npy"),
-    (b"\x89HDF\r\n\x1a\n", "HDF5"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"%PDF", "PDF"),
-    (b"NRRD000", "NRRD"),
-    (b"ObjectType", "MetaImage"),
-    (b"CDF\x01", "MINC"),
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"Rar!\x1a\x07", "RAR"),
+# Offset, the bytes that stand there, and the kind that they tell; the first that fits.
+_MARKS = (
+    (0, b"version https://git-lfs.github.com/", "Git LFS pointer"),
+    (0, b"/annex/objects/", "git-annex pointer"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\x93NUMPY", "npy"),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"NRRD000", "NRRD"),
+    (0, b"ObjectType", "MetaImage"),
+    (0, b"CDF\x01", "MINC"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\0", "xz"),
+    (0, b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "RAR"),
+    (344, b"n+1\0", "NIfTI"),
+    (4, b"n+2\0", "NIfTI"),
+    (344, b"ni1\0", "NIfTI pair"),
+    (4, b"ni2\0", "NIfTI pair"),
+    (8, b"WEBP", "WebP"),
+    (128, b"DICM", "DICOM"),
+    (257, b"ustar", "tar"),
 )
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
 _SIZES = {(348).to_bytes(4, order) for order in ("little", "big")}  # of a header of Analyze 7.5 and NIfTI-1
@@ -70,9 +81,6 @@ def head_of(path: Path) -> bytes:
 
 def kind_of(head: bytes) -> str | None:
     """The kind, a key of `NAMES`, that a file's first bytes tell; None where they tell none."""
-    for start, kind in _STARTS:
-        if head.startswith(start):
-            return kind
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_HTML):
         return "HTML"
     if head.startswith(b"PK\x03\x04"):
@@ -80,19 +88,9 @@ def kind_of(head: bytes) -> str | None:
         if len(head) < 30 + length:
             return None
         return "npz" if head[30 : 30 + length].endswith(b".npy") else "zip"
-    return _by_offset(head)
-
-
-def _by_offset(head: bytes) -> str | None:
-    """Kinds that are told by bytes further in."""
-    if head[344:348] == b"n+1\0" or is_nifti2(head):
-        return "NIfTI"
-    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
-        return "NIfTI pair"
-    if head[128:132] == b"DICM":
-        return "DICOM"
-    if head[257:262] == b"ustar":
-        return "tar"
+    for offset, mark, kind in _MARKS:
+        if head.startswith(mark, offset):
+            return kind
     if head[:4] in _SIZES and len(head) >= 348:
         return "Analyze"
     return "zeros" if len(head) >= 64 and not any(head) else None

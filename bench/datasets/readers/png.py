@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a transfer in text mode makes of it, by replaced line ends or a stripped eighth bit.
 _IN_TEXT_MODE = (b"\x89PNG\n\x1a\n", b"\x89PNG\r\r\n\x1a\r\n", b"\x89PNG\r\r\n\x1a\n", b"\x09PNG\r\n\x1a\n")
-_OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\xff\xd8\xff": "JPEG"}
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -67,22 +66,6 @@ def is_png(path: Path) -> bool:
     if start.startswith(_IN_TEXT_MODE):
         raise damaged(path, "its signature was changed, as a transfer in text mode does")
     return start.startswith(SIGNATURE)
-
-
-def refuse_foreign(path: Path, expected: str) -> None:
-    """Says what a file is that is no `expected`; what is no image either, `readable` names.
-
-    Raises:
-        UserError: another format of images. ValueError: something else.
-    """
-    with path.open("rb") as file:
-        start = file.read(12)
-    name = next((name for magic, name in _OTHERS.items() if start.startswith(magic)), None)
-    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-        name = "WebP"
-    if name:
-        raise UserError(f"Expected {path} to be {expected}, but its content is {name}: convert it.")
-    raise ValueError(f"its content is not {expected}")
 
 
 def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:

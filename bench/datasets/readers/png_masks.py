@@ -7,15 +7,13 @@ other reading is possible. What stands in the transparency is no label: a mask t
 
 from __future__ import annotations
 
-import struct
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.readers.files import readable
-from bench.datasets.readers.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png, refuse_foreign
+from bench.datasets.readers.images import decoded
+from bench.datasets.readers.png import damaged
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 Colours = dict[int, tuple[int, int, int]]
 MOST_PIXELS = 2**28  # a file of a few kB can ask for gigabytes
-# What Pillow's readers of headers raise beside `files.DAMAGE`.
-_DAMAGE = (SyntaxError, struct.error, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError)
 _ORIENTATION = 0x0112  # of EXIF; 1: as it is
 _WAY_OUT = "write class ids as grey levels"
 
@@ -38,38 +34,10 @@ def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
         UserError: damaged, another format, several frames, too large, to be turned, colours, or labels that are not
             opaque.
     """
-    from PIL import Image
-
-    with readable(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of a size that is refused
-        if not is_png(path):
-            refuse_foreign(path, "a PNG (label maps bear no loss)")
-        header = check_png(path, lambda width, height: _check_size(path, width, height))
-        try:
-            with Image.open(path, formats=("PNG",)) as file:
-                load_png(path, file, header)
-                _check_single(path, file, header)
-                return _values(path, file)
-        except Image.UnidentifiedImageError as error:
-            raise damaged(path, BEFORE_PIXELS) from error
-        except (Image.DecompressionBombError, *_DAMAGE) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise UserError(f"Expected {path} to have at most {MOST_PIXELS:,} pixels, but it has {width} x {height}.")
-
-
-def _check_single(path: Path, file: Image, header: Header) -> None:
-    """Refuses what Pillow would decode in part."""
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1:
-        raise UserError(f"Expected {path} to be one label map, but it is animated: it has {frames} frames.")
-    if header.depth == 16 and header.channels > 1:
-        raise UserError(f"Expected {path} to have one channel, but it has {header.channels} of 16 bits: {_WAY_OUT}.")
-    if file.getexif().get(_ORIENTATION, 1) != 1:
-        raise UserError(f"Expected {path} to be stored as it is seen, but EXIF turns it: turn its pixels.")
+    with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
+        if file.getexif().get(_ORIENTATION, 1) != 1:
+            raise UserError(f"Expected {path} to be stored as it is seen, but EXIF turns it: turn its pixels.")
+        return _values(path, file)
 
 
 def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
