@@ -24,21 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from bench.datasets.phantoms.thorax import (
-    SOFT,
-    Body,
-    Field,
-    axes,
-    chest,
-    diaphragm,
-    ellipse,
-    fissure_y,
-    grain,
-    lungs,
-    new_body,
-    paint,
-    smooth,
-)
+from bench.datasets.phantoms.shapes import Field, ellipse, paint
+from bench.datasets.phantoms.thorax import SOFT, Body, axes, chest, diaphragm, fissure_y, grain, lungs, new_body, smooth
 from bench.errors import UserError
 
 # Raise it when the same seed draws other images.
@@ -148,8 +135,7 @@ def slice_image(patient: Patient, z: float, finding: str, rng: Generator) -> np.
     inside = smooth(lungs(patient.body, z * patient.body.height, y, x), 3 / patient.pixel)
     image = chest(patient.body, z, y, x)
     inside += 2.5 * grain(patient.body, z * patient.body.height, y, x, 24)
-    share = np.clip(0.5 - inside / 1.5, 0, 1)
-    image += share * (_parenchyma(patient, z, y, x, inside, finding) - image)
+    paint(image, inside, _parenchyma(patient, z, y, x, inside, finding))
     _airways(image, patient, z, y, x, inside)
     diaphragm(image, patient.body, z, y, x)
     image = _acquired(image, patient, rng)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_kind, readable
+from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_image, check_kind, check_label, readable
 from bench.datasets.readers.kinds import HEAD, head_of, is_nifti2
 from bench.errors import UserError
 
@@ -130,16 +130,17 @@ def without_suffix(name: str) -> str:
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
-def read_pair(image_path: Path, label_path: Path) -> tuple[Volume, Volume]:
-    """An image and its label map.
+def read_pair(image_path: Path, label_path: Path, classes: int) -> tuple[np.ndarray, np.ndarray, Volume]:
+    """The intensities of an image (D, H, W) float32, its labels below `classes` as uint8, and the image's volume.
 
     Raises:
-        UserError: as `read_nifti`; headers that put the same voxel at different places.
+        UserError: as `read_nifti`, `check_image`, `check_label`; headers that put the same voxel at different places.
     """
     image, label = read_nifti(image_path), read_nifti(label_path)
-    if label.array.shape == image.array.shape:  # another shape is `files.check_label`'s
+    if label.array.shape == image.array.shape:  # another shape is refused below
         check_same_grid(label_path, label.grids, image_path, image.grids, "label map")
-    return image, label
+    intensities = check_image(image_path, image.array, axes=3)
+    return intensities, check_label(label_path, label.array, intensities.shape, classes, label.scaling), image
 
 
 def check_same_grid(path: Path, grids: Sequence[np.ndarray], of: Path, others: Sequence[np.ndarray], what: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Split
 from bench.datasets.phantoms import lung
-from bench.datasets.readers.folders import class_places, image_case, image_files
+from bench.datasets.readers.folders import class_places, image_case, image_files, single_place
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
@@ -76,16 +76,7 @@ def case_name(label: int, number: int) -> str:
 
 def _class_folders(folder: Path) -> dict[int, Path]:
     """The folders of the classes, by label."""
-    places = class_places(folder, _FOLDERS)
-    if not places:
-        raise UserError(f"Found no SARS-COV2-CT-Scan files in {folder}. Known layout is {_LOOK}.")
-    if len(places) > 1:
-        raise UserError(f"Expected one pair of class folders in {folder}, but found {places[0][0]} and {places[1][0]}.")
-    place, found = places[0]
-    if set(found) != {0, 1}:
-        missing = CLASSES[1 - next(iter(found))]
-        raise UserError(f"Expected the folders COVID and non-COVID in {place}, but {missing} is missing.")
-    return found
+    return single_place(folder, class_places(folder, _FOLDERS), CLASSES, "SARS-COV2-CT-Scan files", _LOOK)
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:
