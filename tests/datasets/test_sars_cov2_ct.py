@@ -140,7 +140,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no bytes": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 0), "is empty (0 bytes)"),
     "empty class": (lambda f: [p.unlink() for p in (f / "COVID").iterdir()], "of the class COVID"),
     "no class": (lambda f: shutil.rmtree(f / "non-COVID"), "non-COVID is missing"),
-    "two pairs": (lambda f: shutil.copytree(f, f.parent / "x") and shutil.move(f.parent / "x", f / "x"), "one pair"),
+    "two pairs": (
+        lambda f: shutil.copytree(f, f.parent / "x") and shutil.move(f.parent / "x", f / "x"),
+        "one set of class",
+    ),
     "two of a class": (lambda f: (f / "covid_").mkdir(), "one folder of each class"),
 }
 

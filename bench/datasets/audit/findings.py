@@ -13,6 +13,7 @@ import numpy as np
 from bench.datasets.base import Case
 from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.duplicates import CORRELATION, join_several, thumbnail
+from bench.datasets.splits.overlap import patients_known, trained_share
 from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, Pair, Progress, correlating
 from bench.errors import UserError
 
@@ -24,7 +25,6 @@ WORST = 24
 MOST_PENDING = 2**16
 # Facts that say how the data set is filed, not what a file or the metadata tell of a picture.
 _FILING = {"row", "kind", "fold1"}
-_PAIR = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -200,27 +200,21 @@ def _split_figures(
     prepared: Prepared, cases: Sequence[Case], split: Split, parts: list[str | None], tally: _Tally | None
 ) -> dict[str, Any]:
     """Test cases, and the shares of them (of slices, for near-duplicates) that training has seen something of."""
-    train, test = ([case for case, of_case in zip(cases, parts, strict=True) if of_case == part] for part in _PAIR)
-
-    def trained_on(of_case: Callable[[Case], str]) -> float:
-        trained = {of_case(case) for case in train}
-        return sum(of_case(case) in trained for case in test) / len(test)
-
+    train, test = (
+        [case for case, of_case in zip(cases, parts, strict=True) if of_case == part] for part in ("train", "test")
+    )
+    known = patients_known(cases)
     figures: dict[str, Any] = {
         "flag": split.flag,
         "test": len(test),
-        "patient": trained_on(lambda case: case.patient) if _patients_known(cases) else None,
+        "patient": trained_share(train, test, lambda case: case.patient) if known else None,
     }
     of_photograph = prepared.spec.photograph_of
     if of_photograph:
-        figures["photograph"] = trained_on(lambda case: of_photograph(case.case))
+        figures["photograph"] = trained_share(train, test, lambda case: of_photograph(case.case))
     if tally:
         figures["near_duplicate"] = len(tally.leaked.get(split.name, ())) / tally.parts[split.name].count("test")
     return figures
-
-
-def _patients_known(cases: Sequence[Case]) -> bool:
-    return any(case.patient != case.case for case in cases)
 
 
 # -- duplicates ----------------------------------------------------------------------------------------------
@@ -234,7 +228,7 @@ def _balance(prepared: Prepared) -> dict[str, Any]:
         shown = {name: sum(case.voxels[k] > 0 for case in cases) for k, name in enumerate(classes)}
         voxels = {name: sum(case.voxels[k] for case in cases) for k, name in enumerate(classes)}
         return {"cases": len(cases), "patients": len(labels), "cases with class": shown, "voxels": voxels}
-    known = _patients_known(cases)
+    known = patients_known(cases)
     return {
         "cases": len(cases),
         "classes": {name: sum(case.label == k for case in cases) for k, name in enumerate(classes)},

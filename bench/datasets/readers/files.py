@@ -71,15 +71,12 @@ def check_present(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise UserError(f"File {path} is a link to a file that is not there: fetch it (git-annex: `git annex get`).")
     if path.exists() and not path.is_file():
-        raise UserError(f"Expected {path} to be a file, but it is {_no_file(path)}: put the file in its place.")
+        kind = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise UserError(f"Expected {path} to be a file, but it is {kind}: put the file in its place.")
     if not path.is_file():
         raise UserError(f"File {path} is missing: copy it from the original data set.")
     if path.stat().st_size == 0:
         raise UserError(f"File {path} is empty (0 bytes): copy it anew from the original data set.")
-
-
-def _no_file(path: Path) -> str:
-    return "a folder" if path.is_dir() else "a pipe, socket or device"
 
 
 def read_whole(path: Path) -> bytes:
@@ -244,29 +241,28 @@ def _check_whole(path: Path, label: np.ndarray, scaling: str) -> None:
     """Raises UserError for the label that is farthest from a whole number, with the digits that show it."""
     with np.errstate(invalid="ignore"):
         gaps = np.abs(label - np.round(label)) if label.dtype.kind == "f" else np.zeros(1)
-    bad = ~(gaps == 0)
-    count = int(np.count_nonzero(bad))
+    count = int(np.count_nonzero(~(gaps == 0)))
     if not count:
         return
     worst = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
     value, gap = float(label.flat[worst]), float(gaps.flat[worst])
     digits = f"{value:.9g}" if not float(f"{value:.9g}").is_integer() else repr(value)
-    found = f"Expected integer labels in {path}, but found {digits} ({count} voxels{scaling and f', {scaling}'})"
+    fault = f"Expected integer labels in {path}, but found {digits} ({count} voxels{scaling and f', {scaling}'})"
     if gap <= NOISE:
         raise UserError(
-            f"{found}: at most {gap:.1g} from whole numbers, rounding noise of a computation in floats: round them "
+            f"{fault}: at most {gap:.1g} from whole numbers, rounding noise of a computation in floats: round them "
             "(numpy.rint) and save them as uint8."
         )
     raise UserError(
-        f"{found}: save class ids, not probabilities or interpolated labels"
+        f"{fault}: save class ids, not probabilities or interpolated labels"
         f"{', and without a scale' if scaling else ''} (resample labels by nearest neighbour)."
     )
 
 
-def _check_array(path: Path, what: str, array: np.ndarray, axes: int) -> None:
+def _check_array(path: Path, role: str, array: np.ndarray, axes: int) -> None:
     if array.dtype.kind not in "biuf":
-        raise UserError(f"Expected numbers as {what} in {path}, but its type is {array.dtype}.")
+        raise UserError(f"Expected numbers as {role} in {path}, but its type is {array.dtype}.")
     if array.ndim != axes or array.size == 0:
         raise UserError(
-            f"Expected the {what} in {path} to have {axes} axes and voxels, but its shape is {array.shape}."
+            f"Expected the {role} in {path} to have {axes} axes and voxels, but its shape is {array.shape}."
         )
