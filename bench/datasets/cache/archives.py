@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
-from bench.datasets.cache.resuming import alive
+from bench.datasets.cache.resuming import running
 from bench.datasets.readers.files import check_kind, check_present
 from bench.datasets.readers.kinds import head_of
 from bench.errors import UserError, printable
@@ -61,10 +61,9 @@ def opened(source: Path, root: Path) -> Iterator[Path]:
             f"Expected a folder or a .zip archive, but {source} is neither; if it is the download, it may be truncated."
         )
     folder = root / f"{_UNPACKED}{os.getpid()}"
-    for left in root.glob(f"{_UNPACKED}*"):
-        pid = left.name.removeprefix(_UNPACKED)
-        if pid.isdecimal() and not alive(int(pid)):  # of a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in root.glob(f"{_UNPACKED}*"):
+        if not running(leftover.name.removeprefix(_UNPACKED)):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack(source, folder)
         yield folder
@@ -103,8 +102,8 @@ def _is_part(source: Path) -> bool:
     """Whether an archive's end says that it is the last of several files (`data.z01`, `data.zip`)."""
     with source.open("rb") as file:
         file.seek(max(0, source.stat().st_size - 2**16))
-        _, found, end = file.read().rpartition(b"PK\5\6")
-    return bool(found) and int.from_bytes(end[:2], "little") not in (0, 0xFFFF)
+        _, mark, record = file.read().rpartition(b"PK\5\6")
+    return bool(mark) and int.from_bytes(record[:2], "little") not in (0, 0xFFFF)
 
 
 def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[Path]:
@@ -119,9 +118,10 @@ def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[P
             raise UserError(f"Archive {source} has the link {member.filename!r}: not unpacked.")
         if member.flag_bits & 1:
             raise UserError(f"Archive {source} is encrypted: unpack it and give the folder.")
-    both = next((path for path in paths if not paths.keys().isdisjoint(path.parents)), None)
-    if both is not None:
-        raise UserError(f"Archive {source} has a file where {both.as_posix()!r} needs a folder: download it anew.")
+    inside_file = next((path for path in paths if not paths.keys().isdisjoint(path.parents)), None)
+    if inside_file is not None:
+        path_text = inside_file.as_posix()
+        raise UserError(f"Archive {source} has a file where {path_text!r} needs a folder: download it anew.")
     size, packed = sum(member.file_size for member in members), source.stat().st_size
     if len(members) > MOST_FILES or (size > LARGE and size > MOST_RATIO * packed):
         raise UserError(

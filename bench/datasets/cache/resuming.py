@@ -43,15 +43,14 @@ def finished_lines(folder: Path, state: Line, arrays: Mapping[str, str], header:
         first, *lines = [json.loads(line) for line in text[: text.rindex("\n")].split("\n")]
         if first != state:
             return []
-        sound = len(lines)
         for (name, dtype), key in zip(arrays.items(), ("image_sha256", "label_sha256"), strict=False):
-            sound = _sound(folder / name, np.dtype(dtype).itemsize, header, lines[:sound], key)
-        return lines[:sound]
+            lines = lines[: _count_sound(folder / name, np.dtype(dtype).itemsize, header, lines, key)]
+        return lines
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 
-def _sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
+def _count_sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
     """How many of the first cases have the bytes that were hashed."""
     with path.open("rb") as file:
         file.seek(header)
@@ -79,7 +78,7 @@ def adopt(root: Path, name: str, temporary: Path) -> None:
     """Makes what a killed preparation left our own temporary folder; of several one, and the others are removed."""
     for path in sorted(root.glob(f"{name}.tmp-*")):
         pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
-        if not pid.isdecimal() or (int(pid) != os.getpid() and alive(int(pid))):
+        if pid != str(os.getpid()) and running(pid):
             continue
         if path.name.endswith("-old"):
             restore(path, root / name)
@@ -100,14 +99,11 @@ def restore(aside: Path, final: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this id runs."""
-    if os.name != "posix":
-        return True
+def running(pid: str) -> bool:
+    """Whether what stands behind a folder's name is the id of a process that runs; what is no id counts as one."""
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
+        return not pid.isdecimal() or psutil.pid_exists(int(pid))
+    except OverflowError:  # a number, but no id of a process
         return True
-    return True
