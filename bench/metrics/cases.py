@@ -79,7 +79,7 @@ def score_case(
 
 
 def kept_axes(shape: Sequence[int]) -> tuple[int, ...]:
-    """The axes along which a voxel has neighbours; of a single voxel the last one."""
+    """The axes along which voxels have neighbours; of an array of one voxel the last axis."""
     return tuple(axis for axis, voxels in enumerate(shape) if voxels != 1) or (len(shape) - 1,)
 
 

@@ -177,14 +177,14 @@ def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str,
 
 
 def _checked_here() -> AbstractContextManager[None]:
-    """scikit-learn without its own checks of arguments, which take most of its time: `_check` has made them."""
+    """Switches off scikit-learn's checks of arguments, which take most of its time: `_check` makes them here."""
     import sklearn
 
     return sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 
 
 def _mean(values: np.ndarray) -> float:
-    """Over those that are defined; nan of none."""
+    """The mean of the values that are defined; nan where none is."""
     return math.nan if np.isnan(values).all() else float(np.nanmean(values))
 
 

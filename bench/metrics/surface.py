@@ -48,11 +48,6 @@ def _nearest(points: np.ndarray, others: np.ndarray, shared: np.ndarray) -> np.n
     return result
 
 
-def joint_box(prediction: np.ndarray, reference: np.ndarray) -> Box:
-    """The smallest box that holds both masks: what is outside of it has no part in either border."""
-    return label_boxes(prediction.view(np.uint8), reference.view(np.uint8), 1)[0]
-
-
 def label_boxes(prediction: np.ndarray, reference: np.ndarray, labels: int) -> list[Box]:
     """For labels 1 to `labels` of two uint8 label maps: the smallest box with all voxels of both; empty for none."""
     from scipy.ndimage import find_objects

@@ -24,7 +24,7 @@ from bench.errors import UserError, printable
 MOST_RATIO, LARGE = 100, 2**30
 MOST_FILES = 1_000_000
 _BY_HAND = "unpack it with the program that made it, and give the folder"
-_UNPACKED = "unpacked.zip-"  # and the process: a folder under the root, for as long as it is read
+_UNPACKED = "unpacked.zip-"  # the process id follows: a folder under the root, for as long as the archive is read
 # What zipfile raises for damaged directories and contents.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -91,7 +91,7 @@ def _unpack(source: Path, folder: Path) -> None:
         raise UserError(f"Archive {source} has names that are no UTF-8: unpack it and give the folder.") from error
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # of the disk that is written to
+            raise  # the disk that is written to failed, not the archive
         if _is_part(source):
             raise UserError(f"Archive {source} is one part of several: {_BY_HAND}.") from error
         reason = str(error) or type(error).__name__
@@ -107,7 +107,7 @@ def _is_part(source: Path) -> bool:
 
 
 def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[Path]:
-    """Where each member goes; refuses, before a byte is written, what could write elsewhere or fill the disk."""
+    """The path of each member. An archive that could write elsewhere or fill the disk is refused before any byte is."""
     paths: dict[Path, None] = {}
     for member in members:
         path = _inner_path(source, member.filename)

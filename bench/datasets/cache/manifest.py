@@ -112,7 +112,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _counted(case: Case, classes: list[str]) -> bool:
-    """Whether the voxels of a volume's classes are all of its voxels; an image has none."""
+    """Whether the classes' voxels of a volume sum to its size; an image has no such counts."""
     if case.label is not None:
         return True
     return len(case.voxels) == len(classes) and sum(case.voxels) == math.prod(case.shape)

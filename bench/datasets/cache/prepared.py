@@ -123,7 +123,7 @@ def prepare(
 
 
 def _failure(error: OSError, source: Path, root: Path) -> str:
-    """What could not be read or written; a file of the source that cannot be read says nothing of the root."""
+    """The line for a file of the source that cannot be read, or else for a root that cannot be written."""
     if isinstance(error.filename, str | bytes) and Path(os.fsdecode(error.filename)).is_relative_to(source):
         return f"Cannot read {os.fsdecode(error.filename)}: {error.strerror}."
     return f"Cannot write the cache under {root}: {error}."
@@ -222,7 +222,7 @@ def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
 
 
 def _changed_cases(prepared: Prepared, folder: Path) -> list[str]:
-    """The cases that other files make than those they were prepared from; another name alone changes nothing."""
+    """A line for each case that is no longer made of the files it was prepared from, whatever their names are now."""
     sources = {
         case.case: (getattr(case, "label", None), sorted(map(file_sha256, case.files)))
         for case in prepared.spec.read_cases(folder, prepared.layout)
@@ -239,7 +239,7 @@ def _changed_cases(prepared: Prepared, folder: Path) -> list[str]:
 
 
 def _find(spec: DatasetSpec, folder: Path) -> tuple[Path, str]:
-    """The folder that has a known layout, and which: this one, or the only one inside it, as archives wrap them."""
+    """A folder and its layout: the given folder, or the only one inside it where an archive wrapped the files."""
     try:
         return folder, spec.find_layout(folder)
     except UserError:

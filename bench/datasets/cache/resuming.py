@@ -51,7 +51,7 @@ def finished_lines(folder: Path, state: Line, arrays: Mapping[str, str], header:
 
 
 def _count_sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
-    """How many of the first cases have the bytes that were hashed."""
+    """Counts the first cases whose bytes in an array's file still have the hash of their line."""
     with path.open("rb") as file:
         file.seek(header)
         for i, line in enumerate(lines):
@@ -62,7 +62,7 @@ def _count_sound(path: Path, itemsize: int, header: int, lines: list[Line], key:
 
 
 def open_arrays(folder: Path, lines: list[Line], arrays: Mapping[str, str], header: int) -> list[BinaryIO]:
-    """The arrays' files, cut behind the finished cases and open for the next."""
+    """Opens the arrays' files for the next case; what was written behind the finished cases is cut off."""
     values = sum(math.prod(line["entry"]["shape"]) for line in lines)
     files: list[BinaryIO] = []
     for name, dtype in arrays.items():
@@ -75,7 +75,7 @@ def open_arrays(folder: Path, lines: list[Line], arrays: Mapping[str, str], head
 
 
 def adopt(root: Path, name: str, temporary: Path) -> None:
-    """Makes what a killed preparation left our own temporary folder; of several one, and the others are removed."""
+    """Renames a folder that a killed preparation left to `temporary`; of several one is kept, the others go."""
     for path in sorted(root.glob(f"{name}.tmp-*")):
         pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
         if pid != str(os.getpid()) and running(pid):
@@ -100,7 +100,7 @@ def restore(aside: Path, final: Path) -> None:
 
 
 def running(pid: str) -> bool:
-    """Whether what stands behind a folder's name is the id of a process that runs; what is no id counts as one."""
+    """Whether a process of this id, taken from a folder's name, runs; text that is no id counts as running."""
     import psutil
 
     try:

@@ -77,9 +77,9 @@ def write_cache(
 
 
 def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """The results in their order, a few of them made in advance by as many threads as there are cores (at most 4).
+    """The results in their order; as many threads as there are cores (at most 4) make a few of them in advance.
 
-    The first error is raised where its result would have come; what has not begun is then never done.
+    The first error is raised where its result would have come; calls that have not begun by then are never made.
     """
     workers = min(4, os.cpu_count() or 1)
     waiting: deque[Future[T]] = deque()
@@ -109,7 +109,7 @@ def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Pat
 
 
 def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
-    """What became of images of 16 bits, for the manifest; {} where there are none."""
+    """The manifest's section on images of 16 bits: the rule, and how many levels were lost; {} without such images."""
     kept = {line["entry"]["case"]: line["levels"] for line in lines if "levels" in line}
     if not kept:
         return {}
@@ -246,6 +246,6 @@ def _require_same(final: Path, manifest: dict[str, Any]) -> None:
 
 
 def _without_names(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with its files by their hashes alone: where they lay, an archive may have changed."""
+    """A manifest that names source files by their hashes alone: an archive may have moved or renamed them."""
     cases = [{**entry, "files": sorted(entry["files"].values())} for entry in manifest["cases"]]
     return {**manifest, "cases": cases}

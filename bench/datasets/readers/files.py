@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.readers.kinds import FOREIGN, NAMES, head_of, kind_of, named
+from bench.datasets.readers.kinds import FOREIGN, NAMES, head_of, kind_of
 from bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     import h5py
 
-# What numpy, h5py, nibabel and gzip raise for bytes that are not what the file's name promises.
+# Errors that numpy, h5py, nibabel and gzip raise for bytes that are not what the file's name promises.
 DAMAGE = (
     OSError,
     EOFError,
@@ -36,8 +36,8 @@ DAMAGE = (
     zipfile.BadZipFile,
 )
 MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter; a file of a few kB can ask for more than the memory holds
-MOST_BYTES = 2**29  # of a table or picture; the largest picture that is taken has less, unpacked
-NOISE = 1e-3  # so far from whole numbers, labels are rounding errors of a computation in floats
+MOST_BYTES = 2**29  # of a table or picture; the largest picture that is accepted has less, unpacked
+NOISE = 1e-3  # labels that are no farther from whole numbers are rounding errors of a computation in floats
 
 
 @contextmanager
@@ -113,7 +113,8 @@ def check_kind(path: Path, head: bytes, kinds: tuple[str, ...], packed: str = ""
 
 
 def _listed(kinds: tuple[str, ...]) -> str:
-    return " or ".join(named(kind) for kind in kinds)
+    """The names of kinds, without what to do about them."""
+    return " or ".join(NAMES[kind].split(":")[0] for kind in kinds)
 
 
 _RENAMED: dict[tuple[str, ...], str] = {

@@ -5,11 +5,10 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.datasets.base import RawImage
+from bench.datasets.base import RawImage, Row
 from bench.datasets.readers.files import check_name, check_present
 from bench.datasets.readers.images import SUFFIXES, file_facts, kept_levels, read_image
 from bench.errors import UserError
@@ -33,7 +32,7 @@ def class_places(folder: Path, labels: Mapping[str, int], depth: int = 4) -> Pla
     """
     if not folder.is_dir():
         raise UserError(f"Expected a folder, but {folder} is not a folder.")
-    places = ((place, _classes(place, labels)) for place in _walk(folder, labels, depth))
+    places = ((place, _classes(place, labels)) for place in walk(folder, depth, labels))
     return [(place, folders) for place, folders in places if folders]
 
 
@@ -69,12 +68,16 @@ def visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
 
 
-def walk(folder: Path, depth: int) -> Iterator[Path]:
-    """A folder and those inside it, without hidden ones and litter; `depth` folders lie on the longest way."""
+def walk(folder: Path, depth: int, skipped: Container[str] = ()) -> Iterator[Path]:
+    """A folder and those inside it, without hidden ones and litter; `depth` folders lie on the longest way.
+
+    Args:
+        skipped: names of folders, as `plain` has them, that are left out with all that is in them.
+    """
     yield folder
     for child in visible(folder) if depth > 1 else ():
-        if child.is_dir():
-            yield from walk(child, depth - 1)
+        if child.is_dir() and plain(child.name) not in skipped:
+            yield from walk(child, depth - 1, skipped)
 
 
 def all_files(folder: Path) -> list[Path]:
@@ -128,24 +131,10 @@ def image_files(place: Path, title: str) -> list[Path]:
     return files
 
 
-def image_case(
-    path: Path, channels: int, case: str, patient: str, label: int, facts: dict[str, str | int] | None = None
-) -> Callable[[], RawImage]:
-    """A function that reads the image when it is called, with the file's facts before those given."""
-    return partial(_read, path, channels, case, patient, label, facts or {})
-
-
-def _read(path: Path, channels: int, case: str, patient: str, label: int, facts: dict[str, str | int]) -> RawImage:
-    image = read_image(path, channels)
-    return RawImage(case, patient, image, label, (path,), {**file_facts(path), **facts}, kept_levels(path))
-
-
-def _walk(folder: Path, labels: Mapping[str, int], depth: int) -> Iterator[Path]:
-    """A folder and those inside it, without the class folders."""
-    yield folder
-    for child in visible(folder) if depth > 1 else ():
-        if child.is_dir() and plain(child.name) not in labels:
-            yield from _walk(child, labels, depth - 1)
+def read_image_case(path: Path, channels: int, row: Row) -> RawImage:
+    """The image of a case; the file's own facts come before those of its row."""
+    image, facts = read_image(path, channels), {**file_facts(path), **row.facts}
+    return RawImage(row.case, row.patient, image, row.label, (path,), facts, kept_levels(path))
 
 
 def _classes(place: Path, labels: Mapping[str, int]) -> dict[int, Path]:

@@ -27,7 +27,7 @@ LONGEST_SIDE = 512
 SHORTEST_SIDE = 8
 # A file of a few kB can ask for gigabytes; the largest slices and photographs have a tenth of this.
 MOST_PIXELS = 2**26
-# Of the levels that 8 bits could show of a 16-bit image, the share that its conversion must keep; data of 12 bits keep
+# The share that the conversion of a 16-bit image must keep of the levels that 8 bits could show; data of 12 bits keep
 # 16 of 256. Our choice.
 LEAST_KEPT = 0.25
 SIXTEEN_BITS = "grey level / 257, rounded: 65535 is 255, in every file alike"
@@ -86,7 +86,7 @@ def decoded(path: Path, formats: tuple[str, ...], most_pixels: int, deep_colours
             raise UserError(f"Expected {path} to have at most {most_pixels:,} pixels, but it has {width} x {height}.")
 
     with readable(path, *formats), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of a size that is refused
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of sizes that are refused here
         header = check_png(path, check_size) if is_png(path) else None
         try:
             with Image.open(path, formats=formats) as file:
@@ -119,9 +119,9 @@ def _check_single(path: Path, file: Image, header: Header, deep_colours: str) ->
 
 
 def file_facts(path: Path) -> dict[str, str | int]:
-    """What a file says of itself beside its pixels: format, colour mode, sides in pixels, size in bytes.
+    """Format, colour mode, sides in pixels and size in bytes of a file that `read_image` has read.
 
-    For a file that `read_image` has read; a label that these predict is not learnt from the picture alone.
+    The audit asks whether these facts alone predict the label; no network sees them.
     """
     from PIL import Image
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-HEAD = 1024  # bytes that tell; 348 of a header of NIfTI-1, 540 of NIfTI-2, 132 of DICOM
-# Kind -> what a line calls it.
+HEAD = 1024  # bytes to look at; a header of NIfTI-1 has 348, of NIfTI-2 540, of DICOM 132
+# Kind -> how an error calls it, and what to do about it.
 NAMES = {
     "Git LFS pointer": "a Git LFS pointer, not the file itself: fetch the file with `git lfs pull`",
     "git-annex pointer": "a git-annex pointer, not the file itself: fetch the file with `git annex get`",
@@ -37,9 +37,9 @@ NAMES = {
     "RAR": "a RAR archive: unpack it",
     "tar": "a tar archive: unpack it",
 }
-# No reader of ours takes these, whatever it reads.
+# Kinds that no reader here takes, whatever it reads.
 FOREIGN = ("Git LFS pointer", "git-annex pointer", "HTML")
-# Offset, the bytes that stand there, and the kind that they tell; the first that fits.
+# (offset, bytes, kind): a file with these bytes at that offset is of that kind; the first row that fits decides.
 _MARKS = (
     (0, b"version https://git-lfs.github.com/", "Git LFS pointer"),
     (0, b"/annex/objects/", "git-annex pointer"),
@@ -99,8 +99,3 @@ def kind_of(head: bytes) -> str | None:
 def is_nifti2(head: bytes) -> bool:
     """Whether the first bytes of a NIfTI file are NIfTI-2's."""
     return head[4:8] == b"n+2\0"
-
-
-def named(kind: str) -> str:
-    """What a line calls a kind, without what to do about it."""
-    return NAMES[kind].split(":")[0]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import chest
-from bench.datasets.readers.folders import class_places, find_table, image_case, image_files, single_place
+from bench.datasets.readers.folders import class_places, find_table, image_files, read_image_case, single_place
 from bench.datasets.readers.metadata import read_table
 from bench.datasets.splits.dealing import by_part, deal, group_sizes, random_split
 from bench.errors import UserError
@@ -70,7 +70,7 @@ def list_cases(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[C
     """
     rows = {row.case: row for row in list_rows(folder, layout)}
     files: dict[str, Path] = {}
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for label, place in sorted(_class_folders(folder, classes).items()):
         for path in image_files(place, CLASSES[label]):
             row = rows.get(path.stem)
@@ -81,7 +81,8 @@ def list_cases(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[C
                 raise UserError(f"The metadata have {path.name} as {CLASSES[row.label]}, but it lies in {path.parent}.")
             files[case] = path
             facts = {**_collection(path.stem), **(row.facts if row else {}), "row": "yes" if row else "no"}
-            cases.append(image_case(path, 1, case, row.patient if row else case, label, facts))
+            patient_id = row.patient if row else case
+            cases.append(partial(read_image_case, path, 1, Row(case, patient_id, label, facts)))
     return cases
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage, Split
+from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import skin
-from bench.datasets.readers.folders import class_places, find_table, image_case, image_files, plain, single_place
+from bench.datasets.readers.folders import class_places, find_table, image_files, plain, read_image_case, single_place
 from bench.datasets.readers.metadata import read_table
 from bench.datasets.splits.dealing import by_part, deal, group_sizes, random_split
 from bench.datasets.splits.duplicates import join
@@ -86,14 +87,14 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
         if (photograph := photograph_of(name)) not in files:
             raise UserError(f"Expected the photograph {photograph} of the augmented copy {path}, but it is missing.")
     folds, rows = _fold_parts(folder), _rows(folder, files)
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for name, (label, path) in files.items():
         facts: dict[str, str | int] = {"kind": "photograph" if name == photograph_of(name) else "augmented copy"}
         if folds:
             facts["fold1"] = folds.get(name, "none")
         if rows:
             facts["row"] = "yes" if photograph_of(name) in rows else "no"
-        cases.append(image_case(path, 3, name, _subject(name), label, facts))
+        cases.append(partial(read_image_case, path, 3, Row(name, _subject(name), label, facts)))
     return cases
 
 

@@ -167,7 +167,7 @@ def _mirrored_axes(first: np.ndarray, second: np.ndarray) -> str:
 
 
 def _unpacked(path: Path) -> tuple[bytes, int]:
-    """First bytes and size of a file, of a compressed one once unpacked: to its end, where its checksum is compared.
+    """First bytes and size of a file. A compressed one is unpacked to its end, where its checksum is compared.
 
     Nothing is kept, so that a header's promises are checked before memory is asked for.
     """
@@ -190,7 +190,7 @@ def _as_written(image: Any) -> Any:
 
 
 def _checked_shape(path: Path, header: Any, size: int) -> tuple[int, ...]:
-    """(x, y, z) of a volume whose voxels are numbers, and are there.
+    """Shape (x, y, z) of a volume, after checks that its voxels are numbers and that the file holds all of them.
 
     Args:
         size: bytes of the file, unpacked.
@@ -216,7 +216,7 @@ def _checked_shape(path: Path, header: Any, size: int) -> tuple[int, ...]:
 
 
 def _voxel_size(header: Any) -> Spacing:
-    """(x, y, z) as written; of a plane z is 1, since tools leave what it has no axis for at 0."""
+    """(x, y, z) as written; z is 1 for a plane, since tools leave the size of an axis that is not there at 0."""
     x, y, z = (round(float(size), 6) for size in header["pixdim"][1:4])
     return x, y, 1.0 if int(header["dim"][0]) == 2 else z
 
@@ -239,7 +239,7 @@ def _affines(header: Any) -> dict[str, np.ndarray]:
 
 
 def _doubt(header: Any, affines: Mapping[str, np.ndarray]) -> str:
-    """What the voxel size, the sform and the qform say against each other."""
+    """How the voxel size, the sform and the qform contradict each other; empty where they agree."""
     sizes = np.array(_voxel_size(header))
     for name, affine in affines.items():
         with np.errstate(all="ignore"):
@@ -259,7 +259,7 @@ def _doubt(header: Any, affines: Mapping[str, np.ndarray]) -> str:
 
 
 def _apart(difference: np.ndarray, shape: Sequence[int], sizes: np.ndarray) -> str:
-    """How far sform and qform of one space put the same corner, where it is more than half a voxel."""
+    """How far apart sform and qform put a corner of the volume; empty up to half a voxel."""
     corners = np.array(np.meshgrid(*((0, n - 1) for n in shape), [1])).reshape(4, -1)
     gap = float(np.linalg.norm((difference @ corners)[:3], axis=0).max())
     return f"an sform and a qform that put a voxel {gap:.3g} mm apart" if gap > 0.5 * sizes.min() else ""
@@ -270,6 +270,7 @@ def _listed(sizes: np.ndarray) -> str:
 
 
 def _scaling(header: Any) -> str:
+    """How the header scales the stored values, in words; empty where it does not."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
         return ""

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# What a transfer in text mode makes of it, by replaced line ends or a stripped eighth bit.
+# What a transfer in text mode makes of the signature: replaced line ends, or a stripped eighth bit.
 _IN_TEXT_MODE = (b"\x89PNG\n\x1a\n", b"\x89PNG\r\r\n\x1a\r\n", b"\x89PNG\r\r\n\x1a\n", b"\x09PNG\r\n\x1a\n")
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
-BEFORE_PIXELS = "a chunk before IDAT asks for what the format does not have"  # told where Pillow alone finds it
+BEFORE_PIXELS = "a chunk before IDAT asks for what the format does not have"  # a fault that Pillow alone finds
 # Offset and step of the seven passes of an interlaced image, x then y.
 _ADAM7 = ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2))
 _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26}
@@ -37,7 +37,7 @@ _MOST_TEXTS = 2**26  # and of all of them
 
 @dataclass(frozen=True)
 class Header:
-    """What IHDR says.
+    """The header of a PNG, its chunk IHDR.
 
     Attributes:
         depth: bits a sample. colour: the colour type's number, `PALETTE` for indices into PLTE.
@@ -232,7 +232,7 @@ def _check_rows(path: Path, header: Header, packed: bytes) -> None:
 
 
 def _bytes_of_rows(header: Header) -> int:
-    """What IDAT unpacks to: for each row of each pass of an interlaced image, its filter's byte and its samples."""
+    """Bytes that IDAT unpacks to: for each row (of each pass where interlaced) its filter's byte, and its samples."""
     sizes = [(header.width, header.height)]
     if header.interlaced:
         passes = _ADAM7

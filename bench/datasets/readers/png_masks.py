@@ -26,7 +26,7 @@ _WAY_OUT = "write class ids as grey levels"
 
 
 def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
-    """(H, W) values, and of a palette of colours those that occur, by their index.
+    """Reads a label map: values (H, W), and the colours that occur by their index where a palette of colours is kept.
 
     Levels of 16 bits that are all multiples of 257 are 8 bits widened, and are narrowed again.
 
@@ -41,6 +41,7 @@ def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
 
 
 def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
+    """What `read_png_mask` gives, of a decoded file."""
     array = np.asarray(file)
     colours: Colours = {}
     if file.mode == "P":
@@ -56,10 +57,10 @@ def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
 
 
 def _by_palette(path: Path, indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, Colours]:
-    """The greys of a palette, or its indices where they alone can be meant.
+    """Values and colours: the greys of a palette, or its indices where nothing else can be meant.
 
-    They can where 0 is the background's and each colour in use has no other index: black at another index than 0, or
-    one colour twice, is a palette that a tool made of the picture.
+    Indices are class ids where 0 is the background's and each colour in use has no other index: black at another index
+    than 0, or one colour twice, is a palette that a tool made of the picture.
     """
     used = np.flatnonzero(np.bincount(indices.ravel()))
     if used[-1] >= len(palette):
@@ -78,7 +79,7 @@ def _by_palette(path: Path, indices: np.ndarray, palette: np.ndarray) -> tuple[n
 
 
 def _one_channel(path: Path, array: np.ndarray) -> np.ndarray:
-    """(H, W) of channels that are equal."""
+    """The values (H, W) of channels that are all equal; other pictures are refused."""
     if (array == array[..., :1]).all():
         return array[..., 0]
     packed, counts = np.unique(array.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32), return_counts=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage, Split
+from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import lung
-from bench.datasets.readers.folders import class_places, image_case, image_files, single_place
+from bench.datasets.readers.folders import class_places, image_files, read_image_case, single_place
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
@@ -59,15 +60,15 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
     Raises:
         UserError: an empty class, or a file that is no image or has another name.
     """
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for label, number, path in _files(folder):
         name = case_name(label, number)
-        cases.append(image_case(path, 1, name, name, label))
+        cases.append(partial(read_image_case, path, 1, Row(name, name, label)))
     return cases
 
 
 def case_name(label: int, number: int) -> str:
-    """`Covid (12)`, however the file writes it."""
+    """The case's name `Covid (12)`, whatever case of letters and blanks the file's name has."""
     return f"{_STEM[label]} ({number})"
 
 
@@ -128,11 +129,11 @@ def blocks(prepared: Prepared) -> Split:
 def units(prepared: Prepared) -> dict[str, str]:
     """Case -> its block of the split `blocks`: what counts as one in an interval, whatever the split.
 
-    Not the near-duplicates: of 119 test images they make 101 groups, and change no interval, while neighbouring slices
-    of one patient correlate less than near-duplicates do. Whether a network has an image right still hangs together
-    within a block: for images of one class, the variance of a mean over blocks was up to 4 times that of as many
-    independent images in the six networks trained on the 419 images at hand (over near-duplicates up to 1.5). A patient
-    whose slices lie across the border of two blocks still counts as two.
+    Near-duplicates alone would not do: 119 test images make 101 groups of them, and no interval changes, while
+    neighbouring slices of one patient correlate less than near-duplicates do. Whether a network is right on an image
+    still hangs together within a block: for images of one class, the variance of a mean over blocks was up to 4 times
+    that of as many independent images in the six networks trained on the 419 images at hand (over near-duplicates up
+    to 1.5). A patient whose slices lie across the border of two blocks still counts as two.
     """
     return blocks(prepared).groups
 

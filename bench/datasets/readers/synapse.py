@@ -87,7 +87,7 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, list[tuple[re.Match[str], Path]]]]:
-    """The folders that hold files of either form, with what their names tell."""
+    """The folders that hold files of either form, with the matches of the files' names."""
     for place in walk(folder, _DEPTH):
         names = _NAMES.get(place.name)
         if names is None:
@@ -169,7 +169,7 @@ def _order_told(folder: Path) -> str | None:
 
 
 def _order_seen(folder: Path, form: str) -> str:
-    """The order that the first case with enough organs shows; files without any label have TransUNet's, as any."""
+    """The label order that the first case with enough organs shows; files without any label count as TransUNet's."""
     if form == "btcv":
         return "btcv"
     ids: set[int] = set()
@@ -191,7 +191,7 @@ def _order_seen(folder: Path, form: str) -> str:
 
 
 def _in_our_order(path: Path, label: np.ndarray, order: str) -> np.ndarray:
-    """The labels by `CLASSES`, after what anatomy says against the order.
+    """The labels renumbered to `CLASSES`, after a check that anatomy does not contradict the order.
 
     Raises:
         UserError: an id that the order does not have, a pancreas larger than the liver, or a right kidney that lies

@@ -64,7 +64,7 @@ def deal(groups: Mapping[str, Mapping[int, int]], seed: str, slack: int | None =
 
 
 def deal_randomly(names: Mapping[int, Sequence[str]], seed: str) -> dict[str, str]:
-    """20 % of each class for testing, a tenth of the rest for validation, whatever they resemble; name -> part.
+    """Name -> part: 20 % of each class test and a tenth of the rest validates, whatever images resemble each other.
 
     Args:
         names: class -> names of its images.
@@ -80,7 +80,7 @@ def deal_randomly(names: Mapping[int, Sequence[str]], seed: str) -> dict[str, st
 
 
 def random_split(cases: Sequence[Case], name: str, source: str, flag: str, seed: str, **fields: Any) -> Split:
-    """`deal_randomly` of the images of each class as a split by case, flagged with why it leaks."""
+    """A split by case that `deal_randomly` makes of the images; its flag says why it leaks."""
     names: dict[int, list[str]] = {}
     for case in cases:
         names.setdefault(case.label or 0, []).append(case.case)

@@ -38,8 +38,8 @@ def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], fold
 def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
     """One fold of a cross-validation over all cases of a split: that fold tests, the next one validates.
 
-    Dealt by patient, it is not flagged as the random split is whose cases it takes; where no patients are known, a fold
-    is as random as that, and keeps the flag.
+    Folds by patient leak nothing, so that the flag of a random split is dropped; where no patients are known, a fold is
+    as random as the split it takes the cases of, and keeps its flag.
 
     Args:
         fold: 0 to folds - 1.
@@ -120,7 +120,7 @@ def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, c
 def count_training(
     cases: Sequence[Case], split: Split, assignment: Assignment, subset: int | float | None
 ) -> int | None:
-    """How many training patients (or groups) a number or a share in (0, 1] of them is; all of them are None."""
+    """Training patients (or groups) for `subset`, a number or a share in (0, 1]; None where that is all of them."""
     if subset is None:
         return None
     present = len(_members(cases, split, assignment.indices["train"]))
