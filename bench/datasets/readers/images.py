@@ -158,8 +158,8 @@ def _scaled(path: Path, levels: np.ndarray) -> np.ndarray:
     if kept < LEAST_KEPT * shown:
         raise UserError(
             f"Expected {path} to use the range of its 16 bits (0 to 65535), but it goes from {levels.min()} to "
-            f"{levels.max()}: of {distinct:,} grey levels {kept} would be left, where 8 bits can show {shown}: "
-            f"{_WINDOW_IT}."
+            f"{levels.max()}: of {distinct:,} grey levels {kept} would be left, where 8 bits can show {shown}. "
+            f"{_WINDOW_IT.capitalize()}."
         )
     return scaled
 
