@@ -12,6 +12,7 @@ defined for no class is nan.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -29,9 +30,7 @@ def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of its images that are predicted as it: (K,) float64, nan for a class without images."""
     from sklearn.metrics import recall_score
 
-    true, predicted = _classes(reference, probabilities)
-    labels = range(probabilities.shape[1])
-    return np.asarray(recall_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
+    return _of_each_class(recall_score, reference, probabilities)
 
 
 def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -49,18 +48,14 @@ def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of images predicted as it that are of it: (K,), nan where none is."""
     from sklearn.metrics import precision_score
 
-    true, predicted = _classes(reference, probabilities)
-    labels = range(probabilities.shape[1])
-    return np.asarray(precision_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
+    return _of_each_class(precision_score, reference, probabilities)
 
 
 def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, 2 TP / (2 TP + FP + FN): (K,), nan for a class neither true nor predicted anywhere."""
     from sklearn.metrics import f1_score
 
-    true, predicted = _classes(reference, probabilities)
-    labels = range(probabilities.shape[1])
-    return np.asarray(f1_score(true, predicted, labels=labels, average=None, zero_division=math.nan))
+    return _of_each_class(f1_score, reference, probabilities)
 
 
 def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -68,13 +63,12 @@ def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     from sklearn.metrics import roc_auc_score
 
     _check(reference, probabilities)
-    masks = [reference == k for k in range(probabilities.shape[1])]
-    return np.array(
-        [
-            roc_auc_score(mask, probabilities[:, k]) if mask.any() and not mask.all() else math.nan
-            for k, mask in enumerate(masks)
-        ]
-    )
+    areas = np.full(probabilities.shape[1], math.nan)
+    for k in range(len(areas)):
+        of_class = reference == k
+        if of_class.any() and not of_class.all():
+            areas[k] = roc_auc_score(of_class, probabilities[:, k])
+    return areas
 
 
 def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -183,15 +177,22 @@ def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str,
 
 
 def _checked_here() -> AbstractContextManager[None]:
-    """scikit-learn without its own checks of arguments, which take most of its time: `_check` has made them."""
+    """Switches off scikit-learn's checks of arguments, which take most of its time: `_check` makes them here."""
     import sklearn
 
     return sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
 
 
 def _mean(values: np.ndarray) -> float:
-    """Over those that are defined; nan of none."""
+    """The mean of the values that are defined; nan where none is."""
     return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def _of_each_class(score: Callable[..., Any], reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """A score of scikit-learn for each class, (K,), nan where it has no value."""
+    true, predicted = _classes(reference, probabilities)
+    labels = range(probabilities.shape[1])
+    return np.asarray(score(true, predicted, labels=labels, average=None, zero_division=math.nan))
 
 
 def _classes(reference: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.cli.main import main
+from bench.datasets.audit import findings
 from bench.datasets.audit.findings import audit
 from bench.datasets.base import Prepared
 from bench.datasets.cache.prepared import prepare
@@ -49,6 +50,14 @@ def test_copies_are_found_with_names_hidden_and_recall_counts_them(msld: Prepare
     assert photographs <= recall["found"] <= 1.3 * photographs
     assert 2 * photographs <= recall["linked"] < 3 * photographs
     assert recall["precision"] == pytest.approx(recall["found"] / figures["near"]["pairs"])
+
+
+def test_groups_do_not_depend_on_when_their_pairs_are_joined(msld: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs are joined whenever many have come, so that memory grows with the pictures alone."""
+    near = audit(msld, 0.8).figures["near"]
+    assert near["groups"] < near["pairs"]
+    monkeypatch.setattr(findings, "MOST_PENDING", -len(msld.cases))  # after each pair
+    assert audit(msld, 0.8).figures["near"] == near
 
 
 def test_leaks_are_those_of_the_split(msld: Prepared) -> None:

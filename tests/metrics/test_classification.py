@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
@@ -64,6 +64,7 @@ def test_brier_by_hand() -> None:
     assert metrics.brier(reference, probabilities) == pytest.approx((0.25 + 0.09 + 0.04 + 2) / 2)
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_definitions(seed: int) -> None:
     reference, probabilities = random(seed)
@@ -91,6 +92,7 @@ def test_definitions(seed: int) -> None:
     assert np.trace(matrix) == pytest.approx(40 * metrics.accuracy(reference, probabilities))
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_brier_of_two_classes_is_twice_the_one_of_one_probability(seed: int) -> None:
     reference, probabilities = random(seed, classes=2)
@@ -98,6 +100,7 @@ def test_brier_of_two_classes_is_twice_the_one_of_one_probability(seed: int) -> 
     assert metrics.brier(reference, probabilities) == pytest.approx(2 * half)
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_two_classes_have_one_curve_and_order_of_images_is_nothing(seed: int) -> None:
     reference, probabilities = random(seed, classes=2)
