@@ -83,7 +83,7 @@ def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> S
         raise UserError(f"Expected a fold from 0 to {folds - 1} of {folds} folds of a training part, but got {fold}.")
     listed = set(split.parts["train"])
     indices = [i for i, case in enumerate(cases) if split.member(case) in listed]
-    groups = len({_group(cases[i], split) for i in indices})
+    groups = len(_members(cases, split, indices))
     if groups < folds:
         raise UserError(
             f"Expected {folds} patients or groups or more in the training part of {split.name} for {folds} folds, but "
