@@ -227,7 +227,7 @@ def interval_of_draws(
         of_units: degrees of freedom of what varies between units.
         at_least_t: no side shorter than t times the standard deviation of the draws.
     """
-    from scipy import stats
+    from scipy import special
 
     if math.isnan(value):
         return Interval(value, math.nan, math.nan)
@@ -238,8 +238,8 @@ def interval_of_draws(
     squares = sum(variance**2 / (n - 1) for variance, n in of_seeds) + patients**2 / of_units
     if squares == 0:
         return Interval(value, float(low), float(high))
-    t = stats.t.ppf((1 + LEVEL) / 2, (seeds + patients) ** 2 / squares)
-    stretch, least = t / stats.norm.ppf((1 + LEVEL) / 2), t * float(np.nanstd(draws)) * at_least_t
+    t = special.stdtrit((seeds + patients) ** 2 / squares, (1 + LEVEL) / 2)
+    stretch, least = t / special.ndtri((1 + LEVEL) / 2), t * float(np.nanstd(draws)) * at_least_t
     below, above = (max(stretch * side, least) for side in (value - low, high - value))
     return Interval(value, float(value - below), float(value + above))
 

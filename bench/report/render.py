@@ -14,7 +14,7 @@ from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
 from bench.records.profiles import load_profiles
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 from bench.report import sheets
 from bench.report.by_class import class_sheet
 from bench.report.certainty_text import (
@@ -54,7 +54,7 @@ def results_tables(
     Raises:
         UserError: no such folder, no records in it, or none of that dataset or preset.
     """
-    cells, cases = load_cells(results), load_cases(results)
+    cells, cases = load_cells_and_cases(results)
     profiles = load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"], *audit_notes(results))
     if not len(cells):
