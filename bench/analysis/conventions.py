@@ -15,7 +15,7 @@ from bench.analysis.sheet import Sheet
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
 from bench.errors import unknown
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 
 # Every figure that cases.csv holds, under the name that says its convention.
 MEASURES = (
@@ -77,13 +77,13 @@ def convention_sheets(
     Raises:
         UserError: no records of that dataset.
     """
-    cells = load_cells(results)
+    cells, cases = load_cells_and_cases(results)
     notes = cells.attrs.get("notes", ())
     if dataset is not None and len(cells):
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
-    return (_sheets(cells, load_cases(results), weights) if len(cells) else []), notes
+    return (_sheets(cells, cases, weights) if len(cells) else []), notes
 
 
 def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str) -> list[Sheet]:

@@ -13,7 +13,7 @@ from bench.analysis.folds import whole_seeds
 from bench.analysis.shown import DEFAULT, shown_cases
 from bench.analysis.simulation import smallest_difference
 from bench.analysis.units import with_units
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 
 if TYPE_CHECKING:
     from bench.runs.job import Job
@@ -27,8 +27,9 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     """
     cell = jobs[0].cell
     lacking = "no two models of this comparison are stored that share two seeds."
-    if not Path(results).is_dir() or not len(cells := load_cells(results)):
+    if not Path(results).is_dir():
         return f"Smallest difference that could be shown: not known, {lacking}"
+    cells, cases = load_cells_and_cases(results)
     cells = cells[(cells["comparison"] == cell.comparison) & (cells["status"] == "complete")]
     cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
     seeds = common_seeds(cells)
@@ -37,7 +38,7 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     if len(whole) < 2 or len(seeds) < 2:
         return f"Smallest difference that could be shown: not known, {lacking}"
     first = cells.iloc[0]
-    task, cases = TASKS[first["task"]], load_cases(results)
+    task = TASKS[first["task"]]
     rows = shown_cases(cases, DEFAULT)
     cells, rows = with_units(cells, rows, results)
     rows = task.counted(rows.merge(cells[["key", "model", "seed"]], on="key"))

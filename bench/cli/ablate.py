@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from bench.cli.options import EXPERIMENT, FORM, PRESET, RESULTS, SETTINGS, THREADS, Display, Option, displayed, gathered
+from bench.cli.options import (
+    EXPERIMENT,
+    PRESET,
+    RESULTS,
+    SETTINGS,
+    SHOWN,
+    THREADS,
+    Display,
+    Option,
+    displayed,
+    gathered,
+)
 from bench.cli.run import notes_on
-from bench.cli.terminal import TEXT, make_console, wide_option
+from bench.cli.terminal import TEXT, make_console
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from ablations.effects import Stored
     from ablations.plans import Plan
     from ablations.search import Goal
-    from bench.analysis.sheet import Sheet
     from bench.runs.job import Job
     from bench.runs.request import Request
 
@@ -61,7 +71,6 @@ ALL = click.option("--all", "leave_one_out", is_flag=True, help="Leave out each 
 STUDY = click.option("--study", type=TEXT, help="Name of the Optuna study.  [from dataset and model]")
 STORAGE = click.option("--storage", type=TEXT, help="Any storage URL of Optuna's.  [a journal in RESULTS/studies]")
 REQUEST: Option = gathered("request", "bench.runs.request:Request", _datasets("acdc"), *EXPERIMENT)
-SHOWN: Option = gathered("display", "bench.cli.options:Display", FORM, wide_option)
 DISPLAY: Option = displayed("Write tables (md, tex, csv) and figures (PNG, PDF) to a folder.")
 
 
@@ -228,7 +237,7 @@ def search(
     template = search_template(goal.model, request, notes_on(console))
     with show_progress(console, [template] * goal.trials) as report:
         found = run_search(goal, template, results, study, storage, report)
-    _show_sheets(search_tables(found), display)
+    display.show(search_tables(found))
     for path in write_search(found, display.output or results / "studies"):
         click.echo(f"written: {path}", err=True)
     if score_front:
@@ -289,7 +298,7 @@ def replay_curves(dataset: tuple[str, ...], results: Path, orderings: int, displ
     """
     from ablations.replay import replay_tables
 
-    _show_sheets(replay_tables(results, dataset, orderings), display)
+    display.show(replay_tables(results, dataset, orderings))
 
 
 @ablate.command("list")
@@ -310,7 +319,7 @@ def list_fillings(
     """
     from ablations.command import listing_tables
 
-    _show_sheets(listing_tables(model, dataset, preset, settings, threads), display)
+    display.show(listing_tables(model, dataset, preset, settings, threads))
 
 
 @ablate.command()
@@ -346,7 +355,7 @@ def show(model: str, dataset: tuple[str, ...], results: Path, display: Display) 
         except UserError as error:  # none of its trials is finished yet
             notes.append(f"Left out: {study.study_name}: {error}")
             continue
-        _show_sheets(tables, display)
+        display.show(tables)
         if display.output is not None:
             write_search(study, display.output)
     _show_notes(notes)
@@ -363,16 +372,7 @@ def _show_arms(found: Sequence[Stored], display: Display) -> None:
     from ablations.command import write_all
     from ablations.tables import ablation_tables
 
-    _show_sheets(ablation_tables(found), display)
+    display.show(ablation_tables(found))
     if display.output is not None:
         write_all(found, display.output)
         click.echo(f"written to {display.output}", err=True)
-
-
-def _show_sheets(sheets: Sequence[Sheet], display: Display) -> None:
-    from bench.report.sheets import print_sheets, render_sheets
-
-    if display.form == "rich":
-        print_sheets(make_console(display.wide), sheets)
-    else:
-        click.echo(render_sheets(sheets, display.form), nl=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import DATA_ROOT, RESULTS
+from bench.cli.options import DATA_ROOT, RESULTS, SHOWN, Display
 from bench.cli.terminal import PATH, make_console, wide_option
 from bench.errors import UserError
 
@@ -152,22 +152,17 @@ def data_audit(
 
 @data.command("leaks")
 @click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
-@click.option("--format", "form", type=click.Choice(["rich", "markdown"]), default="rich")
-@wide_option
-def data_leaks(results: Path, form: str, wide: bool) -> None:
+@SHOWN
+def data_leaks(results: Path, display: Display) -> None:
     """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.
 
     \b
     Example:
       medbench data leaks --results results/example
     """
-    from bench.report.leaks import leaks_sheets, leaks_text
-    from bench.report.sheets import print_sheets
+    from bench.report.leaks import leaks_sheets
 
-    if form == "markdown":
-        click.echo(leaks_text(results), nl=False)
-    else:
-        print_sheets(make_console(wide), leaks_sheets(results))
+    display.show(leaks_sheets(results))
 
 
 @data.command("units")

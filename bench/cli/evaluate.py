@@ -38,26 +38,22 @@ def evaluate(display: Display, classes: str | None, spacing: str | None, tests: 
     from contextlib import nullcontext
 
     from bench.analysis.predictions import check_output, score_predictions, write_scores
-    from bench.report.escaping import csv_safe
+    from bench.report.escaping import csv_text
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
-    from bench.report.sheets import print_sheets, render_sheets
 
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     sizes = None if spacing is None else _spacing(spacing)
     if display.output:
         check_output(display.output)
-    console = make_console(display.wide)
-    with counting(console, "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
+    with counting(make_console(), "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         request["report"] = lambda done, total: report("", done, total)
         judged = score_predictions(classes=names, spacing=sizes, **request)
     written = write_scores(judged, display.output) if display.output else []
     if display.form == "csv":
-        click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
-    elif display.form == "rich":
-        print_sheets(console, prediction_sheets(judged, tests))
+        click.echo(csv_text(prediction_figures(judged, tests)), nl=False)
     else:
-        click.echo(render_sheets(prediction_sheets(judged, tests), display.form), nl=False)
+        display.show(prediction_sheets(judged, tests))
     if written:
         say(f"written   {', '.join(map(str, written))}", 0)
 

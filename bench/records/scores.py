@@ -41,7 +41,7 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
     for column in scores:
         possible = _in_range(rows[column].to_numpy(float), column) if column in rows else np.True_
         if not possible.all():
-            odd = rows[~possible]
+            odd = rows.loc[~possible]
             return f"has {odd[column].iloc[0]} as {column} of {_shown(odd)}, which it cannot be"
     if "probability" not in rows:
         return None

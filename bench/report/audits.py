@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from bench.analysis.sheet import Sheet
 from bench.records.store import write_text
 
 if TYPE_CHECKING:
@@ -182,16 +185,20 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
 SPLITS = ("data set", "split", "test", "same patient", "same photograph", "near-duplicate", "label without the picture")
 
 
-def leaks_table(audits: Sequence[Figures]) -> str:
-    """Markdown: a row for each split of each audited data set, and what predicts the label best without the picture."""
-    lines = [f"| {' | '.join(SPLITS)} |", f"|{'---|' * len(SPLITS)}"]
-    lines += [f"| {' | '.join(row)} |" for row in split_rows(audits)]
-    recalls = [f"- {line}" for line in recall_lines(audits)]
-    return "\n".join([*lines, *(["", *recalls] if recalls else [])]) + "\n"
+def leaks_sheet(audits: Sequence[Figures]) -> Sheet:
+    """A row for each split of each audited data set, and what predicts the label best without the picture."""
+    return Sheet(
+        "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
+        pd.DataFrame(_split_rows(audits), columns=list(SPLITS)),
+        tuple(f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])),
+        name="leaks",
+        left=("split", "label without the picture"),
+        details=("label without the picture", "same photograph"),
+    )
 
 
-def split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
-    """The rows of the table of leaks, its columns `SPLITS`; a data set is named in its first."""
+def _split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
+    """Texts of the columns `SPLITS`; a data set is named in its first row."""
     for figures in audits:
         metadata = figures["metadata"] or {}
         whole = not figures["splits"] and bool(metadata)
@@ -204,11 +211,6 @@ def split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
             dataset = _row_title(figures, whole) if i == 0 else ""
             flag = " (flagged)" if split["flag"] else ""
             yield (dataset, f"{name}{flag}", f"{split['test']:,}", *shares, told if i == 0 else "")
-
-
-def recall_lines(audits: Sequence[Figures]) -> list[str]:
-    """How much of what names tell each audit found without them, where it was looked at."""
-    return [f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])]
 
 
 def _row_title(figures: Figures, metadata: bool) -> str:

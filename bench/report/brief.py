@@ -17,6 +17,7 @@ from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import FORMS
 from bench.errors import UserError
 from bench.records.store import write_text
+from bench.report.table_sheets import texts
 
 if TYPE_CHECKING:
     from bench.analysis.certainty import Certainty
@@ -79,11 +80,11 @@ def brief_sheet(table: Table) -> Sheet:
     intervals = _intervals(table.sure.frame)
     if intervals.empty:
         for column in (c for c in table.columns if c.merit):
-            frame[column.header] = _texts(table.frame[column.header], column.decimals)
+            frame[column.header] = texts(table.frame[column.header], column.decimals)
     else:
         frame = frame.merge(intervals, how="left", on="Model").fillna("")
     for column in (c for c in table.columns if c.metric in COSTS):
-        frame[column.header] = _texts(table.frame[column.header], column.decimals)
+        frame[column.header] = texts(table.frame[column.header], column.decimals)
     frame["Seeds"] = table.frame["Seeds"].astype(str)
     return Sheet(_caption(table), frame, _notes(table), name=f"{table.name}-{table.key}-brief")
 
@@ -92,10 +93,6 @@ def _intervals(frame: pd.DataFrame) -> pd.DataFrame:
     """Of a table's intervals those of the figures themselves; differences have no figure in the reference's own row."""
     figures = [name for name in frame.columns if name.endswith("[95 %]") and (frame[name] != "").all()]
     return frame[["Model", *figures]] if figures else pd.DataFrame()
-
-
-def _texts(values: pd.Series[float], decimals: int) -> list[str]:
-    return ["" if pd.isna(value) else f"{value:.{decimals}f}" for value in values]
 
 
 def _caption(table: Table) -> str:

@@ -11,54 +11,26 @@ import pandas as pd
 from bench.analysis.aside import set_aside
 from bench.analysis.folds import pooled, same_folds
 from bench.analysis.sheet import Sheet
-from bench.analysis.shown import DEFAULT, Shown, shown_cases
+from bench.analysis.shown import DEFAULT, shown_cases
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
-from bench.records.store import load_cases, load_cells
-from bench.report.audits import SPLITS, leaks_table, recall_lines, split_rows
-from bench.report.escaping import markdown_text
-from bench.report.notes import in_a_line, notes_text
+from bench.records.store import load_cells_and_cases
+from bench.report.audits import leaks_sheet
+from bench.report.notes import few, in_a_line
 
 AUDITS = "audits"
-
-
 WORTH = ("data set", "model", "split", "trained on", "tested on", "accuracy %", "sd seeds", "seeds")
 
 
-def leaks_text(results: Path) -> str:
-    """Both tables as Markdown, from `<results>/audits/*.json` and the cells of data sets with several splits.
+def leaks_sheets(results: Path) -> list[Sheet]:
+    """What audits found, from `<results>/audits/*.json`, and what the cells of data sets with several splits say of it.
 
     Raises:
         UserError: no audits there, or none that can be read.
     """
     audits, damaged = _load_audits(results)
-    cells = load_cells(results)
-    notes = (*damaged, *cells.attrs["notes"])
-    return f"{leaks_table(audits)}\n{worth_table(cells, load_cases(results))}{notes_text(notes)}"
-
-
-def leaks_sheets(results: Path) -> list[Sheet]:
-    """The same two tables for a terminal. Raises UserError like `leaks_text`."""
-    audits, damaged = _load_audits(results)
-    cells = load_cells(results)
-    found = pd.DataFrame(split_rows(audits), columns=list(SPLITS))
-    worth = pd.DataFrame(_worth_rows(cells, load_cases(results)), columns=list(WORTH))
-    return [
-        Sheet(
-            "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
-            found,
-            tuple(recall_lines(audits)),
-            left=("split", "label without the picture"),
-            details=("label without the picture", "same photograph"),
-        ),
-        Sheet(
-            "Accuracy on splits that leak (flagged) beside others.",
-            worth,
-            (*damaged, *cells.attrs["notes"]),
-            left=("model", "split"),
-            details=("tested on", "trained on"),
-        ),
-    ]
+    cells, cases = load_cells_and_cases(results)
+    return [leaks_sheet(audits), worth_sheet(cells, cases, tuple(few((*damaged, *cells.attrs["notes"]))))]
 
 
 def _load_audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -87,7 +59,7 @@ def _audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for path in sorted((results / AUDITS).glob("*.json")):
         try:
             audit = read_json(path)
-            leaks_table([audit])
+            leaks_sheet([audit])
             found.append(audit)
         except Damaged as error:
             damaged.append(f"Left out: {error}")
@@ -126,24 +98,28 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     )
 
 
-def worth_table(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> str:
-    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set."""
-    head = [f"| {' | '.join(WORTH)} |", "|---|---|---|---:|---:|---:|---:|---:|"]
-    rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in _worth_rows(cells, cases, shown))
-    return "\n".join([*head, *rows]) + "\n"
+def worth_sheet(cells: pd.DataFrame, cases: pd.DataFrame, notes: tuple[str, ...] = ()) -> Sheet:
+    """The accuracy of models that were trained on a flagged split and on others of the same data set."""
+    return Sheet(
+        "Accuracy on splits that leak (flagged) beside others.",
+        pd.DataFrame(_worth_rows(cells, cases), columns=list(WORTH)),
+        notes,
+        name="worth",
+        left=("model", "split"),
+        details=("tested on", "trained on"),
+    )
 
 
-def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> Iterator[tuple[str, ...]]:
-    """The rows of that table, its columns `WORTH`.
+def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Texts of the columns `WORTH`: a row for each comparison key and version of a model.
 
-    A row is one comparison key and one version of a model. Accuracy is that of the weights shown on the test
-    images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
-    paired.
+    Accuracy is that of the best weights on the test images, the mean over seeds; the parts differ between the splits,
+    so that the differences are of two samples, not paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
     kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
     done = done[done["key"].isin(kept)]
-    test = shown_cases(cases[cases["reference"] == 1], shown)
+    test = shown_cases(cases[cases["reference"] == 1], DEFAULT)
     test = test[test["key"].isin(done["key"])]
     done = done[done["train_patients"].isna()]
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):

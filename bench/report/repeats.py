@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
 from bench.report.notes import few
-from bench.report.speeds import SpeedTable
+from bench.report.speeds import sheet
 
 SAME = ["machine", "key"]
 OVERLAPPING, MEDIAN_DIFFERENCE = 0.9, 0.05  # of the models at least, and of the ratio at most: what repeats
@@ -80,7 +81,7 @@ def compare_profiles(first: pd.DataFrame, second: pd.DataFrame) -> Repeat:
     return Repeat(rows, len(keys[0] ^ keys[1]))
 
 
-def repeat_table(repeat: Repeat) -> SpeedTable:
+def repeat_table(repeat: Repeat) -> Sheet:
     """A row per setting, and the verdict below."""
     frame = pd.DataFrame(
         {
@@ -96,4 +97,4 @@ def repeat_table(repeat: Repeat) -> SpeedTable:
         for row in repeat.rows.to_dict("records")
     )
     caption = "Relative throughput measured twice: the ratio with its 95 % interval, and the second's difference."
-    return SpeedTable(caption, (repeat.line, *few(repeat.notes)), frame)
+    return sheet(caption, (repeat.line, *few(repeat.notes)), frame)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from bench.report.escaping import csv_safe
-from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
+from bench.analysis.sheet import Sheet
 
-LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
-# What a narrow terminal leaves out, before any other column the highest.
-DETAILS = {"Params (M)": 1, "GMACs": 1, "trainable": 1, "Metric": 2, "Rounds": 3}
+LEFT = ("Form", "Counted beside", "Skipped")  # columns of words beside the models
+DETAILS = ("Rounds", "Metric", "GMACs", "trainable", "Params (M)")  # what a narrow terminal leaves out, in this order
 # What all rows of one table share.
 SHARED = [
     *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
@@ -56,16 +54,14 @@ STEP = (
 COMPILED = "compiled: the candidate, not the reference, through torch.compile."
 
 
-@dataclass(frozen=True, eq=False)
-class SpeedTable:
-    """One table, its figures as texts, in the order that the rows were measured in."""
-
-    caption: str
-    footnotes: tuple[str, ...]
-    frame: pd.DataFrame
+def sheet(caption: str, notes: Iterable[str], frame: pd.DataFrame) -> Sheet:
+    """A table of measured figures, without the notes that are blank."""
+    columns = list(frame.columns)
+    left, details = ([name for name in names if name in columns] for names in (LEFT, DETAILS))
+    return Sheet(caption, frame, tuple(filter(None, notes)), left=tuple(left), details=tuple(details))
 
 
-def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
+def speed_tables(profiles: pd.DataFrame) -> list[Sheet]:
     """Tables of profiles (`bench.records.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
     if "ratio" not in profiles or profiles["ratio"].isna().all():
         return []
@@ -73,7 +69,7 @@ def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
     return [_table(group) for _, group in measured.groupby(SHARED, sort=False, dropna=False)]
 
 
-def _table(rows: pd.DataFrame) -> SpeedTable:
+def _table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_texts(row) for row in rows.to_dict("records")]).fillna("")
     forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
@@ -94,7 +90,7 @@ def _table(rows: pd.DataFrame) -> SpeedTable:
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
     )
-    return SpeedTable(_caption(rows), tuple(note for note in notes if note), frame)
+    return sheet(_caption(rows), notes, frame)
 
 
 def _texts(row: dict[Any, Any]) -> dict[str, str]:
@@ -140,44 +136,3 @@ def _caption(rows: pd.DataFrame) -> str:
         f"Speed of {work}, {first['task']}, batches of {first['input']}, {first['classes']:.0f} classes, "
         f"{first['precision']}, {threads}. {first['device']}, torch {first['torch']}{load}."
     )
-
-
-def render_speeds(profiles: pd.DataFrame, form: str) -> str:
-    """The text of all tables as `markdown`, or the profiles themselves as `csv`, numbers in full."""
-    return render(speed_tables(profiles), profiles, form)
-
-
-def render(tables: list[SpeedTable], rows: pd.DataFrame, form: str) -> str:
-    """Tables as `markdown`, or the rows that they were made from as `csv`."""
-    if form == "csv":
-        return csv_safe(rows).to_csv(index=False, lineterminator="\n")
-    return "\n".join(map(to_markdown, tables))
-
-
-def to_screen(table: SpeedTable) -> ScreenTable:
-    """For a terminal."""
-    columns = tuple(
-        ScreenColumn(name, words=name in LEFT or is_words(table.frame[name]), detail=DETAILS.get(name, 0))
-        for name in table.frame.columns
-    )
-    rows = [[(text, "") for text in row] for row in table.frame.itertuples(index=False)]
-    return ScreenTable(table.caption, columns, rows, table.footnotes)
-
-
-def print_speeds(screen: Screen, tables: list[SpeedTable]) -> None:
-    """Prints tables on a terminal."""
-    for table in tables:
-        show(screen, to_screen(table))
-
-
-def to_markdown(table: SpeedTable) -> str:
-    """A GitHub table below its caption and above its footnotes."""
-    rows = [list(table.frame.columns), ["---" if name in LEFT else "---:" for name in table.frame.columns]]
-    rows += table.frame.to_numpy().tolist()
-    escaped = [rows[0], rows[1], *([_escape(text) for text in row] for row in rows[2:])]
-    lines = [_escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in escaped)]
-    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.footnotes)]) + "\n"
-
-
-def _escape(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)
