@@ -17,7 +17,7 @@ from ablations.plans import Plan, make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
-from bench.analysis.comparison import PHANTOM, budget_mark, preset_words
+from bench.analysis.captions import PHANTOM, budget_mark, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units

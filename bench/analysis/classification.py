@@ -38,15 +38,14 @@ BARE = ("mcc", "brier")  # no unit; all others in %
 CONFUSION = "confusion"  # its class is `true->predicted`
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
+def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed.
-        done: the model's scored cells.
+        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
         shown: which weights the rows are of; a classification has no other choice.
     """
-    if done.empty:
+    if scores.empty:
         return []
     runs = pd.DataFrame({seed: _run(rows) for seed, rows in scores.groupby("seed")})
     rows = []

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.analysis.aside import common_seeds, name_versions
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import scores_of, unit_words
-from bench.analysis.comparison import TASKS
 from bench.analysis.folds import whole_seeds
 from bench.analysis.shown import DEFAULT, shown_cases
 from bench.analysis.simulation import smallest_difference

@@ -33,15 +33,14 @@ def metrics(shown: Shown) -> tuple[tuple[str, str, float, int], ...]:
     )
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
+def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form: its scores, over classes and per class, and structures missed and invented.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed.
-        done: the model's scored cells.
+        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
         shown: which of the stored figures.
     """
-    rows = [] if done.empty else _scores(scores, shown)
+    rows = [] if scores.empty else _scores(scores, shown)
     for outcome in ("missed", "invented"):  # of all folds of a seed
         counts = (scores["outcome"] == outcome).groupby(scores["seed"]).sum()
         rows.append({"metric": outcome, "unit": "per run", "class": "", "value": counts.mean()})
@@ -51,14 +50,17 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict
 def _scores(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
     rows = []
+    by_class = scores.set_index(["seed", "case", "class"])[[column for column, *_ in metrics(shown)]].unstack("class")
     for column, unit, factor, _ in metrics(shown):
-        wide = scores.set_index(["seed", "case", "class"])[column].astype(float).unstack("class") * factor
+        wide = by_class[column].astype(float) * factor  # (seeds x cases, classes)
+        if wide.isna().all(axis=None):
+            continue
         by_seed = wide.groupby(level="seed").mean()
-        for name in ("mean", *scores["class"].unique()) if wide.notna().any(axis=None) else ():
-            runs = by_seed.mean(axis=1) if name == "mean" else by_seed[name]
-            per_case = (wide.mean(axis=1) if name == "mean" else wide[name]).groupby(level="case").mean()
-            sd = {"sd_seeds": runs.std(ddof=1), "sd_cases": per_case.std(ddof=1)}
-            rows.append({"metric": column, "unit": unit, "class": name, "value": runs.mean(), **sd})
+        by_seed = by_seed.assign(mean=by_seed.mean(axis=1))
+        by_case = wide.assign(mean=wide.mean(axis=1)).groupby(level="case").mean()
+        for name in ("mean", *scores["class"].unique()):
+            sd = {"sd_seeds": by_seed[name].std(ddof=1), "sd_cases": by_case[name].std(ddof=1)}
+            rows.append({"metric": column, "unit": unit, "class": name, "value": by_seed[name].mean(), **sd})
     return rows
 
 

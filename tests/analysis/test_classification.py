@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.analysis.captions import PHANTOM, SHORT_BUDGET
 from bench.analysis.classification import CHANCE, NOTE, PARTIAL
-from bench.analysis.comparison import PHANTOM, SHORT_BUDGET, Table, summarise
+from bench.analysis.comparison import Table, summarise
 from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
 from bench.report.sheets import to_latex, to_markdown, to_screen

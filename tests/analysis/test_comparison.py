@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.analysis.comparison import PHANTOM, SHORT_BUDGET, Table, summarise
+from bench.analysis.captions import PHANTOM, SHORT_BUDGET
+from bench.analysis.comparison import Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
 from bench.analysis.shown import Shown, shown_cases
 from bench.errors import UserError
