@@ -194,19 +194,20 @@ def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
         rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
     """
     unit = unit_column(rows)
-    known = rows[["seed", unit, "class"]].assign(value=rows[measure.column].astype(float) * measure.factor)
-    known = known if measure.by_class else known.assign(**{"class": ""})
-    grid = known.groupby(["seed", unit, "class"])["value"].agg(["sum", "count"])
-    shape = [sorted(known[name].unique()) for name in ("seed", unit, "class")]
-    grid = grid.reindex(pd.MultiIndex.from_product(shape), fill_value=0)
-    sizes = tuple(map(len, shape))
+    axes = rows["seed"], rows[unit], rows["class"] if measure.by_class else np.zeros(len(rows))
+    places, names = zip(*(pd.factorize(axis, sort=True) for axis in axes), strict=True)
+    shape = tuple(map(len, names))
+    values = rows[measure.column].astype(float).reset_index(drop=True) * measure.factor
+    grid = values.groupby(np.ravel_multi_index(places, shape)).agg(["sum", "count"])
+    grid = grid.reindex(range(math.prod(shape)), fill_value=0)
     strata = _strata(rows, unit) if measure.stratified else None
-    return Scores(grid["sum"].to_numpy(float).reshape(sizes), grid["count"].to_numpy(float).reshape(sizes), strata)
+    return Scores(grid["sum"].to_numpy(float).reshape(shape), grid["count"].to_numpy(float).reshape(shape), strata)
 
 
 def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
     """(P,): what class each unit is of, in order of their names; one that is alone in it joins the largest."""
-    classes = rows.groupby(unit)["class"].agg(lambda names: " + ".join(sorted(set(names)))).sort_index()
+    once = rows[[unit, "class"]].drop_duplicates().sort_values([unit, "class"])
+    classes = once.groupby(unit)["class"].agg(" + ".join)
     sizes = classes.value_counts()
     return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
 

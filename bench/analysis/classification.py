@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.certainty import Measure
@@ -62,9 +63,11 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
 def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
     names = list(rows["class"].unique())
-    wide = rows.pivot(index="case", columns="class", values=["reference", "probability"])
-    reference = wide["reference"][names].to_numpy(float).argmax(axis=1)
-    probabilities = wide["probability"][names].to_numpy(float)
+    place = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
+    shape = (place[0].max() + 1, len(names))
+    one_hot, probabilities = np.full(shape, np.nan), np.full(shape, np.nan)
+    one_hot[place], probabilities[place] = rows["reference"], rows["probability"]
+    reference = one_hot.argmax(axis=1)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
     per_class = {
         (metric, name): float(value)

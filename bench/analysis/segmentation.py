@@ -52,7 +52,7 @@ def _scores(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     rows = []
     by_class = scores.set_index(["seed", "case", "class"])[[column for column, *_ in metrics(shown)]].unstack("class")
     for column, unit, factor, _ in metrics(shown):
-        wide = by_class[column].astype(float) * factor  # (seeds x cases, classes)
+        wide = pd.DataFrame(by_class[column]).astype(float) * factor  # (seeds x cases, classes)
         if wide.isna().all(axis=None):
             continue
         by_seed = wide.groupby(level="seed").mean()

@@ -30,9 +30,9 @@ LEVEL = 0.95
 PAIRS = 3  # seeds from which on they are paired: of two pairs equals are called different in up to 11 %
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
-    """One model's scores in one comparison.
+    """One model's scores in one comparison; what is drawn of one object is kept (`_runs_of_resamples`).
 
     Attributes:
         sums: (S, P, C) float64, S seeds, P units, C classes: scores summed over a unit's cases.
@@ -161,26 +161,27 @@ def bootstrap(
     members = next(iter(models.values())).members
     if min(map(np.count_nonzero, members)) < 2:
         raise ValueError("Expected at least two units in each stratum.")
-    weights, rng = _drawn_units(tuple(member.tobytes() for member in members), resamples)
-    found: dict[str, np.ndarray] = {}
-    for name, scores in models.items():
-        runs = _by_seed(scores, weights)  # (B, S)
-        if not paired_seeds or not found:
-            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
-        found[name] = (runs * chosen).sum(axis=1)
-    return found
-
-
-def _drawn_units(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, np.random.Generator]:
-    """`unit_weights` from the fixed seed, and the generator as it then stands: the same for all models of a table."""
-    weights, state = _units_from_seed(members, resamples)
+    strata = tuple(member.tobytes() for member in members)
     rng = np.random.default_rng(SEED)
-    rng.bit_generator.state = state
-    return weights, rng
+    rng.bit_generator.state = _units_from_seed(strata, resamples)[1]
+    draws: dict[str, np.ndarray] = {}
+    for name, scores in models.items():
+        runs = _runs_of_resamples(scores, strata, resamples)
+        if not paired_seeds or not draws:
+            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
+        draws[name] = (runs * chosen).sum(axis=1)
+    return draws
+
+
+@lru_cache(maxsize=128)  # a table asks for each model's interval, its difference from the reference, and its ranks
+def _runs_of_resamples(scores: Scores, strata: tuple[bytes, ...], resamples: int) -> np.ndarray:
+    """(B, S): each seed's figure on the same resamples of units for all models."""
+    return _by_seed(scores, _units_from_seed(strata, resamples)[0])
 
 
 @lru_cache(maxsize=4)
 def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
+    """`unit_weights` from the fixed seed, and the generator's state behind them: the same for all models of a table."""
     rng = np.random.default_rng(SEED)
     weights = unit_weights([np.frombuffer(member, bool) for member in members], resamples, rng)
     weights.flags.writeable = False
