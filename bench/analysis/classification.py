@@ -89,20 +89,21 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
 
 def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool, shown: Shown) -> tuple[Column, ...]:
     """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
-    found: list[Column] = []
+    shown_columns: list[Column] = []
     for metric, header, short, spread, detail in METRICS:
-        found.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
+        shown_columns.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
         if spread:
-            found.append(
-                Column(
-                    f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=1 if metric == "accuracy" else 2
-                )
-            )
-    for metric, header, short, decimals, merit in FURTHER:
-        found.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
-    for name in _classes(table) if classes else ():
-        found.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1))
-    return (*found, *cost_columns(cells["input"]))
+            least = 1 if metric == "accuracy" else 2
+            shown_columns.append(Column(f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=least))
+    shown_columns += [
+        Column(header, short, metric, "", "value", decimals, merit, detail=2)
+        for metric, header, short, decimals, merit in FURTHER
+    ]
+    shown_columns += [
+        Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1)
+        for name in (_classes(table) if classes else ())
+    ]
+    return (*shown_columns, *cost_columns(cells["input"]))
 
 
 def _classes(table: pd.DataFrame) -> list[str]:

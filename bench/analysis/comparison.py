@@ -98,7 +98,7 @@ def summarise(
     cells: pd.DataFrame,
     cases: pd.DataFrame,
     classes: bool = False,
-    asked: Collection[str] | None = None,
+    kept: Collection[str] | None = None,
     tests: bool = False,
     shown: Shown = DEFAULT,
 ) -> list[Table]:
@@ -110,7 +110,7 @@ def summarise(
         cells: a row per cell, as `bench.records.store.load_cells` gives them.
         cases: a row per cell, part, weights, case and class, as `bench.records.store.load_cases` gives them.
         classes: show Dice, or sensitivity, per class too.
-        asked: models to show though they are arms of an ablation, which are else set aside; None: all.
+        kept: models to show though they are arms of an ablation, which are else set aside; None: all.
         tests: p-values beside the intervals.
         shown: which of the stored figures.
 
@@ -124,7 +124,7 @@ def summarise(
     scores = shown_cases(cases, shown).drop_duplicates(["key", "case", "class"])
     tables = []
     for _, of_comparison in cells.groupby("comparison", sort=False):
-        in_table, notes = set_aside(of_comparison, asked)
+        in_table, notes = set_aside(of_comparison, kept)
         if len(in_table):
             tables.append(_table(_compared(in_table, scores, shown), notes, classes, tests))
     return tables

@@ -251,27 +251,28 @@ def _ranks(draws: np.ndarray) -> np.ndarray:
     return np.stack([(known > row).sum(axis=0) for row in known])
 
 
-def wilcoxon(one: np.ndarray, other: np.ndarray) -> float:
+def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
     """The p of a paired test over patients on means over seeds: of these trained networks, not of methods.
 
     Wilcoxon's signed ranks, two-sided, exact where scipy can; 1 where no pair differs. Both (P,).
     """
     from scipy import stats
 
-    gaps = np.asarray(one, float) - np.asarray(other, float)
+    gaps = np.asarray(first, float) - np.asarray(second, float)
     gaps = gaps[np.isfinite(gaps)]
     return float(stats.wilcoxon(gaps).pvalue) if gaps.any() else 1.0
 
 
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """The exact p of McNemar's test of two single classifiers: boolean (N,), which images each has right.
 
     Source: McNemar, Psychometrika 12 (1947) 153; the binomial form.
     """
     from scipy import stats
 
-    first, second = int(np.count_nonzero(one & ~other)), int(np.count_nonzero(other & ~one))
-    return float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
+    only_first, only_second = int(np.count_nonzero(first & ~second)), int(np.count_nonzero(second & ~first))
+    differing = only_first + only_second
+    return float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
 
 
 def average_ranks(figures: np.ndarray) -> np.ndarray:
@@ -324,10 +325,4 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def unit_means(scores: Scores) -> np.ndarray:
     """(P,): each unit's mean over classes of its cases' mean, averaged over seeds; nan for a unit without a case."""
-    with np.errstate(invalid="ignore"):
-        means = np.where(scores.counts > 0, scores.sums / scores.counts, np.nan)
-    known = np.isfinite(means)
-    totals = np.where(known, means, 0).sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        by_seed = totals / known.sum(axis=2)
-    return by_seed.mean(axis=0)
+    return _by_seed(scores, np.eye(scores.sums.shape[1])).mean(axis=1)

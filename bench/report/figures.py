@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.analysis.certainty import p_text
 from bench.analysis.comparison import Table
 from bench.analysis.rankings import LEAST, Ranking, rankings
 from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
@@ -145,7 +146,7 @@ def critical(ranking: Ranking) -> Figure:
     half = (m + 1) // 2
     title = (
         f"Mean ranks over {n} data sets ({', '.join(ranking.datasets)}), preset {ranking.setting}. Friedman's test (F "
-        f"form): p {_p(friedman(ranking.figures))}; critical difference (Nemenyi, 0.05): {distance:.2f} ranks"
+        f"form): p {p_text(friedman(ranking.figures))}; critical difference (Nemenyi, 0.05): {distance:.2f} ranks"
     )
     figure, axis = new_figure(1.1 + 0.13 * len(bars) + 0.3 * half, title)
     axis.spines[:].set_visible(False)
@@ -187,7 +188,3 @@ def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
 def _file_name(ranking: Ranking) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", f"{ranking.setting} {len(ranking.datasets)}".lower()).strip("-")
     return file_name(f"critical-difference-{name}-{'-'.join(sorted(ranking.datasets))}")
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

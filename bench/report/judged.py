@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.certainty import Measure, limited, scores_of
+from bench.analysis.certainty import Measure, limited, p_text, scores_of
 from bench.analysis.conventions import MEASURES
 from bench.analysis.predictions import Judged
 from bench.analysis.segmentation import POLICIES
@@ -132,8 +132,7 @@ def _gap_sheet(judged: Judged, figures: pd.DataFrame, tests: bool) -> Sheet:
         row |= {TITLES[method]: _number(means.loc[(method, metric), "value"]) for method in judged.folders}
         row["Difference [95 %]"] = _text(gap)
         if tests:
-            p = "" if pd.isna(gap["p"]) else f"{gap['p']:.3f}" if gap["p"] >= 0.001 else "< 0.001"
-            row["p, these predictions only"] = p
+            row["p, these predictions only"] = "" if pd.isna(gap["p"]) else p_text(gap["p"])
         rows.append(row)
     caption = f"Predictions less the others', means over classes. {_resampling(judged, tuple(judged.folders))}"
     return Sheet(caption, pd.DataFrame(rows), (_TEST,) if tests else ())
