@@ -121,13 +121,15 @@ def certainty(
     rows_of = {model: scores[scores["model"] == model] for model in order}
     grids = {model: scores_of(rows_of[model], main) for model in order}
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
-    frame[f"{main.name} [95 %]"] = [_text(main.figure(grids[model])) for model in order]
+    frame[f"{main.name} [95 %]"] = [interval_text(main.figure(grids[model])) for model in order]
     for measure in others:
-        frame[f"{measure.name} [95 %]"] = [_text(measure.figure(scores_of(rows_of[model], measure))) for model in order]
+        frame[f"{measure.name} [95 %]"] = [
+            interval_text(measure.figure(scores_of(rows_of[model], measure))) for model in order
+        ]
     rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     gap = f"{titles[reference]} less it [95 %]"
-    frame[gap] = [_text(gaps[model]) if model in gaps else "" for model in order]
+    frame[gap] = [interval_text(gaps[model]) if model in gaps else "" for model in order]
     if tests:
         means = {model: unit_means(grids[model]) for model in order}
         values = {model: wilcoxon(means[reference], means[model]) for model in rivals}
@@ -257,9 +259,10 @@ def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
     return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
 
 
-def _text(interval: Interval) -> str:
-    """The figure with its interval; blank where it is not defined."""
-    return "" if math.isnan(interval.value) else f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+def interval_text(interval: Interval) -> str:
+    """The figure with its interval, or alone where it has none; blank where it is not defined."""
+    ends = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return "" if math.isnan(interval.value) else f"{interval.value:.2f}{ends}"
 
 
 def p_text(value: float) -> str:

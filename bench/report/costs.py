@@ -11,7 +11,7 @@ from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
 from bench.report.sheets import render_sheets
-from bench.report.speeds import SHARED, sheet, significant, speed_tables
+from bench.report.speeds import SHARED, form_text, sheet, significant, speed_tables, threads_text
 
 LATENCY = (
     "ms of one image: quantiles of single passes of inference over a batch of 1, of at least 30. images/s: of the "
@@ -69,10 +69,9 @@ def use_tables(profiles: pd.DataFrame) -> list[Sheet]:
 def _use_table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_use(row) for row in rows.to_dict("records")])
-    threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
     caption = (
         f"Latency, throughput and memory, {first['task']}, {first['input'].partition('x')[2]}, {first['classes']:.0f} "
-        f"classes, {first['precision']}, {threads}. {first['device']}, torch {first['torch']}."
+        f"classes, {first['precision']}, {threads_text(first)}. {first['device']}, torch {first['torch']}."
     )
     methods = [METHODS.get(method, method) for method in rows["memory_method"].dropna().unique()]
     memory = MEMORY.format(batch=first["input"], method=" or ".join(methods)) if methods else ""
@@ -81,17 +80,14 @@ def _use_table(rows: pd.DataFrame) -> Sheet:
 
 
 def _use(row: dict[Any, Any]) -> dict[str, str]:
-    mib = {name: row[f"{name}_bytes"] for name in ("inference", "training", "weights")}
     best = f"{ENDS.get(row['sweep_ended'], '')}{_digits(row['best_images_per_second'])}"
     return {
         "Model": row["title"],
-        "Form": row["form"] + (", compiled" if row["compiled"] else ""),
+        "Form": form_text(row),
         **{f"ms, p{q}": _digits(row[f"latency_p{q}"]) for q in (50, 90, 99)},
         "images/s": "" if pd.isna(row["best_batch"]) else best,
         "at batch": "" if pd.isna(row["best_batch"]) else f"{row['best_batch']:.0f}",
-        "MiB, inference": _mib(mib["inference"]),
-        "MiB, training": _mib(mib["training"]),
-        "MiB, weights": _mib(mib["weights"]),
+        **{f"MiB, {name}": _mib(row[f"{name}_bytes"]) for name in ("inference", "training", "weights")},
     }
 
 

@@ -28,24 +28,15 @@ def leaks_sheets(results: Path) -> list[Sheet]:
     Raises:
         UserError: no audits there, or none that can be read.
     """
-    audits, damaged = _load_audits(results)
+    audits, damaged = _audits(results)
+    if not audits:
+        raise UserError(
+            f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}"
+            if damaged
+            else f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`."
+        )
     cells, cases = load_cells_and_cases(results)
     return [leaks_sheet(audits), worth_sheet(cells, cases, tuple(few((*damaged, *cells.attrs["notes"]))))]
-
-
-def _load_audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The audits of a results folder whose rows can be made, and which cannot be read, in lines.
-
-    Raises:
-        UserError: no audits there, or none that can be read.
-    """
-    paths = sorted((results / AUDITS).glob("*.json"))
-    if not paths:
-        raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
-    found, damaged = _audits(results)
-    if not found:
-        raise UserError(f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}")
-    return found, damaged
 
 
 def audit_notes(results: str | Path) -> list[str]:
@@ -55,18 +46,18 @@ def audit_notes(results: str | Path) -> list[str]:
 
 def _audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The audits below a results folder that hold a table's row, and which do not, in lines."""
-    found, damaged = [], []
+    audits, damaged = [], []
     for path in sorted((results / AUDITS).glob("*.json")):
         try:
             audit = read_json(path)
             leaks_sheet([audit])
-            found.append(audit)
+            audits.append(audit)
         except Damaged as error:
             damaged.append(f"Left out: {error}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             damaged.append(f"Left out: {path} is no audit ({line}): copy audit.json of `medbench data audit` anew.")
-    return found, damaged
+    return audits, damaged
 
 
 def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
@@ -87,12 +78,12 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
                 known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
         except (Damaged, KeyError, TypeError, AttributeError):
             continue
-    found = [known.get(place, {}) for place in zip(cells["fingerprint"], cells["split"], strict=True)]
+    audited = [known.get(split, {}) for split in zip(cells["fingerprint"], cells["split"], strict=True)]
     leaks = [
         recorded if isinstance(recorded, dict) else {"patient": shares.get("patient"), "near_duplicate": None}
-        for recorded, shares in zip(cells["split_leak"], found, strict=True)
+        for recorded, shares in zip(cells["split_leak"], audited, strict=True)
     ]
-    near = [shares.get("near_duplicate") for shares in found]
+    near = [shares.get("near_duplicate") for shares in audited]
     return cells.assign(
         split_leak=pd.Series(leaks, cells.index, dtype=object), audit_near=pd.Series(near, cells.index, dtype=float)
     )
@@ -145,5 +136,5 @@ def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str,
 
 def _by_seed(cells: pd.DataFrame, test: pd.DataFrame) -> pd.Series[float]:
     """The accuracy of each seed of one row, over the images of all folds that its seeds have in common."""
-    own = same_folds(cells)[["key", "seed"]].merge(test, on="key")
-    return own.groupby("seed")["predicted"].mean()
+    rows = same_folds(cells)[["key", "seed"]].merge(test, on="key")
+    return rows.groupby("seed")["predicted"].mean()

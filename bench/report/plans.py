@@ -22,7 +22,7 @@ def plan_sheets(cells: list[PlannedCell], jobs: int = 1) -> list[Sheet]:
     of_dataset: dict[str, list[PlannedCell]] = {}
     for cell in cells:
         of_dataset.setdefault(cell.job.cell.dataset_label, []).append(cell)
-    return [_plan_sheet(own, jobs) for own in of_dataset.values()]
+    return [_plan_sheet(planned, jobs) for planned in of_dataset.values()]
 
 
 def plan_total(cells: list[PlannedCell], jobs: int = 1) -> list[str]:
@@ -42,12 +42,13 @@ def _plan_sheet(cells: list[PlannedCell], jobs: int) -> Sheet:
     states = ["done", "unfinished", "failed", *(["damaged"] if any(c.state == "damaged" for c in cells) else [])]
     rows = []
     for model in dict.fromkeys(cell.job.model for cell in cells):
-        own = [cell for cell in cells if cell.job.model == model]
-        counts = {state: str(sum(cell.state == state for cell in own)) for state in states}
-        minutes = f"{sum(cell.seconds for cell in own) / 60:.1f}"
-        basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
-        row = {"model": model, "seeds": _runs(own), **counts, "minutes to come": minutes, "estimated from": basis}
-        rows.append(row)
+        of_model = [cell for cell in cells if cell.job.model == model]
+        counts = {state: str(sum(cell.state == state for cell in of_model)) for state in states}
+        minutes = f"{sum(cell.seconds for cell in of_model) / 60:.1f}"
+        basis = ", ".join(sorted({cell.basis for cell in of_model} - {""}))
+        rows.append(
+            {"model": model, "seeds": _runs(of_model), **counts, "minutes to come": minutes, "estimated from": basis}
+        )
     return Sheet(
         f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}",
         pd.DataFrame(rows),

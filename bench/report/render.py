@@ -40,7 +40,7 @@ def results_tables(
     dataset: str | None = None,
     preset: str | None = None,
     classes: bool = False,
-    asked: Collection[str] | None = (),
+    kept: Collection[str] | None = (),
     tests: bool = False,
     shown: Shown = DEFAULT,
 ) -> tuple[list[Table], tuple[str, ...]]:
@@ -48,7 +48,7 @@ def results_tables(
 
     Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`;
+    Arms of ablations are set aside but for those of `kept`; None shows them all. p-values are shown with `tests`;
     `shown` says which of the stored figures.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
@@ -79,7 +79,7 @@ def results_tables(
     cases = cases.assign(**{"class": cases["class"].where(cases["outcome"].isna(), cases["class"].replace(overall))})
     cells, cases = with_units(with_leaks(cells, results), cases, results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
-    return summarise(cells, cases, classes, asked, tests, shown), (*notes, *clashes)
+    return summarise(cells, cases, classes, kept, tests, shown), (*notes, *clashes)
 
 
 def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -11,7 +11,7 @@ from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
 from bench.report.notes import few
-from bench.report.speeds import sheet
+from bench.report.speeds import form_text, sheet
 
 SAME = ["machine", "key"]
 OVERLAPPING, MEDIAN_DIFFERENCE = 0.9, 0.05  # of the models at least, and of the ratio at most: what repeats
@@ -86,7 +86,7 @@ def repeat_table(repeat: Repeat) -> Sheet:
     frame = pd.DataFrame(
         {
             "Model": row["title"],
-            "Form": row["form"] + (", compiled" if row["compiled"] else ""),
+            "Form": form_text(row),
             "Input": row["input"],
             "x": row["reference_title"],
             "first": f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})",

@@ -72,20 +72,19 @@ def speed_tables(profiles: pd.DataFrame) -> list[Sheet]:
 def _table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_texts(row) for row in rows.to_dict("records")]).fillna("")
-    forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
-    others = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
-    varied = (others & rows["difference"].notna()).any()
-    variants = rows["difference"].notna()
+    compiled, is_variant = rows["compiled"].astype(bool), rows["difference"].notna()
+    not_fused_alone = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
+    varied = (not_fused_alone & is_variant).any()
     interval = SEVERAL.format(count=f"{first['processes']:.0f}") if first["processes"] > 1 else ONE
     scored, failed = rows["metric"].notna().any(), rows["metric_error"].dropna().unique()
     notes = (
         RATIO.format(reference=first["reference_title"], interval=interval),
         KEPT if first["allocator"] == "kept" and rows["peak_bytes"].isna().all() else "",
         FLAGGED if rows["flagged"].astype(bool).any() else "",
-        (FUSED_FORM if varied else FUSED) if "fused" in forms else "",
+        (FUSED_FORM if varied else FUSED) if "fused" in set(rows["form"]) else "",
         CHANGE if varied else "",
         METRIC if scored else "",
-        NO_METRIC if variants.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
+        NO_METRIC if is_variant.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
         *(f"The change of a metric could not be measured: {line}" for line in failed),
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
@@ -94,11 +93,11 @@ def _table(rows: pd.DataFrame) -> Sheet:
 
 
 def _texts(row: dict[Any, Any]) -> dict[str, str]:
-    star = "*" if row["flagged"] else ""
+    flag = "*" if row["flagged"] else ""
     texts = {
         "Model": row["title"],
-        "Form": row["form"] + (", compiled" if row["compiled"] else ""),
-        f"x {row['reference_title']}": f"{row['ratio']:.2f}{star}",
+        "Form": form_text(row),
+        f"x {row['reference_title']}": f"{row['ratio']:.2f}{flag}",
         "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
         "images/s": significant(row["images_per_second"]),
         "ms per batch": significant(row["ms_per_batch"]),
@@ -121,6 +120,16 @@ def metric_text(row: dict[Any, Any]) -> str:
     return f"{METRICS[row['metric']]} {plain:.2f} {change:+.2f} ({largest:.2f}), {row['metric_of']}"
 
 
+def form_text(row: dict[Any, Any]) -> str:
+    """`training`, `fused`, either `, compiled`."""
+    return row["form"] + (", compiled" if row["compiled"] else "")
+
+
+def threads_text(row: pd.Series[Any]) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{row['threads']:.0f} thread{'s' if row['threads'] > 1 else ''}"
+
+
 def significant(value: float) -> str:
     """Three digits that mean something: 1234, 123, 12.3, 1.23."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
@@ -128,11 +137,10 @@ def significant(value: float) -> str:
 
 def _caption(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
-    threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
     loads = pd.concat([rows["load_start"], rows["load_end"]]).dropna()
     load = f", load average {loads.min():.1f} to {loads.max():.1f} on {first['cores']:.0f} cores" if len(loads) else ""
     work = "training steps" if first["work"] == "training-step" else first["work"]
     return (
         f"Speed of {work}, {first['task']}, batches of {first['input']}, {first['classes']:.0f} classes, "
-        f"{first['precision']}, {threads}. {first['device']}, torch {first['torch']}{load}."
+        f"{first['precision']}, {threads_text(first)}. {first['device']}, torch {first['torch']}{load}."
     )
