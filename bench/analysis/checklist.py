@@ -40,7 +40,7 @@ def checklist(
         f"Seeds? {_seeds(cells, titles, ranked)}",
         f"Same machine and code? {_machine(cells)}",
         *_uncommitted(cells, titles),
-        f"Told apart? {_told(sure)}",
+        f"Told apart? {_told_apart(sure)}",
     )
 
 
@@ -113,9 +113,10 @@ def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]
     return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
 
 
-def _told(sure: Certainty) -> str:
+def _told_apart(sure: Certainty) -> str:
+    """From which models the reference is told apart: those whose difference from it excludes 0."""
     if not sure.reference:
         return sure.caption
-    told = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
-    rest = [title for title in sure.gaps if title not in told]
-    return f"{sure.reference} from: {', '.join(told) or 'none'}; not from: {', '.join(rest) or 'none'}"
+    apart = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
+    rest = [title for title in sure.gaps if title not in apart]
+    return f"{sure.reference} from: {', '.join(apart) or 'none'}; not from: {', '.join(rest) or 'none'}"

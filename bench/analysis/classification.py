@@ -63,10 +63,9 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
 def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
     names = list(rows["class"].unique())
-    place = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
-    shape = (place[0].max() + 1, len(names))
-    one_hot, probabilities = np.full(shape, np.nan), np.full(shape, np.nan)
-    one_hot[place], probabilities[place] = rows["reference"], rows["probability"]
+    case, label = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
+    one_hot, probabilities = np.full((2, case.max() + 1, len(names)), np.nan)
+    one_hot[case, label], probabilities[case, label] = rows["reference"], rows["probability"]
     reference = one_hot.argmax(axis=1)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
     per_class = {

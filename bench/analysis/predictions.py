@@ -162,7 +162,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
         facts = {
             "conventions": CONVENTIONS,
             "classes": list(judged.classes),
-            "folders": {name: [str(folder) for folder in given] for name, given in judged.folders.items()},
+            "folders": {method: [str(folder) for folder in folders] for method, folders in judged.folders.items()},
             "patients": "given" if judged.patients_known else "each case is its own",
             "left_out": list(judged.left_out),
             "notes": list(judged.notes),

@@ -72,11 +72,11 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
 
     if phantom == (source is not None):
         raise UserError("Expected --from DIR_OR_ZIP, or --phantom.")
-    root, given = resolve_root(data_root, must_exist=False)
+    root, is_named = resolve_root(data_root, must_exist=False)
     with counting(make_console(), "cases") as report:
         if source is None:
             spec = dataset_spec(name)
-            prepared = locate(spec, "phantom", root if given else None, report)
+            prepared = locate(spec, "phantom", root if is_named else None, report)
         else:
             prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")

@@ -69,11 +69,11 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def call(**given: Any) -> Any:
+        def call(**values: Any) -> Any:
             module, _, class_name = kind.partition(":")
-            made = getattr(import_module(module), class_name)
-            values = {part.name: given.pop(part.name) for part in fields(made) if part.name in given}
-            return command(**given, **{name: made(**values)})
+            gathering = getattr(import_module(module), class_name)
+            its = {field.name: values.pop(field.name) for field in fields(gathering) if field.name in values}
+            return command(**values, **{name: gathering(**its)})
 
         taking: Command = call
         for option in reversed(options):

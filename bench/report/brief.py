@@ -97,12 +97,12 @@ def _intervals(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _caption(table: Table) -> str:
     """The table's caption, but for its lists of models."""
-    said = [part for part in table.caption.rstrip(".").split(". ") if not _lists_models(part)]
-    return ". ".join(said) + "."
+    sentences = table.caption.rstrip(".").split(". ")
+    return ". ".join(sentence for sentence in sentences if not _lists_models(sentence)) + "."
 
 
-def _lists_models(part: str) -> bool:
-    return part.startswith("Reduced width") or part.endswith(RECONSTRUCTION)
+def _lists_models(sentence: str) -> bool:
+    return sentence.startswith("Reduced width") or sentence.endswith(RECONSTRUCTION)
 
 
 def _notes(table: Table) -> tuple[str, ...]:

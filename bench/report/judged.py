@@ -24,7 +24,7 @@ MEAN = "mean"
 CSV = ("method", "metric", "class", "value", "low", "high", "p", "sets", "patients", "cases")
 _NOTES = (
     "A class's figure is the mean over its cases, averaged over sets of predictions; Mean: over classes.",
-    *(f"{name}: {said}." for name, said in POLICIES.items()),
+    *(f"{policy}: {meaning}." for policy, meaning in POLICIES.items()),
     "Missed and invented: structures, as a mean over sets. Intervals are not adjusted for their number.",
 )
 _TEST = (

@@ -101,9 +101,9 @@ def checks_sheet(checks: Iterable[Check]) -> Sheet:
     for check in checks:
         figures, counters = check.entry.published, check.counters
         failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
-        said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
+        verdict = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
         if counters.cost.uncounted and not counters.failed:
-            said = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
+            verdict = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
         rows.append(
             {
                 "name": check.entry.name,
@@ -114,7 +114,7 @@ def checks_sheet(checks: Iterable[Check]) -> Sheet:
                 "published GMACs": f"{figures.macs / 1e9:.2f}" if figures and figures.macs else "",
                 "spread": f"{100 * counters.spread:.1f} %",
                 "left": f"{100 * counters.unexplained:.1f} %",
-                "counters": said + (", cpu" if counters.cost.counted_on == "cpu" else ""),
+                "counters": verdict + (", cpu" if counters.cost.counted_on == "cpu" else ""),
                 "verdict": check.verdict,
             }
         )
