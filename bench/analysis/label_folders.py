@@ -1,7 +1,9 @@
-"""Folders of label maps that a method made: their files paired with the reference's by name, read and checked once."""
+"""Folders of label maps that a method made: files paired with the reference's by name, checked, and whose they are."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
+from bench.datasets.readers.metadata import read_table
 from bench.datasets.readers.nifti import check_same_grid, is_nifti
 from bench.datasets.readers.png_masks import Colours
 from bench.errors import UserError
@@ -51,16 +54,16 @@ def pair_names(predicted: LabelFolder, reference: LabelFolder, missing: str) -> 
     extra = [name for name in predicted.files if name not in reference.files]
     if extra:
         raise UserError(
-            f"Expected a label in {reference.path} for each prediction, but {some(extra)} of {predicted.path} has "
+            f"Expected a label in {reference.path} for each prediction, but {_some(extra)} of {predicted.path} has "
             "none: files pair by name without suffix."
         )
     if lacking and missing == "error":
         raise UserError(
             f"Expected a prediction for each of the {len(reference.files)} labels, but {predicted.path} has none of "
-            f"{some(lacking)}; --missing empty counts it as all background, --missing skip leaves the case out."
+            f"{_some(lacking)}; --missing empty counts it as all background, --missing skip leaves the case out."
         )
     counted = "counted as all background" if missing == "empty" else "left out of every figure"
-    return [f"{predicted.path} has no prediction of {some(lacking)}: {counted}."] if lacking else []
+    return [f"{predicted.path} has no prediction of {_some(lacking)}: {counted}."] if lacking else []
 
 
 def cases_left_out(reference: LabelFolder, predicted: Sequence[LabelFolder]) -> tuple[str, ...]:
@@ -74,8 +77,7 @@ def cases_left_out(reference: LabelFolder, predicted: Sequence[LabelFolder]) -> 
     return lacking
 
 
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -149,3 +151,48 @@ def _check_geometry(path: Path, guess: Mask, of: Path, truth: Mask) -> None:
             f"Expected {path} to have the shape of {of}, {truth.labels.shape}, but got {guess.labels.shape}."
         )
     check_same_grid(path, guess.grids, of, truth.grids, "prediction")
+
+
+def patients_of(cases: Sequence[str], regex: str | None, table: Path | None) -> dict[str, str]:
+    """Case -> patient; empty where nothing tells.
+
+    Raises:
+        UserError: both ways are given, a regular expression that is none, or a case without a patient, or with two.
+    """
+    if regex is not None and table is not None:
+        raise UserError("Expected --patient-regex or --patients, not both.")
+    if regex is not None:
+        return {case: _matched(regex, case) for case in cases}
+    if table is None:
+        return {}
+    owners = _read_owners(table)
+    lacking = [case for case in cases if case not in owners]
+    if lacking:
+        raise UserError(f"Expected a row in {table} for each case, but there is none of {_some(lacking)}.")
+    return owners
+
+
+def _matched(regex: str, case: str) -> str:
+    try:
+        match = re.search(regex, case)
+    except re.error as error:
+        raise UserError(
+            f"Expected --patient-regex to be a regular expression, but {regex!r} is none: {error}."
+        ) from None
+    patient = match and (match[1] if match.re.groups else match[0])
+    if not patient:
+        raise UserError(
+            f"Expected --patient-regex {regex!r} to find a patient in each case's name, not so in {case!r}."
+        )
+    return patient
+
+
+def _read_owners(table: Path) -> dict[str, str]:
+    if not table.exists():
+        raise UserError(f"Cannot read {table}: there is no such file.")
+    owners: dict[str, str] = {}
+    for row in read_table(table, ("case", "patient")):
+        case, patient = unicodedata.normalize("NFC", row["case"]), row["patient"]
+        if not patient or owners.setdefault(case, patient) != patient:
+            raise UserError(f"Expected one patient for each case in {table}, but {case!r} has none, or two.")
+    return owners

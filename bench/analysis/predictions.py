@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.analysis.label_classes import class_ids, class_names, value_notes
-from bench.analysis.label_folders import cases_left_out, check_files, open_folders, pair_names, voxel_sizes
-from bench.analysis.patients import patients_of
+from bench.analysis.label_folders import (
+    cases_left_out,
+    check_files,
+    open_folders,
+    pair_names,
+    patients_of,
+    voxel_sizes,
+)
 from bench.datasets.readers.masks import read_mask
 from bench.datasets.readers.meanings import check_palettes
 from bench.errors import UserError
