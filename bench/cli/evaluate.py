@@ -37,10 +37,7 @@ REQUEST: Option = gathered(
     click.option("--label", required=True, type=PATH, help="Folder of the reference's label maps."),
     click.option("--versus", multiple=True, type=PATH, help="Folder of another method's; again for each seed."),
     click.option(
-        "--classes",
-        type=TEXT,
-        callback=_names,
-        help="Names by label id, background first.  [the ids that the labels have]",
+        "--classes", type=TEXT, callback=_names, help="Names by label id, background first.  [the labels' ids]"
     ),
     click.option(
         "--spacing", type=TEXT, callback=_spacing, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]"
@@ -53,15 +50,15 @@ REQUEST: Option = gathered(
         default="error",
         help="A prediction not there: all background, or its case left out.  [error]",
     ),
+    click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]"),
 )
 
 
 @click.command()
 @REQUEST
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
-@click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @displayed("Write cases.csv and the conventions there.")
-def evaluate(request: Predictions, tests: bool, threads: int, display: Display) -> None:
+def evaluate(request: Predictions, tests: bool, display: Display) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
     \b
@@ -69,7 +66,6 @@ def evaluate(request: Predictions, tests: bool, threads: int, display: Display) 
       medbench evaluate --pred PREDICTIONS --label LABELS --classes background,RV,Myo,LV --output SCORES
     """
     from contextlib import nullcontext
-    from dataclasses import replace
 
     from bench.analysis.predictions import check_output, score_predictions, write_scores
     from bench.report.escaping import csv_text
@@ -79,7 +75,7 @@ def evaluate(request: Predictions, tests: bool, threads: int, display: Display) 
     if display.output:
         check_output(display.output)
     with counting(make_console(), "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
-        judged = score_predictions(replace(request, threads=threads), lambda done, total: report("", done, total))
+        judged = score_predictions(request, lambda done, total: report("", done, total))
     written = write_scores(judged, display.output) if display.output else []
     if display.form == "csv":
         click.echo(csv_text(prediction_figures(judged, tests)), nl=False)
