@@ -17,7 +17,7 @@ from ablations.plans import Plan, make_arms, match_arms, null_seeds
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
-from bench.analysis.comparison import PHANTOM, budget_mark, preset_words
+from bench.analysis.captions import PHANTOM, budget_mark, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
@@ -95,9 +95,9 @@ def load_ablations(
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
     """
-    cells, profiles = store.load_cells(results), load_profiles(results)
+    (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
-    cells, cases = with_units(with_throughput(cells, profiles), store.load_cases(results), results)
+    cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
     return stored_arms(cells, cases, model), notes

@@ -16,8 +16,8 @@ import pandas as pd
 
 from ablations.matched import BUDGETS, TOLERANCE
 from ablations.plans import label
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
-from bench.analysis.comparison import TASKS
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure

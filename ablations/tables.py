@@ -17,8 +17,8 @@ from ablations.effects import (
     importances,
     run_figures,
 )
+from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
-from bench.analysis.comparison import TASKS, caption_marks, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval
 

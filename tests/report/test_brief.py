@@ -9,7 +9,8 @@ from test_certainty import table as table_of
 from test_certainty import three
 from test_comparison import one
 
-from bench.analysis.comparison import SHORT_BUDGET, Table
+from bench.analysis.captions import SHORT_BUDGET
+from bench.analysis.comparison import Table
 from bench.errors import UserError
 from bench.report.brief import brief_sheet, top_rows, write_into
 from bench.report.figures import differences, rank_map

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from test_comparison import cell, tables
 
-from bench.analysis.comparison import PHANTOM, RECONSTRUCTION, SHORT_BUDGET
+from bench.analysis.captions import PHANTOM, SHORT_BUDGET
+from bench.analysis.comparison import RECONSTRUCTION
 from bench.analysis.segmentation import PARTIAL
 from bench.report.render import print_tables, render_tables
 from bench.report.screen import Screen
