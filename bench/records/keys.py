@@ -51,5 +51,5 @@ def dataset_label(dataset: str, source: Mapping[str, Any]) -> str:
 
 
 def _hashed(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields; one that a later version added, only where it differs from what was done before."""
+    """The fields that a key hashes: one that a later version added only where it differs from what was done before."""
     return {name: value for name, value in cell.items() if name not in ADDED or value is not None}

@@ -48,12 +48,12 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
 
 
 def _not_each_once(rows: pd.DataFrame, names: list[str]) -> str:
-    """Which row is there twice, or which case has not a row for each class."""
+    """Names a row that is there twice, or a case that has not one row for each class."""
     twice = rows[rows.duplicated([*_IMAGE, "class"])]
     if len(twice):
         return f"has rows twice, such as {_shown(twice)}"
-    whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
-    strange = rows[~(rows["class"].isin(names) & whole)]
+    is_whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
+    strange = rows[~(rows["class"].isin(names) & is_whole)]
     return f"has not one row for each of the classes {', '.join(names)[:200]} at {_shown(strange)}"
 
 
@@ -63,13 +63,13 @@ def _tested(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_range(values: pd.Series[Any], column: str) -> pd.Series[Any]:
-    """Whether each value can be one of its column: a share, a distance, 0 or 1; blanks are left to the empty policy."""
-    blank = values.isna()
+    """Whether each value can stand in its column: a share, a distance, 0 or 1. The empty policy judges blanks."""
     if column in ("reference", "predicted"):
         return values.isin([0, 1])
     if column == "probability":
         return values.between(0, 1 + 1e-6)
-    return blank | values.between(0, 1 + 1e-6 if column.startswith(_SHARES) else math.nextafter(math.inf, 0))
+    highest = 1 + 1e-6 if column.startswith(_SHARES) else math.nextafter(math.inf, 0)
+    return values.isna() | values.between(0, highest)
 
 
 def _shown(rows: pd.DataFrame) -> str:
@@ -78,16 +78,16 @@ def _shown(rows: pd.DataFrame) -> str:
 
 
 def tested_as(rows: pd.DataFrame) -> int:
-    """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
+    """A hash of what a cell was tested on: its cases, their patients, and the truth about them."""
     shown = _tested(rows)
     columns = [column for column in _TESTED if column in shown]
     return hash(frozenset(shown[columns].itertuples(index=False, name=None)))
 
 
 def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:
-    """Key -> why a cell is not comparable: those of its comparison and fold were tested on other cases, or truths.
+    """Key -> why a cell cannot be compared: most cells of its comparison and fold were tested on other cases or truths.
 
-    What most of them were tested on stands, of as many what comes first.
+    Of two equally frequent sets of cases the first one counts.
 
     Args:
         cells: record and `tested_as` of each.
@@ -95,9 +95,9 @@ def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, s
     groups: dict[tuple[str, int | None], list[tuple[str, int]]] = {}
     for record, tested in cells:
         groups.setdefault((comparison_of(record), record["cell"]["fold"]), []).append((record["key"], tested))
-    found = {}
+    reasons = {}
     for (comparison, _), members in groups.items():
         common, count = Counter(tested for _, tested in members).most_common(1)[0]
         why = f"holds other test cases, patients or references than {count} other cells of comparison {comparison}"
-        found.update({key: why for key, tested in members if tested != common})
-    return found
+        reasons.update({key: why for key, tested in members if tested != common})
+    return reasons

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
@@ -44,21 +44,13 @@ SCHEMA = 1
 TUNING = "tuning"
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-RECORD_FIELDS = {
-    *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
-    *("environment", "cases_sha256", "error"),
-}
 OLDEST = 6  # of the score columns: those that records have had from the first
 _PLACE = ("part", "weights", "case", "patient", "class")
 # task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
 SCORE_COLUMNS = {
     "segmentation": (
-        "dice_strict",
-        "dice_transunet",
-        "hd95_vox_strict",
-        "hd95_vox_transunet",
-        "hd95_mm_strict",
-        "hd95_mm_transunet",
+        *("dice_strict", "dice_transunet"),
+        *("hd95_vox_strict", "hd95_vox_transunet", "hd95_mm_strict", "hd95_mm_transunet"),
         *("jaccard_strict", "sensitivity_strict", "precision_strict"),
         *("hd95max_vox_strict", "assd_vox_strict", "nsd_vox_strict"),
         *("hd95max_mm_strict", "assd_mm_strict", "nsd_mm_strict"),
@@ -92,12 +84,12 @@ def check_writable(results: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames into place, so that no reader ever sees half a file."""
+    """Writes a text to a file beside and renames that into place, so that no reader ever sees half a file."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """As `write_text`, for bytes."""
+    """Writes bytes as `write_text` writes a text."""
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -177,18 +169,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         record = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    check_schema(path, record, "record", SCHEMA)
-    missing = sorted(RECORD_FIELDS - set(record))
-    if missing:
-        raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
-    check_record(path, record)
+    check_record(path, record, SCHEMA)
     if record["key"] != key_of(record):
         raise Damaged(path, "holds a cell that is not the one of its key: it was changed by hand.")
     return record
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a cell needs no more work: complete, or diverged, which it would be again.
+    """Whether a cell needs no more work: it is complete, or diverged, as it would again.
 
     Raises:
         UserError: its record is damaged, and nobody asked to run the cell anew.
@@ -201,26 +189,23 @@ def is_done(folder: Path) -> bool:
         ) from None
     if record is None or record["status"] in ("failed", "pruned"):
         return False
-    unscored = record["metrics"] is None  # diverged, or a trial
-    return unscored or (folder / "cases.csv").exists()
+    is_unscored = record["metrics"] is None  # diverged, or a trial
+    return is_unscored or (folder / "cases.csv").exists()
 
 
 @contextmanager
 def lock(folder: Path, wait: bool) -> Iterator[bool]:
     """Holds a cell's lock; yields False when another process has it and `wait` is off. A kill releases it."""
     folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / ".lock")
     try:
-        held.acquire(timeout=-1 if wait else 0)
+        held = FileLock(folder / ".lock").acquire(timeout=-1 if wait else 0)
     except Timeout:
         yield False
         return
-    try:
+    with held:
         for leftover in folder.glob("*.tmp-*"):  # of a killed process
             leftover.unlink()
         yield True
-    finally:
-        held.release()
 
 
 def find_records(results: Path) -> list[Path]:
@@ -230,12 +215,8 @@ def find_records(results: Path) -> list[Path]:
     the committed example are read where that folder is named, never as a part of the results around it.
     """
     base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
-    found = (path.parent for path in base.rglob("record.json"))
-    return sorted(folder for folder in found if _is_result(folder.relative_to(base).parts))
-
-
-def _is_result(place: tuple[str, ...]) -> bool:
-    return TUNING not in place and EXAMPLE not in pairwise(place)
+    folders = {path.parent: path.parent.relative_to(base).parts for path in base.rglob("record.json")}
+    return sorted(f for f, parts in folders.items() if TUNING not in parts and EXAMPLE not in pairwise(parts))
 
 
 class Found(NamedTuple):
@@ -251,9 +232,9 @@ def read_records(results: str | Path) -> Found:
     A record that is damaged, or whose cases.csv is, is left out and named in the notes; so is one that was tested on
     other cases than those of its comparison.
     """
-    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    copies: dict[str, list[tuple[Path, dict[str, Any]]]] = {}  # of each cell, by its key
     tested: dict[Path, int] = {}
-    left_out, mended = [], 0
+    notes, mended = [], 0
     for folder in find_records(Path(results)):
         try:
             record = read_record(folder)
@@ -264,18 +245,17 @@ def read_records(results: str | Path) -> Found:
                 mended += taken_back
                 tested[folder] = tested_as(rows)
         except Damaged as error:
-            left_out.append(f"Left out: {error}")
+            notes.append(f"Left out: {error}")
         else:
-            found.setdefault(record["key"], []).append((folder, record))
+            copies.setdefault(record["key"], []).append((folder, record))
     if mended:
-        left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
-    records = [min(copies, key=_standing) for copies in found.values()]
-    strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
-    kept = [(folder, record) for folder, record in records if record["key"] not in strange]
-    places = {record["key"]: folder / "cases.csv" for folder, record in records}
-    return Found(
-        kept, (*left_out, *(f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()))
-    )
+        notes.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
+    records = {key: min(of_cell, key=_standing) for key, of_cell in copies.items()}
+    strange = tested_otherwise((record, tested[folder]) for folder, record in records.values() if folder in tested)
+    for key, why in strange.items():
+        folder, _ = records.pop(key)
+        notes.append(f"Left out: {folder / 'cases.csv'} {why}: move its folder away.")
+    return Found(list(records.values()), tuple(notes))
 
 
 def _has_cases(record: dict[str, Any]) -> bool:
@@ -283,7 +263,7 @@ def _has_cases(record: dict[str, Any]) -> bool:
 
 
 def _standing(copy: tuple[Path, dict[str, Any]]) -> tuple[int, bool, Path]:
-    """What a copy of a cell comes before others by."""
+    """The order of a cell's copies: a complete one first, then one with weights, then the first folder."""
     folder, record = copy
     return STATUSES.index(record["status"]), not (folder / "weights.safetensors").is_file(), folder
 
@@ -299,14 +279,14 @@ def load_cells(results: str | Path) -> pd.DataFrame:
         raise UserError(
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
-    found = read_records(results)
-    frame = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
-    frame.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    records, notes = read_records(results)
+    frame = pd.DataFrame([record_row(record) for _, record in records], columns=COLUMNS)
+    frame.attrs["notes"] = (*notes, *_unit_notes(Path(results)))
     return frame
 
 
 def _unit_notes(results: Path) -> list[str]:
-    """The tables of units that cannot be read: intervals take patients in their place."""
+    """A line for each table of units that cannot be read."""
     notes = []
     for path in sorted((results / "units").glob("*.json")):
         try:
@@ -320,10 +300,8 @@ def load_cases(results: str | Path) -> pd.DataFrame:
     """All cells' cases: the columns of cases.csv and the cell's key; those that a task lacks are nan in its rows."""
     import pandas as pd
 
-    frames = []
-    for folder, record in read_records(results).records:
-        if _has_cases(record):
-            frames.append(_cases_of(folder, record)[0].assign(key=record["key"]))
+    scored = ((folder, record) for folder, record in read_records(results).records if _has_cases(record))
+    frames = [_cases_of(folder, record)[0].assign(key=record["key"]) for folder, record in scored]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     return pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
 
@@ -348,17 +326,18 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
 
 @lru_cache(maxsize=1024)  # a table asks for each cell's rows three times: whether they are whole, of cells, of cases
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
-    """The rows of a cases.csv, not to be changed; probabilities by Python's own float, which loses no digit."""
+    """The rows of a cases.csv, which no caller may change. Python's float reads probabilities: it loses no digit."""
     import pandas as pd
 
     text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
     blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
     frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
-    lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
-    words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
-    if lacking or frame.empty or words:
-        first = f"words in the column {words[0]}" if len(frame) else "a header alone"
-        raise ValueError(f"no column {lacking[0]}" if lacking else first)
+    faults = [f"no column {name}" for name in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if name not in frame]
+    faults += ["a header alone"] if frame.empty else []
+    with_words = (name for name in blank if name in frame and not pd.api.types.is_numeric_dtype(frame[name]))
+    faults += [f"words in the column {name}" for name in with_words]
+    if faults:
+        raise ValueError(faults[0])
     return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
 
 
@@ -374,13 +353,13 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
 
     cells, cases = load_cells(results), load_cases(results)
     scores = [c for columns in SCORE_COLUMNS.values() for c in columns]
-    rest = [c for c in cases.columns if c not in scores]
+    ids = [c for c in cases.columns if c not in scores]
     parts = []
     for task, columns in SCORE_COLUMNS.items():
-        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])]
-        if len(own):
-            parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
-    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
+        of_task = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])]
+        if len(of_task):
+            parts.append(of_task.melt(id_vars=ids, value_vars=list(columns), var_name="metric", value_name="value"))
+    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*ids, "metric", "value"])
     long = long.merge(cells, on="key")
     long.attrs["notes"] = cells.attrs["notes"]
     return long
