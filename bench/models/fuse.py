@@ -16,7 +16,7 @@ be proved right by reading its parts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -255,14 +255,10 @@ def keeps_size(conv: nn.Conv2d) -> bool:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether a module is a depth-wise convolution of stride 1, undilated, that keeps the size."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and is_plain(module, nn.Conv2d)
-        and module.groups == module.in_channels == module.out_channels
-        and module.dilation == (1, 1)
-        and keeps_size(module)
-    )
+    """Whether a module is a plain depth-wise convolution of stride 1 that keeps the size."""
+    if not (isinstance(module, nn.Conv2d) and is_plain(module, nn.Conv2d)):
+        return False
+    return module.groups == module.in_channels == module.out_channels and keeps_size(module)
 
 
 def add_identity(conv: nn.Conv2d, weight: torch.Tensor | float = 1.0) -> nn.Conv2d:
@@ -297,7 +293,9 @@ def merge_depthwise(
     Raises:
         ValueError: a branch that is not depth-wise, changes the size, or does not pad with zeros.
     """
-    _check_branches(conv for conv, _ in branches)
+    for conv, _ in branches:
+        if not is_depthwise(conv) or conv.padding_mode != "zeros":
+            raise ValueError(f"{conv} cannot be merged: it is not depth-wise, changes the size, or pads with no zeros")
     folded = [fold_after(conv, norm) for conv, norm in branches]
     extents = [_extent(conv) for conv in folded]
     size = max(height for height, _ in extents), max(width for _, width in extents)
@@ -308,10 +306,3 @@ def merge_depthwise(
         kernel[:, 0, size[0] // 2, size[1] // 2] += scale
         bias = bias + shift
     return _with_weights(kernel, bias, padding=(size[0] // 2, size[1] // 2), groups=len(kernel))
-
-
-def _check_branches(branches: Iterable[nn.Conv2d]) -> None:
-    for conv in branches:
-        is_depthwise = conv.groups == conv.in_channels == conv.out_channels
-        if not (is_plain(conv, nn.Conv2d) and is_depthwise and keeps_size(conv) and conv.padding_mode == "zeros"):
-            raise ValueError(f"{conv} cannot be merged: it is not depth-wise, changes the size, or pads with no zeros")
