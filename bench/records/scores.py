@@ -51,12 +51,12 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
 
 
 def _not_each_once(rows: pd.DataFrame, names: list[str]) -> str:
-    """Which row is there twice, or which case has not a row for each class."""
+    """Names a row that is there twice, or a case that has not one row for each class."""
     twice = rows[rows.duplicated([*_IMAGE, "class"])]
     if len(twice):
         return f"has rows twice, such as {_shown(twice)}"
-    whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
-    strange = rows[~(rows["class"].isin(names) & whole)]
+    is_whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
+    strange = rows[~(rows["class"].isin(names) & is_whole)]
     return f"has not one row for each of the classes {', '.join(names)[:200]} at {_shown(strange)}"
 
 
@@ -87,9 +87,9 @@ def tested_as(rows: pd.DataFrame) -> int:
 
 
 def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:
-    """Key -> why a cell is not comparable: those of its comparison and fold were tested on other cases, or truths.
+    """Key -> why a cell cannot be compared: most cells of its comparison and fold were tested on other cases or truths.
 
-    What most of them were tested on stands, of as many what comes first.
+    Of two equally frequent sets of cases the first one counts.
 
     Args:
         cells: record and `tested_as` of each.
@@ -97,9 +97,9 @@ def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, s
     groups: dict[tuple[str, int | None], list[tuple[str, int]]] = {}
     for record, tested in cells:
         groups.setdefault((comparison_of(record), record["cell"]["fold"]), []).append((record["key"], tested))
-    found = {}
+    reasons = {}
     for (comparison, _), members in groups.items():
         common, count = Counter(tested for _, tested in members).most_common(1)[0]
         why = f"holds other test cases, patients or references than {count} other cells of comparison {comparison}"
-        found.update({key: why for key, tested in members if tested != common})
-    return found
+        reasons.update({key: why for key, tested in members if tested != common})
+    return reasons

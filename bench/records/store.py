@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
@@ -44,10 +44,6 @@ SCHEMA = 1
 TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-RECORD_FIELDS = {
-    *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
-    *("environment", "cases_sha256", "error"),
-}
 OLDEST = 6  # of the score columns: those that records have had from the first
 _PLACE = ("part", "weights", "case", "patient", "class")
 # task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
@@ -177,11 +173,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         record = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    check_schema(path, record, "record", SCHEMA)
-    missing = sorted(RECORD_FIELDS - set(record))
-    if missing:
-        raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
-    check_record(path, record)
+    check_record(path, record, SCHEMA)
     if record["key"] != key_of(record):
         raise Damaged(path, "holds a cell that is not the one of its key: it was changed by hand.")
     return record
