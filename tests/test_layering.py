@@ -29,7 +29,7 @@ FLOORS = (
     {"records"},
     {"errors"},
 )
-DATASETS = ({"loading", "audit"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
+DATASETS = ({"loading", "augmentation", "audit"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
 # What networks know of the zoo: the registry's decorator, and which fillings are stored.
 OF_ZOO = {"bench.zoo.entry", "bench.zoo.catalogue"}
 
