@@ -45,6 +45,13 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _few_phantoms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Hearts of six patients stand for those of sixteen, but where phantoms themselves are tested."""
+    if request.path.parent.name != "datasets":
+        monkeypatch.setattr("bench.datasets.phantoms.cardiac.PATIENTS", {"train": 3, "val": 1, "test": 2})
+
+
+@pytest.fixture(autouse=True)
 def _no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test's output depends on how wide the terminal is that the tests are started from."""
     monkeypatch.delenv("COLUMNS", raising=False)
