@@ -46,9 +46,10 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _few_phantoms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Hearts of six patients stand for those of sixteen, but where phantoms themselves are tested."""
+    """Hearts of 6 patients stand for those of 16, and 60 chests for 150, but where phantoms themselves are tested."""
     if request.path.parent.name != "datasets":
         monkeypatch.setattr("bench.datasets.phantoms.cardiac.PATIENTS", {"train": 3, "val": 1, "test": 2})
+        monkeypatch.setattr("bench.datasets.phantoms.chest.draw.__defaults__", (0, 10, 2))  # seed, patients, slices
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from few_records import copy_example
 
 from bench.cli.main import main
 from bench.models import slots
@@ -73,25 +73,13 @@ def parse(words: list[str]) -> None:
     command.make_context("medbench", words)
 
 
-# What the example's records are cut down to while commands are run on them; tests/test_example.py takes all of them.
-MODELS_SHOWN = ("mednext_tiny", "unet_s", "resnet10t")
-
-
 @pytest.fixture
-def example(tmp_path: Path) -> Path:
-    """`results/example` of the folder that commands run in: all of it, but of three models' records alone."""
-    folder = tmp_path / "results" / "example"
-    (folder / "records").mkdir(parents=True)
-    for path in EXAMPLE.iterdir():
-        if path.name != "records":
-            (folder / path.name).symlink_to(path)
-    for path in EXAMPLE.glob("records/*/*"):
-        if path.name in MODELS_SHOWN:
-            shutil.copytree(path, folder / "records" / path.parent.name / path.name)
-    return folder
+def _example(tmp_path: Path) -> None:
+    """Stands for `results/example` where commands run; tests/test_example.py takes all of its records."""
+    copy_example(tmp_path / "results" / "example", ("mednext_tiny", "unet_s", "resnet10t"))
 
 
-@pytest.mark.usefixtures("_forget", "example")
+@pytest.mark.usefixtures("_forget", "_example")
 def test_every_command_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)

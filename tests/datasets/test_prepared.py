@@ -437,5 +437,6 @@ def test_processes_that_draw_at_once_agree(root: Path) -> None:
 def test_real_data_in_the_cache(real_data: Path, root: Path) -> None:
     data = prepare(SPEC, real_data / "acdc", root)
     assert (len(data.cases), data.layout) == (76, "ssl4mis")
+    assert (data.manifest["counts"]["patients"], data.manifest["counts"]["slices"]) == (38, 714)
     assert verify(data) == []
     assert module.open_prepared(SPEC, root).fingerprint == data.fingerprint

@@ -286,7 +286,8 @@ def test_a_damaged_profile_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_a_damaged_learning_curve_leaves_the_others(tmp_path: Path) -> None:
-    shutil.copytree(RECORDS / "acdc", tmp_path / "runs" / "acdc")
+    for arm in ("mednext_tiny", "mednext_tiny[sem=none]", "mednext_tiny[laffn=none]"):
+        shutil.copytree(RECORDS / "acdc" / arm, tmp_path / "runs" / "acdc" / arm)
     whole, none = stored_curves(tmp_path, "acdc")
     path = the_first(tmp_path, whole[0].name)
     path.write_text("step,val_score\n1,high\n2,low\n")
@@ -306,7 +307,7 @@ def the_first(results: Path, name: str) -> Path:
 
 def test_a_damaged_audit_leaves_the_others(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "audits", tmp_path / "audits")
-    shutil.copytree(RECORDS / "msld", tmp_path / "runs" / "msld")
+    shutil.copytree(RECORDS / "msld" / "mednext_tiny", tmp_path / "runs" / "msld" / "mednext_tiny")
     paths = sorted((tmp_path / "audits").glob("*.json"))
     cut(paths[0])
     result = invoke("data", "leaks", "--results", str(tmp_path))
@@ -319,7 +320,8 @@ def test_columns_are_there_though_no_cell_is(tmp_path: Path) -> None:
     assert list(cells) == COLUMNS
     assert {"reference", "predicted", "probability", "dice_strict", "key"} <= set(cases)
     assert {"metric", "value", "dataset", "model"} <= set(long)
-    _, record = store.read_records(RECORDS).records[0]
+    record = store.read_record(a_record_of("segmentation"))
+    assert record is not None
     assert list(record_row(record)) == COLUMNS
 
 

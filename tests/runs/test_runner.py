@@ -124,7 +124,7 @@ def test_equal_configs_are_one_cell(tmp_path: Path) -> None:
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     """kill -9 after the first checkpoint; the same command again; cases.csv equals an undisturbed run's."""
-    settings = ("steps=24", "evaluations=6", "image_size=32", "batch_size=4")
+    settings = ("steps=12", "evaluations=4", "image_size=32", "batch_size=2")
     options = ["--models", f"chance,{SMALL}", "--dataset", "acdc", "--preset", "smoke", "--data", "phantom"]
     options += [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-c", "from bench.cli.main import main; main()", "run", *options, "--threads", "1"]

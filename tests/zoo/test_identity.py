@@ -162,8 +162,10 @@ def test_a_record_keeps_the_code_that_it_can_be_built_from(tmp_path: Path) -> No
     assert not list((job.folder / "sources").rglob("*.json"))
 
 
-def test_files_of_one_name_run_beside_each_other_in_other_processes(tmp_path: Path) -> None:
-    """Two classes, and a registered builder, which keeps its name and version there."""
+def test_files_of_one_name_run_beside_each_other_in_another_process_and_changed_code_is_one_line(
+    tmp_path: Path,
+) -> None:
+    """Two classes, a registered builder, which keeps its name and version, and code that is not that of its job."""
     one, two = write(tmp_path / "1", size=3), write(tmp_path / "2", size=7)
     kept = tmp_path / "3" / "net.py"
     kept.parent.mkdir()
@@ -174,22 +176,19 @@ def test_files_of_one_name_run_beside_each_other_in_other_processes(tmp_path: Pa
     )
     try:
         work = jobs(f"{one}:Net,{two}:Net,{kept}:kept_net", tmp_path / "r")
-        assert runner.run_jobs(work, workers=2)["complete"] == 3
+        changed = write(tmp_path / "4", size=5)
+        work += jobs(f"{changed}:Net", tmp_path / "r")
     finally:
         MODELS.pop("kept_net", None)
+    write(tmp_path / "4", size=9)
+    code = "import pickle, sys; from bench.runs.job import run_cell\n"
+    code += "for job in pickle.load(sys.stdin.buffer): run_cell(job)"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), capture_output=True, check=False)
+    assert b"UserError: The code of net.py:Net changed while running" in done.stderr
     cells = store.load_cells(tmp_path / "r").set_index("params")
     assert cells["model"].to_dict() == {60: "net.py:Net", 220: "net.py:Net", 8: "kept_net"}
     assert cells["version"][8] == 7
     assert cells["version"].is_unique
-
-
-def test_code_that_changes_before_a_worker_reads_it_is_one_line(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    (job,) = jobs(f"{path}:Net", tmp_path / "r")
-    write(tmp_path, size=5)
-    code = "import pickle, sys; from bench.runs.job import run_cell; run_cell(pickle.load(sys.stdin.buffer))"
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(job), capture_output=True, check=False)
-    assert b"UserError: The code of net.py:Net changed while running" in done.stderr
 
 
 def test_a_record_of_another_cost_is_not_reused(tmp_path: Path) -> None:
