@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,12 +46,23 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
     monkeypatch.setenv("MEDBENCH_CACHE", str(user_data.with_name("user-cache")))
 
 
-@pytest.fixture(autouse=True)
-def _few_phantoms(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Hearts of 6 patients stand for those of 16, and 60 chests for 150, but where phantoms themselves are tested."""
-    if request.path.parent.name != "datasets":
-        monkeypatch.setattr("bench.datasets.phantoms.cardiac.PATIENTS", {"train": 3, "val": 1, "test": 2})
-        monkeypatch.setattr("bench.datasets.phantoms.chest.draw.__defaults__", (0, 10, 2))  # seed, patients, slices
+@pytest.fixture(scope="session", autouse=True)
+def whole_phantoms() -> Iterator[dict[str, Any]]:
+    """Hearts of 6 patients stand for those of 16, and 60 chests for 150: drawing and scoring them takes long.
+
+    Yields what is changed for that, as it was, for tests of phantoms themselves (tests/datasets/conftest.py).
+    """
+    from bench.datasets.phantoms import cardiac, chest
+
+    whole = {
+        "bench.datasets.phantoms.cardiac.PATIENTS": cardiac.PATIENTS,
+        "bench.datasets.phantoms.chest.draw.__defaults__": chest.draw.__defaults__,
+    }
+    few = ({"train": 3, "val": 1, "test": 2}, (0, 10, 2))  # of the chests: seed, patients of a class, slices
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in zip(whole, few, strict=True):
+            patch.setattr(name, value)
+        yield whole
 
 
 @pytest.fixture(autouse=True)
