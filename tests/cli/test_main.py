@@ -196,9 +196,7 @@ def test_data_commands_from_drawn_files_to_a_broken_cache(tmp_path: Path) -> Non
     prepared = medbench("data", "prepare", "acdc", "--from", tmp_path / "raw", "--data-root", tmp_path)
     assert prepared.exit_code == 0, prepared.stderr
     assert "6 patients, 12 volumes, " in prepared.output
-    assert re.search(
-        r"split     ssl4mis \(default\): patients present/official train \d/70, val \d/10, test \d/20", prepared.output
-    )
+    assert "split     mtunet (default): patients present/official train 3/70, val 1/10, test 2/20" in prepared.output
     again = medbench("data", "prepare", "acdc", "--from", tmp_path / "raw", "--data-root", tmp_path)
     assert again.output.startswith("kept: the same content is prepared already\n")
     verified = medbench("data", "verify", "acdc", "--data-root", tmp_path)
