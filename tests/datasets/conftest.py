@@ -97,3 +97,16 @@ def write_mtunet(folder: Path, volumes: Volumes) -> Path:
 def writers() -> dict[str, Writer]:
     """Layout name -> function that writes volumes in it."""
     return {"nifti": write_nifti, "ssl4mis": write_ssl4mis, "mtunet": write_mtunet}
+
+
+@pytest.fixture
+def source(writers: dict[str, Writer], volumes: Volumes, tmp_path: Path) -> Path:
+    """The volumes as SSL4MIS has them."""
+    return writers["ssl4mis"](tmp_path / "source", volumes)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder of caches."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
