@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,26 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
     monkeypatch.delenv("MEDBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(user_data))
     monkeypatch.setenv("MEDBENCH_CACHE", str(user_data.with_name("user-cache")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_phantoms() -> Iterator[dict[str, Any]]:
+    """Hearts of 6 patients stand for those of 16, 60 chests for 150, one copy of a photograph for four: they take long.
+
+    Yields what is changed for that, as it was, for tests of phantoms themselves (tests/datasets/conftest.py).
+    """
+    from bench.datasets.phantoms import cardiac, chest, skin
+
+    whole = {
+        "bench.datasets.phantoms.cardiac.PATIENTS": cardiac.PATIENTS,
+        "bench.datasets.phantoms.chest.draw.__defaults__": chest.draw.__defaults__,  # seed, patients of a class, slices
+        "bench.datasets.phantoms.skin.draw.__defaults__": skin.draw.__defaults__,  # seed, subjects of a class, copies
+    }
+    few = ({"train": 3, "val": 1, "test": 2}, (0, 10, 2), (0, 12, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in zip(whole, few, strict=True):
+            patch.setattr(name, value)
+        yield whole
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from few_records import copy_example
 
 from bench.cli.main import main
 from bench.models import slots
@@ -72,13 +73,16 @@ def parse(words: list[str]) -> None:
     command.make_context("medbench", words)
 
 
-@pytest.mark.usefixtures("_forget")
+@pytest.fixture
+def _example(tmp_path: Path) -> None:
+    """Stands for `results/example` where commands run; tests/test_example.py takes all of its records."""
+    copy_example(tmp_path / "results" / "example", ("mednext_tiny", "unet_s", "resnet10t"))
+
+
+@pytest.mark.usefixtures("_forget", "_example")
 def test_every_command_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("COLUMNS", "160"), ("XDG_DATA_HOME", str(tmp_path / "user-data"))):
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "example").symlink_to(EXAMPLE, target_is_directory=True)
     smoke, tiny = PRESETS["smoke"], {"steps": 2, "evaluations": 1, "threads": 1}
     both = {field: dataclasses.replace(getattr(smoke, field), **tiny) for field in ("protocol", "classification")}
     monkeypatch.setitem(PRESETS, "smoke", dataclasses.replace(smoke, **both))

@@ -11,26 +11,27 @@ from bench.zoo.registry import build_model, model_entry, model_names
 
 SLOW = pytest.mark.slow
 SIZES = (64, 96, 224, 256)
+BUILT = ("emcad_b2", "segformer_b1", "swinunetr", "transunet")  # their small ones are built in the same way
 SHAPES = ((1, 2), (3, 14), (1, 14), (3, 2))  # channels, classes
 
 
 def cases() -> list[object]:
-    """(model, task, size, channels, classes); fast are two shapes at 64 px of what `all` means on a CPU."""
+    """(model, task, size, channels, classes); fast is one shape at 64 px of what `all` means on a CPU."""
     found: list[object] = []
     for entry in map(model_entry, model_names()):
         for task in entry.tasks:
             for size in SIZES:
                 for shape in SHAPES if size == 64 else SHAPES[:2]:
-                    fast = "cpu" in entry.lists and size == 64 and shape in SHAPES[:2]
+                    fast = "cpu" in entry.lists and size == 64 and shape == (3, 14)
                     name = f"{entry.name}-{task[:3]}-{size}-{shape[0]}-{shape[1]}"
                     found.append(pytest.param(entry, task, size, *shape, marks=() if fast else SLOW, id=name))
     return found
 
 
 def networks() -> list[object]:
-    """(model, task) of every network, the large ones too."""
+    """(model, task) of every network, the large ones too; slow are those that are built of values, by the million."""
     return [
-        pytest.param(entry.name, task, id=f"{entry.name}-{task[:3]}")
+        pytest.param(entry.name, task, id=f"{entry.name}-{task[:3]}", marks=SLOW if entry.name in BUILT else ())
         for entry in map(model_entry, model_names())
         for task in entry.tasks
     ]
@@ -62,7 +63,7 @@ def shape_of(task: str, n: int, classes: int, size: int) -> tuple[int, ...]:
     return (n, classes, size, size) if task == "segmentation" else (n, classes)
 
 
-@pytest.mark.parametrize("size", [96, 224, pytest.param(128, marks=SLOW), pytest.param(256, marks=SLOW)])
+@pytest.mark.parametrize("size", [96, *(pytest.param(size, marks=SLOW) for size in (128, 224, 256))])
 @pytest.mark.parametrize(("name", "task"), networks())
 def test_logits_at_other_sizes(name: str, task: str, size: int) -> None:
     """On the meta device, which has shapes and no values; a builder that reads values builds on the CPU."""

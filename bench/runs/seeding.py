@@ -37,13 +37,16 @@ def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
     What is not drawn in place (`nn.Parameter(torch.randn(...))`, `orthogonal_`) keeps the values of the build, which
     runs under (seed, "build"): reproducible, but dependent on what was built before it.
+
+    Networks are built on the CPU, so its generator alone is seeded: `torch.manual_seed` also formats the whole stack
+    for each kind of accelerator that is not in use yet, which takes longer than to fill most parameters.
     """
     with torch.random.fork_rng(devices=[]), _Recorder() as recorder:
-        torch.manual_seed(derive(seed, "build"))
+        torch.default_generator.manual_seed(derive(seed, "build"))
         model = build()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for name, parameter in model.named_parameters():
-            torch.manual_seed(derive(seed, "init", name))
+            torch.default_generator.manual_seed(derive(seed, "init", name))
             for call in recorder.calls.get(_storage(parameter), []):
                 call.apply(parameter.data)
     return model

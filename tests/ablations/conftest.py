@@ -1,4 +1,4 @@
-"""Phantoms that are drawn once for all tests of ablations."""
+"""Phantoms of chests, which the first test of a session that asks for them draws."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def drawn(user_data: Path) -> Path:
     """A data folder with the phantoms of one classification data set."""
     from bench.datasets.cache.prepared import locate

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from few_records import copy_example
 from torch import nn
 
 from ablations.journal import read_study
@@ -19,9 +20,9 @@ from ablations.plans import Plan
 from bench.cli.ablate import ablate
 from bench.cli.main import main
 from bench.errors import UserError
+from bench.models.slots import SLOTS
 from bench.records import store
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = ["--preset", "smoke", "--data", "phantom", "--threads", "1"]
 SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for word in ("--set", field)]
 
@@ -31,6 +32,13 @@ def folder(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("MEDBENCH_DATA", str(drawn))
     monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)  # no note, however busy the machine is
     return tmp_path / "results"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four arms of the committed ablations; tests/ablations/test_committed.py takes all of them."""
+    arms = ("mednext_tiny", *(f"mednext_tiny[{slot}=none]" for slot in SLOTS))
+    return copy_example(tmp_path_factory.mktemp("few") / "results" / "example", arms)
 
 
 def call(folder: Path, *words: str, command: str = "ablate", dataset: str = "large-covid-ct") -> Result:
@@ -138,8 +146,10 @@ def test_every_help_ends_with_an_example() -> None:
 
 
 @pytest.mark.parametrize("words", [words for words in examples() if words[1] != "list"], ids=lambda words: words[1])
-def test_the_example_of_each_help_runs(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_the_example_of_each_help_runs(
+    words: list[str], folder: Path, example: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(example.parents[1])
     cheap = ["--set", "image_size=32", "--set", "evaluations=1", "--threads", "1", "--results", str(folder)]
     cheap += ["--speed-seconds", "0"] if "search" in words else ["--no-null"]
     if "--preset" in words:
@@ -176,9 +186,8 @@ def test_a_subcommand_asks_for_the_same_arms_as_the_options(
 
 
 @pytest.mark.parametrize("name", ["show", "replay"])
-def test_an_earlier_flag_is_its_subcommand(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    rest = ["--dataset", "acdc", "--format", "csv", "--results", "results/example"]
+def test_an_earlier_flag_is_its_subcommand(name: str, example: Path) -> None:
+    rest = ["--dataset", "acdc", "--format", "csv", "--results", str(example)]
     earlier, now = (CliRunner().invoke(main, ["ablate", word, *rest]) for word in (f"--{name}", name))
     assert earlier.exit_code == now.exit_code == 0, now.output
     assert earlier.stdout == now.stdout != ""
@@ -250,7 +259,7 @@ def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
 def test_the_listing_has_every_filling_with_its_cost(folder: Path) -> None:
     done = CliRunner().invoke(main, [*examples()[-2], "--format", "csv"])
     assert done.exit_code == 0, done.output
-    from bench.models.slots import SLOTS, filling_names
+    from bench.models.slots import filling_names
 
     for slot in SLOTS:
         for name in filling_names(slot):

@@ -281,7 +281,7 @@ def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
 def test_a_plan_says_what_difference_it_could_show(tmp_path: Path) -> None:
     options = ["--dataset", "acdc", "--preset", "smoke", "--data", "phantom", "--threads", "1", "--set", "steps=4"]
     options += ["--set", "evaluations=1", "--set", "image_size=32", "--models", "unet_s,attention_unet_s"]
-    options += ["--data-root", str(tmp_path), "--results", str(tmp_path / "r")]
+    options += ["--results", str(tmp_path / "r")]
     before = CliRunner().invoke(main, ["plan", *options, "--seeds", "2"])
     assert "could be shown: not known, no two models of this comparison are stored that share" in " ".join(
         before.output.split()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from table_cells import table_cell
 
 from bench.analysis.captions import PHANTOM, SHORT_BUDGET
 from bench.analysis.classification import CHANCE, NOTE, PARTIAL
@@ -30,44 +31,21 @@ COUNTS = {
     "test": {"present_patients": 4, "official_patients": None, "cases": 4, "classes": {"non-COVID": 2, "COVID": 2}},
 }
 CELL: dict[str, Any] = {
-    "comparison": "c1",
-    "status": "complete",
-    "preset": "quick",
     "task": "classification",
     "dataset": "sars-cov2-ct",
     "dataset_title": "SARS-COV2-CT-Scan",
-    "source": "real",
     "split": "blocks",
     "split_source": "reduces leakage",
     "split_flag": None,
-    "fold": None,
-    "tuned": None,
-    "init": None,
-    "version": 1,
-    "left_out": 0,
-    "device": "cpu",
-    "family": "cnn",
-    "reduced_from": None,
-    "params": 1_500_000,
-    "macs": 250_000_000,
-    "input": "1x1x64x64",
     "classes": ["non-COVID", "COVID"],
     "counts": dict(sorted(COUNTS.items())),
     "present_cases": 20,
     "official_cases": 2481,
-    "partial": False,
-    "image_size": 64,
-    "cpu": "X",
-    "torch": "2.15.0",
-    "commit": "abc",
-    "threads": 2,
-    "seconds": 1.0,
 }
 
 
 def cell(model: str, seed: int, title: str | None = None, **fields: Any) -> dict[str, Any]:
-    key = f"{model}-{seed}-{fields.get('comparison', 'c1')}"
-    return {**CELL, "key": key, "model": model, "title": title or model.upper(), "seed": seed, **fields}
+    return table_cell(model, seed, title, **{**CELL, **fields})
 
 
 def cases(cell: dict[str, Any], covid: tuple[float, ...], classes: tuple[str, ...] = CLASSES) -> list[dict[str, Any]]:
@@ -264,8 +242,7 @@ def test_three_classes_are_each_against_the_rest() -> None:
 
 def test_tables_of_both_tasks_stand_side_by_side() -> None:
     """Their cases are read as one frame, in which each task lacks the other's columns."""
-    seg = {**CELL, "task": "segmentation", "comparison": "c2", "dataset": "acdc", "key": "s", "model": "u", "seed": 0}
-    seg |= {"title": "U"}
+    seg = cell("u", 0, task="segmentation", comparison="c2", dataset="acdc") | {"key": "s"}
     place = {
         "key": "s",
         "part": "test",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from table_cells import table_cell
 
 from bench.analysis.captions import PHANTOM, SHORT_BUDGET
 from bench.analysis.comparison import Table, summarise
@@ -28,40 +29,16 @@ COUNTS = {
     "test": {"present_patients": 2, "official_patients": 2, "cases": 2},
 }
 CELL: dict[str, Any] = {
-    "comparison": "c1",
-    "status": "complete",
-    "preset": "quick",
     "task": "segmentation",
     "dataset": "acdc",
     "dataset_title": "ACDC",
-    "source": "real",
     "split": "mtunet",
-    "fold": None,
-    "tuned": None,
-    "init": None,
-    "version": 1,
-    "left_out": 0,
-    "device": "cpu",
-    "family": "cnn",
-    "reduced_from": None,
-    "params": 1_500_000,
-    "macs": 250_000_000,
-    "input": "1x1x64x64",
     "counts": COUNTS,
-    "partial": False,
-    "image_size": 64,
-    "cpu": "X",
-    "torch": "2.15.0",
-    "commit": "abc",
-    "threads": 2,
-    "seconds": 1.0,
 }
 
 
 def cell(model: str, seed: int, title: str | None = None, **fields: Any) -> dict[str, Any]:
-    comparison = fields.get("comparison", "c1")
-    key = f"{model}-{seed}-{comparison}"
-    return {**CELL, "key": key, "model": model, "title": title or model.upper(), "seed": seed, **fields}
+    return table_cell(model, seed, title, **{**CELL, **fields})
 
 
 def cases(cell: dict[str, Any], base: float, mm: bool = False) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from few_records import copy_example
 
 import bench.analysis.conventions
 from bench.analysis.conventions import MEASURES, PAIRS, SHOWN
@@ -16,7 +17,11 @@ from bench.cli.main import main
 from bench.records.store import SCORE_COLUMNS, load_cases, load_cells
 from bench.report.conventions_text import conventions_text
 
-EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three of the committed networks; tests/test_example.py takes all of them."""
+    return copy_example(tmp_path_factory.mktemp("few") / "example", ("mednext_tiny", "segresnet_s", "unet_s"))
 
 
 def cell(model: str, seed: int, **fields: Any) -> dict[str, Any]:
@@ -81,12 +86,12 @@ def test_every_column_is_a_score_and_a_measure() -> None:
     assert {name for pair in PAIRS for name in pair} <= set(SHOWN)
 
 
-def test_the_committed_records_give_what_pandas_says() -> None:
-    out = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions"])
+def test_the_committed_records_give_what_pandas_says(example: Path) -> None:
+    out = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions"])
     assert out.exit_code == 0, out.output
-    cells = load_cells(EXAMPLE)
+    cells = load_cells(example)
     cells = cells[(cells["dataset"] == "acdc") & (cells["model"] == "segresnet_s")]
-    cases = load_cases(EXAMPLE).merge(cells[["key", "seed"]], on="key")
+    cases = load_cases(example).merge(cells[["key", "seed"]], on="key")
     cases = cases[(cases["part"] == "test") & (cases["weights"] == "best-val")]
     by_class = cases.groupby(["seed", "class"])[["hd95_vox_strict", "hd95max_vox_strict"]].mean()
     pooled, larger = by_class.groupby("seed").mean().mean()
@@ -94,11 +99,11 @@ def test_the_committed_records_give_what_pandas_says() -> None:
     assert larger > pooled
 
 
-def test_without_such_records_it_says_so(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions", "--dataset", "msld"])
+def test_without_such_records_it_says_so(example: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--dataset", "msld"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "No segmentation records with all metrics" in result.stderr
     result = CliRunner().invoke(main, ["report", "--results", str(tmp_path), "--conventions"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    result = CliRunner().invoke(main, ["report", "--results", str(EXAMPLE), "--conventions", "--dataset", "acd"])
+    result = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--dataset", "acd"])
     assert "Did you mean: acdc?" in result.stderr

@@ -190,16 +190,18 @@ def test_models_marks_what_all_means() -> None:
     assert marks["unet_s"] == "U-Net"
 
 
-def test_data_commands_on_the_real_files(real_data: Path, tmp_path: Path) -> None:
-    prepared = medbench("data", "prepare", "acdc", "--from", real_data / "acdc", "--data-root", tmp_path)
+def test_data_commands_from_drawn_files_to_a_broken_cache(tmp_path: Path) -> None:
+    """tests/datasets/test_prepared.py prepares the real ones."""
+    assert medbench("data", "draw", "acdc", tmp_path / "raw").exit_code == 0
+    prepared = medbench("data", "prepare", "acdc", "--from", tmp_path / "raw", "--data-root", tmp_path)
     assert prepared.exit_code == 0, prepared.stderr
-    assert "38 patients, 76 volumes, 714 slices" in prepared.output
-    assert "split     ssl4mis (default): patients present/official train 20/70, val 6/10, test 12/20" in prepared.output
-    again = medbench("data", "prepare", "acdc", "--from", real_data / "acdc", "--data-root", tmp_path)
+    assert "6 patients, 12 volumes, " in prepared.output
+    assert "split     mtunet (default): patients present/official train 3/70, val 1/10, test 2/20" in prepared.output
+    again = medbench("data", "prepare", "acdc", "--from", tmp_path / "raw", "--data-root", tmp_path)
     assert again.output.startswith("kept: the same content is prepared already\n")
     verified = medbench("data", "verify", "acdc", "--data-root", tmp_path)
     assert verified.output.endswith("all hashes agree with the manifest\n")
-    assert "38 patients" in medbench("data", "list", "--data-root", tmp_path).output
+    assert "6 patients" in medbench("data", "list", "--data-root", tmp_path).output
     with (tmp_path / "acdc" / "images.npy").open("r+b") as file:
         file.seek(5000)
         file.write(b"\xff\xff")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
@@ -13,6 +14,15 @@ import pytest
 Volumes = dict[str, tuple[np.ndarray, np.ndarray]]
 Writer = Callable[[Path, Volumes], Path]
 FRAMES = {"ED": 1, "ES": 9}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _whole_phantoms(whole_phantoms: dict[str, Any]) -> Iterator[None]:
+    """As many phantoms as users get."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in whole_phantoms.items():
+            patch.setattr(name, value)
+        yield
 
 
 @pytest.fixture
@@ -87,3 +97,16 @@ def write_mtunet(folder: Path, volumes: Volumes) -> Path:
 def writers() -> dict[str, Writer]:
     """Layout name -> function that writes volumes in it."""
     return {"nifti": write_nifti, "ssl4mis": write_ssl4mis, "mtunet": write_mtunet}
+
+
+@pytest.fixture
+def source(writers: dict[str, Writer], volumes: Volumes, tmp_path: Path) -> Path:
+    """The volumes as SSL4MIS has them."""
+    return writers["ssl4mis"](tmp_path / "source", volumes)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder of caches."""
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"

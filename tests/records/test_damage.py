@@ -1,8 +1,7 @@
-"""Damaged, odd and copied records: each is named with its cause, left out, and takes nothing else away."""
+"""Damaged and odd records: each is named with its cause, left out, and takes nothing else away."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -13,12 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from stored_records import EXAMPLE, RECORDS, a_record_of, change, change_cases, cut, invoke, the_cell
 
 import bench
 from ablations.command import load_ablations
 from ablations.replay import stored_curves
-from bench.cli.main import main
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.profiles import load_profiles
@@ -27,75 +25,14 @@ from bench.report.plans import plan_sheets, plan_total
 from bench.report.render import render_tables, results_tables
 from bench.report.screen import Screen
 from bench.report.sheets import print_sheets
-from bench.runs.cell import Cell
 from bench.runs.estimate import PlannedCell, plan_cells
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
-
-EXAMPLE = Path(__file__).parents[2] / "results" / "example"
-RECORDS = EXAMPLE / "records"
-
-
-def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
-
-
-def a_record_of(task: str) -> Path:
-    """The folder of a committed record of a task."""
-    dataset = {"segmentation": "acdc", "classification": "msld"}[task]
-    return sorted((RECORDS / dataset).glob("mednext_tiny/0-*"))[0]
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """A results folder of one segmentation and one classification cell."""
-    for task in ("segmentation", "classification"):
-        folder = a_record_of(task)
-        shutil.copytree(folder, tmp_path / "runs" / folder.relative_to(RECORDS))
-    return tmp_path
-
-
-def the_cell(results: Path, dataset: str) -> Path:
-    (folder,) = (path.parent for path in (results / "runs" / dataset).rglob("record.json"))
-    return folder
-
-
-def change(path: Path, *place: str, to: object) -> None:
-    """Sets a field of a JSON file; `...` takes it away."""
-    value = json.loads(path.read_text())
-    inner = value
-    for name in place[:-1]:
-        inner = inner[name]
-    if to is ...:
-        del inner[place[-1]]
-    else:
-        inner[place[-1]] = to
-    path.write_text(json.dumps(value))
-
-
-def change_cell(path: Path, *place: str, to: object) -> str:
-    """Sets a field of a record's cell, and the key that the cell then has."""
-    change(path, "cell", *place, to=to)
-    key = Cell(**json.loads(path.read_text())["cell"]).key
-    change(path, "key", to=key)
-    return key
-
-
-def change_cases(path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Writes other rows beside a record, and their hash into it."""
-    cases = path.with_name("cases.csv")
-    rows = edit(pd.read_csv(cases, dtype=str, keep_default_na=False))
-    rows.to_csv(cases, index=False, lineterminator="\n")
-    change(path, "cases_sha256", to=hashlib.sha256(cases.read_bytes()).hexdigest())
 
 
 def put(column: str, text: str) -> Callable[[Path], object]:
     """A damage: the text in a column of the first row."""
     return lambda path: change_cases(path, lambda rows: rows.assign(**{column: [text, *rows[column][1:]]}))
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def a_folder(path: Path) -> None:
@@ -286,7 +223,8 @@ def test_a_damaged_profile_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_a_damaged_learning_curve_leaves_the_others(tmp_path: Path) -> None:
-    shutil.copytree(RECORDS / "acdc", tmp_path / "runs" / "acdc")
+    for model in ("segresnet_s", "swin_unet_s", "unet_s", "unetr_s"):
+        shutil.copytree(RECORDS / "acdc" / model, tmp_path / "runs" / "acdc" / model)
     whole, none = stored_curves(tmp_path, "acdc")
     path = the_first(tmp_path, whole[0].name)
     path.write_text("step,val_score\n1,high\n2,low\n")
@@ -306,7 +244,7 @@ def the_first(results: Path, name: str) -> Path:
 
 def test_a_damaged_audit_leaves_the_others(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "audits", tmp_path / "audits")
-    shutil.copytree(RECORDS / "msld", tmp_path / "runs" / "msld")
+    shutil.copytree(RECORDS / "msld" / "mednext_tiny", tmp_path / "runs" / "msld" / "mednext_tiny")
     paths = sorted((tmp_path / "audits").glob("*.json"))
     cut(paths[0])
     result = invoke("data", "leaks", "--results", str(tmp_path))
@@ -319,7 +257,8 @@ def test_columns_are_there_though_no_cell_is(tmp_path: Path) -> None:
     assert list(cells) == COLUMNS
     assert {"reference", "predicted", "probability", "dice_strict", "key"} <= set(cases)
     assert {"metric", "value", "dataset", "model"} <= set(long)
-    _, record = store.read_records(RECORDS).records[0]
+    record = store.read_record(a_record_of("segmentation"))
+    assert record is not None
     assert list(record_row(record)) == COLUMNS
 
 
@@ -336,41 +275,6 @@ def test_a_failed_cell_alone_is_a_row(results: Path, dataset: str, status: str) 
         assert status in result.output
     (table,), _ = results_tables(results, classes=True)
     assert list(table.frame["Seeds"]) == [f"{status} (1 of 1 seeds)"]
-
-
-def test_copies_of_a_cell_count_once_and_the_complete_one_first(results: Path) -> None:
-    folder = the_cell(results, "acdc")
-    (folder / "weights.safetensors").write_bytes(b"w")
-    failed, bare = results / "runs" / "a" / folder.name, folder.with_name(f"0 {folder.name} copy")
-    for copy in (failed, bare):
-        shutil.copytree(folder, copy)
-    change(failed / "record.json", "status", to="failed")
-    (bare / "weights.safetensors").unlink()
-    found = {record["key"]: place for place, record in store.read_records(results).records}
-    assert len(found) == 2
-    assert folder in found.values()
-    assert len(bench.load_cells(results)) == 2
-    assert not bench.load_results(results).duplicated(["key", "part", "weights", "case", "class", "metric"]).any()
-
-
-def test_a_damaged_copy_is_named_and_the_whole_one_counts(results: Path) -> None:
-    folder = the_cell(results, "acdc")
-    copy = folder.with_name("0 copy")
-    shutil.copytree(folder, copy)
-    cut(copy / "cases.csv")
-    found = store.read_records(results)
-    assert folder in [place for place, _ in found.records]
-    assert str(copy) in found.notes[0]
-
-
-def test_two_cells_of_one_name_and_seed_are_named_and_the_other_tables_stay(results: Path) -> None:
-    folder = the_cell(results, "acdc")
-    copy = folder.with_name("0-aaaaaaaaaaaa")
-    shutil.copytree(folder, copy)
-    key = change_cell(copy / "record.json", "model", "config", to={"stem": 24})
-    (table,), (note,) = results_tables(results)
-    assert table.name == "msld"
-    assert f"{key}) of one version" in note
 
 
 def test_plan_and_run_name_a_damaged_record_and_force_runs_it_anew(tmp_path: Path) -> None:
@@ -391,19 +295,6 @@ def test_plan_and_run_name_a_damaged_record_and_force_runs_it_anew(tmp_path: Pat
         store.read_record(path.parent)
     assert invoke("run", *request, "--force").exit_code == 0
     assert store.is_done(path.parent)
-
-
-def test_the_results_around_the_example_are_not_the_example(tmp_path: Path) -> None:
-    folder = a_record_of("segmentation")
-    shutil.copytree(folder, tmp_path / "results" / "example" / "records" / folder.relative_to(RECORDS))
-    for place in (tmp_path, tmp_path / "results"):
-        assert not store.find_records(place)
-        assert bench.load_results(place).empty
-        result = invoke("report", "--results", str(place))
-        assert result.exit_code == 2
-        assert "No records in" in result.output
-    for named in ("results/example", "results/example/records", "results/example/records/acdc"):
-        assert len(bench.load_cells(tmp_path / named)) == 1
 
 
 def test_a_plan_takes_no_rate_from_a_copy_or_a_damaged_record(results: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_one_screen_of_80_columns_names_the_machine_and_every_data_set(tmp_path:
 
 def test_what_is_prepared_and_what_is_broken_is_told(tmp_path: Path) -> None:
     spec = dataset_spec("msld")
-    draw(tmp_path / "raw", 0)
+    draw(tmp_path / "raw", 0, subjects=3, copies=1)
     root = tmp_path / "root"
     root.mkdir()
     prepared = prepare(spec, tmp_path / "raw", root, kind="phantom")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -82,3 +83,11 @@ def test_a_generator_is_a_function_of_its_place() -> None:
     draws = [torch.rand(2, generator=generator(0, "augment", step)) for step in (1, 2, 1)]
     assert torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], draws[1])
+
+
+def test_building_formats_no_stack_for_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.manual_seed` does so for each parameter: with it a network took several times as long to build."""
+    calls: list[object] = []
+    monkeypatch.setattr("traceback.format_stack", lambda *args, **options: calls.append(args) or [])
+    build_seeded(lambda: nn.Linear(3, 3), 0)
+    assert calls == []

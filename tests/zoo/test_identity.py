@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import subprocess
 import sys
@@ -163,22 +162,33 @@ def test_a_record_keeps_the_code_that_it_can_be_built_from(tmp_path: Path) -> No
     assert not list((job.folder / "sources").rglob("*.json"))
 
 
-def test_two_files_of_one_name_run_beside_each_other_in_other_processes(tmp_path: Path) -> None:
+def test_files_of_one_name_run_beside_each_other_in_another_process_and_changed_code_is_one_line(
+    tmp_path: Path,
+) -> None:
+    """Two classes, a registered builder, which keeps its name and version, and code that is not that of its job."""
     one, two = write(tmp_path / "1", size=3), write(tmp_path / "2", size=7)
-    work = jobs(f"{one}:Net,{two}:Net", tmp_path / "r", seeds="2")
-    assert runner.run_jobs(work, workers=2)["complete"] == 4
-    cells = store.load_cells(tmp_path / "r")
-    assert set(cells["model"]) == {"net.py:Net"}
-    assert sorted(cells.groupby("version")["params"].first()) == [60, 220]
-
-
-def test_code_that_changes_before_a_worker_reads_it_is_one_line(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    (job,) = jobs(f"{path}:Net", tmp_path / "r")
-    write(tmp_path, size=5)
-    code = "import pickle, sys; from bench.runs.job import run_cell; run_cell(pickle.load(sys.stdin.buffer))"
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(job), capture_output=True, check=False)
+    kept = tmp_path / "3" / "net.py"
+    kept.parent.mkdir()
+    kept.write_text(
+        "from torch import nn\nfrom bench import register_model\n\n\n"
+        "@register_model(title='Kept', family='cnn', citation='none', version=7)\n"
+        "def kept_net(task, in_channels, num_classes, image_size):\n    return nn.Conv2d(in_channels, num_classes, 1)\n"
+    )
+    try:
+        work = jobs(f"{one}:Net,{two}:Net,{kept}:kept_net", tmp_path / "r")
+        changed = write(tmp_path / "4", size=5)
+        work += jobs(f"{changed}:Net", tmp_path / "r")
+    finally:
+        MODELS.pop("kept_net", None)
+    write(tmp_path / "4", size=9)
+    code = "import pickle, sys; from bench.runs.job import run_cell\n"
+    code += "for job in pickle.load(sys.stdin.buffer): run_cell(job)"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(work), capture_output=True, check=False)
     assert b"UserError: The code of net.py:Net changed while running" in done.stderr
+    cells = store.load_cells(tmp_path / "r").set_index("params")
+    assert cells["model"].to_dict() == {60: "net.py:Net", 220: "net.py:Net", 8: "kept_net"}
+    assert cells["version"][8] == 7
+    assert cells["version"].is_unique
 
 
 def test_a_record_of_another_cost_is_not_reused(tmp_path: Path) -> None:
@@ -242,20 +252,3 @@ def test_a_file_is_profiled_from_another_folder(tmp_path: Path) -> None:
     assert list(rows["model"]) == ["net.py:Net[width=8]"]
     assert rows["error"].isna().all()
     assert rows["params"].iloc[0] == 8 * 9 + 8 + 8 * 4 + 4
-
-
-def test_a_registered_builder_in_a_file_keeps_its_name_and_version_and_runs_in_workers(tmp_path: Path) -> None:
-    path = tmp_path / "net.py"
-    head = "from torch import nn\nfrom bench import register_model\n\n\n"
-    decorated = "@register_model(title='Kept', family='cnn', citation='none', version=7)\n"
-    body = (
-        "def kept_net(task, in_channels, num_classes, image_size):\n    return nn.Conv2d(in_channels, num_classes, 1)\n"
-    )
-    path.write_text(head + decorated + body)
-    try:
-        work = jobs(f"{path}:kept_net", tmp_path / "r", seeds="2")
-        assert runner.run_jobs(work, workers=2)["complete"] == 2
-    finally:
-        MODELS.pop("kept_net", None)
-    cell = json.loads((work[0].folder / "cell.json").read_text())
-    assert (cell["model"]["name"], cell["model"]["version"]) == ("kept_net", 7)
