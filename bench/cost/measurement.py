@@ -20,7 +20,9 @@ CHOICES = {
     "task": tuple(REFERENCES),
     "device": ("cpu", "cuda"),
     "precision": ("fp32", "bf16", "fp16"),
+    "baseline": ("reference", "plain"),
 }
+REFERENCE_STEPS = {"reference": "cell", "plain": "plain"}
 LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 # Where passes are timed, the C library keeps what is freed (`bench.cost.speed.KEPT`).
 ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
@@ -41,7 +43,9 @@ class Measurement:
         precision: `fp32`, or autocast to `bf16` or `fp16`.
         reference: any model's name; None: `resnet18`, or `unet_s` for segmentation.
         fused: measure the proposed model's inference form as well; other families have none here.
-        step: time training steps in place of inference.
+        step: time training steps in place of inference, as cells take them, without loading and augmentation.
+        baseline: of training steps what they are timed against: `reference`, the reference's; `plain`, the same
+            network's by torch's own gradients and unfused AdamW.
         compiled: the candidates, not the reference, through torch.compile.
         preset: whose list `all` means; chance, which does no work, is left out of it.
     """
@@ -58,6 +62,7 @@ class Measurement:
     reference: str | None = argument(None, or_none(text()))
     fused: bool = argument(False, FLAG)
     step: bool = argument(False, FLAG)
+    baseline: str = argument("reference", text())
     compiled: bool = argument(False, FLAG)
     preset: str = argument("quick", text())
 
@@ -75,6 +80,13 @@ class Measurement:
             raise UserError(
                 "A fused form is for inference alone: ask for fused forms or for training steps, not for both."
             )
+        if self.baseline == "plain" and not self.step:
+            raise UserError("The baseline 'plain' is of training steps: add --step, or leave out --baseline.")
+        if self.baseline == "plain" and self.reference is not None:
+            raise UserError(
+                f"With the baseline 'plain' each network is its own reference, but got the reference "
+                f"{self.reference!r}: leave out one of the two."
+            )
 
 
 def make_settings(request: Measurement) -> list[Setting]:
@@ -88,7 +100,7 @@ def make_settings(request: Measurement) -> list[Setting]:
     return [
         Setting(
             model=_resolved(entry, config),
-            reference=reference,
+            reference=_resolved(entry, config) if request.baseline == "plain" else reference,
             task=request.task,
             channels=request.channels,
             image_size=request.image_size,
@@ -102,6 +114,8 @@ def make_settings(request: Measurement) -> list[Setting]:
             compiled=request.compiled,
             torch=version("torch"),
             allocator=ALLOCATOR,
+            step="cell" if request.step else "bare",
+            reference_step=REFERENCE_STEPS[request.baseline] if request.step else "bare",
         )
         for entry, config in _models(request)
         for form in (("training", "fused") if request.fused and entry.family == "proposed" else ("training",))

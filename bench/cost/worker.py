@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -106,7 +106,8 @@ def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds:
     warm = min(WARM_SECONDS, seconds / 10)
     passes = warm_up(run, device, warm)
     peak = peak_memory(run, device)
-    other = make_pass(network(setting, reference), setting, device, compiled=False)
+    beside = replace(setting, step=setting.reference_step)
+    other = make_pass(network(setting, reference), beside, device, compiled=False)
     other_passes = warm_up(other, device, warm)
     samples = alternate(block(run, passes, device), block(other, other_passes, device), seconds / PROCESSES)
     return {
