@@ -26,6 +26,12 @@ from bench.errors import UserError
 @click.option("--reference", type=TEXT, help="Any model.  [resnet18; segmentation: unet_s]")
 @click.option("--fused", is_flag=True, help="The proposed model's inference form beside its training form.")
 @click.option("--step", is_flag=True, help="Training steps in place of inference.")
+@click.option(
+    "--baseline",
+    type=click.Choice(["reference", "plain"]),
+    default="reference",
+    help="Of --step: the reference's steps, or the same network's by torch's own gradients and AdamW.  [reference]",
+)
 @click.option("--compile", "compiled", is_flag=True, help="The candidates through torch.compile.")
 @click.option(
     "--seconds",

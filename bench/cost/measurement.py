@@ -16,6 +16,7 @@ from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import listed_names, parse_model, select_models
 
 REFERENCES = {"classification": "resnet18", "segmentation": "unet_s"}
+REFERENCE_STEPS = {"reference": "cell", "plain": "plain"}
 # Where passes are timed, the C library keeps what is freed (`bench.cost.speed.KEPT`).
 ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
 # Fields of a request that stand in its settings as they are.
@@ -36,7 +37,9 @@ class Measurement:
         precision: `fp32`, or autocast to `bf16` or `fp16`.
         reference: any model's name; None: `resnet18`, or `unet_s` for segmentation.
         fused: measure the proposed model's inference form as well; other families have none here.
-        step: time training steps in place of inference.
+        step: time training steps in place of inference, as cells take them, without loading and augmentation.
+        baseline: of training steps what they are timed against: `reference`, the reference's; `plain`, the same
+            network's by torch's own gradients and unfused AdamW.
         compiled: the candidates, not the reference, through torch.compile.
         preset: whose list `all` means; chance, which does no work, is left out of it.
     """
@@ -53,6 +56,7 @@ class Measurement:
     reference: str | None = argument(None, or_none(text()))
     fused: bool = argument(False, FLAG)
     step: bool = argument(False, FLAG)
+    baseline: str = argument("reference", text("", *REFERENCE_STEPS))
     compiled: bool = argument(False, FLAG)
     preset: str = argument("quick", text())
 
@@ -63,6 +67,13 @@ class Measurement:
         if self.fused and self.step:
             raise UserError(
                 "A fused form is for inference alone: ask for fused forms or for training steps, not for both."
+            )
+        if self.baseline == "plain" and not self.step:
+            raise UserError("The baseline 'plain' is of training steps: add --step, or leave out --baseline.")
+        if self.baseline == "plain" and self.reference is not None:
+            raise UserError(
+                f"With the baseline 'plain' each network is its own reference, but got the reference "
+                f"{self.reference!r}: leave out one of the two."
             )
 
 
@@ -77,8 +88,15 @@ def make_settings(request: Measurement) -> list[Setting]:
     shared: dict[str, Any] = {name: getattr(request, name) for name in SHARED}
     shared |= {"work": "training-step" if request.step else "inference"}
     shared |= {"torch": version("torch"), "allocator": ALLOCATOR}
+    if request.step:
+        shared |= {"step": "cell", "reference_step": REFERENCE_STEPS[request.baseline]}
     return [
-        Setting(model=_resolved(entry, config), reference=reference, form=form, **shared)
+        Setting(
+            model=_resolved(entry, config),
+            reference=_resolved(entry, config) if request.baseline == "plain" else reference,
+            form=form,
+            **shared,
+        )
         for entry, config in _models(request)
         for form in (("training", "fused") if request.fused and entry.family == "proposed" else ("training",))
     ]

@@ -13,6 +13,9 @@ from torch import nn
 from bench.cost.rounds import Timer
 from bench.errors import UserError
 from bench.records.profiles import Setting
+from bench.runs.depthwise import speed_up_training
+from bench.runs.protocol import Protocol
+from bench.runs.train import make_loss, make_optimizer
 from bench.zoo.registry import build_model
 
 BLOCK_SECONDS = 0.2  # of one network in one round
@@ -80,7 +83,8 @@ def random_batch(setting: Setting, count: int) -> tuple[torch.Tensor, torch.Tens
 def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled: bool) -> Pass:
     """One pass over one batch, as a function: of inference, or a training step on always the same batch.
 
-    Inference returns the logits. Code is compiled for the one shape it is timed at.
+    Inference returns the logits. Code is compiled for the one shape it is timed at. A step is that of a cell with
+    `setting.step` (`bench.records.profiles.Setting`): the reference's pass is given the setting with its own.
 
     Raises:
         UserError: a training step of a model without trainable parameters.
@@ -101,19 +105,37 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise UserError("It has no trainable parameters: there is no training step to time.")
+    if setting.step == "cell":
+        speed_up_training(model)
     network = specialised(model.train()) if compiled else model.train()
-    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE)
+    protocol = step_protocol(setting)
+    optimizer = make_optimizer(model, protocol)
+    if setting.step != "cell":
+        groups = [{name: group[name] for name in ("params", "weight_decay")} for group in optimizer.param_groups]
+        optimizer = torch.optim.AdamW(groups, lr=protocol.lr)
+    loss_of = nn.CrossEntropyLoss() if setting.step == "bare" else make_loss(protocol)
+    labels = labels[:, None] if protocol.loss != "ce" and setting.step != "bare" else labels
     scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
 
     def step() -> None:
         with autocast:
-            loss = nn.functional.cross_entropy(network(images), labels)
+            loss = loss_of(network(images), labels)
         optimizer.zero_grad()
         scaler.scale(loss).backward()
+        if setting.step != "bare":
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(trained, protocol.clip)
         scaler.step(optimizer)
         scaler.update()
 
     return step
+
+
+def step_protocol(setting: Setting) -> Protocol:
+    """The protocol of a step that is timed: the task's loss, and a rate that leaves the numbers as they are."""
+    precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[setting.precision]
+    loss = "ce" if setting.task == "classification" else "ce+dice"
+    return Protocol(loss=loss, lr=LEARNING_RATE, batch_size=setting.batch, precision=precision)
 
 
 def specialised(model: nn.Module) -> nn.Module:

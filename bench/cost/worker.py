@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -105,7 +105,8 @@ def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds:
     warm = min(WARM_SECONDS, seconds / 10)
     passes = warm_up(run, device, warm)
     peak = peak_memory(run, device)
-    run_reference = make_pass(network(setting, reference), setting, device, compiled=False)
+    beside = replace(setting, step=setting.reference_step)
+    run_reference = make_pass(network(setting, reference), beside, device, compiled=False)
     reference_passes = warm_up(run_reference, device, warm)
     blocks = block(run, passes, device), block(run_reference, reference_passes, device)
     samples = alternate(*blocks, seconds / PROCESSES)

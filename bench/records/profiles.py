@@ -51,6 +51,10 @@ FIELDS = {
 }
 
 
+# Of fields that came later, what older profiles hold without saying so.
+DEFAULTS = {"allocator": "default", "step": "bare", "reference_step": "bare"}
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is timed, and how, resolved in full.
@@ -62,10 +66,13 @@ class Setting:
         threads: torch's intra-op threads. device: `cpu` or `cuda`.
         precision: `fp32`, or autocast to `bf16` or `fp16`.
         form: `training`, as it was trained, or `fused`, as `bench.models.fuse.fuse` returns it.
-        work: `inference`, or `training-step`: forward, cross-entropy, backward, AdamW.
+        work: `inference`, or `training-step`: forward, loss, backward, AdamW; augmentation is left out.
         torch: the installed version.
         allocator: `kept`: freed memory stays with the process (glibc), so that no pass faults pages in anew; `default`:
             as the C library does it.
+        step, reference_step: how a training step is taken: `cell`, as a cell takes it (the task's loss, clipping; on
+            the CPU faster gradients and fused AdamW); `plain`, the same by torch's own gradients and unfused AdamW;
+            `bare`, as older profiles have it: cross-entropy, plain, without clipping. Of inference it says nothing.
     """
 
     model: dict[str, Any]
@@ -83,11 +90,13 @@ class Setting:
     compiled: bool
     torch: str
     allocator: str = "default"
+    step: str = "bare"
+    reference_step: str = "bare"
 
     @property
     def key(self) -> str:
-        """12 hex digits of the sha256 of the setting's canonical JSON; older profiles have no allocator in it."""
-        return digest({k: v for k, v in asdict(self).items() if (k, v) != ("allocator", "default")})
+        """12 hex digits of the sha256 of the setting's canonical JSON, without what older profiles do not say."""
+        return digest({k: v for k, v in asdict(self).items() if v != DEFAULTS.get(k)})
 
 
 def machine_name(environment: dict[str, Any]) -> str:
@@ -167,9 +176,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "version": setting["model"]["version"],
         "form": setting["form"],
         "compiled": setting["compiled"],
-        "reference": profile["reference"]["name"],
-        "reference_title": profile["reference"]["title"],
-        "reference_version": setting["reference"]["version"],
+        **_reference(profile),
         "task": setting["task"],
         "work": setting["work"],
         "input": "x".join(map(str, (setting["batch"], setting["channels"], size, size))),
@@ -177,7 +184,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "classes": setting["classes"],
         "precision": setting["precision"],
         "threads": setting["threads"],
-        "allocator": setting.get("allocator", "default"),
+        **{name: setting.get(name, default) for name, default in DEFAULTS.items()},
         "device": environment["gpu"] or environment["cpu"],
         "cores": environment["logical_cores"],
         "machine": machine_name(environment),
@@ -201,6 +208,14 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "measured": profile["measured"],
         "error": None,
     }
+
+
+def _reference(profile: dict[str, Any]) -> dict[str, Any]:
+    """What a network is timed against: a reference, or `plain`, which is itself by torch's own training step."""
+    if profile["setting"].get("reference_step") == "plain":
+        return {"reference": "plain", "reference_title": "plain", "reference_version": None}
+    shown, version = profile["reference"], profile["setting"]["reference"]["version"]
+    return {"reference": shown["name"], "reference_title": shown["title"], "reference_version": version}
 
 
 def cost_row(cost: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ DETAILS = ("Rounds", "Metric", "GMACs", "trainable", "Params (M)")  # what a nar
 # What all rows of one table share.
 SHARED = [
     *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
-    *("processes", "reference", "reference_version"),
+    *("processes", "reference", "reference_version", "step", "reference_step"),
 ]
 RATIO = (
     "x {reference}: images a second, times the reference's; the median over rounds that time both by turns in one "
@@ -51,6 +51,12 @@ METRICS = {"dice": "Dice", "accuracy": "accuracy"}
 STEP = (
     "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
 )
+CELLS_STEP = (
+    "A training step is a cell's on one batch: forward, the task's loss, backward, clipping and AdamW; loading and "
+    "augmentation are left out."
+)
+TIME = "Time: seconds of a step, as a fraction of those of {reference}, with the interval."
+PLAIN = "plain: the same network, trained by torch's own gradients and unfused AdamW."
 COMPILED = "compiled: the candidate, not the reference, through torch.compile."
 
 
@@ -86,7 +92,9 @@ def _table(rows: pd.DataFrame) -> Sheet:
         METRIC if scored else "",
         NO_METRIC if is_variant.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
         *(f"The change of a metric could not be measured: {line}" for line in failed),
-        STEP if first["work"] == "training-step" else "",
+        (STEP if first["step"] == "bare" else CELLS_STEP) if first["work"] == "training-step" else "",
+        TIME.format(reference=first["reference_title"]) if first["work"] == "training-step" else "",
+        PLAIN if first["reference_step"] == "plain" else "",
         COMPILED if compiled.any() else "",
     )
     return sheet(_caption(rows), notes, frame)
@@ -105,6 +113,8 @@ def _texts(row: dict[Any, Any]) -> dict[str, str]:
         "GMACs": f"{row['macs'] / 1e9:.3f}",
         "Rounds": f"{row['rounds']:.0f}",
     }
+    if row["work"] == "training-step":
+        texts["Time"] = f"{1 / row['ratio']:.2f} ({1 / row['high']:.2f} to {1 / row['low']:.2f})"
     if not pd.isna(row["peak_bytes"]):
         texts["Peak MiB"] = f"{row['peak_bytes'] / 2**20:.0f}"
     if not pd.isna(row["difference"]):

@@ -18,7 +18,15 @@ from bench.cost.measurement import Measurement, make_settings
 from bench.cost.rounds import Samples, figures
 from bench.cost.speed import BLOCKS, measure
 from bench.records.keys import digest
-from bench.records.profiles import Setting, load_profiles, machine_name, profile_row, read_profile, write_profile
+from bench.records.profiles import (
+    DEFAULTS,
+    Setting,
+    load_profiles,
+    machine_name,
+    profile_row,
+    read_profile,
+    write_profile,
+)
 
 
 def medbench(*arguments: str | Path) -> Result:
@@ -96,7 +104,7 @@ def test_profiles_keep_their_keys() -> None:
         assert Setting(**read_profile(path)["setting"]).key == path.stem
     (before,) = make_settings(Measurement("mednext_tiny"))
     assert replace(before, allocator="default").key == digest(
-        {name: value for name, value in asdict(before).items() if name != "allocator"}
+        {name: value for name, value in asdict(before).items() if name not in DEFAULTS}
     )
 
 

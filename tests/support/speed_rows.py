@@ -17,6 +17,8 @@ def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
         "reference_version": 1,
         "task": "classification",
         "work": "inference",
+        "step": "bare",
+        "reference_step": "bare",
         "input": "8x3x224x224",
         "classes": 2,
         "precision": "fp32",
