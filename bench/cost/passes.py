@@ -14,8 +14,9 @@ from bench.cost.rounds import Timer
 from bench.errors import UserError
 from bench.records.profiles import Setting
 from bench.runs.depthwise import speed_up_training
+from bench.runs.losses import make_loss
 from bench.runs.protocol import Protocol
-from bench.runs.train import make_loss, make_optimizer
+from bench.runs.train import make_optimizer
 from bench.zoo.registry import build_model
 
 BLOCK_SECONDS = 0.2  # of one network in one round
