@@ -56,7 +56,9 @@ def dkfz_mednext_large(task: str, in_channels: int, num_classes: int, image_size
     return mednext_2d("L", "dkfz_mednext_large", in_channels, num_classes, image_size)
 
 
-@register_model(title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", year=2022, note=UNCHECKED)
+@register_model(
+    title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", version=2, year=2022, note=UNCHECKED
+)
 def unetr(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """UNETR in 2-D: ViT-B/16 and a convolutional decoder. Raises UserError for no multiple of 16."""
     return unetr_2d("unetr", in_channels, num_classes, image_size, features=16, hidden=768, heads=12)
@@ -98,6 +100,7 @@ def dkfz_mednext_small_s(
     family="hybrid",
     citation="Hatamizadeh et al., WACV 2022",
     lists=("cpu",),
+    version=2,
     year=2022,
     reduced_from="unetr",
     note="a seventh of the Transformer's width, half of the decoder's",
@@ -126,8 +129,14 @@ def segresnet_s(task: str, in_channels: int, num_classes: int, image_size: int, 
 def unetr_2d(
     name: str, in_channels: int, num_classes: int, image_size: int, features: int, hidden: int, heads: int
 ) -> nn.Module:
-    """MONAI's UNETR for square images; twelve blocks, MLPs of four times the width."""
-    from monai.networks.nets import UNETR
+    """MONAI's UNETR for square images, its position embedding not decayed; twelve blocks, MLPs 4 times as wide."""
+    from monai.networks import nets
+
+    class UNETR(nets.UNETR):  # type: ignore[misc]
+        """MONAI's, which excepts nothing from weight decay."""
+
+        def no_weight_decay(self) -> set[str]:
+            return {"vit.patch_embedding.position_embeddings"}
 
     check_image_size(name, image_size, 16, least=32)
     network = UNETR(
