@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.zoo.entry import Published, register_model
 
@@ -115,14 +116,22 @@ class Doubling(nn.Module):
 
 
 class EMCAD(nn.Module):
-    """Args: encoder: timm's name of a PVTv2; widths: its four stages' channels, where they are not its own."""
+    """A PVTv2 and the decoder.
 
-    def __init__(self, in_channels: int, num_classes: int, encoder: str, widths: tuple[int, ...] = ()) -> None:
+    Args:
+        encoder: timm's name of a PVTv2.
+        drop_path: stochastic depth of the encoder's deepest block.
+        widths: the encoder's four stages' channels, where they are not its own.
+    """
+
+    def __init__(
+        self, in_channels: int, num_classes: int, encoder: str, drop_path: float, widths: tuple[int, ...] = ()
+    ) -> None:
         import timm
 
         super().__init__()
-        narrow = {"embed_dims": widths} if widths else {}
-        self.encoder = timm.create_model(encoder, pretrained=False, in_chans=in_channels, features_only=True, **narrow)
+        options = {"drop_path_rate": drop_path} | ({"embed_dims": widths} if widths else {})
+        self.encoder = timm.create_model(encoder, pretrained=False, in_chans=in_channels, features_only=True, **options)
         channels = list(self.encoder.feature_info.channels())
         self.attend = nn.ModuleList(
             nn.Sequential(ChannelAttention(c), SpatialAttention(), MultiScaleBlock(c)) for c in reversed(channels)
@@ -150,10 +159,12 @@ class EMCAD(nn.Module):
     year=2024,
     published=Published(3.92e6, 0.84e9, 3, 256, 1, SOURCE, attention=False),
 )
-def emcad_b0(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def emcad_b0(
+    task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = drop_path_rate(3.92e6)
+) -> nn.Module:
     """EMCAD on PVTv2-B0. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b0", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b0")
+    return EMCAD(in_channels, num_classes, "pvt_v2_b0", drop_path)
 
 
 @register_model(
@@ -161,13 +172,16 @@ def emcad_b0(task: str, in_channels: int, num_classes: int, image_size: int) -> 
     family="hybrid",
     citation=CITATION,
     lists=("paper",),
+    version=2,
     year=2024,
     published=Published(26.76e6, 5.6e9, 3, 256, 1, SOURCE, attention=False),
 )
-def emcad_b2(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def emcad_b2(
+    task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = drop_path_rate(26.76e6)
+) -> nn.Module:
     """EMCAD on PVTv2-B2. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b2", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b2")
+    return EMCAD(in_channels, num_classes, "pvt_v2_b2", drop_path)
 
 
 @register_model(
@@ -180,8 +194,13 @@ def emcad_b2(task: str, in_channels: int, num_classes: int, image_size: int) -> 
     note="three quarters of PVTv2-B0's width",
 )
 def emcad_b0_s(
-    task: str, in_channels: int, num_classes: int, image_size: int, widths: tuple[int, ...] = (24, 48, 120, 192)
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    widths: tuple[int, ...] = (24, 48, 120, 192),
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """EMCAD at three quarters of PVTv2-B0's width. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b0_s", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b0", widths)
+    return EMCAD(in_channels, num_classes, "pvt_v2_b0", drop_path, widths)

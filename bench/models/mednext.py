@@ -334,8 +334,8 @@ TINY = Design(
     dw_norm=False,
     deep_supervision=False,
 )
-SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2))
-BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.1)
+SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2), drop_path=0.01)
+BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.08)
 
 
 def register(name: str, title: str, design: Design, lists: tuple[str, ...]) -> None:
