@@ -4,8 +4,9 @@ Paper: Rahman, Munir, Marculescu, "EMCAD: Efficient Multi-scale Convolutional At
 Segmentation", CVPR 2024 (names of modules are its own).
 Code: timm (Apache-2.0) for the encoder (`pvt_v2_b0`, `pvt_v2_b2`); the decoder was written for this project from the
 paper's description.
-Differs from the paper: no pretraining; no deep supervision, so that all networks have one output and one loss: the
-map of the last stage alone, resized to the input's size, linearly.
+Differs from the paper: no pretraining; the logits are those of the last stage alone, resized to the input's size,
+linearly; deep supervision has a loss for each of the four stages (`training_logits`), where the paper has one for every
+sum of some of them.
 Published (the paper's table of binary segmentation): 3.92 M parameters and 0.84 GMACs with PVTv2-B0, 26.76 M and 5.60
 with PVTv2-B2, at 3 x 256 x 256 and one class. Only multiply-accumulates without the products of attention reproduce the
 latter (0.82 and 5.55; with them 0.89 and 5.79).
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from baselines.deep_supervision import HEADS, lower_heads, lower_logits
 from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.zoo.entry import Published, register_model
@@ -140,19 +142,42 @@ class EMCAD(nn.Module):
         self.ups = nn.ModuleList(Doubling(ins, outs) for ins, outs in pairs)
         self.gates = nn.ModuleList(AttentionGate(outs) for _, outs in pairs)
         self.head = nn.Conv2d(channels[0], num_classes, 1)
+        self.lower_heads = lower_heads(channels[1:], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W); H and W are multiples of 32."""
+        return enlarged(self.head(self.decode(x)))
+
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """Logits of the decoder's four stages, each resized as the last is: full resolution first, then halves."""
+        lower: list[Tensor] = []
+        logits = self.head(self.decode(x, lower))
+        return [enlarged(y) for y in (logits, *lower_logits(self.lower_heads, lower))]
+
+    def training_only(self) -> set[str]:
+        """The heads of the other stages."""
+        return {f"{HEADS}.*"}
+
+    def decode(self, x: Tensor, lower: list[Tensor] | None = None) -> Tensor:
+        """The decoder's last map, a quarter of the side; `lower`, where given, takes those before it, largest first."""
         *skips, deep = self.encoder(x)
         deep = self.attend[0](deep)
         for up, gate, attend in zip(self.ups, self.gates, self.attend[1:], strict=True):
+            if lower is not None:
+                lower.insert(0, deep)
             deep = up(deep)
             deep = attend(deep + gate(deep, skips.pop()))
-        return interpolate(self.head(deep), scale_factor=4, mode="bilinear", align_corners=False)
+        return deep
+
+
+def enlarged(logits: Tensor) -> Tensor:
+    """Four times the side, linearly."""
+    return interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
 
 
 @register_model(
     title="EMCAD-B0",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("paper",),
@@ -169,6 +194,7 @@ def emcad_b0(
 
 @register_model(
     title="EMCAD-B2",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("paper",),
@@ -186,6 +212,7 @@ def emcad_b2(
 
 @register_model(
     title="EMCAD-B0 (reduced)",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("cpu",),

@@ -286,25 +286,27 @@ class Segmenter(nn.Module):
         lower = (half, widths[0], widths[1]) if design.deep_supervision else ()
         self.lower_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in lower)
 
-    def decode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The decoder's maps, (N, C, H, W) -> full resolution first, then half, a quarter, an eighth, a sixteenth."""
+    def decode(self, x: torch.Tensor, lower: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """The decoder's last map; `lower`, where given, takes those before it, half the side first."""
         fine = self.fine(x)
         half, *skips, y = self.encoder(fine)
-        maps = []
         for reduce, join, block, skip in zip(self.reduce, self.join, self.blocks, skips[::-1], strict=True):
             y = block(join(torch.cat((resize(reduce(y), skip), skip), dim=1)))
-            maps.append(y)
-        maps.append(self.at_half(torch.cat((resize(y, half), half), dim=1)))
-        maps.append(self.at_full(torch.cat((resize(self.narrow(maps[-1]), fine), fine), dim=1)))
-        return maps[::-1]
+            if lower is not None:
+                lower.insert(0, y)
+        y = self.at_half(torch.cat((resize(y, half), half), dim=1))
+        if lower is not None:
+            lower.insert(0, y)
+        return self.at_full(torch.cat((resize(self.narrow(y), fine), fine), dim=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.decode(x)[0])
+        return self.head(self.decode(x))
 
     def training_logits(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Logits for deep supervision, full resolution first, then halves; the first alone without lower heads."""
-        full, *lower = self.decode(x)
-        return [self.head(full), *(head(y) for head, y in zip(self.lower_heads, lower, strict=False))]
+        lower: list[torch.Tensor] = []
+        logits = self.head(self.decode(x, lower))
+        return [logits, *(head(y) for head, y in zip(self.lower_heads, lower, strict=False))]
 
     def training_only(self) -> set[str]:
         """Parameters that inference does not use: the heads at lower resolutions."""
