@@ -68,7 +68,7 @@ def _supervised_class() -> type[nn.Module]:
     """MONAI's DynUNet with lower heads of our own: MONAI's leave logits in the network, and give them one size."""
     from monai.networks.nets import DynUNet
 
-    class SupervisedDynUNet(DynUNet):  # type: ignore[misc]
+    class SupervisedDynUNet(DynUNet):
         """`lower_heads` are set once it is built."""
 
         def training_logits(self, x: Tensor) -> list[Tensor]:

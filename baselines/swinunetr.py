@@ -41,7 +41,7 @@ def swin_unetr_2d(
     """
     from monai.networks import nets
 
-    class SwinUNETR(nets.SwinUNETR):  # type: ignore[misc]
+    class SwinUNETR(nets.SwinUNETR):
         """MONAI's, which excepts nothing from weight decay."""
 
         def no_weight_decay(self) -> set[str]:

@@ -39,6 +39,8 @@ def mednext_2d(size: str, name: str, in_channels: int, num_classes: int, image_s
 class Supervised(nn.Module):
     """MONAI's MedNeXt with deep supervision: `forward` gives the last map's logits, in training too."""
 
+    network: Any
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -166,7 +168,7 @@ def unetr_2d(
     """MONAI's UNETR for square images, its position embedding not decayed; twelve blocks, MLPs 4 times as wide."""
     from monai.networks import nets
 
-    class UNETR(nets.UNETR):  # type: ignore[misc]
+    class UNETR(nets.UNETR):
         """MONAI's, which excepts nothing from weight decay."""
 
         def no_weight_decay(self) -> set[str]:

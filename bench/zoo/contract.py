@@ -21,7 +21,8 @@ def examine(name: str) -> Iterator[Finding]:
     """(what was checked, whether it holds, what was seen), for each task that the network does.
 
     Shapes at four image sizes, 1 and 3 channels, 2 to 14 classes (a size that the network refuses in one line counts as
-    said), of `training_logits` too where it has them; logits without an activation; gradients that reach every weight; equal seeds, equal networks and outputs.
+    said), of `training_logits` too where it has them; logits without an activation; gradients that reach every weight
+    of inference; equal seeds, equal networks and outputs.
 
     Raises:
         UserError: no network of that name.
