@@ -25,7 +25,7 @@ FILLINGS = [
     (slot, name)
     for slot in SLOTS
     for name in filling_names(slot)
-    if name == "none" or _FILLINGS[slot][name].__module__.startswith("bench.")
+    if name == "none" or (name in _FILLINGS[slot] and _FILLINGS[slot][name].__module__.startswith("bench."))
 ]
 
 # MACs of each reading at H W pixels, C channels, kernel k and expansion r: the formulas of the docstrings.
