@@ -3,7 +3,8 @@
 Paper: Oktay et al., "Attention U-Net: Learning Where to Look for the Pancreas", MIDL 2018.
 Code: written for this project; no library beyond torch (BSD-3-Clause).
 Differs from the paper: 2-D; the gating signal is the upsampled decoder map, at the skip's own resolution,
-where the paper gates with the coarser map and resamples the coefficients; no deep supervision; batch
+where the paper gates with the coarser map and resamples the coefficients; deep supervision by a head and a
+loss for each decoder map (`training_logits`), where its code joins them before one loss; batch
 normalisation in the gates. These are the choices of the widely copied implementation that the published
 figures were counted on. `attention_unet_s` has the 2x2 up-convolutions of `unet_s`, so that the two
 differ by the gates alone.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from baselines.deep_supervision import HEADS, lower_heads, lower_logits
 from baselines.unet import UNet, check_image_size
 from bench.zoo.entry import Published, register_model
 
@@ -49,13 +51,25 @@ class AttentionUNet(UNet):
     def __init__(self, in_channels: int, num_classes: int, features: tuple[int, ...], up: str) -> None:
         super().__init__(in_channels, num_classes, features, up)
         self.gates = nn.ModuleList(Gate(channels) for channels in reversed(features[:-1]))
+        self.lower_heads = lower_heads(features[1:-1], num_classes)
 
     def merge(self, level: int, up: Tensor, skip: Tensor) -> Tensor:
         return torch.cat((self.gates[level](up, skip), up), dim=1)
 
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """Logits of each decoder map, full resolution first, then halves."""
+        lower: list[Tensor] = []
+        logits = self.head(self.decode(x, lower))
+        return [logits, *lower_logits(self.lower_heads, lower)]
+
+    def training_only(self) -> set[str]:
+        """The heads at lower resolutions."""
+        return {f"{HEADS}.*"}
+
 
 @register_model(
     title="Attention U-Net",
+    deep_supervision=True,
     family="cnn",
     citation=CITATION,
     lists=("paper",),
@@ -79,6 +93,7 @@ def attention_unet(
 
 @register_model(
     title="Attention U-Net (reduced)",
+    deep_supervision=True,
     family="cnn",
     citation=CITATION,
     lists=("cpu",),

@@ -4,8 +4,9 @@ Paper: Rahman, Munir, Marculescu, "EMCAD: Efficient Multi-scale Convolutional At
 Segmentation", CVPR 2024 (names of modules are its own).
 Code: timm (Apache-2.0) for the encoder (`pvt_v2_b0`, `pvt_v2_b2`); the decoder was written for this project from the
 paper's description.
-Differs from the paper: no pretraining; no deep supervision, so that all networks have one output and one loss: the
-map of the last stage alone, resized to the input's size, linearly.
+Differs from the paper: no pretraining; the logits are those of the last stage alone, resized to the input's size,
+linearly; deep supervision has a loss for each of the four stages (`training_logits`), where the paper has one for every
+sum of some of them.
 Published (the paper's table of binary segmentation): 3.92 M parameters and 0.84 GMACs with PVTv2-B0, 26.76 M and 5.60
 with PVTv2-B2, at 3 x 256 x 256 and one class. Only multiply-accumulates without the products of attention reproduce the
 latter (0.82 and 5.55; with them 0.89 and 5.79).
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from baselines.deep_supervision import HEADS, lower_heads, lower_logits
+from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.zoo.entry import Published, register_model
 
@@ -115,14 +118,22 @@ class Doubling(nn.Module):
 
 
 class EMCAD(nn.Module):
-    """Args: encoder: timm's name of a PVTv2; widths: its four stages' channels, where they are not its own."""
+    """A PVTv2 and the decoder.
 
-    def __init__(self, in_channels: int, num_classes: int, encoder: str, widths: tuple[int, ...] = ()) -> None:
+    Args:
+        encoder: timm's name of a PVTv2.
+        drop_path: stochastic depth of the encoder's deepest block.
+        widths: the encoder's four stages' channels, where they are not its own.
+    """
+
+    def __init__(
+        self, in_channels: int, num_classes: int, encoder: str, drop_path: float, widths: tuple[int, ...] = ()
+    ) -> None:
         import timm
 
         super().__init__()
-        narrow = {"embed_dims": widths} if widths else {}
-        self.encoder = timm.create_model(encoder, pretrained=False, in_chans=in_channels, features_only=True, **narrow)
+        options = {"drop_path_rate": drop_path} | ({"embed_dims": widths} if widths else {})
+        self.encoder = timm.create_model(encoder, pretrained=False, in_chans=in_channels, features_only=True, **options)
         channels = list(self.encoder.feature_info.channels())
         self.attend = nn.ModuleList(
             nn.Sequential(ChannelAttention(c), SpatialAttention(), MultiScaleBlock(c)) for c in reversed(channels)
@@ -131,47 +142,77 @@ class EMCAD(nn.Module):
         self.ups = nn.ModuleList(Doubling(ins, outs) for ins, outs in pairs)
         self.gates = nn.ModuleList(AttentionGate(outs) for _, outs in pairs)
         self.head = nn.Conv2d(channels[0], num_classes, 1)
+        self.lower_heads = lower_heads(channels[1:], num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W); H and W are multiples of 32."""
+        return enlarged(self.head(self.decode(x)))
+
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """Logits of the decoder's four stages, each resized as the last is: full resolution first, then halves."""
+        lower: list[Tensor] = []
+        logits = self.head(self.decode(x, lower))
+        return [enlarged(y) for y in (logits, *lower_logits(self.lower_heads, lower))]
+
+    def training_only(self) -> set[str]:
+        """The heads of the other stages."""
+        return {f"{HEADS}.*"}
+
+    def decode(self, x: Tensor, lower: list[Tensor] | None = None) -> Tensor:
+        """The decoder's last map, a quarter of the side; `lower`, where given, takes those before it, largest first."""
         *skips, deep = self.encoder(x)
         deep = self.attend[0](deep)
         for up, gate, attend in zip(self.ups, self.gates, self.attend[1:], strict=True):
+            if lower is not None:
+                lower.insert(0, deep)
             deep = up(deep)
             deep = attend(deep + gate(deep, skips.pop()))
-        return interpolate(self.head(deep), scale_factor=4, mode="bilinear", align_corners=False)
+        return deep
+
+
+def enlarged(logits: Tensor) -> Tensor:
+    """Four times the side, linearly."""
+    return interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
 
 
 @register_model(
     title="EMCAD-B0",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("paper",),
     year=2024,
     published=Published(3.92e6, 0.84e9, 3, 256, 1, SOURCE, attention=False),
 )
-def emcad_b0(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def emcad_b0(
+    task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = drop_path_rate(3.92e6)
+) -> nn.Module:
     """EMCAD on PVTv2-B0. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b0", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b0")
+    return EMCAD(in_channels, num_classes, "pvt_v2_b0", drop_path)
 
 
 @register_model(
     title="EMCAD-B2",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("paper",),
+    version=2,
     year=2024,
     published=Published(26.76e6, 5.6e9, 3, 256, 1, SOURCE, attention=False),
 )
-def emcad_b2(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def emcad_b2(
+    task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = drop_path_rate(26.76e6)
+) -> nn.Module:
     """EMCAD on PVTv2-B2. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b2", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b2")
+    return EMCAD(in_channels, num_classes, "pvt_v2_b2", drop_path)
 
 
 @register_model(
     title="EMCAD-B0 (reduced)",
+    deep_supervision=True,
     family="hybrid",
     citation=CITATION,
     lists=("cpu",),
@@ -180,8 +221,13 @@ def emcad_b2(task: str, in_channels: int, num_classes: int, image_size: int) -> 
     note="three quarters of PVTv2-B0's width",
 )
 def emcad_b0_s(
-    task: str, in_channels: int, num_classes: int, image_size: int, widths: tuple[int, ...] = (24, 48, 120, 192)
+    task: str,
+    in_channels: int,
+    num_classes: int,
+    image_size: int,
+    widths: tuple[int, ...] = (24, 48, 120, 192),
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """EMCAD at three quarters of PVTv2-B0's width. Raises UserError for an image size that is no multiple of 32."""
     check_image_size("emcad_b0_s", image_size, 32, least=64)
-    return EMCAD(in_channels, num_classes, "pvt_v2_b0", widths)
+    return EMCAD(in_channels, num_classes, "pvt_v2_b0", drop_path, widths)

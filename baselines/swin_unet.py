@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.errors import UserError
 from bench.zoo.entry import Published, register_model
@@ -161,7 +162,7 @@ def swin_unet(
     depths: tuple[int, ...] = (2, 2, 2, 2),
     heads: tuple[int, ...] = (3, 6, 12, 24),
     window: int = 7,
-    drop_path: float = 0.2,
+    drop_path: float = drop_path_rate(27.17e6),
 ) -> nn.Module:
     """Swin-Unet at the published size."""
     check("swin_unet", image_size, embed, depths, heads)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.errors import UserError
 from bench.zoo.entry import register_model
@@ -30,14 +31,21 @@ def swin_unetr_2d(
     heads: tuple[int, ...],
     window: int,
     depths: tuple[int, ...],
+    drop_path: float,
 ) -> nn.Module:
-    """MONAI's SwinUNETR for square images.
+    """MONAI's SwinUNETR for square images, whose tables of relative positions are not decayed.
 
     Raises:
         UserError: an image size that is no multiple of 32 or below 64 (the deepest map's normalisation
             needs more than one pixel), features that are no multiple of 12, or heads that do not fit.
     """
-    from monai.networks.nets import SwinUNETR
+    from monai.networks import nets
+
+    class SwinUNETR(nets.SwinUNETR):
+        """MONAI's, which excepts nothing from weight decay."""
+
+        def no_weight_decay(self) -> set[str]:
+            return {"*.relative_position_bias_table"}
 
     check_image_size(name, image_size, 32, least=64)
     if features % 12:
@@ -53,6 +61,7 @@ def swin_unetr_2d(
         num_heads=heads,
         window_size=window,
         depths=depths,
+        dropout_path_rate=drop_path,
         spatial_dims=2,
     )
 
@@ -61,6 +70,7 @@ def swin_unetr_2d(
     title="SwinUNETR",
     family="hybrid",
     citation=CITATION,
+    version=2,
     year=2021,
     note="2-D form of a 3-D network: no published figure to check, so not in `all`",
 )
@@ -73,9 +83,10 @@ def swinunetr(
     heads: tuple[int, ...] = (3, 6, 12, 24),
     window: int = 7,
     depths: tuple[int, ...] = (2, 2, 2, 2),
+    drop_path: float = drop_path_rate(25.1e6),
 ) -> nn.Module:
     """SwinUNETR with the paper's widths and depths, in 2-D."""
-    return swin_unetr_2d("swinunetr", in_channels, num_classes, image_size, features, heads, window, depths)
+    return swin_unetr_2d("swinunetr", in_channels, num_classes, image_size, features, heads, window, depths, drop_path)
 
 
 @register_model(
@@ -83,6 +94,7 @@ def swinunetr(
     family="hybrid",
     citation=CITATION,
     lists=("cpu",),
+    version=2,
     year=2021,
     reduced_from="swinunetr",
     note="a quarter of the width, windows of 8",
@@ -96,6 +108,9 @@ def swinunetr_s(
     heads: tuple[int, ...] = (1, 2, 4, 8),
     window: int = 8,
     depths: tuple[int, ...] = (2, 2, 2, 2),
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """SwinUNETR at a quarter of the width, in 2-D."""
-    return swin_unetr_2d("swinunetr_s", in_channels, num_classes, image_size, features, heads, window, depths)
+    return swin_unetr_2d(
+        "swinunetr_s", in_channels, num_classes, image_size, features, heads, window, depths, drop_path
+    )

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from baselines.drop_path import drop_path_rate
 from baselines.unet import check_image_size
 from bench.zoo.entry import Published, register_model
 
@@ -89,12 +90,15 @@ class TransUNet(nn.Module):
     family="hybrid",
     citation="Chen et al., arXiv:2102.04306, 2021",
     lists=("paper",),
+    version=2,
     year=2021,
     published=Published(
         105.32e6, 38.52e9, 3, 256, 1, "FengheTan9/Medical-Image-Segmentation-Benchmarks README (2c75eee)"
     ),
 )
-def transunet(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def transunet(
+    task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = drop_path_rate(105.32e6)
+) -> nn.Module:
     """TransUNet (R50 + ViT-B/16). Raises UserError for an image size that is no multiple of 16, or below 64."""
     import timm
 
@@ -107,6 +111,7 @@ def transunet(task: str, in_channels: int, num_classes: int, image_size: int) ->
         num_classes=0,
         class_token=False,
         global_pool="",
+        drop_path_rate=drop_path,
     )
     return TransUNet(vit, num_classes, skips=(512, 256, 64), neck=512, decoder=(256, 128, 64, 16))
 
@@ -120,7 +125,7 @@ def transunet(task: str, in_channels: int, num_classes: int, image_size: int) ->
     reduced_from="transunet",
     note="a ResNet of two blocks a stage at a quarter of the width, six Transformer blocks at a sixth",
 )
-def transunet_s(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
+def transunet_s(task: str, in_channels: int, num_classes: int, image_size: int, drop_path: float = 0.0) -> nn.Module:
     """TransUNet of reduced width and depth; image sizes as `transunet`."""
     from timm.layers import GroupNormAct, HybridEmbed, StdConv2dSame
     from timm.models.resnetv2 import ResNetV2
@@ -149,6 +154,7 @@ def transunet_s(task: str, in_channels: int, num_classes: int, image_size: int) 
         embed_dim=128,
         depth=6,
         num_heads=4,
+        drop_path_rate=drop_path,
         embed_layer=partial(HybridEmbed, backbone=resnet),
     )
     return TransUNet(vit, num_classes, skips=(128, 64, 16), neck=128, decoder=(64, 32, 16, 16))

@@ -87,6 +87,10 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W); H and W are multiples of 2 ** (number of stages - 1)."""
+        return self.head(self.decode(x))
+
+    def decode(self, x: Tensor, lower: list[Tensor] | None = None) -> Tensor:
+        """The decoder's last map; `lower`, where given, takes those before it, half the side first."""
         x = self.stem(x)
         skips = []
         for stage in self.encoder:
@@ -94,7 +98,9 @@ class UNet(nn.Module):
             x = stage(self.pool(x))
         for level, (up, stage) in enumerate(zip(self.ups, self.decoder, strict=True)):
             x = stage(self.merge(level, up(x), skips.pop()))
-        return self.head(x)
+            if lower is not None and skips:
+                lower.insert(0, x)
+        return x
 
 
 @register_model(

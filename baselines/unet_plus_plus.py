@@ -3,7 +3,8 @@
 Paper: Zhou, Siddiquee, Tajbakhsh, Liang, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA
 (MICCAI workshop) 2018.
 Code: MONAI (Apache-2.0), BasicUNetPlusPlus with batch normalisation and ReLU.
-Differs from the paper: no deep supervision, so that all networks have one output and one loss; its last node is used.
+Differs from the paper: its last node is used, and is the first of those that deep supervision weighs
+(`training_logits`), where the paper averages all four, or prunes.
 Published: 9.04 M parameters (the paper's table of results; no MACs there). The 26.90 M that also circulate are of
 another form, which the list that has them does not name.
 One channel stays one channel.
@@ -13,26 +14,43 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from baselines.deep_supervision import HEADS, lower_heads, lower_logits
 from baselines.unet import check_image_size
 from bench.zoo.entry import Published, register_model
 
 
 class LastNode(nn.Module):
-    """MONAI's BasicUNetPlusPlus without deep supervision: its last node alone."""
+    """MONAI's BasicUNetPlusPlus, its last node's logits; those of the other nodes at full resolution for training.
 
-    def __init__(self, network: nn.Module) -> None:
+    Args:
+        network: MONAI's with deep supervision; its heads of the other nodes are taken out.
+        channels: of these nodes.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, num_classes: int) -> None:
         super().__init__()
         self.network = network
-        for name in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):  # heads of the nodes that are not used
+        for name in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):  # `forward` would run them
             setattr(network, name, nn.Identity())
+        self.lower_heads = lower_heads([channels] * 3, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K, H, W)."""
         return self.network(x)[-1]
 
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """Logits of all four nodes at full resolution, the last first."""
+        *nodes, logits = self.network(x)
+        return [logits, *lower_logits(self.lower_heads, reversed(nodes))]
+
+    def training_only(self) -> set[str]:
+        """The heads of the other nodes."""
+        return {f"{HEADS}.*"}
+
 
 @register_model(
     title="U-Net++",
+    deep_supervision=True,
     family="cnn",
     citation="Zhou et al., DLMIA 2018",
     lists=("paper",),
@@ -52,6 +70,7 @@ def unet_plus_plus(
 
 @register_model(
     title="U-Net++ (reduced)",
+    deep_supervision=True,
     family="cnn",
     citation="Zhou et al., DLMIA 2018",
     year=2018,
@@ -70,7 +89,7 @@ def unet_plus_plus_s(
 
 
 def nested_unet(name: str, in_channels: int, num_classes: int, image_size: int, features: tuple[int, ...]) -> nn.Module:
-    """MONAI's network without deep supervision. Raises UserError for an image size that is no multiple of 16."""
+    """MONAI's network. Raises UserError for an image size that is no multiple of 16."""
     from monai.networks.nets import BasicUNetPlusPlus
 
     check_image_size(name, image_size, 16, least=32)
@@ -81,5 +100,6 @@ def nested_unet(name: str, in_channels: int, num_classes: int, image_size: int, 
         features=(*features, features[0]),
         act="relu",
         norm="batch",
+        deep_supervision=True,
     )
-    return LastNode(network)
+    return LastNode(network, features[0], num_classes)

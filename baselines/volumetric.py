@@ -5,7 +5,7 @@ Papers: Roy et al., "MedNeXt: Transformer-driven Scaling of ConvNets for Medical
 kin of the proposed model, which shares its name); Hatamizadeh et al., "UNETR: Transformers for 3D Medical Image
 Segmentation", WACV 2022; Myronenko, "3D MRI Brain Tumor Segmentation Using Autoencoder Regularization", BrainLes 2018.
 Code: MONAI (Apache-2.0) with spatial_dims=2.
-Differs from the papers: 2-D, no deep supervision, no autoencoder branch, one recipe for all.
+Differs from the papers: 2-D, no autoencoder branch, one recipe for all.
 Published: figures of the 3-D forms alone, which MONAI's code meets (MedNeXt 5.6, 10.5, 17.6 and 61.8 M with kernels of
 3; UNETR 92.58 M at 96 x 96 x 96 and 14 classes: `tests/baselines/test_published_costs.py`). The 2-D forms have none
 that could be checked, so that none of them is in `all`.
@@ -14,13 +14,17 @@ One channel stays one channel.
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
 
 from baselines.unet import check_image_size
 from bench.zoo.entry import register_model
 
 UNCHECKED = "2-D form of a 3-D network: no published figure to check, so not in `all`"
 MEDNEXT = "Roy et al., MICCAI 2023"
+DKFZ: dict[str, Any] = {"family": "cnn", "citation": MEDNEXT, "version": 2, "year": 2023, "note": UNCHECKED}
+DKFZ |= {"deep_supervision": True}
 
 
 def mednext_2d(size: str, name: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
@@ -29,34 +33,63 @@ def mednext_2d(size: str, name: str, in_channels: int, num_classes: int, image_s
 
     check_image_size(name, image_size, 16, least=32)
     build = getattr(nets, f"MedNeXt{size}")
-    return build(spatial_dims=2, in_channels=in_channels, out_channels=num_classes)
+    return Supervised(build(spatial_dims=2, in_channels=in_channels, out_channels=num_classes, deep_supervision=True))
 
 
-@register_model(title="DKFZ MedNeXt-S", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+class Supervised(nn.Module):
+    """MONAI's MedNeXt with deep supervision: `forward` gives the last map's logits, in training too."""
+
+    network: Any
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.network.do_ds = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, K, H, W)."""
+        return self.network(x)
+
+    def training_logits(self, x: Tensor) -> list[Tensor]:
+        """Logits of each decoder map and of the bottleneck, full resolution first, then halves; in training mode."""
+        self.network.do_ds = True
+        try:
+            return list(self.network(x))
+        finally:
+            self.network.do_ds = False
+
+    def training_only(self) -> set[str]:
+        """The heads at lower resolutions."""
+        return {"network.out_blocks.*"}
+
+
+@register_model(title="DKFZ MedNeXt-S", **DKFZ)
 def dkfz_mednext_small(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """MIC-DKFZ's MedNeXt-S in 2-D."""
     return mednext_2d("S", "dkfz_mednext_small", in_channels, num_classes, image_size)
 
 
-@register_model(title="DKFZ MedNeXt-B", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+@register_model(title="DKFZ MedNeXt-B", **DKFZ)
 def dkfz_mednext_base(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """MIC-DKFZ's MedNeXt-B in 2-D."""
     return mednext_2d("B", "dkfz_mednext_base", in_channels, num_classes, image_size)
 
 
-@register_model(title="DKFZ MedNeXt-M", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+@register_model(title="DKFZ MedNeXt-M", **DKFZ)
 def dkfz_mednext_medium(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """MIC-DKFZ's MedNeXt-M in 2-D."""
     return mednext_2d("M", "dkfz_mednext_medium", in_channels, num_classes, image_size)
 
 
-@register_model(title="DKFZ MedNeXt-L", family="cnn", citation=MEDNEXT, year=2023, note=UNCHECKED)
+@register_model(title="DKFZ MedNeXt-L", **DKFZ)
 def dkfz_mednext_large(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """MIC-DKFZ's MedNeXt-L in 2-D."""
     return mednext_2d("L", "dkfz_mednext_large", in_channels, num_classes, image_size)
 
 
-@register_model(title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", year=2022, note=UNCHECKED)
+@register_model(
+    title="UNETR", family="hybrid", citation="Hatamizadeh et al., WACV 2022", version=2, year=2022, note=UNCHECKED
+)
 def unetr(task: str, in_channels: int, num_classes: int, image_size: int) -> nn.Module:
     """UNETR in 2-D: ViT-B/16 and a convolutional decoder. Raises UserError for no multiple of 16."""
     return unetr_2d("unetr", in_channels, num_classes, image_size, features=16, hidden=768, heads=12)
@@ -74,6 +107,8 @@ def segresnet(task: str, in_channels: int, num_classes: int, image_size: int) ->
     citation=MEDNEXT,
     year=2023,
     reduced_from="dkfz_mednext_small",
+    deep_supervision=True,
+    version=2,
     note="half the published width",
 )
 def dkfz_mednext_small_s(
@@ -83,13 +118,16 @@ def dkfz_mednext_small_s(
     from monai.networks.nets import MedNeXt
 
     check_image_size("dkfz_mednext_small_s", image_size, 16, least=32)
-    return MedNeXt(
-        spatial_dims=2,
-        init_filters=features,
-        in_channels=in_channels,
-        out_channels=num_classes,
-        kernel_size=3,
-        use_residual_connection=True,
+    return Supervised(
+        MedNeXt(
+            spatial_dims=2,
+            init_filters=features,
+            in_channels=in_channels,
+            out_channels=num_classes,
+            kernel_size=3,
+            deep_supervision=True,
+            use_residual_connection=True,
+        )
     )
 
 
@@ -98,6 +136,7 @@ def dkfz_mednext_small_s(
     family="hybrid",
     citation="Hatamizadeh et al., WACV 2022",
     lists=("cpu",),
+    version=2,
     year=2022,
     reduced_from="unetr",
     note="a seventh of the Transformer's width, half of the decoder's",
@@ -126,8 +165,14 @@ def segresnet_s(task: str, in_channels: int, num_classes: int, image_size: int, 
 def unetr_2d(
     name: str, in_channels: int, num_classes: int, image_size: int, features: int, hidden: int, heads: int
 ) -> nn.Module:
-    """MONAI's UNETR for square images; twelve blocks, MLPs of four times the width."""
-    from monai.networks.nets import UNETR
+    """MONAI's UNETR for square images, its position embedding not decayed; twelve blocks, MLPs 4 times as wide."""
+    from monai.networks import nets
+
+    class UNETR(nets.UNETR):
+        """MONAI's, which excepts nothing from weight decay."""
+
+        def no_weight_decay(self) -> set[str]:
+            return {"vit.patch_embedding.position_embeddings"}
 
     check_image_size(name, image_size, 16, least=32)
     network = UNETR(

@@ -278,25 +278,27 @@ class Segmenter(nn.Module):
         lower = (half, widths[0], widths[1]) if design.deep_supervision else ()
         self.lower_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in lower)
 
-    def decode(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The decoder's maps, (N, C, H, W) -> full resolution first, then half, a quarter, an eighth, a sixteenth."""
+    def decode(self, x: torch.Tensor, lower: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """The decoder's last map; `lower`, where given, takes those before it, half the side first."""
         fine = self.fine(x)
         half, *skips, y = self.encoder(fine)
-        maps = []
         for reduce, join, block, skip in zip(self.reduce, self.join, self.blocks, skips[::-1], strict=True):
             y = block(join(torch.cat((resize(reduce(y), skip), skip), dim=1)))
-            maps.append(y)
-        maps.append(self.at_half(torch.cat((resize(y, half), half), dim=1)))
-        maps.append(self.at_full(torch.cat((resize(self.narrow(maps[-1]), fine), fine), dim=1)))
-        return maps[::-1]
+            if lower is not None:
+                lower.insert(0, y)
+        y = self.at_half(torch.cat((resize(y, half), half), dim=1))
+        if lower is not None:
+            lower.insert(0, y)
+        return self.at_full(torch.cat((resize(self.narrow(y), fine), fine), dim=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.decode(x)[0])
+        return self.head(self.decode(x))
 
     def training_logits(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Logits for deep supervision, full resolution first, then halves; the first alone without lower heads."""
-        full, *lower = self.decode(x)
-        return [self.head(full), *(head(y) for head, y in zip(self.lower_heads, lower, strict=False))]
+        lower: list[torch.Tensor] = []
+        logits = self.head(self.decode(x, lower))
+        return [logits, *(head(y) for head, y in zip(self.lower_heads, lower, strict=False))]
 
     def training_only(self) -> set[str]:
         """Parameters that inference does not use: the heads at lower resolutions."""
@@ -326,8 +328,8 @@ TINY = Design(
     dw_norm=False,
     deep_supervision=False,
 )
-SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2))
-BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.1)
+SMALL = replace(TINY, widths=(32, 72, 192, 368), depths=(1, 2, 8, 2), drop_path=0.01)
+BASE = replace(TINY, widths=(48, 104, 272, 512), depths=(2, 3, 10, 3), fine=(24, 48), drop_path=0.08)
 
 
 def register(name: str, title: str, design: Design, lists: tuple[str, ...]) -> None:

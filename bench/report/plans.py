@@ -68,7 +68,8 @@ def models_sheet(preset: str, task: str | None, family: str | None) -> Sheet:
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     listed = PRESETS[preset].models
-    columns = ["name", "all", "title", "family", "tasks", "published M params", "published GMACs", "citation"]
+    columns = ["name", "all", "title", "family", "tasks", "published M params", "published GMACs"]
+    columns += ["deep supervision", "citation"]
     rows = []
     for entry in map(model_entry, model_names()):
         if (task and task not in entry.tasks) or (family and family != entry.family):
@@ -78,12 +79,14 @@ def models_sheet(preset: str, task: str | None, family: str | None) -> Sheet:
         params = f"{cost.params / 1e6:.2f}" if cost else ""
         macs = f"{cost.macs / 1e9:.2f}{at}" if cost and cost.macs else ""
         mark = "*" if listed in entry.lists else ""
-        rows.append((entry.name, mark, entry.title, entry.family, ", ".join(entry.tasks), params, macs, entry.citation))
+        supervised = "own" if entry.deep_supervision else ""
+        described = (entry.title, entry.family, ", ".join(entry.tasks), params, macs, supervised, entry.citation)
+        rows.append((entry.name, mark, *described))
     return Sheet(
         f"models (* = `all` under preset {preset})",
         pd.DataFrame(rows, columns=columns),
-        left=("all", "title", "family", "tasks", "citation"),
-        details=("citation", "title"),
+        left=("all", "title", "family", "tasks", "deep supervision", "citation"),
+        details=("deep supervision", "citation", "title"),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,8 @@ def examine(name: str) -> Iterator[Finding]:
     """(what was checked, whether it holds, what was seen), for each task that the network does.
 
     Shapes at four image sizes, 1 and 3 channels, 2 to 14 classes (a size that the network refuses in one line counts as
-    said); logits without an activation; gradients that reach every weight; equal seeds, equal networks and outputs.
+    said), of `training_logits` too where it has them; logits without an activation; gradients that reach every weight
+    of inference; equal seeds, equal networks and outputs.
 
     Raises:
         UserError: no network of that name.
@@ -57,8 +60,20 @@ def _shapes(name: str, task: str) -> tuple[bool, str]:
         if not isinstance(out, torch.Tensor) or tuple(out.shape) != expected or out.dtype != torch.float32:
             seen = f"{tuple(out.shape)} {out.dtype}" if isinstance(out, torch.Tensor) else type(out).__name__
             return False, f"expected {expected} float32 at {channels} x {size} x {size}, got {seen}"
+        if hasattr(model, "training_logits") and (fault := _lower_logits(model, _images(2, channels, size), expected)):
+            return False, fault
         taken.append(size)
     return bool(taken), f"takes {taken}" + (f", refuses {refused} in one line" if refused else "")
+
+
+def _lower_logits(model: nn.Module, images: Tensor, expected: tuple[int, ...]) -> str:
+    """What is wrong with the list that deep supervision is trained on; an empty text where nothing is."""
+    found = cast(Any, model.train()).training_logits(images)
+    shapes = [tuple(logits.shape) for logits in found] if isinstance(found, list) else []
+    falls = all(a[2:] >= b[2:] for a, b in pairwise(shapes))
+    if shapes and shapes[0] == expected and falls and {shape[:2] for shape in shapes} == {expected[:2]}:
+        return ""
+    return f"expected training_logits to list logits, {expected} first, then lower resolutions, got {shapes or found!r}"
 
 
 def _logits(name: str, task: str) -> tuple[bool, str]:

@@ -61,6 +61,8 @@ class ModelEntry:
         version: raise it when the same config builds another function; it is part of a cell's key.
         reduced_from: name of the published network that this one is a smaller form of.
         defaults: the model's config, a field each.
+        deep_supervision: whether its own paper supervises lower resolutions too, in training alone: the network has a
+            method `training_logits`, and its heads for it are no part of its costs.
         titles: task -> title, where it is not `title`.
         pretrained: weights that `--pretrained` starts from.
         place: of a third party's: the name under which any process finds it; `name` does not say in which folder.
@@ -79,6 +81,7 @@ class ModelEntry:
     published: Published | None = None
     reduced_from: str | None = None
     note: str = ""
+    deep_supervision: bool = False
     defaults: dict[str, Any] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     pretrained: Pretrained | None = None

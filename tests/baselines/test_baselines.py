@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.zoo.complexity import inference_parameters
 from bench.zoo.registry import _text, build_model, canonical_name, model_entry, model_names, parse_model
 
 NAMES = sorted(
@@ -39,7 +40,8 @@ def gradients(model: nn.Module) -> dict[str, Tensor | None]:
     torch.manual_seed(0)
     x, y = batch()
     nn.functional.cross_entropy(model.train()(x), y).backward()
-    return {name: p.grad for name, p in model.named_parameters()}
+    used = {id(p) for p in inference_parameters(model)}
+    return {name: p.grad for name, p in model.named_parameters() if id(p) in used}
 
 
 def test_the_baselines_are_there() -> None:
@@ -88,7 +90,8 @@ def test_steps_on_one_batch_lower_its_loss(name: str) -> None:
 def test_nothing_follows_the_linear_head(name: str) -> None:
     """Logits: with its bias away, a head that is 100 times as large gives 100 times the output."""
     model, (x, _) = build(name, classes=5).eval(), batch()
-    heads = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d) and m.out_channels == 5]
+    kinds, used = (nn.Conv2d, nn.ConvTranspose2d), {id(p) for p in inference_parameters(model)}
+    heads = [m for m in model.modules() if isinstance(m, kinds) and m.out_channels == 5 and id(m.weight) in used]
     assert len(heads) == 1
     with torch.no_grad():
         if heads[0].bias is not None:

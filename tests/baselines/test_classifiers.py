@@ -42,7 +42,7 @@ def batch(n: int = 4, size: int = 64) -> tuple[Tensor, Tensor]:
 def test_every_network_has_an_entry_point_and_no_other_names_this_module() -> None:
     points = {p.name for p in entry_points(group="medbench.models") if p.value == "baselines.classifiers"}
     assert sorted(points) == sorted(NAMES)
-    assert len(set(NAMES)) == len(NAMES) == 19
+    assert len(set(NAMES)) == len(NAMES) == 20
 
 
 def test_all_means_the_small_ones_on_the_cpu_and_the_published_sizes_on_paper() -> None:
@@ -56,7 +56,7 @@ def test_all_means_the_small_ones_on_the_cpu_and_the_published_sizes_on_paper() 
 def test_entries_say_what_they_are(name: str) -> None:
     entry, config = parse_model(name)
     network = next(n for n in (*PAPER, *CPU) if n.name == name)
-    assert config == {}
+    assert config == network.config()
     assert entry.tasks == ("classification",)
     begin = re.match(r"[a-z]+", name)
     assert begin is not None
@@ -161,6 +161,14 @@ def test_equal_seeds_give_equal_weights_that_survive_safetensors(name: str) -> N
     x, _ = batch()
     with torch.no_grad():
         assert torch.equal(model.eval()(x), other.eval()(x))
+
+
+@pytest.mark.parametrize(("name", "scale"), [("convnext_atto", 1e-6), ("convnext_atto_ls", 0.1)])
+def test_convnext_starts_with_the_layer_scale_of_its_row(name: str, scale: float) -> None:
+    model = build(name)
+    scales = {key: p for key, p in model.named_parameters() if key.endswith("gamma")}
+    assert scales
+    assert all(torch.equal(p, torch.full_like(p, scale)) for p in scales.values())
 
 
 def test_loaded_weights_count_at_once_where_a_network_keeps_a_cache() -> None:

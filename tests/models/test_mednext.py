@@ -186,6 +186,23 @@ def test_heads_of_deep_supervision_are_for_training_alone() -> None:
     assert len(deep.state_dict()) == len(plain.state_dict()) + 6
 
 
+def test_the_separable_reading_is_mobilevit_v2_s_attention() -> None:
+    """timm's LinearSelfAttention, on one patch of all pixels, without the norm before it."""
+    from timm.models.mobilevit import LinearSelfAttention
+
+    torch.manual_seed(0)
+    module, oracle = fill("laffn", "separable", 8, BlockConfig(5, 2, "relu")), LinearSelfAttention(8, bias=True)
+    assert module is not None
+    module.norm = nn.Identity()
+    parts = [getattr(module, name) for name in ("score", "key", "value")]
+    with torch.no_grad():
+        oracle.qkv_proj.weight.copy_(torch.cat([part.weight for part in parts]))
+        oracle.qkv_proj.bias.copy_(torch.cat([part.bias for part in parts]))
+        oracle.out_proj.load_state_dict(module.project.state_dict())  # type: ignore[union-attr]
+        x = torch.randn(2, 8, 6, 7)
+        torch.testing.assert_close(module(x).flatten(2), oracle(x.flatten(2)[:, :, None])[:, :, 0])
+
+
 @pytest.mark.parametrize("norm", [False, True])
 def test_the_smoothing_kernel_is_binomial(norm: bool) -> None:
     module = fill("sdffn", "smooth", 8, BlockConfig(5, 2, "relu", norm))

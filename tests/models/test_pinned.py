@@ -24,7 +24,7 @@ OUTPUTS = {
     "swinunetr_s": 0.307653,
     "unet_s": 0.053326,
 }
-VERSIONS = {"mednext_tiny": 5}
+VERSIONS = {"mednext_tiny": 5, "swinunetr_s": 2}
 
 
 def fixed_input() -> torch.Tensor:

@@ -112,6 +112,27 @@ def test_the_doctor_finds_what_is_wrong(forward: str, failed: str, tmp_path: Pat
     assert all(found.values()) if not failed else not found[failed]
 
 
+@pytest.mark.parametrize(
+    ("returned", "holds"),
+    [
+        ("[self(x), self(x[..., ::2, ::2])]", True),
+        ("(self(x), self(x[..., ::2, ::2]))", False),
+        ("[self(x[..., ::2, ::2]), self(x)]", False),
+        ("[self(x), self(x)[:, :1]]", False),
+    ],
+)
+def test_the_doctor_looks_at_the_logits_of_deep_supervision(returned: str, holds: bool, tmp_path: Path) -> None:
+    """The first of them is trained as the logits, the others at their own sizes."""
+    head = "        self.head = nn.Conv2d(in_channels, num_classes, 1)\n\n    def forward(self, x):\n        "
+    method = f"return self.head(x)\n\n    def training_logits(self, x):\n        return {returned}"
+    name = write(tmp_path, method, BODY + head)
+    path = Path(name.removesuffix(":Net"))
+    path.write_text(path.read_text().replace("'classification'", "'segmentation'"))
+    found = {what: fine for what, fine, _ in examine(name)}
+    assert found["segmentation: shapes"] is holds
+    assert all(fine for what, fine in found.items() if what != "segmentation: shapes")
+
+
 def test_the_doctor_s_command_ends_in_2_for_a_sick_one(tmp_path: Path) -> None:
     sick = write(tmp_path, "return self.head(x.mean((2, 3))).softmax(1)")
     result = CliRunner().invoke(main, ["models", "--doctor", sick])
