@@ -20,6 +20,7 @@ from bench.analysis.certainty import Certainty, certainty
 from bench.analysis.checklist import PROVENANCE, checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
+from bench.analysis.short_budget import budget_mark, is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
@@ -29,7 +30,6 @@ TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": 
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
-SHORT_BUDGET = "short budget: networks have not converged"
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
 SHARED = ["comparison", "dataset", "source", "split", "preset", "weights", "partial", "model", "family"]
 CSV = [
@@ -168,10 +168,11 @@ def _table(
     reduced = cells.drop_duplicates("model").set_index("model")["reduced_from"].dropna()
     known = (task.note(first, figures, shown), throughput_note(cells))
     notes = (*filter(None, known), *_footnotes(cells, titles, ranked, full), *_missing(cells, titles, there), *aside)
-    marks = _marks(frame, columns, list(ranked))
+    short = is_short_comparison(first)
+    marks = _marks(frame, columns, [not short and one for one in ranked])
     best = [model for model in order if ranked[model] and pd.notna(headline[model])]
     rows_of_best = scores.merge(scored.loc[scored["model"].isin(best), ["key", "model", "seed"]], on="key")
-    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests, shown)
+    sure = certainty(task, scored, rows_of_best[rows_of_best["seed"].isin(full)], best, titles, tests, shown, not short)
     asked = checklist(first, cells, titles, ranked, sure, shown)
     return Table(
         key=first["comparison"],
@@ -187,12 +188,12 @@ def _table(
         frame=frame,
         marks=marks,
         columns=columns,
-        figures=figures,
+        figures=figures.assign(ranked=figures["ranked"] & (not short)),
         sure=sure,
         checklist=asked,
         task=first["task"],
         setting=_setting(first),
-        headline={model: (titles[model], float(headline[model])) for model in best},
+        headline={model: (titles[model], float(headline[model])) for model in best if not short},
     )
 
 
@@ -289,14 +290,9 @@ def caption_marks(first: pd.Series[Any]) -> list[str]:
     marks = [
         {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
         TASKS[first["task"]].PARTIAL if first["partial"] else "",
-        budget_mark(first["preset"]),
+        budget_mark(first["images_seen"]),
     ]
     return [mark for mark in marks if mark]
-
-
-def budget_mark(preset: str) -> str:
-    """What counts against figures of a preset's length; blank where nothing does."""
-    return SHORT_BUDGET if preset.startswith("quick") else ""
 
 
 def preset_words(preset: str) -> str:
@@ -334,7 +330,8 @@ def _where(first: pd.Series[Any]) -> str:
     kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
     name = f"{kind}{first['dataset_title']} ({first['dataset']})"
     against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
-    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{against}"
+    short = f" (short budget: {first['images_seen']:,} images seen)" if is_short_comparison(first) else ""
+    return f"{name}, preset {first['preset']}{_changes(first)}{short}, split {first['split']}{against}"
 
 
 def _setting(first: pd.Series[Any]) -> str:
@@ -364,7 +361,8 @@ def _footnotes(
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
-        notes.append(f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
+        what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
+        notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
     notes += filter(None, (_tuned_values(cells, titles), _initial_weights(cells, titles)))
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))

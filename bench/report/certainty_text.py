@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.analysis.comparison import Table
+from bench.analysis.short_budget import NO_RANKS
 from bench.report.escaping import first_column, latex_label, latex_text, markdown_text, stacked
 from bench.report.screen import ScreenColumn, ScreenTable, is_words
 
@@ -55,7 +56,7 @@ def ranks_to_markdown(table: Table) -> str:
     """How often each model has each rank among the resamples, as Markdown; a line where nothing is claimed."""
     sure = table.sure
     if sure.ranks.empty:
-        return f"{markdown_text(f'{table.where}. {sure.caption}')}\n"
+        return f"{markdown_text(f'{table.where}. {NO_RANKS if sure.gaps else sure.caption}')}\n"
     title = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
     lines = [
         markdown_text(title),

@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.analysis.comparison import Table
 from bench.analysis.rankings import LEAST, Ranking, rankings
+from bench.analysis.short_budget import NO_RANKS
 from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
 from bench.errors import UserError
 from bench.records.filenames import file_name
@@ -39,7 +40,8 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
     for table in tables:
         if table.sure.gaps:
             name = file_name(f"{table.name}-{table.key[:8]}")
-            drawn += [(f"{name}-differences", differences(table)), (f"{name}-ranks", rank_map(table))]
+            drawn.append((f"{name}-differences", differences(table)))
+            drawn += [] if table.sure.ranks.empty else [(f"{name}-ranks", rank_map(table))]
     notes = [
         f"{table.where}: no figure. {table.sure.caption}"
         if not table.sure.reference
@@ -47,6 +49,7 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
         for table in tables
         if not table.sure.gaps
     ]
+    notes += [f"{t.where}: no figure of ranks. {NO_RANKS}" for t in tables if t.sure.gaps and t.sure.ranks.empty]
     ranked = rankings(tables)
     enough = [ranking for ranking in ranked if len(ranking.datasets) >= LEAST]
     drawn += [(_file_name(ranking), critical(ranking)) for ranking in enough]
