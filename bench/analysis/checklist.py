@@ -52,6 +52,8 @@ def _tuning(first: pd.Series[Any]) -> str:
     tuned = first.get("tuned")
     if not isinstance(tuned, dict):
         return "one recipe for all, nothing tuned per model"
+    if "grid" in tuned:
+        return "yes, a rate from one grid for each, on folds of training patients; the footnote names those without"
     return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
 
 

@@ -20,6 +20,7 @@ from bench.analysis.certainty import Certainty, certainty
 from bench.analysis.checklist import PROVENANCE, checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, missing_folds, pooled, same_folds, whole_seeds
+from bench.analysis.own_settings import own_settings
 from bench.analysis.short_budget import budget_mark, is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
@@ -363,7 +364,7 @@ def _footnotes(
     if lacking:
         what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
         notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(full))) or 'none'}): {lacking}.")
-    notes += filter(None, (_tuned_values(cells, titles), _initial_weights(cells, titles)))
+    notes += own_settings(cells, titles)
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
@@ -371,21 +372,3 @@ def _footnotes(
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)
-
-
-def _tuned_values(cells: pd.DataFrame, titles: dict[str, str]) -> str:
-    """What the trials chose for each model, in each fold, where there were any."""
-    rows = cells[cells["tuned"].notna() & (cells["model"] != "chance")]
-    found = {
-        model: " or ".join(dict.fromkeys(f"{tuned['lr']:g}, {tuned['weight_decay']:g}" for tuned in own["tuned"]))
-        for model, own in rows.groupby("model")
-    }
-    values = [f"{title} {found[model]}" for model, title in titles.items() if model in found]
-    return f"Learning rate and weight decay, each model's best on validation data: {'; '.join(values)}." * bool(values)
-
-
-def _initial_weights(cells: pd.DataFrame, titles: dict[str, str]) -> str:
-    """Where each model's pretrained weights are from, where it starts from some."""
-    rows = cells[cells["init"].notna()].drop_duplicates("model").set_index("model")["init"]
-    values = [f"{titles[model]} {rows[model]}" for model in titles if model in rows.index and rows[model] != "none"]
-    return f"Pretrained weights, heads random: {'; '.join(values)}." * bool(values)

@@ -125,8 +125,8 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     short = is_short_comparison(first)
     mark = f"{budget_mark(first['images_seen'])}. " if short else ""
     caption = (
-        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
-        f"weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison {first['comparison']}.{older}"
+        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, "
+        f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison {first['comparison']}.{older}"
     )
     return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, short) for pair in PAIRS), *aside))
 

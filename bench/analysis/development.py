@@ -2,19 +2,21 @@
 
 A figure is of the end of training, of the raw weights (`last`) and of their average (`average-last`) where there is
 one, and the mean over folds of the mean over seeds; a candidate of which a cell did not end has none. Differences are
-paired fold by fold; their interval is Student's over folds, which says little with two of them.
+paired: fold by fold, with an interval over the held-out units where the cells keep their cases, else over folds, which
+says little with two of them; Student's in both.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.analysis.shown import DEFAULT
+from bench.analysis.held_out import unit_values
 from bench.analysis.statistics import Interval, mean_interval
 from bench.errors import UserError
 from bench.records import store
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RAW, AVERAGE = "last", "average-last"
+Figures = dict[str, dict[str, dict[int, float]]]
 DEVELOP = {"workers": whole(), "force": FLAG, "report": REPORT}
 
 
@@ -60,17 +63,26 @@ class Judged:
     Attributes:
         task: of its dataset.
         figures: weights -> measure -> fold -> mean over seeds; only what every cell has.
-        gaps: weights -> measure -> its difference to the reference, paired by fold.
+        gaps: weights -> measure -> its difference to the reference, paired.
+        units: so many patients (or groups) the intervals are over; 0: they are over folds.
         statuses: of each cell: `complete`, `diverged`, `failed` or `not run`.
         seconds: of training, mean over the cells that ended; nan where none did.
+        ended: number of these.
     """
 
     candidate: Candidate
     task: str
-    figures: dict[str, dict[str, dict[int, float]]]
+    figures: Figures
     gaps: dict[str, dict[str, Interval]]
+    units: int
     statuses: tuple[str, ...]
     seconds: float
+    ended: int
+
+    @property
+    def total_seconds(self) -> float:
+        """Of training, of all cells that ended."""
+        return 0.0 if math.isnan(self.seconds) else self.seconds * self.ended
 
     def mean(self, weights: str, measure: str) -> float:
         """The mean over folds; nan where it has none."""
@@ -86,27 +98,32 @@ def judge(found: Sequence[Candidate]) -> list[Judged]:
     records = {job.cell.key: store.read_record(job.folder) for job in all_jobs(found)}
     task = dataset_spec(found[0].jobs[0].cell.dataset).task
     figures = [_figures(candidate, records, task) for candidate in found]
+    units = [_unit_values(candidate, records, own) for candidate, own in zip(found, figures, strict=True)]
     judged = []
-    for candidate, own in zip(found, figures, strict=True):
+    for k, candidate in enumerate(found):
         of_model = [other.model == candidate.model for other in found]
-        reference = figures[of_model.index(True) if sum(of_model) > 1 else 0]
+        first = of_model.index(True) if sum(of_model) > 1 else 0
+        gaps = {} if first == k else _gaps(figures[k], figures[first], units[k], units[first])
+        over = {len(values) for of_weights in units[k].values() for values in of_weights.values()}
         cells = [records[job.cell.key] for job in candidate.jobs]
         seconds = [float(record["training"]["seconds"]) for record in cells if record and record["training"]]
         judged.append(
             Judged(
                 candidate,
                 task,
-                own,
-                {} if reference is own else _gaps(own, reference),
+                figures[k],
+                gaps,
+                max(over, default=0),
                 tuple("not run" if record is None else str(record["status"]) for record in cells),
-                float(np.mean(seconds)) if seconds else float("nan"),
+                float(np.mean(seconds)) if seconds else math.nan,
+                len(seconds),
             )
         )
     return judged
 
 
 def shown_weights(judged: Sequence[Judged], asked: str | None = None) -> str:
-    """The weights whose figures decide: those asked for, else of the kind that tables show (`analysis.shown`).
+    """The weights whose figures decide: those asked for, else the average, else the weights themselves.
 
     Raises:
         UserError: no candidate has the weights that were asked for.
@@ -114,8 +131,7 @@ def shown_weights(judged: Sequence[Judged], asked: str | None = None) -> str:
     there = {weights for one in judged for weights in one.figures}
     if asked is not None and there and asked not in there:
         raise UserError(f"Expected --weights to be one of {', '.join(sorted(there))}, but got {asked!r}.")
-    usual = AVERAGE if DEFAULT.weights_label(AVERAGE in there).startswith("average") else RAW
-    return asked or usual
+    return asked or (AVERAGE if AVERAGE in there else RAW)
 
 
 def validation_figures(job: Job, record: dict[str, Any] | None, task: str) -> dict[str, dict[str, float]]:
@@ -132,7 +148,7 @@ def validation_figures(job: Job, record: dict[str, Any] | None, task: str) -> di
         stored.setdefault(RAW, {}).setdefault(measures[-1].name, rounds * measures[-1].merit)
     names = [measure.name for measure in measures]
     return {
-        weights: {name: float(own[name]) for name in names if own.get(name) is not None}
+        weights: {name: float(own[name]) for name in names if own.get(name) is not None and math.isfinite(own[name])}
         for weights, own in stored.items()
     }
 
@@ -149,33 +165,60 @@ def _last_round(job: Job, record: dict[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
-def _figures(
-    candidate: Candidate, records: dict[str, dict[str, Any] | None], task: str
-) -> dict[str, dict[str, dict[int, float]]]:
+def _figures(candidate: Candidate, records: Mapping[str, dict[str, Any] | None], task: str) -> Figures:
     of_cells = [(job, validation_figures(job, records[job.cell.key], task)) for job in candidate.jobs]
-    found: dict[str, dict[str, dict[int, float]]] = {}
+    found: Figures = {}
     for weights in (RAW, AVERAGE):
         for measure in (measure.name for measure in MEASURES[task]):
             values = [(job.cell.fold or 0, own.get(weights, {}).get(measure)) for job, own in of_cells]
             known = [(fold, value) for fold, value in values if value is not None]
             if len(known) == len(of_cells):
-                folds = sorted({fold for fold, _ in known})
-                by_fold = {fold: float(np.mean([v for f, v in known if f == fold])) for fold in folds}
-                found.setdefault(weights, {})[measure] = by_fold
+                found.setdefault(weights, {})[measure] = _means(known)
+    return found
+
+
+def _means(values: Sequence[tuple[Any, float]]) -> dict[Any, float]:
+    """The mean of the values of each name, in the names' order."""
+    names = sorted({name for name, _ in values})
+    return {name: float(np.mean([value for other, value in values if other == name])) for name in names}
+
+
+def _unit_values(
+    candidate: Candidate, records: Mapping[str, dict[str, Any] | None], figures: Figures
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Weights -> measure -> held-out unit -> mean over seeds, of what has figures; {} where a cell keeps no cases."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for weights, measures in figures.items():
+        for measure in measures:
+            of_cells = [
+                unit_values(job.results, job.folder, records[job.cell.key] or {}, weights, measure)
+                for job in candidate.jobs
+            ]
+            if all(of_cells):
+                pairs = [pair for own in of_cells for pair in own.items()]
+                found.setdefault(weights, {})[measure] = _means(pairs)
     return found
 
 
 def _gaps(
-    own: dict[str, dict[str, dict[int, float]]], reference: dict[str, dict[str, dict[int, float]]]
+    own: Figures, first: Figures, units: Mapping[str, Mapping[str, Any]], units_first: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Interval]]:
-    return {
-        weights: {
-            name: mean_interval(np.array([values[fold] - reference[weights][name][fold] for fold in values]))
-            for name, values in of_weights.items()
-            if name in reference.get(weights, {})
-        }
-        for weights, of_weights in own.items()
-    }
+    """Weights -> measure -> the difference of two candidates, where both have the figure."""
+    found: dict[str, dict[str, Interval]] = {}
+    for weights, measures in own.items():
+        for name in measures.keys() & first.get(weights, {}).keys():
+            gap = mean_interval(_differences(measures[name], first[weights][name]))
+            one, other = (known.get(weights, {}).get(name, {}) for known in (units, units_first))
+            if one and one.keys() == other.keys():
+                over = mean_interval(_differences(one, other))
+                shift = gap.value - over.value  # the figure is a mean over folds, of which one may have fewer units
+                gap = Interval(gap.value, over.low + shift, over.high + shift)
+            found.setdefault(weights, {})[name] = gap
+    return found
+
+
+def _differences(one: Mapping[Any, float], other: Mapping[Any, float]) -> np.ndarray:
+    return np.array([one[name] - other[name] for name in one])
 
 
 def by_dataset(found: Sequence[Candidate]) -> list[list[Candidate]]:

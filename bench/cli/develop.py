@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,6 +38,7 @@ from bench.cli.run import (
 from bench.cli.terminal import TEXT, make_console
 
 if TYPE_CHECKING:
+    from bench.analysis.development import Judged
     from bench.analysis.sheet import Sheet
     from bench.runs.development import Development
 
@@ -58,12 +61,40 @@ REQUEST: Option = gathered(
 DISPLAY: Option = displayed("Write the tables to a file as well.")
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is written of the outcome beside the table.
+
+    Attributes:
+        store_rates: the rate that does best for each network, into the user's file of rates.
+        study: name of the Optuna study that gets a trial for each candidate, or None.
+        storage: a URL that Optuna takes, or None for a journal under the results folder.
+        weights: whose figures choose, `last` or `average-last`; None: the average's where there is one.
+    """
+
+    store_rates: bool
+    study: str | None
+    storage: str | None
+    weights: str | None
+
+
+KEPT: Option = gathered(
+    "kept",
+    f"{__name__}:Kept",
+    click.option("--store-rates", is_flag=True, help="Write each network's best rate to RESULTS/rates.json."),
+    click.option("--study", type=TEXT, help="Write the candidates as trials of this Optuna study."),
+    click.option("--storage", type=TEXT, help="Its storage URL.  [a journal in RESULTS/studies]"),
+    click.option("--weights", type=click.Choice(["last", "average-last"]), help="Whose figures choose.  [average]"),
+)
+
+
 @click.command()
 @REQUEST
 @JOBS
 @FORCE
+@KEPT
 @DISPLAY
-def develop(request: Development, jobs: int, force: bool, display: Display) -> None:
+def develop(request: Development, jobs: int, force: bool, kept: Kept, display: Display) -> None:
     """Compare recipes, rates and designs on folds of the TRAINING patients; no validation or test part is read.
 
     Each model is trained under each variant of the protocol, once for each fold and seed. Finished cells are reused,
@@ -74,6 +105,7 @@ def develop(request: Development, jobs: int, force: bool, display: Display) -> N
       medbench develop --models unet_s --dataset acdc --preset smoke --data phantom --vary lr=1e-3,2e-3 --folds 3
     """
     from bench.analysis.development import by_dataset, judge
+    from bench.analysis.rates import check_grid
     from bench.records.store import is_done
     from bench.report.development import development_sheet
     from bench.report.progress import show_progress
@@ -82,6 +114,8 @@ def develop(request: Development, jobs: int, force: bool, display: Display) -> N
 
     console = make_console(display.wide)
     found = candidates(request, notes_on(console))
+    if kept.store_rates:
+        check_grid(found)
     work = all_jobs(found)
     to_run = [job for job in work if force or not is_done(job.folder)]
     note = load_note(to_run, jobs)
@@ -92,9 +126,36 @@ def develop(request: Development, jobs: int, force: bool, display: Display) -> N
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     judged = [judge(own) for own in by_dataset(found)]
     _show([development_sheet(own) for own in judged], display)
+    if kept.store_rates:
+        _store_rates(judged, kept.weights, Path(request.results))
+    if kept.study is not None:
+        _write_study(judged, kept, Path(request.results))
     if counts["failed"]:
         name_failed(work)
         sys.exit(1)
+
+
+def _store_rates(judged: list[list[Judged]], weights: str | None, results: Path) -> None:
+    from bench.analysis.rates import choose_rates
+    from bench.runs.rates import store_choices
+
+    for own in judged:
+        choices, lines = choose_rates(own, weights)
+        for line in (*lines, *(f"{choice['model']}, {choice['task']}: {choice['lr']:g}" for choice in choices)):
+            click.echo(line, err=True)
+        if choices:
+            click.echo(f"written: {store_choices(results, choices)}", err=True)
+
+
+def _write_study(judged: list[list[Judged]], kept: Kept, results: Path) -> None:
+    """One study for each dataset, by its name where there are several."""
+    from ablations.designs import write_designs
+
+    for own in judged:
+        label = own[0].candidate.jobs[0].cell.dataset_label
+        name = str(kept.study) if len(judged) == 1 else f"{kept.study}-{label}"
+        study = write_designs(own, results, name, kept.weights, kept.storage)
+        click.echo(f"written: study {study.study_name}, {len(study.get_trials(deepcopy=False))} trials", err=True)
 
 
 def _show(sheets: list[Sheet], display: Display) -> None:

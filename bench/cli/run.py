@@ -129,6 +129,7 @@ def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> 
 @TUNE
 @FORCE
 @wide_option
+@click.option("--measure", is_flag=True, help="Time a few steps of each model here, in place of an estimate.")
 @click.option(
     *("--protocol", "_protocol"),
     is_flag=True,
@@ -137,7 +138,7 @@ def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> 
     callback=_print_protocol,
     help="Print every field of the protocol instead: meaning, range, value in each preset.",
 )
-def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool) -> None:
+def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool, measure: bool) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -160,6 +161,10 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool)
         trials = trial_jobs(work, tune)
         work = [*trials, *(tuned_jobs(work, tune) if are_done(trials) else pending_jobs(work, tune))]
     cells = plan_cells(work, request.results, force)
+    if measure:
+        from bench.runs.timing import measured
+
+        cells = measured(cells)
     print_sheets(console, plan_sheets(cells, jobs))
     for line in plan_total(cells, jobs):
         console.print_lines(line)

@@ -50,6 +50,7 @@ RECORD: Shape = {
     "error": (str, type(None)),
 }
 TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a cell that is no trial
+FROM_GRID: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "grid": (list,), "chosen": (bool,)}
 COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
@@ -180,10 +181,12 @@ def _odd_values(record: dict[str, Any]) -> str | None:
 def _odd_cell(record: dict[str, Any]) -> str | None:
     """What of a cell no protocol has, or no table can say."""
     cell, tuned = record["cell"], record["cell"].get("tuned")
-    count = cell["split"].partition("/")[2]
+    count = cell["split"].partition("/")[2].removeprefix("inner")
     if cell["fold"] is not None and count.isdecimal() and cell["fold"] >= int(count[:4]):
         return f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
-    return fault(tuned, TUNED) if tuned is not None and "trial" not in tuned else None
+    if tuned is None or "trial" in tuned:
+        return None
+    return fault(tuned, FROM_GRID if "grid" in tuned else TUNED)
 
 
 def _odd_leak(record: dict[str, Any]) -> str | None:

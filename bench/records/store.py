@@ -328,6 +328,11 @@ def load_cases(results: str | Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
 
 
+def read_cases(folder: Path, record: dict[str, Any]) -> pd.DataFrame | None:
+    """The rows of a cell's cases.csv, not to be changed; None where it keeps none. Raises Damaged as `read_record`."""
+    return None if record["cases_sha256"] is None else _cases_of(folder, record)[0]
+
+
 def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
     """The rows of a cell's cases.csv, and whether other line endings were taken back.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.analysis.comparison import PHANTOM, SUBSTITUTE, preset_words
 from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import budget_mark
 from bench.analysis.statistics import Interval
 
 PLACE = (
@@ -59,14 +60,24 @@ def _gap(gap: Interval | None, measure: Measure) -> str:
 def _caption(judged: Sequence[Judged]) -> str:
     cell, preset = judged[0].candidate.jobs[0].cell, judged[0].candidate.jobs[0].preset
     against = {"phantom": f"{PHANTOM}. ", "substitute": f"{SUBSTITUTE}. "}.get(cell.source["kind"], "")
+    short = budget_mark(cell.protocol["steps"] * cell.protocol["batch_size"])
     base, _, inner = cell.split.partition("/inner")
     jobs = judged[0].candidate.jobs
     folds = sorted({job.cell.fold for job in jobs if job.cell.fold is not None})
     seeds = sorted({job.cell.seed for job in jobs})
     return (
-        f"{against}Development on {cell.dataset_label}, folds {_listed(folds)} of {inner} of the training part of "
+        f"{against}{f'{short}. ' if short else ''}Development on {cell.dataset_label}, folds {_listed(folds)} of {inner} of the training part of "
         f"{base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
     )
+
+
+def _over(judged: Sequence[Judged]) -> str:
+    """What the intervals are over."""
+    units = {one.units for one in judged if one.gaps}
+    if units == {0}:
+        return "folds"
+    number = f" {max(units)}" if len(units) == 1 else ""
+    return f"the{number} held-out patients or groups{' (folds where a cell keeps no cases)' * (0 in units)}"
 
 
 def _listed(numbers: Sequence[Any]) -> str:
@@ -76,14 +87,13 @@ def _listed(numbers: Sequence[Any]) -> str:
 def _notes(judged: Sequence[Judged]) -> tuple[str, ...]:
     varied = len({one.candidate.variant for one in judged}) > 1
     of_first = "the first variant of its model" if varied else "the first model"
-    known = [one.seconds * sum(status == "complete" for status in one.statuses) for one in judged]
-    total = sum(seconds for seconds in known if not math.isnan(seconds))
+    total = sum(one.total_seconds for one in judged)
     averaged = any(AVERAGE in one.figures for one in judged)
     average = "average: of the exponential average of the weights; without that word, of the weights themselves."
     notes = [
         PLACE,
         average if averaged else "",
-        f"less first: the figure less that of {of_first}, paired by fold, with Student's 95 % interval over folds."
+        f"less first: the figure less that of {of_first}, paired, with Student's 95 % interval over {_over(judged)}."
         if any(one.gaps for one in judged)
         else "",
         f"Seconds: training of a cell. All cells of the table: {total / 3600:.2f} h.",

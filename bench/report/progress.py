@@ -176,7 +176,7 @@ def figures(job: Job, loss: float | None, score: float | None, best: str = "val"
 
 
 def cell_name(event: Event) -> str:
-    """`acdc / unet_s / seed 0`; of a trial its number and rate for the seed; of an inner fold the recipe too."""
+    """`acdc / unet_s / seed 0`; of a trial its number and rate instead; of an inner fold also the recipe."""
     if event.job is None:
         return ""
     cell, tuned = event.job.cell, event.job.cell.tuned or {}

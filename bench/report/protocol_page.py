@@ -7,7 +7,15 @@ import re
 import textwrap
 
 from bench.report.escaping import markdown_text
-from bench.runs.protocol import CHOICES, PRESETS, PROTOCOL_VERSION, RANGES, SEGMENTATION_ONLY, Protocol
+from bench.runs.protocol import (
+    CHOICES,
+    CLASSIFICATION_ONLY,
+    PRESETS,
+    PROTOCOL_VERSION,
+    RANGES,
+    SEGMENTATION_ONLY,
+    Protocol,
+)
 
 INTRODUCTION = """\
 # The protocol
@@ -20,10 +28,9 @@ The protocol's version is {version}: it is part of the key too, and is raised wh
 something else.
 """
 FIELDS_HEAD = "| field | type | allowed | meaning |\n| --- | --- | --- | --- |"
-NOT_IN_CLASSIFICATION = """\
-In classification these fields have no meaning, and `--set` refuses them: {fields}.
-"""
-PRESETS_HEAD = "## The values in each preset\n\nA blank means that the field has no meaning for the task.\n"
+NO_MEANING = "In {task} these fields have no meaning, and `--set` refuses them: {fields}."
+PRESETS_HEAD = "## The values in each preset\n"
+LACKING = {"segmentation": CLASSIFICATION_ONLY, "classification": SEGMENTATION_ONLY}
 MODELS = "Under `{preset}` `--models all` means the list `{models}`, with {seeds} {word} where `--seeds` is not given."
 
 
@@ -32,23 +39,29 @@ def protocol_page() -> str:
     fields = [f for f in dataclasses.fields(Protocol) if f.name != "version"]
     meanings = field_meanings()
     rows = [(f.name, type(f.default).__name__, allowed_values(f.name), meanings[f.name]) for f in fields]
-    lacking = ", ".join(f"`{name}`" for name in SEGMENTATION_ONLY)
     lines = [
         INTRODUCTION.format(version=PROTOCOL_VERSION),
         "## The fields",
         "",
         FIELDS_HEAD,
-        *(f"| `{name}` | {kind} | {allowed} | {markdown_text(text)} |" for name, kind, allowed, text in rows),
+        *(f"| `{name}` | {kind} | {allowed} | {_escaped(text)} |" for name, kind, allowed, text in rows),
         "",
-        NOT_IN_CLASSIFICATION.format(fields=lacking),
         PRESETS_HEAD,
-        *_preset_rows([f.name for f in fields]),
-        "",
     ]
+    for task, lacking in LACKING.items():
+        names = ", ".join(f"`{name}`" for name in lacking)
+        lines += [f"### {task.capitalize()}", "", NO_MEANING.format(task=task, fields=names), ""]
+        lines += [*_preset_rows(task, [f.name for f in fields if f.name not in lacking]), ""]
     for name, preset in PRESETS.items():
         word = "seed" if preset.seeds == 1 else "seeds"
         lines.append(f"- {MODELS.format(preset=name, models=preset.models, seeds=preset.seeds, word=word)}")
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Markdown's own characters escaped, but for code, which takes them as they are."""
+    parts = text.split("`")
+    return "`".join(part if i % 2 else markdown_text(part) for i, part in enumerate(parts))
 
 
 def field_meanings() -> dict[str, str]:
@@ -69,14 +82,11 @@ def allowed_values(name: str) -> str:
     return f"{low:,g} to {high:,.0f}" if high >= 1 else f"{low:,g} to {high:g}"
 
 
-def _preset_rows(names: list[str]) -> list[str]:
-    columns = [(preset, task) for preset in PRESETS for task in ("segmentation", "classification")]
-    heads = [f"{preset}, {task}" for preset, task in columns]
-    lines = [f"| field | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
+def _preset_rows(task: str, names: list[str]) -> list[str]:
+    """A row for each field with its value in each preset; `steps` are those of its epochs where it has some."""
+    lines = [f"| field | {' | '.join(PRESETS)} |", f"| --- |{' ---: |' * len(PRESETS)}"]
     for name in names:
-        values = [
-            "" if task == "classification" and name in SEGMENTATION_ONLY else str(getattr(PRESETS[p].of(task), name))
-            for p, task in columns
-        ]
+        recipes = [preset.of(task) for preset in PRESETS.values()]
+        values = ["by epochs" if name == "steps" and r.epochs else str(getattr(r, name)) for r in recipes]
         lines.append(f"| `{name}` | {' | '.join(values)} |")
     return lines

@@ -28,7 +28,8 @@ class Cell:
         seed: feeds initialisation, order, augmentation and dropout, and which patients a smaller training part keeps.
         train_patients: so many of the training patients (or groups) are used; None: all.
         tuned: lr and weight_decay in place of the protocol's, with `trials` and `seed` of the search that found them,
-            or `trial`, the number of one of its trials; None: the protocol's.
+            or `trial`, the number of one of its trials, or `grid` and whether a rate of it was `chosen` for the network
+            (`bench.runs.rates`); None: the protocol's.
         init: {"weights", "sha256"} of the pretrained weights that it starts from; None: random ones.
         unscored: True for a trial of a search over models: validation data alone, the test part is not read.
     """

@@ -9,7 +9,7 @@ All candidates of a request see the same images in the same order, but where the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -36,6 +36,18 @@ def _share(value: Any) -> Fraction:
     return share
 
 
+def _varied(value: Any) -> tuple[str, ...]:
+    """`lr=3e-4,1e-3`, several such texts, or a dict of values."""
+    if isinstance(value, Mapping):
+        lists = {name: [own] if isinstance(own, str | float | int) else list(own) for name, own in value.items()}
+        return tuple(f"{name}={','.join(map(str, own))}" for name, own in lists.items())
+    read: tuple[str, ...] = SETTINGS.read(value)
+    return read
+
+
+VARY = Taken("texts ('lr=3e-4,1e-3',) or a dict ({'lr': (3e-4, 1e-3)})", _varied)
+
+
 @dataclass(frozen=True)
 class Development(Request):
     """Models under variants of a protocol, on folds of the training part of a split.
@@ -53,7 +65,7 @@ class Development(Request):
     seeds: str | int | Sequence[int] | None = argument("1", SEEDS)
     folds: int = argument(5, whole(2, 100))
     use: int = argument(2, whole())
-    vary: Sequence[str] = argument((), SETTINGS)
+    vary: Sequence[str] = argument((), VARY)
     factorial: bool = argument(False, FLAG)
     share: Fraction | str | float | None = argument(
         None, or_none(Taken("a share of the steps above 0 and at most 1 ('1/3')", _share))
@@ -105,7 +117,7 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
         protocols = {job.cell.dataset: job.cell.protocol for job in whole_run}
         for dataset, protocol in protocols.items():
             chosen = (*settings, *_length(request, protocol))
-            jobs = make_jobs(replace(request, dataset=[dataset], settings=chosen, budget=None), said)
+            jobs = make_jobs(replace(request, dataset=[dataset], settings=chosen, share=None, budget=None), said)
             for model in dict.fromkeys(job.model for job in jobs):
                 own = tuple(_without_test(job) for job in jobs if job.model == model)
                 found[dataset, model, tuple(values.items())] = Candidate(model, values, own)

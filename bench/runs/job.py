@@ -37,6 +37,7 @@ class Job:
 
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
+        validated: images, or slices, that a validation round passes through the network; for an estimate.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class Job:
     device: str
     cost: dict[str, Any]
     place: str = ""
+    validated: int = 0
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
@@ -271,6 +273,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
+    from bench.runs.depthwise import speed_up_training
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
@@ -289,6 +292,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     _check_size(model, job)
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
+    speed_up_training(model)
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
@@ -317,10 +321,10 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return _record(job, "diverged", training=training, error=str(error))
     figures = {part: _headlines(rows, part) for part in scored_parts}
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
-    if cell.is_trial:
-        return _record(job, "complete", training=training, validation=figures["val"])
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
+    if cell.is_trial:
+        return _record(job, "complete", training=training, validation=figures["val"], cases_sha256=sha256)
     _save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
         _save_weights(job.folder / "average.safetensors", progress.average_best.state)

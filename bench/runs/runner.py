@@ -17,6 +17,7 @@ from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_argum
 from bench.runs.cell import Cell, parse_seeds
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
+from bench.runs.rates import grid_values, note_unknown, with_own_rate
 from bench.runs.request import Request
 from bench.zoo.costs import cost_at
 from bench.zoo.pretrained import initial_weights
@@ -57,7 +58,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     from bench.datasets.splits.assignment import assign, make_split
     from bench.datasets.splits.folds import count_training, take_training
 
-    protocol = preset_protocol(request.preset, tuple(request.settings), request.threads, spec.task)
+    protocol = preset_protocol(request.preset, with_own_rate(request.settings), request.threads, spec.task)
     protocol = protocol.for_budget(request.budget)
     _check_device(request.device, protocol)
     preset = PRESETS[request.preset]
@@ -67,6 +68,8 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     costs = {name: cost_of(name, spec, protocol) for name in names}
     _note_uncounted(report, costs)
     init = initial_weights(names) if request.pretrained else {}
+    rates = grid_values(Path(request.results), protocol, spec.task, source["kind"], costs)
+    note_unknown(Path(request.results), protocol, lambda line: report(Event("note", text=line)))
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []
     for name_of_split, fold in request.divisions(split):
@@ -76,6 +79,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
         if not jobs:  # the first fold's number of images sets the steps of all
             first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, seeds[0])
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
+        validated = count_images(prepared.cases, assigned.indices["val"])
         for seed in seeds:
             if kept is not None:
                 take_training(prepared.cases, listed, assigned, kept, seed)
@@ -92,11 +96,13 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                     protocol=asdict(protocol),
                     seed=seed,
                     train_patients=kept,
+                    tuned=rates.get(name),
                     init=init.get(name),
                 )
                 shown, results = canonical_name(entry, config), Path(request.results)
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
-                jobs.append(Job(cell, shown, label, results, folder, root, request.device, costs[name], entry.place))
+                where = (results, folder, root, request.device)
+                jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated))
     return jobs
 
 

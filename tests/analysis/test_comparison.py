@@ -245,7 +245,8 @@ def test_keys_are_never_mixed() -> None:
 
 def test_caption_partial_reconstruction_fold_and_no_list() -> None:
     counts = {**COUNTS, "val": {"present_patients": 1, "official_patients": None, "cases": 2}}
-    ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed", images_seen=480)
+    fields = {"partial": True, "fold": 2, "counts": counts, "family": "proposed", "images_seen": 480}
+    ours = cell("m", 0, "MedNeXt-T (reconstr.)", **fields)
     assert one((ours, 0.5)).caption == (
         f"{PARTIAL}. {budget_mark(480)}. ACDC (acdc), real images, preset quick. "
         "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "

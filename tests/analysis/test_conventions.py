@@ -21,7 +21,8 @@ EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 
 def cell(model: str, seed: int, **fields: Any) -> dict[str, Any]:
     shared = {"comparison": "c1", "dataset": "acdc", "source": "real", "preset": "quick", "split": "ssl4mis"}
-    shared |= {"task": "segmentation", "status": "complete", "family": "cnn", "version": 1, "images_seen": 48_000, "averaged": False}
+    shared |= {"task": "segmentation", "status": "complete", "family": "cnn", "version": 1}
+    shared |= {"images_seen": 48_000, "averaged": False}
     return {**shared, "key": f"{model}{seed}", "model": model, "title": model.upper(), "seed": seed, **fields}
 
 

@@ -51,6 +51,8 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
     product = variants(vary, factorial=True)
     assert len(product) == 6
     assert all(values in product for values in one)
+    given = Development(vary={"lr": (3e-4, 1e-3), "clip": "1,0.5"}).vary
+    assert given == ("lr=0.0003,0.001", "clip=1,0.5") == Development(vary=given).vary
     assert variants(()) == variants((), factorial=True) == [{}]
 
 
@@ -62,12 +64,13 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
         ({"vary": ("lr=1e-3", "lr=2e-3")}, "each field once in --vary"),
         ({"vary": ("rl=1e-3,2e-3",)}, "Unknown protocol field 'rl'. Did you mean"),
         ({"vary": ("lr=1e-3,0.001",)}, "Expected distinct variants of resnet10t, but lr=1e-3 and lr=0.001 are one"),
+        ({"vary": 3}, "Expected vary to be texts"),
         ({"use": 4}, "Expected --use to be at most the 3 folds, but got 4"),
         ({"share": "1/3", "budget": 100}, "Expected --share or --budget, but got both"),
         ({"share": "4/3"}, "Expected share to be a share of the steps above 0 and at most 1"),
         ({"share": "1/0"}, "Expected share to be a share"),
         ({"share": "third"}, "Expected share to be a share"),
-        ({"budget": 0}, "Expected budget to be a whole number"),
+        ({"budget": 0}, "Expected budget to be a number of images"),
         ({"folds": 90}, "patients or groups or more in the training part of patient for 90 folds"),
     ],
 )

@@ -121,7 +121,8 @@ def test_a_resumed_run_of_half_precision_goes_on_with_the_scale_of_its_gradients
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     fabric, scaler = scaled_fabric()
-    whole, _ = fit(tmp_path / "a", network=one_convolution(), fabric=fabric)
+    half = replace(PROTOCOL, precision="16-mixed")
+    whole, _ = fit(tmp_path / "a", half, network=one_convolution(), fabric=fabric)
     expected = scaler.state_dict()
     assert expected["scale"] < 2.0**22
     assert expected["_growth_tracker"] > 0, "or the tracker is not tested"
@@ -131,9 +132,9 @@ def test_a_resumed_run_of_half_precision_goes_on_with_the_scale_of_its_gradients
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "b", network=one_convolution(), fabric=scaled_fabric()[0], on_step=stop)
+        fit(tmp_path / "b", half, network=one_convolution(), fabric=scaled_fabric()[0], on_step=stop)
     fabric, scaler = scaled_fabric()
-    resumed, _ = fit(tmp_path / "b", network=one_convolution(), fabric=fabric, scores=[0.2])
+    resumed, _ = fit(tmp_path / "b", half, network=one_convolution(), fabric=fabric, scores=[0.2])
     assert scaler.state_dict() == expected
     state = whole.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in resumed.state_dict().items())
@@ -275,6 +276,29 @@ def test_biases_norms_and_scales_are_not_decayed() -> None:
     assert len(decayed["params"]) + len(rest["params"]) == len(list(model.parameters()))
     assert all(p.ndim == 4 for p in decayed["params"])
     assert any(p.ndim == 3 for p in rest["params"])
+
+
+def test_the_fused_kernel_takes_the_steps_that_adamw_is() -> None:
+    """On the CPU and without a scale of the gradients, which Fabric cannot undo for it; elsewhere torch chooses."""
+    weights = [torch.randn(5, 4, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    layers = [nn.Linear(4, 5, bias=False) for _ in weights]
+    for layer, start in zip(layers, weights, strict=True):
+        layer.weight.data.copy_(start)
+    model = nn.ModuleList(layers)
+    fused, plain = make_optimizer(model, PROTOCOL), torch.optim.AdamW(weights, PROTOCOL.lr, weight_decay=0.05)
+    assert all(group["fused"] for group in fused.param_groups)
+    fused.param_groups[0]["weight_decay"] = 0.05
+    for step in range(5):
+        for layer, weight in zip(layers, weights, strict=True):
+            weight.grad = torch.randn(5, 4, generator=torch.Generator().manual_seed(step))
+            layer.weight.grad = weight.grad.clone()
+        fused.step()
+        plain.step()
+    for layer, weight in zip(layers, weights, strict=True):
+        torch.testing.assert_close(layer.weight.detach(), weight)
+    scaled = make_optimizer(model, replace(PROTOCOL, precision="16-mixed"))
+    elsewhere = make_optimizer(nn.Linear(4, 5, device="meta"), PROTOCOL)
+    assert not any(group["fused"] for group in scaled.param_groups + elsewhere.param_groups)
 
 
 def test_the_loss_is_the_stated_formula() -> None:

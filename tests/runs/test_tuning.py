@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -61,7 +62,10 @@ def test_trials_never_see_the_test_part_and_the_best_validation_score_decides(re
     trials = trial_jobs(jobs, 3)
     run_jobs(trials)
     for trial in trials:
-        assert {path.name for path in trial.folder.iterdir()} <= {"cell.json", "record.json", "history.csv", ".lock"}
+        kept = {"cell.json", "record.json", "history.csv", "cases.csv", ".lock"}
+        assert {path.name for path in trial.folder.iterdir()} <= kept
+        if (trial.folder / "cases.csv").exists():
+            assert set(pd.read_csv(trial.folder / "cases.csv")["part"]) == {"val"}
         assert json.loads((trial.folder / "record.json").read_text())["metrics"] is None
         assert "tuning" in trial.folder.parts
     of_model = [t for t in trials if t.model == "resnet10t"]

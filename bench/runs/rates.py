@@ -1,0 +1,130 @@
+"""One grid of learning rates for everybody: which of it each network takes, and where that is written down.
+
+A rate is chosen once for each network and task, on folds of training patients (`medbench develop --store-rates`). Where
+a protocol says `rates=grid`, a cell takes what was chosen: first from `<results>/rates.json`, the user's own, then from
+the file that ships beside this module. A network without a choice takes the protocol's rate, and tables say so. An arm
+(`mednext_tiny[sem=none]`) takes the rate of its base network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bench.errors import unknown
+from bench.records import store
+from bench.records.damage import NUMBER, Damaged, Shape, check_schema, fault, read_json
+from bench.runs.protocol import Protocol
+from bench.zoo.registry import model_names, parse_model
+
+GRID = {"classification": (3e-4, 1e-3, 3e-3), "segmentation": (3e-4, 1e-3, 2e-3)}
+FILE, SCHEMA = "rates.json", 1
+SHIPPED = Path(__file__).with_name(FILE)
+# What a choice is used by; beside it stands how it came about: figures, folds, steps, seconds, dataset, protocol.
+CHOICE: Shape = {"task": (str,), "model": (str,), "version": (int, str), "source": (str,), "lr": NUMBER}
+Choice = dict[str, Any]
+
+
+def read_choices(path: Path) -> list[Choice]:
+    """The choices of a file; none where there is no file.
+
+    Raises:
+        Damaged: it cannot be read, or a choice in it is none.
+    """
+    try:
+        content = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    check_schema(path, content, "file of learning rates", SCHEMA)
+    choices = content.get("choices")
+    if not isinstance(choices, list):
+        raise Damaged(path, "is no file of learning rates: it holds no list of choices. Move it away.")
+    for choice in choices:
+        odd = fault(choice, CHOICE) if isinstance(choice, dict) else "holds a choice that is no object"
+        if odd is None and choice["lr"] not in GRID.get(choice["task"], ()):
+            odd = f"holds the rate {choice['lr']:g} of {choice['model'][:40]!r}, which is not of the grid of its task"
+        if odd:
+            raise Damaged(path, f"{odd}: mend it, or move it away and choose anew by `medbench develop --store-rates`.")
+    return choices
+
+
+def store_choices(results: Path, choices: Sequence[Choice]) -> Path:
+    """Writes choices into the user's file, in place of older ones of the same network, task and kind of images.
+
+    Raises:
+        Damaged: the file that is there cannot be read; it is left as it is.
+    """
+    store.check_writable(results)
+    path = results / FILE
+    with FileLock(results / f".{FILE}.lock"):
+        kept = {_identity(choice): choice for choice in (*read_choices(path), *choices)}
+        ordered = [kept[key] for key in sorted(kept, key=str)]
+        store.write_json(path, {"schema": SCHEMA, "choices": ordered})
+    return path
+
+
+def _identity(choice: Choice) -> tuple[str, str, str, int | str]:
+    return choice["task"], choice["model"], choice["source"], choice["version"]
+
+
+def chosen_rate(results: Path, task: str, model: str, version: int | str, source: str = "real") -> float | None:
+    """The rate that was chosen for a network, by its plain name; None where none was.
+
+    Args:
+        source: kind of the images that are trained on: what was chosen on drawn images serves drawn images alone.
+
+    Raises:
+        Damaged: a file of rates cannot be read.
+    """
+    places = [read_choices(path) for path in (results / FILE, SHIPPED)]
+    for kind in dict.fromkeys((source, "real")):
+        for choices in places:
+            found = {_identity(choice): float(choice["lr"]) for choice in choices}
+            if (task, model, kind, version) in found:
+                return found[task, model, kind, version]
+    return None
+
+
+def note_unknown(results: Path, protocol: Protocol, say: Callable[[str], None]) -> None:
+    """Says where rates are from the grid which choices of the user's file are of no network: a misspelt one, maybe."""
+    if protocol.rates != "grid":
+        return
+    names = {choice["model"] for choice in read_choices(results / FILE)}
+    strange = sorted(name for name in names if ":" not in name and name not in model_names())
+    for name in strange:
+        say(f"{results / FILE}: a rate is not used. {unknown('model', name, model_names())}")
+
+
+def grid_values(
+    results: Path, protocol: Protocol, task: str, source: str, costs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Model -> `tuned` of its cells, where the protocol has a rate from the grid for each network; else {}.
+
+    What has nothing to train has the protocol's rate, as if it were chosen.
+
+    Args:
+        costs: of the models, by their names.
+    """
+    if protocol.rates != "grid":
+        return {}
+    values = {}
+    for name, cost in costs.items():
+        entry, _ = parse_model(name)
+        trained = entry.family != "chance" and cost["params"] > 0
+        rate = chosen_rate(results, task, entry.name, entry.version, source) if trained else protocol.lr
+        values[name] = {
+            "grid": list(GRID[task]),
+            "chosen": rate is not None,
+            "lr": protocol.lr if rate is None else rate,
+            "weight_decay": protocol.weight_decay,
+        }
+    return values
+
+
+def with_own_rate(settings: Sequence[str]) -> tuple[str, ...]:
+    """The settings of a request; one that sets `lr` means it, whatever was chosen from the grid."""
+    named = {setting.partition("=")[0] for setting in settings}
+    return (*settings, "rates=protocol") if "lr" in named and "rates" not in named else tuple(settings)

@@ -1,0 +1,77 @@
+"""What a cell will take here, measured: a few of its own training steps and passes, on noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+
+from bench.runs.averaging import WeightAverage
+from bench.runs.depthwise import speed_up_training
+from bench.runs.estimate import PlannedCell
+from bench.runs.evaluate import predict_logits
+from bench.runs.job import Job
+from bench.runs.losses import make_loss
+from bench.runs.seeding import build_seeded
+from bench.runs.train import Loop, make_optimizer
+from bench.zoo.registry import dataset_spec
+
+WARM_UP, STEPS = 2, 7
+PASSES = 16  # images of a timed forward pass
+
+
+def measured(cells: list[PlannedCell]) -> list[PlannedCell]:
+    """The cells with seconds from their own steps, timed now; each model's and protocol's once. Done ones keep 0.
+
+    A cell takes its steps, and a forward pass of each validation image in each round, for the average too. Test scores
+    are left out: they take seconds.
+    """
+    seconds: dict[tuple[str, str], float] = {}
+    out = []
+    for cell in cells:
+        if cell.state == "done":
+            out.append(cell)
+            continue
+        key = (cell.job.model, repr(cell.job.cell.settings()))
+        if key not in seconds:
+            seconds[key] = seconds_of_cell(cell.job)
+        out.append(replace(cell, seconds=seconds[key], basis=f"{STEPS} steps of it, timed here"))
+    return out
+
+
+def seconds_of_cell(job: Job) -> float:
+    """Training and validation of a cell, from the median of a few steps and passes with the protocol's threads."""
+    protocol, spec = job.cell.settings(), dataset_spec(job.cell.dataset)
+    torch.set_num_threads(protocol.threads)
+    entry, shape = job.entry(), (spec.channels, len(spec.classes), protocol.image_size)
+    model = build_seeded(lambda: entry.build(spec.task, *shape, **job.cell.model["config"]), job.cell.seed)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return 0.0
+    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
+    speed_up_training(model)
+    network = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(network, protocol)))
+    average = WeightAverage(network, protocol.average) if protocol.average else None
+    loop = Loop(network, optimizer, make_loss(protocol), average, protocol, 0, fabric)
+    side, count = protocol.image_size, 2 * protocol.batch_size
+    images = torch.randn(count, spec.channels, side, side)
+    of_images = (count,) if spec.task == "classification" else (count, side, side)
+    labels = torch.randint(0, len(spec.classes), of_images, dtype=torch.int64 if len(of_images) == 1 else torch.uint8)
+    for step in range(WARM_UP):
+        loop.step(images, labels, step)
+    step_seconds = median(_seconds(lambda: loop.step(images, labels, WARM_UP)) for _ in range(STEPS))
+    passed = torch.randn(PASSES, spec.channels, side, side)
+    forward = median(_seconds(lambda: predict_logits(network, passed)) for _ in range(3)) / PASSES
+    rounds = protocol.evaluations * (2 if average else 1)
+    return protocol.steps * step_seconds + rounds * job.validated * forward
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
