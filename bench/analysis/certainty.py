@@ -140,15 +140,16 @@ def certainty(
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals if tests]
     values = dict(zip(rivals, holm(raw), strict=True)) if tests else {}
-    ranks = pd.DataFrame()
+    ranks, first = pd.DataFrame(), {}
     if marked:
         shares = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
         ranks = pd.DataFrame(shares, index=[titles[model] for model in order], columns=range(1, len(order) + 1))
+        first = dict(zip(order, shares[:, 0], strict=True))
     gap, p = f"{titles[reference]} less it [95 %]", "p, these trained networks only"
     for model in order:
         rows[model][gap] = interval_text(gaps[model]) if model in gaps else ""
         rows[model] |= {p: _p(values[model]) if model in values else ""} if tests else {}
-        rows[model] |= {"First %": f"{100 * ranks.loc[titles[model], 1]:.0f}"} if marked else {}
+        rows[model] |= {"First %": f"{100 * first[model]:.0f}"} if marked else {}
     frame = pd.DataFrame([rows[model] for model in order])
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     marks[gap] = ["best" if marked and model in gaps and gaps[model].excludes_zero else "" for model in order]

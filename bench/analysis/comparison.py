@@ -182,7 +182,7 @@ def _table(
         lead=_lead(first),
         split=_split(first),
         preset=f"preset {preset_words(first['preset'])}",
-        about=_about(first, scored, shown),
+        about=about(first, scored, shown),
         reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
         footnotes=notes,
@@ -288,10 +288,14 @@ def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -
 
 def caption_marks(first: pd.Series[Any]) -> list[str]:
     """What counts against a comparison's figures, to stand before all else."""
+    return [mark for mark in (*image_marks(first), budget_mark(first["images_seen"])) if mark]
+
+
+def image_marks(first: pd.Series[Any]) -> list[str]:
+    """What counts against figures on these images, whatever was trained on them."""
     marks = [
         {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
         TASKS[first["task"]].PARTIAL if first["partial"] else "",
-        budget_mark(first["images_seen"]),
     ]
     return [mark for mark in marks if mark]
 
@@ -311,7 +315,7 @@ def _split(first: pd.Series[Any]) -> str:
     return f"split {first['split']}{first.get('fold_text', '')}{flag}"
 
 
-def _about(first: pd.Series[Any], scored: pd.DataFrame, shown: Shown) -> str:
+def about(first: pd.Series[Any], scored: pd.DataFrame, shown: Shown) -> str:
     task = TASKS[first["task"]]
     seeds = ", ".join(map(str, sorted(set(scored["seed"])))) or "none"
     parts = [
@@ -332,15 +336,15 @@ def _where(first: pd.Series[Any]) -> str:
     name = f"{kind}{first['dataset_title']} ({first['dataset']})"
     against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
     short = f" (short budget: {first['images_seen']:,} images seen)" if is_short_comparison(first) else ""
-    return f"{name}, preset {first['preset']}{_changes(first)}{short}, split {first['split']}{against}"
+    return f"{name}, preset {first['preset']}{changes(first)}{short}, split {first['split']}{against}"
 
 
 def _setting(first: pd.Series[Any]) -> str:
     usable = first["source"] == "real" and pd.isna(first.get("split_flag"))
-    return f"{first['preset']}{_changes(first)}" if usable else ""
+    return f"{first['preset']}{changes(first)}" if usable else ""
 
 
-def _changes(first: pd.Series[Any]) -> str:
+def changes(first: pd.Series[Any]) -> str:
     """What else than the preset differs from a plain run: fewer training patients, pretrained weights."""
     few = first.get("train_patients")
     trained = "" if few is None or pd.isna(few) else f", {few:.0f} training patients or groups"

@@ -126,7 +126,8 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     mark = f"{budget_mark(first['images_seen'])}. " if short else ""
     caption = (
         f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, "
-        f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison {first['comparison']}.{older}"
+        f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
+        f"{first['comparison']}.{older}"
     )
     return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, short) for pair in PAIRS), *aside))
 

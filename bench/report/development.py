@@ -66,8 +66,8 @@ def _caption(judged: Sequence[Judged]) -> str:
     folds = sorted({job.cell.fold for job in jobs if job.cell.fold is not None})
     seeds = sorted({job.cell.seed for job in jobs})
     return (
-        f"{against}{f'{short}. ' if short else ''}Development on {cell.dataset_label}, folds {_listed(folds)} of {inner} of the training part of "
-        f"{base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
+        f"{against}{f'{short}. ' if short else ''}Development on {cell.dataset_label}, folds {_listed(folds)} of "
+        f"{inner} of the training part of {base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
     )
 
 

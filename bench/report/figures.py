@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 RASTER = 200  # dots an inch of the PNG
+# Suffix -> what a file of that form would say of when and by what it was made, which is left out.
+FORMS = {".png": ("Software",), ".pdf": ("CreationDate", "Producer", "Creator"), ".svg": ("Date", "Creator")}
 INCHES = 7.0  # width of a figure: a page's text
 
 
@@ -64,14 +66,17 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Writes a figure as PNG and PDF, without a date in them. Raises UserError where it cannot be written."""
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    return [save_as(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "pdf")]
+
+
+def save_as(figure: Figure, path: Path) -> Path:
+    """Writes a figure in the form that the path's suffix names, one of `FORMS`. Raises UserError where it cannot."""
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], dpi=RASTER, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=RASTER, metadata=dict.fromkeys(FORMS[path.suffix]))
     except OSError as error:
-        raise UserError(f"Cannot write {paths[0]}: {error.strerror}. Name another folder.") from None
-    return paths
+        raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder.") from None
+    return path
 
 
 def new_figure(height: float, title: str, width: float = INCHES) -> tuple[Figure, Axes]:
