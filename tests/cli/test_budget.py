@@ -85,7 +85,9 @@ def test_its_figures_and_intervals_are_those_of_the_tables(curve: Curve, folder:
     known = {text for table in tables for text in table.sure.frame["Accuracy % [95 %]"]}
     sheet = curve_sheet(curve)
     assert {text for column in sheet.frame.columns[1:] for text in sheet.frame[column]} == known
-    assert "Networks have not converged at 48 and 160 images seen (short budgets); nothing is marked best." in sheet.notes
+    assert (
+        "Networks have not converged at 48 and 160 images seen (short budgets); nothing is marked best." in sheet.notes
+    )
     assert sheet.bold is None
     assert curve.caption.startswith("PHANTOM images")
     assert "preset smoke (plumbing check) with image_size=32, lr=0.01, evaluations=1." in curve.caption, "no steps"
