@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.drawings import draw_ablation, draw_front, draw_importances
-from ablations.effects import Stored, stored_arms
+from ablations.effects import Stored, fanova, stored_arms
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
-from ablations.plans import Plan, make_arms, match_arms, null_seeds
+from ablations.matched import Matched, match
+from ablations.plans import Plan, label, make_arms, null_seeds
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
-from bench.analysis.comparison import PHANTOM, preset_words
+from bench.analysis.captions import PHANTOM, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import budget_mark
 from bench.analysis.throughput import with_throughput
@@ -47,36 +48,39 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
     Raises:
         UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
     """
-    arms = make_arms(plan.model, plan.remove, plan.swap, plan.leave_one_out, plan.factorial)
-    spec = dataset_spec(str(request.dataset))
-    lines: list[str] = []
+    full, *arms = make_arms(plan)
+    models, lines = [arm.model for arm in arms], []
     if plan.match:
-        protocol = preset_protocol(request.preset, tuple(request.settings), request.threads, spec.task)
-        shape = {
-            "task": spec.task,
-            "in_channels": spec.channels,
-            "num_classes": len(spec.classes),
-            "image_size": protocol.image_size,
-        }
-        pairs = match_arms(arms, plan.match, **shape)
-        lines = [f"{arm.label}: {arm.model}, {_nearness(matched, plan.match)}" for arm, matched in pairs]
-        arms = [arms[0], *(arm for arm, _ in pairs)]
-    jobs = make_jobs(replace(request, models=[arm.model for arm in arms]), report)
+        shape = _input_of(str(request.dataset), request.preset, request.settings, request.threads)
+        matched = [match(model, full.model, plan.match, *shape) for model in models]
+        models = [scaled.name for scaled in matched]
+        lines = [
+            f"{label(dict(arm.changes), plan.match)}: {scaled.name}, {_nearness(scaled, plan.match)}"
+            for arm, scaled in zip(arms, matched, strict=True)
+        ]
+    jobs = make_jobs(replace(request, models=[full.model, *models]), report)
     if plan.null:
-        others = null_seeds(parse_seeds(request.seeds, PRESETS[request.preset].seeds))
-        jobs += make_jobs(replace(request, models=[arms[0].model], seeds=others), report)
+        other_seeds = null_seeds(parse_seeds(request.seeds, PRESETS[request.preset].seeds))
+        jobs += make_jobs(replace(request, models=[full.model], seeds=other_seeds), report)
     return jobs, lines
 
 
-def _nearness(found: Any, budget: str) -> str:
-    near = "" if found.within_one_percent else ", the nearest reachable: not within 1 %"
-    return f"{found.params / 1e6:.3f} M params, {found.macs / 1e9:.4f} GMACs, {found.ratio:.4f} x the {budget}{near}"
+def _input_of(dataset: str, preset: str, settings: Sequence[str], threads: int | None) -> tuple[str, int, int, int]:
+    """Task, channels, classes and image size of the networks that a dataset's cells train."""
+    spec = dataset_spec(dataset)
+    protocol = preset_protocol(preset, tuple(settings), threads, spec.task)
+    return spec.task, spec.channels, len(spec.classes), protocol.image_size
+
+
+def _nearness(arm: Matched, budget: str) -> str:
+    near = "" if arm.within_one_percent else ", the nearest reachable: not within 1 %"
+    return f"{arm.params / 1e6:.3f} M params, {arm.macs / 1e9:.4f} GMACs, {arm.ratio:.4f} x the {budget}{near}"
 
 
 def run_ablation(
     jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None, report: Report = silent
 ) -> list[Job]:
-    """Runs the cells that are not done and writes their study; the jobs whose cell is not finished at the end.
+    """Runs the cells that are not done and writes their study; returns the jobs whose cell is not finished at the end.
 
     Killed, the same call goes on; several processes may share the cells. The study is opened before anything is
     trained, so that one of something else is refused in time.
@@ -90,38 +94,35 @@ def run_ablation(
 def load_ablations(
     results: Path, model: str = "mednext_tiny", dataset: str | None = None
 ) -> tuple[list[Stored], tuple[str, ...]]:
-    """The ablations of a model among stored records, with the speeds that were measured.
-
-    Beside them what was left out, in lines.
+    """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
     """
-    cells, profiles = store.load_cells(results), load_profiles(results)
+    (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
-    cells, cases = with_units(with_throughput(cells, profiles), store.load_cases(results), results)
+    cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
     return stored_arms(cells, cases, model), notes
 
 
-def write_all(found: Sequence[Stored], folder: Path) -> list[Path]:
-    """Tables as Markdown, LaTeX and CSV, and figures as PNG and PDF, of stored ablations."""
-    tables, paths = ablation_tables(found), []
+def write_all(comparisons: Sequence[Stored], folder: Path) -> list[Path]:
+    """Writes the tables of stored ablations as Markdown, LaTeX and CSV, and their figures as PNG and PDF."""
+    tables = _write_tables(ablation_tables(comparisons), folder, "ablations")
+    return tables + [path for stored in comparisons for path in draw_ablation(stored, folder)]
+
+
+def _write_tables(tables: Sequence[Sheet], folder: Path, stem: str) -> list[Path]:
+    paths = []
     for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        paths.append(_write(folder / f"ablations.{suffix}", render_sheets(tables, form)))
-    for stored in found:
-        paths += draw_ablation(stored, folder)
+        paths.append(path := folder / f"{stem}.{suffix}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            store.write_text(path, render_sheets(tables, form))
+        except OSError as error:
+            raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder with --output.") from None
     return paths
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_text(path, text)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder with --output.") from None
-    return path
 
 
 def search_template(model: str, request: Request, report: Report = silent) -> Job:
@@ -133,18 +134,8 @@ def listing_tables(
     model: str, datasets: Sequence[str], preset: str, settings: Sequence[str], threads: int | None
 ) -> list[Sheet]:
     """A table for each dataset: slots and fillings, with what the whole model costs at its input."""
-    tables = []
-    for dataset in datasets:
-        spec = dataset_spec(dataset)
-        protocol = preset_protocol(preset, tuple(settings), threads, spec.task)
-        shape: dict[str, Any] = {
-            "task": spec.task,
-            "image_size": protocol.image_size,
-            "channels": spec.channels,
-            "classes": len(spec.classes),
-        }
-        tables.append(listing_table(model, dataset, listing(model, **shape), shape))
-    return tables
+    shapes = {dataset: _input_of(dataset, preset, settings, threads) for dataset in datasets}
+    return [listing_table(model, dataset, listing(model, *shape), shape) for dataset, shape in shapes.items()]
 
 
 def search_tables(study: optuna.Study) -> list[Sheet]:
@@ -170,9 +161,8 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
         }
         for t in front(study)
     ]
-    frame = pd.DataFrame(rows)
     note = f"The best by validation score: medbench run --models '{chosen.user_attrs['model']}'."
-    tables = [Sheet(caption, frame, (note,), name=f"{study.study_name}-front")]
+    tables = [Sheet(caption, pd.DataFrame(rows), (note,), name=f"{study.study_name}-front")]
     shares = search_importances(study)
     if shares:
         frame = pd.DataFrame([{"Parameter": k, "Importance (fANOVA)": f"{v:.3f}"} for k, v in shares.items()])
@@ -203,36 +193,31 @@ def _state_of(trial: Any) -> str:
 
 def search_importances(study: optuna.Study) -> dict[str, float]:
     """Parameter -> importance among finished trials; empty with fewer than four, or where all score the same."""
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
     if len(done) < 4 or len({t.values[0] for t in done}) < 2:
         return {}
-    target = (lambda trial: trial.values[0]) if len(study.directions) > 1 else None
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), target=target)
+    return fanova(study, (lambda trial: trial.values[0]) if len(study.directions) > 1 else None)
 
 
 def write_search(study: optuna.Study, folder: Path) -> list[Path]:
-    """Its tables as Markdown, LaTeX and CSV, front and importances as figures."""
-    about, tables, paths = study.user_attrs["about"], search_tables(study), []
-    for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        paths.append(_write(folder / f"{study.study_name}.{suffix}", render_sheets(tables, form)))
+    """Writes a search's tables as Markdown, LaTeX and CSV, its front and importances as figures."""
+    about, shares = study.user_attrs["about"], search_importances(study)
+    paths = _write_tables(search_tables(study), folder, study.study_name)
     source = "PHANTOM images, " if "phantom" in about["dataset"] else ""
     title = f"{source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
     paths += draw_front(study, title, folder, study.study_name)
-    shares = search_importances(study)
     return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
 
 
 def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:
-    """The searches whose journals lie in a results folder, read and not changed; and which cannot be read, in lines."""
-    found, notes = [], []
+    """The searches whose journals lie in a results folder, and a line for each journal that cannot be read."""
+    studies, notes = [], []
     for path in sorted((results / FOLDER).glob("search-*.log")):
         try:
-            found.append(read_study(path))
+            studies.append(read_study(path))
         except UserError as error:
             notes.append(f"Left out: {error}")
-    return [s for s in found if dataset is None or s.user_attrs["about"]["dataset"] == dataset], notes
+    return [study for study in studies if dataset in (None, study.user_attrs["about"]["dataset"])], notes
 
 
 def front_models(study: optuna.Study) -> list[str]:

@@ -7,22 +7,24 @@ null arm, the full model under other seeds, is not paired. The unit is the one o
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ablations.matched import BUDGETS, TOLERANCE
-from ablations.plans import label
+from ablations.plans import label, subsets
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
-from bench.analysis.comparison import TASKS
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
 from bench.models.slots import SLOTS
 from bench.zoo.registry import parse_model
+
+if TYPE_CHECKING:
+    import optuna
 
 NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
@@ -35,7 +37,7 @@ class Stored:
     Attributes:
         cells: a row per scored cell, with `changes` (slot -> filling), `matched` and `label`.
         scores: the rows of cases.csv that count, with `label` and `seed`.
-        seeds: those that all arms share. null: the full model's others.
+        seeds: the seeds that all arms share. null: the other seeds of the full model.
         incomplete: labels of arms that lack some of the seeds; they are left out.
         shown: which of the stored figures.
     """
@@ -49,13 +51,23 @@ class Stored:
 
     @property
     def first(self) -> pd.Series[Any]:
-        """What all cells share."""
+        """The values that all cells share."""
         return pooled(self.cells)
 
     @property
     def measures(self) -> list[Measure]:
         """The figures of the task, the one that orders rows first."""
         return TASKS[self.first["task"]].measures(self.shown, self.scores)
+
+    @property
+    def slug(self) -> str:
+        """The beginning of the names of the comparison's tables and figures."""
+        return f"{self.first['dataset']}-{self.first['comparison'][:6]}"
+
+    @property
+    def model_title(self) -> str:
+        """The full model's title, without a config."""
+        return self.first["title"].partition(" [")[0]
 
     @property
     def labels(self) -> list[str]:
@@ -71,7 +83,7 @@ class Stored:
         return scores_of(rows[rows["seed"].isin(seeds)], measure)
 
     def cost(self, name: str, column: str) -> float:
-        """Of an arm: `params`, `macs` or `speed`."""
+        """An arm's `params`, `macs` or `speed`; nan where no speed was measured."""
         rows = self.cells[self.cells["label"] == ("full" if name == NULL else name)]
         return float(rows[column].astype(float).mean()) if column in rows else float("nan")
 
@@ -105,12 +117,12 @@ def stored_arms(
         return []
     entry, base = parse_model(model)
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
-    own = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
-    own = own.assign(changes=own["model"].map(lambda name: _changes(name, base)))
-    own = own[own["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
+    cells = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
+    cells = cells.assign(changes=cells["model"].map(lambda name: _changes(name, base)))
+    cells = cells[cells["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
     scores = shown_cases(cases, shown)
-    found = (_stored(group, scores, shown) for _, group in own.groupby("comparison", sort=False))
-    return [arms for arms in found if arms is not None]
+    comparisons = (_stored(group, scores, shown) for _, group in cells.groupby("comparison", sort=False))
+    return [stored for stored in comparisons if stored is not None]
 
 
 def _changes(name: str, base: Mapping[str, Any]) -> dict[str, str] | None:
@@ -130,24 +142,24 @@ def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> Stored |
     cells = cells.assign(matched=[_matched(row, full.iloc[0]) for row in cells.to_dict("records")])
     cells = cells[cells["matched"] != "none"]
     cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
-    sets: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
-    arms = [seeds for name, seeds in sets.items() if name != "full"]
-    if not arms:
+    seeds_of: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
+    of_arms = [seeds for name, seeds in seeds_of.items() if name != "full"]
+    if not of_arms:
         return None
-    seeds = max(set(arms), key=lambda s: (arms.count(s), len(s), sorted(s))) & sets["full"]
-    lacking = tuple(sorted(name for name, own in sets.items() if not seeds <= own))
+    seeds = max(set(of_arms), key=lambda s: (of_arms.count(s), len(s), sorted(s))) & seeds_of["full"]
+    lacking = tuple(sorted(name for name, its_seeds in seeds_of.items() if not seeds <= its_seeds))
     kept = cells[~cells["label"].isin(lacking)]
-    if len(seeds) == 0 or kept["label"].nunique() < 2:
+    if not seeds or kept["label"].nunique() < 2:
         return None
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    return Stored(kept, scores, tuple(sorted(seeds)), tuple(sorted(sets["full"] - seeds)), lacking, shown)
+    return Stored(kept, scores, tuple(sorted(seeds)), tuple(sorted(seeds_of["full"] - seeds)), lacking, shown)
 
 
 def _matched(cell: Mapping[Any, Any], full: pd.Series[Any]) -> str:
-    """`params` or `macs` for an arm whose widths were scaled to the full model's budget; `none`: to neither.
+    """The budget that an arm's widths were scaled to: `params`, `macs`, or `none` where they match neither.
 
-    One that has both is called after its parameters.
+    An arm that matches both is called after its parameters. Blank for widths as they were.
     """
     if "widths=" not in cell["model"] or not cell["changes"]:
         return ""
@@ -165,16 +177,16 @@ def arm_effects(stored: Stored) -> list[Effect]:
     if not _is_enough(stored):
         return []
     names = stored.labels
-    found = []
+    effects = []
     for name in names[:1] + ([NULL] if len(stored.null) > 1 else []) + names[1:]:
         values, gaps = {}, {}
         for measure in stored.measures:
-            own, full = stored.grid(name, measure), stored.grid("full", measure)
-            values[measure.name] = measure.figure(own)
+            arm, full = stored.grid(name, measure), stored.grid("full", measure)
+            values[measure.name] = measure.figure(arm)
             if name != "full":
-                gaps[measure.name] = measure.gap(difference(own, full, paired_seeds=_paired(stored) and name != NULL))
-        found.append(Effect(name, values, gaps))
-    return found
+                gaps[measure.name] = measure.gap(difference(arm, full, paired_seeds=_paired(stored) and name != NULL))
+        effects.append(Effect(name, values, gaps))
+    return effects
 
 
 def factorial_effects(stored: Stored) -> list[Effect]:
@@ -187,22 +199,20 @@ def factorial_effects(stored: Stored) -> list[Effect]:
     arms = factorial_arms(stored)
     if arms is None or not _is_enough(stored):
         return []
-    found = []
-    for size in range(1, len(SLOTS) + 1):
-        for slots in itertools.combinations(SLOTS, size):
-            weights = {name: _sign(slots, removed) / 4 for removed, name in arms.items()}
-            gaps = {}
-            for measure in stored.measures:
-                grids = {name: stored.grid(name, measure) for name in arms.values()}
-                gaps[measure.name] = measure.gap(contrast(grids, weights, paired_seeds=_paired(stored)))
-            found.append(Effect(" x ".join(slots), {}, gaps))
-    return found
+    effects = []
+    for slots in subsets(SLOTS)[1:]:
+        weights = {name: (-1) ** len(removed.intersection(slots)) / 4 for removed, name in arms.items()}
+        gaps = {}
+        for measure in stored.measures:
+            grids = {name: stored.grid(name, measure) for name in arms.values()}
+            gaps[measure.name] = measure.gap(contrast(grids, weights, paired_seeds=_paired(stored)))
+        effects.append(Effect(" x ".join(slots), {}, gaps))
+    return effects
 
 
 def factorial_arms(stored: Stored) -> dict[frozenset[str], str] | None:
     """Removed slots -> label, of all eight subsets; None where one is missing."""
-    subsets = [frozenset(s) for n in range(len(SLOTS) + 1) for s in itertools.combinations(SLOTS, n)]
-    names = {removed: label({slot: "none" for slot in SLOTS if slot in removed}) for removed in subsets}
+    names = {frozenset(removed): label(dict.fromkeys(removed, "none")) for removed in subsets(SLOTS)}
     return names if set(names.values()) <= set(stored.labels) else None
 
 
@@ -212,7 +222,6 @@ def importances(stored: Stored) -> dict[str, float]:
     Evaluator: fANOVA (Hutter et al., ICML 2014), a random forest of a constant seed over presence of modules.
     """
     import optuna
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     arms = factorial_arms(stored)
     if arms is None:
@@ -225,7 +234,14 @@ def importances(stored: Stored) -> dict[str, float]:
         for value in run_figures(stored, name):
             params = {slot: slot not in removed for slot in SLOTS}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=present, value=value))
-    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return fanova(study)
+
+
+def fanova(study: optuna.Study, target: Callable[[optuna.trial.FrozenTrial], float] | None = None) -> dict[str, float]:
+    """Parameter -> importance among a study's finished trials, by fANOVA; `target` where there are two objectives."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), target=target)
 
 
 def run_figures(stored: Stored, name: str) -> list[float]:
@@ -254,11 +270,3 @@ def _is_enough(stored: Stored) -> bool:
 
 def _paired(stored: Stored) -> bool:
     return len(stored.seeds) >= PAIRS
-
-
-def _sign(slots: Sequence[str], removed: frozenset[str]) -> int:
-    """+1 or -1: the product over the effect's slots of +1 where the module is there, -1 where it is removed."""
-    sign = 1
-    for slot in slots:
-        sign *= -1 if slot in removed else 1
-    return sign

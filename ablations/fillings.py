@@ -11,14 +11,12 @@ Shapes: N images, C channels, H x W pixels; r is the stage's expansion ratio.
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.models.fuse import fold_before, fused_form, in_place
-from bench.models.layers import conv_norm_act, depthwise, depthwise_norm
+from bench.models.layers import NormFirst, conv_norm_act, depthwise, depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
 HEAD_CHANNELS = 32
@@ -31,19 +29,19 @@ def head_count(channels: int) -> int:
     return min(divisors, key=lambda n: abs(math.log(channels / n / HEAD_CHANNELS)))
 
 
-class _Attention(nn.Module):
+class _Attention(NormFirst):
     """Multi-head attention over pixels; which of them see which is `attend`'s.
 
     x -> W (softmax(Q K^T / sqrt(d)) V), (Q, K, V) = W_qkv BN(x), heads of about 32 channels.
     (N, C, H, W) -> (N, C, H, W).
     """
 
-    last = "project"
+    readers = ("qkv",)
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         self.heads = head_count(channels)
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.project = nn.Conv2d(channels, channels, 1)
 
@@ -54,12 +52,6 @@ class _Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)
         return self.project(self.attend(qkv).permute(0, 3, 1, 2))
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the 1x1 convolution that follows it."""
-        self.qkv = fold_before(cast(nn.BatchNorm2d, self.norm), self.qkv)
-        self.norm = nn.Identity()
-        return self
 
 
 @filling("laffn", "mhsa", attention=True)
@@ -130,13 +122,15 @@ class WindowAttention(_Attention):
 
 @filling("laffn", "mlp")
 @filling("sdffn", "mlp")
-class MLP(nn.Module):
+class MLP(NormFirst):
     """A plain MLP: channels alone, every pixel for itself.
 
     x -> W2 act(W1 BN(x)), W1 expands r times. The FFN of Transformers (Vaswani et al., NeurIPS 2017), as 1x1
     convolutions.
     (N, C, H, W) -> (N, C, H, W); MACs: 2 H W r C^2.
     """
+
+    readers = ("expand",)
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
@@ -148,10 +142,6 @@ class MLP(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.project(self.act(self.expand(self.norm(x))))
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the first 1x1 convolution."""
-        return nn.Sequential(fold_before(self.norm, self.expand), in_place(self.act), self.project)
 
 
 @filling("laffn", "se")
@@ -234,7 +224,7 @@ def inverted_bottleneck(channels: int, config: BlockConfig) -> nn.Module:
 
 
 @filling("sdffn", "glu")
-class GatedFFN(nn.Module):
+class GatedFFN(NormFirst):
     """A gated linear unit: one half of the hidden map, smoothed and activated, multiplies the other.
 
     x -> W3 (act(DW_3(W1 BN(x))) * W2 BN(x)), W1 and W2 to h = floor(2 r C / 3) channels. The convolutional GLU of
@@ -242,12 +232,13 @@ class GatedFFN(nn.Module):
     (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C + 9) floor(2 r C / 3).
     """
 
-    last = "project"
+    readers = ("gate", "value")
+    depthwise_convolutions = ("depthwise",)
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         hidden = max(1, 2 * channels * config.expansion // 3)
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.gate = nn.Conv2d(channels, hidden, 1)
         self.value = nn.Conv2d(channels, hidden, 1)
         self.depthwise = depthwise(hidden, 3, config)
@@ -257,11 +248,3 @@ class GatedFFN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(x)
         return self.project(self.act(self.depthwise(self.gate(x))) * self.value(x))
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the two 1x1 convolutions that follow it."""
-        norm = cast(nn.BatchNorm2d, self.norm)
-        self.gate, self.value = fold_before(norm, self.gate), fold_before(norm, self.value)
-        self.depthwise = fused_form(self.depthwise)
-        self.norm, self.act = nn.Identity(), in_place(self.act)
-        return self

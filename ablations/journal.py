@@ -15,7 +15,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,23 +33,22 @@ LEASE = 900.0  # seconds without renewal after which a lease from another host h
 RENEWAL = 60.0  # seconds between two renewals
 CLOCK = 2.0  # seconds by which two readings of a start may differ: the clock that it is told by is set now and then
 FOLDER = "studies"
+Direction = Literal["maximize", "minimize"]
 
 
 def open_study(
     results: Path,
     name: str,
     about: dict[str, Any],
-    directions: Sequence[Literal["maximize", "minimize"]],
+    directions: Sequence[Direction],
     storage: str | None = None,
-    **tools: Any,
 ) -> optuna.Study:
-    """The study of a name, made where there is none.
+    """Opens the study of a name, or makes it where there is none.
 
     Args:
         about: what the study is of (dataset, comparison, model, ...); kept in it, and compared when it is opened again.
-        directions: `maximize` or `minimize`, one for each objective.
+        directions: one for each objective.
         storage: a URL that Optuna takes, or None for a journal under the results folder.
-        tools: sampler and pruner.
 
     Raises:
         UserError: a study of that name is of something else, or the storage cannot be opened.
@@ -59,64 +58,54 @@ def open_study(
 
     check_writable(results)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = results / FOLDER / f"{name}.log"
+    where = storage or path
     try:
-        found = optuna.create_study(
-            storage=_storage(results, name, storage),
-            study_name=name,
-            directions=directions,
-            load_if_exists=True,
-            **tools,
+        with claiming(results, name):
+            _drop_half_line(path)
+        opened = optuna.create_study(
+            storage=storage or _journal(path), study_name=name, directions=directions, load_if_exists=True
         )
     except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError) as error:
-        where = storage or results / FOLDER / f"{name}.log"
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Cannot open study {name!r} in {where}: {line}. Name another with --study.") from None
     with claiming(results, name):
-        if "about" not in found.user_attrs:
-            found.set_user_attr("about", about)
-    other = found.user_attrs["about"]
-    differing = [key for key in about if other.get(key) != about[key]]
-    if differing:
-        key = differing[0]
-        raise UserError(
-            f"Study {name!r} is of {key} {other.get(key)}, not of {about[key]}. Name another with --study, or delete "
-            f"{storage or results / FOLDER / f'{name}.log'}."
-        )
-    if [d.name.lower() for d in found.directions] != list(directions):
-        raise UserError(f"Study {name!r} has {len(found.directions)} objectives, not {len(directions)}: use --study.")
-    return found
+        if "about" not in opened.user_attrs:
+            opened.set_user_attr("about", about)
+    stored = opened.user_attrs["about"]
+    for key, value in about.items():
+        if stored.get(key) != value:
+            raise UserError(
+                f"Study {name!r} is of {key} {stored.get(key)}, not of {value}. Name another with --study, or delete "
+                f"{where}."
+            )
+    if [d.name.lower() for d in opened.directions] != list(directions):
+        raise UserError(f"Study {name!r} has {len(opened.directions)} objectives, not {len(directions)}: use --study.")
+    return opened
 
 
-def _storage(results: Path, name: str, url: str | None) -> Any:
-    if url is not None:
-        return url
+def _journal(path: Path) -> optuna.storages.JournalStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    path = results / FOLDER / f"{name}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with claiming(results, name):
-        _drop_half_line(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
 
 def read_study(path: Path) -> optuna.Study:
     """The study of a journal file, to look at. Raises UserError for a file that is none."""
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        found = optuna.load_study(study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))))
-        found.user_attrs["about"]
-        return found
+        study = optuna.load_study(study_name=path.stem, storage=_journal(path))
+        study.user_attrs["about"]
+        return study
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
 
 
 def _drop_half_line(path: Path) -> None:
-    """Takes away a last line without an end, which a full disk or a kill left: nothing could be read after it."""
+    """Cuts off an unfinished last line, which a full disk or a kill left: Optuna could read nothing after it."""
     if not path.exists():
         return
     content = path.read_bytes()
@@ -140,19 +129,19 @@ def lease() -> dict[str, Any]:
 
 
 def _host() -> str:
-    """This host, by a hash of its name: a journal may be published."""
+    """A hash of this host's name, which the journal keeps in its place: a journal may be published."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
-def has_ended(found: dict[str, Any] | None) -> bool:
-    """Whether a trial with such a lease is nobody's any more; one without is a claim cut short."""
-    if not found:
+def has_ended(lease: dict[str, Any] | None) -> bool:
+    """Whether the process that holds a lease is gone or silent; a trial without one is a claim cut short."""
+    if not lease:
         return True
-    if found["host"] != _host():
-        return time.time() - found["time"] > LEASE
-    start = _start_of(found["pid"])
-    known = isinstance(found["start"], float)  # older leases have the kernel's own count
-    return start is None or not known or abs(start - found["start"]) > CLOCK
+    if lease["host"] != _host():
+        return time.time() - lease["time"] > LEASE
+    start = _start_of(lease["pid"])
+    is_in_seconds = isinstance(lease["start"], float)  # older leases have the kernel's own count
+    return start is None or not is_in_seconds or abs(start - lease["start"]) > CLOCK
 
 
 def _start_of(pid: int) -> float | None:
@@ -164,30 +153,28 @@ def _start_of(pid: int) -> float | None:
 
 
 def take_back(study: optuna.Study) -> int:
-    """Tells trials whose lease has ended FAIL and enqueues them again; their number. Hold the claim lock."""
+    """Ends as FAIL the trials whose lease has ended, and enqueues them again; returns their number. Claim first."""
     from optuna.trial import TrialState
 
-    stale = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if has_ended(_lease_of(t))]
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    stale = [trial for trial in running if has_ended(trial.user_attrs.get("lease"))]
     for trial in stale:
-        fixed = {k: v for k, v in trial.user_attrs.items() if k not in ("lease", "rejected", "repeated")}
+        kept = {k: v for k, v in trial.user_attrs.items() if k not in ("lease", "rejected", "repeated")}
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         params = trial.params or trial.system_attrs.get("fixed_params", {})
         if params:  # a claim cut short before anything was drawn leaves nothing to repeat
-            study.enqueue_trial(params, user_attrs={**fixed, "again": trial.number})
+            study.enqueue_trial(params, user_attrs={**kept, "again": trial.number})
     return len(stale)
 
 
-def _lease_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
-    return trial.user_attrs.get("lease")
+def renewing(trial: optuna.Trial) -> Callable[[], None]:
+    """A function that renews a trial's lease, at most every `RENEWAL` seconds."""
+    last = time.monotonic()
 
+    def renew() -> None:
+        nonlocal last
+        if time.monotonic() - last >= RENEWAL:
+            last = time.monotonic()
+            trial.set_user_attr("lease", lease())
 
-class Renewal:
-    """Renews a trial's lease, at most every `RENEWAL` seconds."""
-
-    def __init__(self, trial: optuna.Trial) -> None:
-        self.trial, self.last = trial, time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self.last >= RENEWAL:
-            self.last = time.monotonic()
-            self.trial.set_user_attr("lease", lease())
+    return renew

@@ -68,8 +68,8 @@ def match(
     if budget not in BUDGETS:
         raise unknown("budget", budget, BUDGETS)
     entry, config = parse_model(model_name)
-    own = config.get("widths")
-    if not isinstance(own, tuple) or not own or not all(isinstance(width, int) for width in own):
+    start = config.get("widths")
+    if not isinstance(start, tuple) or not start or not all(isinstance(width, int) for width in start):
         raise UserError(f"Expected a model whose config has widths to match, but {entry.name} has none.")
 
     def built(name: str, **changed: Any) -> Any:
@@ -80,11 +80,11 @@ def match(
             return sum(p.numel() for p in inference_parameters(network))
         return complexity(network, (1, in_channels, image_size, image_size)).macs
 
-    aim = cost(built(target))
-    if aim == 0:
+    target_cost = cost(built(target))
+    if target_cost == 0:
         raise UserError(f"Expected a model with {budget} as the target, but {target} has none.")
-    ratio = cache(lambda widths: cost(built(model_name, widths=widths)) / aim)
-    widths = own if _near(ratio(own)) else nearest(own, ratio)
+    ratio = cache(lambda widths: cost(built(model_name, widths=widths)) / target_cost)
+    widths = start if _near(ratio(start)) else nearest(start, ratio)
     counts = complexity(built(model_name, widths=widths), (1, in_channels, image_size, image_size))
     name = canonical_name(entry, {**config, "widths": widths})
     return Matched(name, counts.params, counts.macs, ratio(widths), _near(ratio(widths)))
@@ -94,7 +94,7 @@ def _near(ratio: float) -> bool:
     return abs(ratio - 1) <= TOLERANCE
 
 
-def nearest(own: Widths, ratio: Callable[[Widths], float]) -> Widths:
+def nearest(start: Widths, ratio: Callable[[Widths], float]) -> Widths:
     """The widths that bring a ratio, which grows with them, nearest to 1: one factor first, then stage by stage."""
     tried: dict[Widths, float] = {}
 
@@ -106,10 +106,10 @@ def nearest(own: Widths, ratio: Callable[[Widths], float]) -> Widths:
         return min(tried, key=lambda widths: (abs(tried[widths] - 1), widths))
 
     def scaled(factor: float) -> Widths:
-        return tuple(max(1, round(factor * width)) for width in own)
+        return tuple(max(1, round(factor * width)) for width in start)
 
     _cross(attempt, scaled)
-    for stage in reversed(range(len(own))):
+    for stage in reversed(range(len(start))):
         if _near(tried[best()]):
             break
         _tune(attempt, best(), stage)

@@ -8,13 +8,12 @@ share start equal. The null arm is the full model under other seeds: what it dif
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ablations.matched import BUDGETS, Matched, match
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names
+from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import canonical_name, parse_model
 
 
@@ -24,7 +23,9 @@ class Plan:
 
     Attributes:
         model: the full one, with slots; `mednext_tiny`, or a config of it.
-        remove, swap, leave_one_out, factorial: which arms there are, as `make_arms` takes them.
+        remove: slots, each an arm; `sem+laffn` removes two in one arm.
+        swap: `sem=strip`, each an arm; `sem=strip+laffn=mlp` swaps two in one arm.
+        leave_one_out: each slot removed in turn. factorial: every subset of them, all included.
         match: `params` or `macs`: the arms, widened or narrowed to the full model's budget, in place of the plain ones.
         null: the full model under as many other seeds as well.
     """
@@ -45,79 +46,56 @@ class Arm:
     Attributes:
         model: its canonical name.
         changes: slot -> filling, of the slots that differ from the full model's.
-        matched: `params` or `macs` where its widths were scaled to the full model's budget, else blank.
     """
 
     model: str
     changes: tuple[tuple[str, str], ...] = ()
-    matched: str = ""
-
-    @property
-    def label(self) -> str:
-        """`full`, `without sem`, `sem=strip`, `without sem, params matched`."""
-        return label(dict(self.changes), self.matched)
 
 
-def label(changes: dict[str, str], matched: str = "") -> str:
-    """How an arm with these changes reads in tables and figures."""
+def label(changes: Mapping[str, str], matched: str = "") -> str:
+    """How an arm reads in tables: `full`, `without sem`, `sem=strip`, `without sem, params matched`.
+
+    Args:
+        matched: `params` or `macs` where its widths were scaled to the full model's budget, else blank.
+    """
     removed = [slot for slot, filling in changes.items() if filling == "none"]
     swapped = [f"{slot}={filling}" for slot, filling in changes.items() if filling != "none"]
     words = [f"without {' + '.join(removed)}"] if removed else []
     return ", ".join([*words, *swapped, *([f"{matched} matched"] if matched else [])]) or "full"
 
 
-def make_arms(
-    model: str,
-    remove: Sequence[str] = (),
-    swap: Sequence[str] = (),
-    leave_one_out: bool = False,
-    factorial: bool = False,
-) -> list[Arm]:
-    """The arms that are asked for, the full model first, each once.
+def slots_of(entry: ModelEntry) -> list[str]:
+    """The slots that a model's config has. Raises UserError for a model without any."""
+    slots = [slot for slot in SLOTS if slot in entry.defaults]
+    if not slots:
+        raise UserError(f"Model {entry.name!r} has no slots to ablate. Name a proposed one: mednext_tiny.")
+    return slots
 
-    Args:
-        model: the full one, with slots; `mednext_tiny`, or a config of it.
-        remove: slots, each an arm; `sem+laffn` removes two in one arm.
-        swap: `sem=strip`, each an arm; `sem=strip+laffn=mlp` swaps two in one arm.
-        leave_one_out: each slot removed in turn. factorial: every subset of them, all included.
+
+def subsets(slots: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every subset of slots, the smaller first."""
+    return [subset for size in range(len(slots) + 1) for subset in itertools.combinations(slots, size)]
+
+
+def make_arms(plan: Plan) -> list[Arm]:
+    """A plan's arms before any is matched, the full model first, each once.
 
     Raises:
         UserError: an unknown model, slot or filling, a model without slots, or nothing to compare.
     """
-    entry, config = parse_model(model)
-    slots = [slot for slot in SLOTS if slot in config]
-    if not slots:
-        raise UserError(f"Model {entry.name!r} has no slots to ablate. Name a proposed one: mednext_tiny.")
-    wanted: list[dict[str, str]] = [{}]
-    if factorial:
-        wanted += [dict.fromkeys(s, "none") for n in range(1, len(slots) + 1) for s in itertools.combinations(slots, n)]
-    if leave_one_out:
-        wanted += [{slot: "none"} for slot in slots]
-    wanted += [dict.fromkeys(_slots(item, slots), "none") for item in remove]
-    wanted += [_swaps(item, slots) for item in swap]
-    arms = dict.fromkeys(_arm(model, changes) for changes in wanted)
+    slots = slots_of(parse_model(plan.model)[0])
+    removals: list[Iterable[str]] = [()]
+    removals += subsets(slots) if plan.factorial else ()
+    removals += [[slot] for slot in slots] if plan.leave_one_out else ()
+    removals += [_slots(item, slots) for item in plan.remove]
+    changes = [dict.fromkeys(removed, "none") for removed in removals] + [_swaps(item, slots) for item in plan.swap]
+    arms = dict.fromkeys(_arm(plan.model, changed) for changed in changes)
     if len(arms) < 2:
         raise UserError(
             "Expected something to ablate: `medbench ablate remove SLOT`, `remove --all`, `swap SLOT=FILLING` or "
             "`factorial`."
         )
     return list(arms)
-
-
-def match_arms(arms: Sequence[Arm], budget: str, **shape: Any) -> list[tuple[Arm, Matched]]:
-    """Each arm but the full one with its widths scaled to the full one's budget, beside how near that came.
-
-    Args:
-        budget: `params` or `macs`. shape: task, in_channels, num_classes, image_size.
-
-    Returns:
-        Each matched arm with what it costs.
-    """
-    if budget not in BUDGETS:
-        raise unknown("budget", budget, BUDGETS)
-    full, *rest = arms
-    found = [(arm, match(arm.model, full.model, budget, **shape)) for arm in rest]
-    return [(Arm(matched.name, arm.changes, budget), matched) for arm, matched in found]
 
 
 def null_seeds(seeds: Sequence[int]) -> list[int]:

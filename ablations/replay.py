@@ -41,30 +41,30 @@ class Curve:
 
 
 def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tuple[list[Curve], tuple[str, ...]]:
-    """The curves of a dataset's complete cells and trials, of one number of steps; the commonest when none is named.
+    """The curves of a dataset's complete cells and trials, and a line for each that was left out.
 
-    Beside them what was left out, in lines.
+    Args:
+        steps: the number of steps that all curves have; by default the commonest.
 
     Raises:
         UserError: too few of them.
     """
-    found: dict[int, list[Curve]] = {}
+    curves: list[Curve] = []
     cells, notes = _cells(results)
     for folder, record in cells:
-        if record["status"] != "complete" or record["dataset"]["name"] != dataset:
-            continue
-        name = f"{record['model']['name']} {record['cell']['seed']}"
-        if record["model"]["family"] == "chance" or not (folder / "history.csv").exists():
+        path, model = folder / "history.csv", record["model"]
+        wanted = (record["status"], record["dataset"]["name"]) == ("complete", dataset)
+        if not wanted or model["family"] == "chance" or not path.exists():
             continue
         try:
-            curve = _curve(folder / "history.csv", name)
+            curves.append(_curve(path, f"{model['name']} {record['cell']['seed']}"))
         except Damaged as error:
             notes = (*notes, f"Left out: {error}")
-        else:
-            found.setdefault(curve.steps[-1] if curve.steps else 0, []).append(curve)
-    found = {length: curves for length, of in found.items() if (curves := [c for c in of if len(c.steps) > 1])}
-    length = steps or max(found, key=lambda n: len(found[n]), default=0)
-    curves = [c for c in found.get(length, []) if len(c.steps) == _commonest(found[length])]
+    curves = [curve for curve in curves if len(curve.steps) > 1]
+    steps = steps or _commonest([curve.steps[-1] for curve in curves])
+    curves = [curve for curve in curves if curve.steps[-1] == steps]
+    rounds = _commonest([len(curve.steps) for curve in curves])
+    curves = [curve for curve in curves if len(curve.steps) == rounds]
     if len(curves) < LEAST:
         raise UserError(
             f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has "
@@ -75,10 +75,9 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tupl
 
 def _cells(results: Path) -> store.Found:
     """The cells of a results folder and the trials of its searches, each once."""
-    bases = [path for path in (results, results / store.TUNING) if path.is_dir()]
-    found = [store.read_records(base) for base in bases]
-    cells = {record["key"]: (folder, record) for one in reversed(found) for folder, record in one.records}
-    return store.Found(list(cells.values()), tuple(note for one in found for note in one.notes))
+    parts = [store.read_records(path) for path in (results, results / store.TUNING) if path.is_dir()]
+    cells = {record["key"]: (folder, record) for part in reversed(parts) for folder, record in part.records}
+    return store.Found(list(cells.values()), tuple(note for part in parts for note in part.notes))
 
 
 def _curve(path: Path, name: str) -> Curve:
@@ -94,9 +93,8 @@ def _curve(path: Path, name: str) -> Curve:
     return Curve(name, steps, scores)
 
 
-def _commonest(curves: Sequence[Curve]) -> int:
-    lengths = [len(curve.steps) for curve in curves]
-    return max(set(lengths), key=lengths.count)
+def _commonest(numbers: Sequence[int]) -> int:
+    return max(dict.fromkeys(numbers), key=numbers.count, default=0)
 
 
 def replay(curves: Sequence[Curve], pruner: str, orderings: int = 20) -> pd.DataFrame:
@@ -105,7 +103,7 @@ def replay(curves: Sequence[Curve], pruner: str, orderings: int = 20) -> pd.Data
     best = max(range(len(curves)), key=lambda i: max(curves[i].scores))
     rows = []
     for _ in range(orderings):
-        stops = _one(curves, rng.permutation(len(curves)).tolist(), pruner)
+        stops = _stops(curves, rng.permutation(len(curves)).tolist(), pruner)
         run = sum(curves[i].steps[rounds - 1] for i, rounds in stops.items())
         rows.append(
             {
@@ -117,7 +115,7 @@ def replay(curves: Sequence[Curve], pruner: str, orderings: int = 20) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _one(curves: Sequence[Curve], order: Sequence[int], pruner: str) -> dict[int, int]:
+def _stops(curves: Sequence[Curve], order: Sequence[int], pruner: str) -> dict[int, int]:
     """Index of each curve -> number of rounds that it ran."""
     import optuna
 
@@ -147,15 +145,15 @@ def replay_tables(results: Path, datasets: Sequence[str], orderings: int) -> lis
 def _table(results: Path, dataset: str, orderings: int) -> Sheet:
     (curves, notes), rows = stored_curves(results, dataset), []
     for pruner in ("median", "hyperband"):
-        found = replay(curves, pruner, orderings)
+        runs = replay(curves, pruner, orderings)
         rows.append(
             {
                 "Pruner": pruner,
-                "Steps saved %, median": f"{100 * found['saved'].median():.0f}",
-                "lowest": f"{100 * found['saved'].min():.0f}",
-                "highest": f"{100 * found['saved'].max():.0f}",
-                f"Curves stopped of {len(curves)}, median": f"{found['pruned'].median():.0f}",
-                "Best was pruned": f"{found['best_pruned'].sum()} of {orderings}",
+                "Steps saved %, median": f"{100 * runs['saved'].median():.0f}",
+                "lowest": f"{100 * runs['saved'].min():.0f}",
+                "highest": f"{100 * runs['saved'].max():.0f}",
+                f"Curves stopped of {len(curves)}, median": f"{runs['pruned'].median():.0f}",
+                "Best was pruned": f"{runs['best_pruned'].sum()} of {orderings}",
             }
         )
     caption = (

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablations.journal import Renewal, claiming, has_ended, lease, open_study, take_back
+from ablations.journal import Direction, claiming, has_ended, lease, open_study, renewing, take_back
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
 from bench.records import store
@@ -35,11 +35,13 @@ POLL = 2.0
 FAILURES = 10  # trials without a score in a row, after which a search ends: something is wrong with all of them
 PRUNERS = ("median", "hyperband", "none")
 KERNELS = (3, 5, 7, 9)
-# stage -> lowest, highest, step
-WIDTHS = ((16, 40, 8), (32, 80, 8), (80, 192, 16), (128, 320, 32))
-DEPTHS = ((1, 2, 1), (1, 3, 1), (2, 6, 1), (1, 3, 1))
-EXPANSIONS = ((1, 4, 1),) * 4
-FIELDS = ("widths", "depths", "expansions", "kernels")
+# field of the config -> lowest value, highest value and step in each of the four stages
+RANGES = {
+    "widths": ((16, 40, 8), (32, 80, 8), (80, 192, 16), (128, 320, 32)),
+    "depths": ((1, 2, 1), (1, 3, 1), (2, 6, 1), (1, 3, 1)),
+    "expansions": ((1, 4, 1),) * 4,
+}
+FIELDS = (*RANGES, "kernels")
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,12 @@ class Goal:
 
 
 def draw(trial: optuna.Trial, model: str) -> str:
-    """A model of the space, by its canonical name."""
+    """A model of the space, by its canonical name: each slot, and `widths1` to `kernels4` of the four stages."""
     entry, config = parse_model(model)
     chosen: dict[str, Any] = {slot: trial.suggest_categorical(slot, fillings(slot)) for slot in SLOTS}
-    for field, ranges in (("widths", WIDTHS), ("depths", DEPTHS), ("expansions", EXPANSIONS)):
-        values = [
-            trial.suggest_int(f"{field}{i}", low, high, step=step) for i, (low, high, step) in enumerate(ranges, 1)
-        ]
-        chosen[field] = tuple(values)
+    for field, ranges in RANGES.items():
+        stages = enumerate(ranges, 1)
+        chosen[field] = tuple(trial.suggest_int(f"{field}{i}", low, high, step=by) for i, (low, high, by) in stages)
     chosen["kernels"] = tuple(trial.suggest_categorical(f"kernels{i}", KERNELS) for i in range(1, 5))
     return canonical_name(entry, config | chosen)
 
@@ -94,16 +94,16 @@ def fillings(slot: str) -> list[str]:
 
 
 def starting_point(model: str) -> dict[str, Any]:
-    """The parameters of the model itself, as far as the space has them: numbers go to the nearest in it."""
+    """The model's own parameters, each moved to the nearest value of the space; fillings outside it are left out."""
     _, config = parse_model(model)
     params: dict[str, Any] = {slot: config[slot] for slot in SLOTS if config[slot] in fillings(slot)}
-    for field, ranges in (("widths", WIDTHS), ("depths", DEPTHS), ("expansions", EXPANSIONS)):
+    for field, ranges in RANGES.items():
         for i, (low, high, step) in enumerate(ranges, 1):
             nearest = low + step * round((config[field][i - 1] - low) / step)
             params[f"{field}{i}"] = max(low, min(high, nearest))
-    return params | {
-        f"kernels{i}": min(KERNELS, key=lambda known: abs(known - k)) for i, k in enumerate(config["kernels"], 1)
-    }
+    for i, wanted in enumerate(config["kernels"], 1):
+        params[f"kernels{i}"] = min(KERNELS, key=lambda kernel: abs(kernel - wanted))
+    return params
 
 
 def run_search(
@@ -127,32 +127,26 @@ def run_search(
     """
     label = template.cell.dataset_label
     name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
-    found = open_study(
-        results,
-        name,
-        _about(goal, template),
-        ["maximize", "minimize"] if goal.pareto else ["maximize"],
-        storage,
-        sampler=_sampler(goal, []),
-        pruner=_pruner(goal, template, []),
-    )
+    directions: list[Direction] = ["maximize", "minimize"] if goal.pareto else ["maximize"]
+    opened = open_study(results, name, _about(goal, template), directions, storage)
     with claiming(results, name):
-        if not found.get_trials(deepcopy=False):
-            found.enqueue_trial(starting_point(goal.model))
+        if not opened.get_trials(deepcopy=False):
+            opened.enqueue_trial(starting_point(goal.model))
     failures = 0
     while True:
-        trial, job = _claim(found, results, name, goal, template)
-        if trial is not None and job is not None:
-            failures = 0 if _run(found, trial, job, goal, report) else failures + 1
+        claimed = _claim(opened, results, goal, template)
+        if claimed is not None:
+            trial, job = claimed
+            failures = 0 if _run(opened, trial, job, goal, report) else failures + 1
             if failures == FAILURES:
                 raise UserError(
                     f"{FAILURES} trials in a row failed or diverged, the last one in {job.folder}: see its error.log "
                     "or record.json. What is finished is stored; the same command goes on."
                 )
-        elif _running(found):  # the last ones, in other processes; should one die, its trial comes back
+        elif _is_running(opened):  # the last ones, in other processes; should one die, its trial comes back
             time.sleep(POLL)
         else:
-            return found
+            return opened
 
 
 def _about(goal: Goal, template: Job) -> dict[str, Any]:
@@ -169,10 +163,10 @@ def _about(goal: Goal, template: Job) -> dict[str, Any]:
 
 
 def _sampler(goal: Goal, trials: Sequence[optuna.trial.FrozenTrial]) -> Any:
-    """A sampler that starts elsewhere after each restart: one of a constant seed would draw the same again.
+    """A sampler whose seed is another one for each trial: after a restart a constant seed would draw the same again.
 
-    Optuna counts every finished trial as one of the start; those that were not trained are added to their number here
-    and for the pruner.
+    Optuna counts every finished trial among those drawn at random at the start. Trials that were not trained are
+    therefore added to that number, here and for the pruner.
     """
     from optuna.samplers import NSGAIISampler, TPESampler
 
@@ -183,7 +177,7 @@ def _sampler(goal: Goal, trials: Sequence[optuna.trial.FrozenTrial]) -> Any:
 
 
 def _untrained(trials: Sequence[optuna.trial.FrozenTrial], *states: str) -> int:
-    """How many trials of some states were rejected, or repeat another."""
+    """How many trials in these states were rejected before training, or repeat another trial."""
     return sum(t.state.name in states and not is_trained(t) for t in trials)
 
 
@@ -193,7 +187,7 @@ def _pruner(goal: Goal, template: Job, trials: Sequence[optuna.trial.FrozenTrial
 
 
 def make_pruner(name: str, rounds: int, untrained: int = 0) -> Any:
-    """A pruner for curves of so many validation rounds, counted from 1, beside so many finished trials without one."""
+    """A pruner for curves of so many validation rounds; `untrained` finished trials have no curve, and do not count."""
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
     if name == "median":
@@ -208,21 +202,19 @@ def is_trained(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.state.name in ("COMPLETE", "PRUNED") and not {"rejected", "repeated"} & trial.user_attrs.keys()
 
 
-def _running(study: optuna.Study) -> bool:
+def _is_running(study: optuna.Study) -> bool:
     running = [t for t in study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
     return any(not has_ended(t.user_attrs.get("lease")) for t in running)
 
 
-def _claim(
-    study: optuna.Study, results: Path, name: str, goal: Goal, template: Job
-) -> tuple[optuna.Trial | None, Job | None]:
+def _claim(study: optuna.Study, results: Path, goal: Goal, template: Job) -> tuple[optuna.Trial, Job] | None:
     """The next configuration to train, leased to this process; None when enough are done or under way."""
-    with claiming(results, name):
+    with claiming(results, study.study_name):
         take_back(study)
         for _ in range(REJECTIONS):
             trials = study.get_trials(deepcopy=False)
             if sum(is_trained(t) or t.state.name == "RUNNING" for t in trials) >= goal.trials:
-                return None, None
+                return None
             study.sampler, study.pruner = _sampler(goal, trials), _pruner(goal, template, trials)
             trial = study.ask()
             trial.set_user_attr("lease", lease())
@@ -237,7 +229,7 @@ def _claim(
 
 
 def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Job) -> Job | None:
-    """The job of a drawn configuration, or None for one that is told at once: rejected, or drawn before."""
+    """The job of a drawn configuration, or None where its trial ends at once: it is rejected, or was drawn before."""
     from optuna.trial import TrialState
 
     try:
@@ -247,10 +239,9 @@ def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Jo
         study.tell(trial, state=TrialState.FAIL)
         return None
     macs = job.cost["macs"]
-    trial.set_user_attr("model", job.model)
-    trial.set_user_attr("macs", macs)
-    trial.set_user_attr("params", job.cost["params"])
-    trial.set_user_attr("key", job.cell.key)
+    facts = {"model": job.model, "macs": macs, "params": job.cost["params"], "key": job.cell.key}
+    for name, value in facts.items():
+        trial.set_user_attr(name, value)
     if goal.max_macs is not None:
         trial.set_constraint(CONSTRAINT, macs - goal.max_macs)
         if macs > goal.max_macs:
@@ -266,13 +257,13 @@ def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Jo
 
 def _earlier(study: optuna.Study, trial: optuna.Trial, key: str) -> optuna.trial.FrozenTrial | None:
     """The trial that trained a cell, or trains it now; the first of them that is finished."""
-    found = [t for t in study.get_trials() if t.number != trial.number and t.user_attrs.get("key") == key]
-    done = [t for t in found if is_trained(t)]
-    return next(iter(done or [t for t in found if t.state.name == "RUNNING"]), None)
+    same_cell = [t for t in study.get_trials() if t.number != trial.number and t.user_attrs.get("key") == key]
+    trained = [t for t in same_cell if is_trained(t)]
+    return next(iter(trained or [t for t in same_cell if t.state.name == "RUNNING"]), None)
 
 
 def _repeat(study: optuna.Study, trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> None:
-    """Tells a trial what an earlier one of its configuration had; one that still runs has nothing to tell yet."""
+    """Ends a trial with the values of an earlier one of its configuration, or as FAIL while that one still runs."""
     from optuna.trial import TrialState
 
     if not earlier.state.is_finished():
@@ -289,17 +280,13 @@ def _repeat(study: optuna.Study, trial: optuna.Trial, earlier: optuna.trial.Froz
 
 
 def _trial_job(model: str, template: Job) -> Job:
-    """The cell of one configuration: the template's, of another model, with the search's seed, test part unread."""
+    """The job of one configuration: the template's with another model and the search's seed; no test part is read."""
     from bench.runs.runner import cost_of
     from bench.zoo.registry import dataset_spec
 
     entry, config = parse_model(model)
-    cell = replace(
-        template.cell,
-        model={"name": entry.name, "config": config, "version": entry.version},
-        seed=SEED,
-        unscored=True,
-    )
+    identity = {"name": entry.name, "config": config, "version": entry.version}
+    cell = replace(template.cell, model=identity, seed=SEED, unscored=True)
     cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
     job = replace(template, model=model, cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
@@ -309,13 +296,11 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
     """Trains a claimed trial and tells its score; false where there is none, since it failed or diverged."""
     from optuna.trial import TrialState
 
-    renew = Renewal(trial)
+    renew, rounds = renewing(trial), _rounds(job)
 
-    def renewing(event: Event) -> None:
+    def report_trial(event: Event) -> None:
         renew()
         report(replace(event, trial=trial.number))
-
-    rounds = _rounds(job)
 
     def stop(step: int, score: float) -> bool:
         if goal.pareto:
@@ -323,20 +308,18 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
         trial.report(score, rounds[step])
         return rounds[step] < len(rounds) and trial.should_prune()
 
-    run_cell(job, report=renewing, stop=stop)
-    record = store.read_record(job.folder)
-    training = (record or {}).get("training") or {}
-    trial.set_user_attr("outcome", record["status"] if record else "lost")
+    run_cell(job, report=report_trial, stop=stop)
+    record = store.read_record(job.folder) or {"status": "lost"}
+    training = record.get("training") or {}
+    trial.set_user_attr("outcome", record["status"])
     trial.set_user_attr("steps", training.get("steps"))
     score = training.get("val_score")
-    if record is not None and record["status"] == "complete" and score is not None:
+    if record["status"] == "complete" and score is not None:
         study.tell(trial, [score, job.cost["macs"]] if goal.pareto else score)
-    elif record is not None and record["status"] == "pruned":
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, state=TrialState.FAIL)
-        return False
-    return True
+        return True
+    was_pruned = record["status"] == "pruned"
+    study.tell(trial, state=TrialState.PRUNED if was_pruned else TrialState.FAIL)
+    return was_pruned
 
 
 def _rounds(job: Job) -> dict[int, int]:
@@ -350,16 +333,16 @@ def front(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The finished trials that no other beats in both score and MACs, the fewest MACs first."""
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE" and is_trained(t)]
     done.sort(key=lambda t: (t.user_attrs["macs"], -t.values[0]))
-    found: list[optuna.trial.FrozenTrial] = []
+    unbeaten: list[optuna.trial.FrozenTrial] = []
     for trial in done:
-        if not found or trial.values[0] > found[-1].values[0]:
-            found.append(trial)
-    return found
+        if not unbeaten or trial.values[0] > unbeaten[-1].values[0]:
+            unbeaten.append(trial)
+    return unbeaten
 
 
 def best(study: optuna.Study) -> optuna.trial.FrozenTrial:
     """The finished trial of the highest validation score. Raises UserError when none is finished."""
-    found: Sequence[optuna.trial.FrozenTrial] = front(study)
-    if not found:
+    unbeaten = front(study)
+    if not unbeaten:
         raise UserError("No trial of the search is finished: see the error.log files under results/tuning.")
-    return found[-1]
+    return unbeaten[-1]

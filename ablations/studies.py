@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def open_arms(jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None) -> optuna.Study:
-    """The study of one dataset's arms, made where there is none.
+    """Opens the study of one dataset's arms, or makes it where there is none.
 
     Args:
         jobs: of one comparison key and one full model.
@@ -70,7 +70,7 @@ def _trial(job: Job, record: dict[str, Any], state: str) -> optuna.trial.FrozenT
 
 
 def _state(record: dict[str, Any]) -> str:
-    """Of Optuna's: a cell that diverged is finished without a score; one that failed, or has no figure, is FAIL."""
+    """Optuna's state of a cell: PRUNED where it diverged, FAIL where it failed or has no figure, else COMPLETE."""
     if record["status"] == "complete":
         return "FAIL" if _value(record) is None else "COMPLETE"
     return "PRUNED" if record["status"] == "diverged" else "FAIL"

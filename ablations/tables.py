@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -17,8 +16,8 @@ from ablations.effects import (
     importances,
     run_figures,
 )
+from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
-from bench.analysis.comparison import TASKS, caption_marks, preset_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.statistics import Interval
@@ -44,12 +43,10 @@ EFFECT_NOTE = (
 )
 
 
-def ablation_tables(found: Sequence[Stored]) -> list[Sheet]:
+def ablation_tables(comparisons: Sequence[Stored]) -> list[Sheet]:
     """Two tables for each comparison: arms, and the effects where the factorial is whole."""
-    tables = []
-    for stored in found:
-        tables += [table for table in (_arms(stored), _effects(stored)) if table is not None]
-    return tables
+    tables = [table for stored in comparisons for table in (_arms(stored), _effects(stored))]
+    return [table for table in tables if table is not None]
 
 
 def _arms(stored: Stored) -> Sheet:
@@ -58,7 +55,7 @@ def _arms(stored: Stored) -> Sheet:
         rows = [{"Arm": name, "Runs": _runs(stored, name)} for name in stored.labels]
         why = "No claim is made of one seed, or one patient: figures of single runs."
         frame = pd.DataFrame(rows)
-        return Sheet(_caption(stored, "Ablation"), frame, (why,), name=f"{_slug(stored)}-arms")
+        return Sheet(_caption(stored, "Ablation"), frame, (why,), name=f"{stored.slug}-arms")
     names = [measure.name for measure in stored.measures]
     rows, bold = [], []
     for effect in effects:
@@ -72,22 +69,22 @@ def _arms(stored: Stored) -> Sheet:
         bold.append(marks)
     frame = pd.DataFrame(rows).fillna("")
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
-    notes, name = _arm_notes(stored, frame), f"{_slug(stored)}-arms"
+    notes, name = _arm_notes(stored, frame), f"{stored.slug}-arms"
     return Sheet(_caption(stored, "Ablation"), frame, notes, _bold(stored, bold, frame), name)
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:
     """Params and MACs beside the full model's, speed where it was measured, and the cost of a point."""
     full = {column: stored.cost("full", column) for column in ("params", "macs", "speed")}
-    own = {column: stored.cost(effect.name, column) for column in full}
+    arm = {column: stored.cost(effect.name, column) for column in full}
     point = cost_per_point(stored, effect)
     size = str(stored.first["input"])
     return {
-        "Params (M)": f"{own['params'] / 1e6:.2f}",
-        f"GMACs ({size})": f"{own['macs'] / 1e9:.3f}",
-        "x full, params": f"{own['params'] / full['params']:.3f}",
-        "x full, MACs": f"{own['macs'] / full['macs']:.3f}",
-        "x full, images/s": "" if pd.isna(own["speed"] / full["speed"]) else f"{own['speed'] / full['speed']:.2f}",
+        "Params (M)": f"{arm['params'] / 1e6:.2f}",
+        f"GMACs ({size})": f"{arm['macs'] / 1e9:.3f}",
+        "x full, params": f"{arm['params'] / full['params']:.3f}",
+        "x full, MACs": f"{arm['macs'] / full['macs']:.3f}",
+        "x full, images/s": "" if pd.isna(arm["speed"] / full["speed"]) else f"{arm['speed'] / full['speed']:.2f}",
         "k params per point": _point(stored, effect, point and point[0] / 1e3, 1),
         "MMACs per point": _point(stored, effect, point and point[1] / 1e6, 2),
     }
@@ -136,18 +133,18 @@ def _effects(stored: Stored) -> Sheet | None:
     frame = pd.DataFrame(rows)
     caption = _caption(stored, "Factorial")
     notes = (EFFECT_NOTE, verdict(stored, effects))
-    return Sheet(caption, frame, notes, _bold(stored, bold, frame), f"{_slug(stored)}-factorial")
+    return Sheet(caption, frame, notes, _bold(stored, bold, frame), f"{stored.slug}-factorial")
 
 
 def _bold(stored: Stored, marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame | None:
-    """True where a row's marks say so, of the frame's shape; None where the budget is short, which marks nothing."""
+    """The rows' marks as a frame of booleans that has the shape of the table; None: a short budget marks nothing."""
     if is_short_comparison(stored.first):
         return None
     return pd.DataFrame([[row.get(str(name), False) for name in frame] for row in marks], frame.index, frame.columns)
 
 
 def verdict(stored: Stored, effects: Sequence[Effect]) -> str:
-    """Which modules bring something here and which do not, in a sentence."""
+    """A sentence that says which modules bring something here and which do not."""
     measure = stored.measures[0]
     words = []
     for effect in effects:
@@ -155,14 +152,10 @@ def verdict(stored: Stored, effects: Sequence[Effect]) -> str:
             continue
         gap = effect.gaps[measure.name]
         good = gap.low > 0 if measure.merit > 0 else gap.high < 0
-        bad = gap.high < 0 if measure.merit > 0 else gap.low > 0
+        bad = gap.excludes_zero and not good
         word = "brings something" if good else "does harm" if bad else "brings nothing that can be told from noise"
         words.append(f"{effect.name} {word}")
     return f"By {measure.name}, with these seeds and patients: {'; '.join(words)}."
-
-
-def _slug(stored: Stored) -> str:
-    return f"{stored.first['dataset']}-{stored.first['comparison'][:6]}"
 
 
 def _caption(stored: Stored, what: str) -> str:
@@ -171,8 +164,7 @@ def _caption(stored: Stored, what: str) -> str:
     units = stored.scores[unit_column(stored.scores)].nunique()
     seeds = ", ".join(map(str, stored.seeds))
     seeds += f", null arm {', '.join(map(str, stored.null))}" if stored.null else ""
-    model = first["title"].partition(" [")[0]
-    what = f"{what} of {model}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
+    what = f"{what} of {stored.model_title}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         *caption_marks(first),
         f"{what}, preset {preset_words(first['preset'])}",
@@ -183,17 +175,16 @@ def _caption(stored: Stored, what: str) -> str:
     return ". ".join(parts) + "."
 
 
-def _text(found: Interval, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{found.value:{sign}.2f} [{found.low:.2f}, {found.high:.2f}]"
+def _text(interval: Interval, signed: bool = False) -> str:
+    return f"{interval.value:{'+' if signed else ''}.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: dict[str, Any]) -> Sheet:
-    """Slots and fillings with the cost of the whole model (`ablations.fillings.listing`)."""
-    size = f"1x{shape['channels']}x{shape['image_size']}x{shape['image_size']}"
+def listing_table(model: str, dataset: str, rows: pd.DataFrame, shape: tuple[str, int, int, int]) -> Sheet:
+    """Slots and fillings with the cost of the whole model (`ablations.listing.listing`) at a task's input."""
+    task, channels, classes, size = shape
     caption = (
-        f"Fillings of {model}'s slots, with what the whole model costs: {shape['task']} as on {dataset}, "
-        f"{shape['classes']} classes, input {size}. Nothing is trained."
+        f"Fillings of {model}'s slots, with what the whole model costs: {task} as on {dataset}, "
+        f"{classes} classes, input 1x{channels}x{size}x{size}. Nothing is trained."
     )
     decimals = {"params M": "{:.2f}", "GMACs": "{:.3f}", "params %": "{:+.1f}", "MACs %": "{:+.1f}"}
     frame = rows.assign(**{name: rows[name].map(form.format) for name, form in decimals.items()})

@@ -18,11 +18,10 @@ from bench.report.brief import BEGIN, END, brief_sheet, top_rows
 from bench.report.conventions_text import conventions_text
 from bench.report.costs import stored_profiles
 from bench.report.figures import draw_report
-from bench.report.leaks import leaks_text
+from bench.report.leaks import leaks_sheets
 from bench.report.render import render_tables, results_tables
 from bench.report.repeats import compare_results, repeat_table
-from bench.report.sheets import to_markdown
-from bench.report.speeds import to_markdown as to_text
+from bench.report.sheets import render_sheets, to_markdown
 from bench.report.trials import trials_text
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +75,7 @@ def test_the_committed_trials_are_what_their_records_give_and_none_is_a_result()
 
 
 def test_the_committed_leaks_are_what_audits_and_records_give() -> None:
-    assert (EXAMPLE / "leaks.md").read_text() == leaks_text(EXAMPLE)
+    assert (EXAMPLE / "leaks.md").read_text() == render_sheets(leaks_sheets(EXAMPLE), "markdown"), "run `make example`"
 
 
 def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> None:
@@ -163,4 +162,4 @@ def test_the_committed_speeds_are_what_the_profiles_give() -> None:
 
 def test_the_committed_repeats_are_what_their_profiles_give() -> None:
     repeat = compare_results(EXAMPLE / "repeats" / "first", EXAMPLE / "repeats" / "second")
-    assert (EXAMPLE / "repeats.md").read_text() == to_text(repeat_table(repeat)), "run `make example`"
+    assert (EXAMPLE / "repeats.md").read_text() == to_markdown(repeat_table(repeat)), "run `make example`"

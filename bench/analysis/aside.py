@@ -12,38 +12,38 @@ from bench.analysis.folds import whole_seeds
 ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs in: slots, and widths where matched
 
 
-def set_aside(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def set_aside(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells of one comparison that its table shows, and footnotes on the others; versions are named on the way.
 
     Arms go first, since they are known by the bare names of models; then each of several versions becomes a row of its
     own; then seeds go, which are counted by row. A null arm's seeds would make every other row lack seeds.
 
     Args:
-        asked: models to show whatever they are, by their bare names; None: every model.
+        kept: models to show whatever they are, by their bare names; None: every model.
     """
-    cells, notes = without_arms(cells, asked)
-    cells, further = _without_further_seeds(name_versions(cells))
-    return cells, (*notes, *further)
+    cells, notes = without_arms(cells, kept)
+    cells, notes_on_seeds = _without_further_seeds(name_versions(cells))
+    return cells, (*notes, *notes_on_seeds)
 
 
-def without_arms(cells: pd.DataFrame, asked: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def without_arms(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells of one comparison but for the arms of ablations, and a footnote on these.
 
     Arms, the proposed model with other slots beside the model itself, are compared by `medbench ablate show`, with
     the statistics of pairs.
 
     Args:
-        cells: models under their bare names. asked: as in `set_aside`.
+        cells: models under their bare names. kept: as in `set_aside`.
     """
-    if asked is None:
+    if kept is None:
         return cells, ()
     plain = cells["model"].str.partition("[")[0]
-    arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
-    arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
-    arm &= ~cells["model"].isin(list(asked))
-    n = cells.loc[arm, "model"].nunique()
-    note = f"Not shown: {n} arms of ablations (medbench ablate show, medbench report --arms)."
-    return cells[~arm], (note,) * bool(n)
+    is_arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
+    is_arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
+    is_arm &= ~cells["model"].isin(list(kept))
+    count = cells.loc[is_arm, "model"].nunique()
+    note = f"Not shown: {count} arms of ablations (medbench ablate show, medbench report --arms)."
+    return cells[~is_arm], (note,) * bool(count)
 
 
 def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
@@ -59,19 +59,20 @@ def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells without seeds that a row has beyond those of most rows, and a footnote on these."""
-    notes = []
     seeds = common_seeds(cells)
-    more = cells[~cells["seed"].isin(seeds)]
-    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
-    more = more[more["model"].isin(whole)]
-    if len(more) and len(seeds):
-        shown = "; ".join(
-            f"{own['title'].iloc[0]} {', '.join(map(str, sorted(set(own['seed']))))}"
-            for _, own in more.groupby("model")
-        )
-        notes.append(f"Seeds that not all rows have are left out: {shown}.")
-        cells = cells.drop(more.index)
-    return cells, tuple(notes)
+    further = cells[~cells["seed"].isin(seeds) & cells["model"].isin(models_with(seeds, cells))]
+    if further.empty or not seeds:
+        return cells, ()
+    shown = "; ".join(
+        f"{rows['title'].iloc[0]} {', '.join(map(str, sorted(set(rows['seed']))))}"
+        for _, rows in further.groupby("model")
+    )
+    return cells.drop(further.index), (f"Seeds that not all rows have are left out: {shown}.",)
+
+
+def models_with(seeds: frozenset[int], cells: pd.DataFrame) -> list[str]:
+    """The models that have these seeds, of a cross-validation with all their folds."""
+    return [str(model) for model, rows in cells.groupby("model") if seeds <= whole_seeds(rows)]
 
 
 def common_seeds(cells: pd.DataFrame) -> frozenset[int]:

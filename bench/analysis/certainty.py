@@ -7,7 +7,7 @@ chance, are left out; with one seed, or one patient, nothing is claimed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
@@ -57,9 +57,9 @@ class Measure:
         """A model's figure with its interval."""
         return interval(scores).within(0.0, self.most)
 
-    def gap(self, found: Interval) -> Interval:
+    def gap(self, difference: Interval) -> Interval:
         """A difference of two figures, or of means of several, within its range."""
-        return found.within(-self.most, self.most)
+        return difference.within(-self.most, self.most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,43 +114,38 @@ def certainty(
         shown: which of the stored figures.
         marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
-    scores = task.counted(scores)
+    scores, reference = task.counted(scores), _reference(cells, order)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
-    if not order or seeds < 2 or units < 2:
-        why = (
-            "no model has all seeds, and the figure that orders the rows"
-            if not order
-            else f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
-        )
-        return _without_claim(
-            why, task.right(scores) if seeds == 1 else None, _reference(cells, order), order, titles, tests
-        )
+    if not order:
+        return _without_claim("no model has all seeds, and the figure that orders the rows")
+    if seeds < 2 or units < 2:
+        why = f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        right = task.right(scores) if seeds == 1 else None
+        return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
-    by_model = {model: scores[scores["model"] == model] for model in order}
-    grids = {model: scores_of(rows, main) for model, rows in by_model.items()}
-    reference = _reference(cells, order)
+    rows_of = {model: scores[scores["model"] == model] for model in order}
+    grids = {model: scores_of(rows_of[model], main) for model in order}
+    frame = pd.DataFrame({"Model": [titles[model] for model in order]})
     figures = {model: main.figure(grids[model]) for model in order}
-    rows = {model: {"Model": titles[model], f"{main.name} [95 %]": interval_text(figures[model])} for model in order}
+    frame[f"{main.name} [95 %]"] = [interval_text(figures[model]) for model in order]
     for measure in others:
-        for model in order:
-            rows[model][f"{measure.name} [95 %]"] = interval_text(measure.figure(scores_of(by_model[model], measure)))
-    rivals = [model for model in order if model != reference]
-    paired = seeds >= PAIRS
+        frame[f"{measure.name} [95 %]"] = [
+            interval_text(measure.figure(scores_of(rows_of[model], measure))) for model in order
+        ]
+    rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
-    raw = [wilcoxon(unit_means(grids[reference]), unit_means(grids[model])) for model in rivals if tests]
-    values = dict(zip(rivals, holm(raw), strict=True)) if tests else {}
-    ranks, first = pd.DataFrame(), {}
+    gap = f"{titles[reference]} less it [95 %]"
+    frame[gap] = [interval_text(gaps[model]) if model in gaps else "" for model in order]
+    if tests:
+        means = {model: unit_means(grids[model]) for model in order}
+        values = {model: wilcoxon(means[reference], means[model]) for model in rivals}
+        frame["p, these trained networks only"] = _adjusted(values, order)
+    ranks = pd.DataFrame()
     if marked:
         shares = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
+        frame["First %"] = [f"{100 * share:.0f}" for share in shares[:, 0]]
         ranks = pd.DataFrame(shares, index=[titles[model] for model in order], columns=range(1, len(order) + 1))
-        first = dict(zip(order, shares[:, 0], strict=True))
-    gap, p = f"{titles[reference]} less it [95 %]", "p, these trained networks only"
-    for model in order:
-        rows[model][gap] = interval_text(gaps[model]) if model in gaps else ""
-        rows[model] |= {p: _p(values[model]) if model in values else ""} if tests else {}
-        rows[model] |= {"First %": f"{100 * first[model]:.0f}"} if marked else {}
-    frame = pd.DataFrame([rows[model] for model in order])
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     marks[gap] = ["best" if marked and model in gaps and gaps[model].excludes_zero else "" for model in order]
     drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
@@ -161,8 +156,8 @@ def certainty(
         marks,
         (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests, marked),),
         titles[reference],
-        {titles[model]: found for model, found in gaps.items()},
-        {titles[model]: found for model, found in figures.items()},
+        {titles[model]: interval for model, interval in gaps.items()},
+        {titles[model]: interval for model, interval in figures.items()},
         ranks,
         main.name,
         patients_known(scores),
@@ -170,33 +165,42 @@ def certainty(
 
 
 def _without_claim(
-    why: str, right: pd.DataFrame | None, reference: str, order: Sequence[str], titles: dict[str, str], tests: bool
+    why: str,
+    right: pd.DataFrame | None = None,
+    reference: str = "",
+    titles: Mapping[str, str] | None = None,
+    tests: bool = False,
 ) -> Certainty:
     """What is said where there is one seed or one unit: nothing of methods, of single classifiers how many are right.
 
     Args:
         right: (cases, models) booleans, or None.
+        titles: of each model, the best first.
         tests: McNemar's p as well.
     """
     caption = f"No claim about a method is made: {why}."
-    if right is None or len(order) < 2:
+    if right is None or titles is None or len(titles) < 2:
         return Certainty(caption, pd.DataFrame(), pd.DataFrame())
-    names = [titles[model] for model in order]
-    frame = pd.DataFrame({"Model": names, "Right": [f"{right[model].sum()} of {len(right)}" for model in order]})
-    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
-    if not tests:
-        return Certainty(caption, frame, marks)
-    rivals = [model for model in order if model != reference]
-    raw = [mcnemar(right[reference].to_numpy(), right[model].to_numpy()) for model in rivals]
-    values = dict(zip(rivals, holm(raw), strict=True))
-    column = f"p against {titles[reference]}, these two trained networks only"
-    frame[column] = [_p(values[model]) if model in values else "" for model in order]
-    note = (
-        "p: McNemar, exact, of the images that one of two networks has right and the other has not, Holm over the "
-        f"{len(rivals)} comparisons of this table; it takes images as independent, which those of one patient are not, "
-        "and says nothing of another training."
-    )
-    return Certainty(caption, frame, marks.assign(**{column: ""}), (note,))
+    counts = [f"{right[model].sum()} of {len(right)}" for model in titles]
+    frame = pd.DataFrame({"Model": list(titles.values()), "Right": counts})
+    notes: tuple[str, ...] = ()
+    if tests:
+        rivals = [model for model in titles if model != reference]
+        values = {model: mcnemar(right[reference].to_numpy(), right[model].to_numpy()) for model in rivals}
+        frame[f"p against {titles[reference]}, these two trained networks only"] = _adjusted(values, titles)
+        note = (
+            "p: McNemar, exact, of the images that one of two networks has right and the other has not, Holm over the "
+            f"{len(rivals)} comparisons of this table; it takes images as independent, which those of one patient are "
+            "not, and says nothing of another training."
+        )
+        notes = (note,)
+    return Certainty(caption, frame, pd.DataFrame("", index=frame.index, columns=frame.columns), notes)
+
+
+def _adjusted(values: Mapping[str, float], order: Iterable[str]) -> list[str]:
+    """p-values of rivals as texts, adjusted by Holm, in the order of a table; blank for the reference."""
+    adjusted = dict(zip(values, holm(list(values.values())), strict=True))
+    return [p_text(adjusted[model]) if model in adjusted else "" for model in order]
 
 
 def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
@@ -206,19 +210,20 @@ def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
         rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
     """
     unit = unit_column(rows)
-    known = rows[["seed", unit, "class"]].assign(value=rows[measure.column].astype(float) * measure.factor)
-    known = known if measure.by_class else known.assign(**{"class": ""})
-    grid = known.groupby(["seed", unit, "class"])["value"].agg(["sum", "count"])
-    shape = [sorted(known[name].unique()) for name in ("seed", unit, "class")]
-    grid = grid.reindex(pd.MultiIndex.from_product(shape), fill_value=0)
-    sizes = tuple(map(len, shape))
+    axes = rows["seed"], rows[unit], rows["class"] if measure.by_class else np.zeros(len(rows))
+    places, names = zip(*(pd.factorize(axis, sort=True) for axis in axes), strict=True)
+    shape = tuple(map(len, names))
+    values = rows[measure.column].astype(float).reset_index(drop=True) * measure.factor
+    grid = values.groupby(np.ravel_multi_index(places, shape)).agg(["sum", "count"])
+    grid = grid.reindex(range(math.prod(shape)), fill_value=0)
     strata = _strata(rows, unit) if measure.stratified else None
-    return Scores(grid["sum"].to_numpy(float).reshape(sizes), grid["count"].to_numpy(float).reshape(sizes), strata)
+    return Scores(grid["sum"].to_numpy(float).reshape(shape), grid["count"].to_numpy(float).reshape(shape), strata)
 
 
 def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
     """(P,): what class each unit is of, in order of their names; one that is alone in it joins the largest."""
-    classes = rows.groupby(unit)["class"].agg(lambda names: " + ".join(sorted(set(names)))).sort_index()
+    once = rows[[unit, "class"]].drop_duplicates().sort_values([unit, "class"])
+    classes = once.groupby(unit)["class"].agg(" + ".join)
     sizes = classes.value_counts()
     return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)
 
@@ -265,12 +270,14 @@ def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
     return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
 
 
-def interval_text(found: Interval) -> str:
-    """The figure with its interval; blank where it is not defined."""
-    return "" if math.isnan(found.value) else f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+def interval_text(interval: Interval) -> str:
+    """The figure with its interval, or alone where it has none; blank where it is not defined."""
+    ends = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return "" if math.isnan(interval.value) else f"{interval.value:.2f}{ends}"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value in three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -40,7 +40,7 @@ def checklist(
         f"Seeds? {_seeds(cells, titles, ranked)}",
         f"Same machine and code? {_machine(cells)}",
         *_uncommitted(cells, titles),
-        f"Told apart? {_told(sure)}",
+        f"Told apart? {_told_apart(sure)}",
     )
 
 
@@ -69,14 +69,15 @@ def _split(first: pd.Series[Any]) -> str:
 
 def _leak(first: pd.Series[Any], sure: Certainty) -> str:
     """Whether the split is flagged, and what share of the test cases training has seen, as far as it is known."""
-    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate"}
     shares = first.get("split_leak")
-    known = {words[k]: v for k in words if (v := (shares if isinstance(shares, dict) else {}).get(k)) is not None}
+    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate"}
+    recorded = shares if isinstance(shares, dict) else {}
+    known = {words[kind]: recorded[kind] for kind in words if recorded.get(kind) is not None}
     audited = first.get("audit_near")
     if audited is not None and pd.notna(audited):
         known["a near-duplicate, turned or mirrored ones counted (audit),"] = float(audited)
-    found = " and ".join(f"{100 * share:.1f} % have {name}" for name, share in known.items())
-    figure = f"of the test cases {found} in training" if found else "share not recorded"
+    text = " and ".join(f"{100 * share:.1f} % have {what}" for what, share in known.items())
+    figure = f"of the test cases {text} in training" if text else "share not recorded"
     if pd.notna(first.get("split_flag")):
         return f"yes: {first['split_flag']}; {figure}"
     unknown = "" if sure.patients_known else ", patients unknown"
@@ -86,7 +87,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
     complete = cells[cells["status"] == "complete"]
-    counts = pd.Series({model: len(whole_seeds(own)) for model, own in complete.groupby("model")}, dtype=int)
+    counts = pd.Series({model: len(whole_seeds(rows)) for model, rows in complete.groupby("model")}, dtype=int)
     trained = set(cells.loc[cells["family"] != "chance", "model"])
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
@@ -114,9 +115,10 @@ def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]
     return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
 
 
-def _told(sure: Certainty) -> str:
+def _told_apart(sure: Certainty) -> str:
+    """From which models the reference is told apart: those whose difference from it excludes 0."""
     if not sure.reference:
         return sure.caption
-    told = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
-    rest = [title for title in sure.gaps if title not in told]
-    return f"{sure.reference} from: {', '.join(told) or 'none'}; not from: {', '.join(rest) or 'none'}"
+    apart = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
+    rest = [title for title in sure.gaps if title not in apart]
+    return f"{sure.reference} from: {', '.join(apart) or 'none'}; not from: {', '.join(rest) or 'none'}"

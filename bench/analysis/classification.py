@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.certainty import Measure
@@ -21,32 +22,29 @@ NOTE = (
 )
 PARTS = ("train", "val", "test")
 CHANCE = "Chance answers with the training part's majority class."
-# name, header, short header, whether its deviation over seeds has a column, how much of a detail it is
-METRICS = (
-    ("accuracy", "Accuracy", "Acc.", True, 0),
-    ("balanced_accuracy", "Balanced accuracy", "Bal.\nacc.", True, 0),
-    ("macro_f1", "Macro F1", "Macro\nF1", False, 2),
-    ("auc", "AUC", "AUC", False, 0),
-)
-# name, header, short header, decimals, the sign of what is better; in the table after those of `METRICS`
-FURTHER = (
-    ("mcc", "MCC", "MCC", 3, 1),
-    ("ece", "ECE %", "ECE\n%", 2, 0),  # no best: a constant answer is well calibrated
-    ("brier", "Brier", "Brier", 3, -1),
+COLUMNS = (
+    Column("Accuracy %", "Acc.\n%", "accuracy", "", merit=1),
+    Column("Accuracy sd seeds", "sd\nseeds", "accuracy", "", "sd_seeds", detail=1),
+    Column("Balanced accuracy %", "Bal.\nacc.\n%", "balanced_accuracy", "", merit=1),
+    Column("Balanced accuracy sd seeds", "sd\nseeds", "balanced_accuracy", "", "sd_seeds", detail=2),
+    Column("Macro F1 %", "Macro\nF1\n%", "macro_f1", "", merit=1, detail=2),
+    Column("AUC %", "AUC\n%", "auc", "", merit=1),
+    Column("MCC", "MCC", "mcc", "", decimals=3, merit=1, detail=2),
+    Column("ECE %", "ECE\n%", "ece", "", detail=2),  # no best: a constant answer is well calibrated
+    Column("Brier", "Brier", "brier", "", decimals=3, merit=-1, detail=2),
 )
 BARE = ("mcc", "brier")  # no unit; all others in %
 CONFUSION = "confusion"  # its class is `true->predicted`
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
+def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed.
-        done: the model's scored cells.
+        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
         shown: which weights the rows are of; a classification has no other choice.
     """
-    if done.empty:
+    if scores.empty:
         return []
     runs = pd.DataFrame({seed: _run(rows) for seed, rows in scores.groupby("seed")})
     rows = []
@@ -63,9 +61,10 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict
 def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
     names = list(rows["class"].unique())
-    wide = rows.pivot(index="case", columns="class", values=["reference", "probability"])
-    reference = wide["reference"][names].to_numpy(float).argmax(axis=1)
-    probabilities = wide["probability"][names].to_numpy(float)
+    case, label = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
+    one_hot, probabilities = np.full((2, case.max() + 1, len(names)), np.nan)
+    one_hot[case, label], probabilities[case, label] = rows["reference"], rows["probability"]
+    reference = one_hot.argmax(axis=1)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
     per_class = {
         (metric, name): float(value)
@@ -87,20 +86,11 @@ def headline(table: pd.DataFrame) -> dict[Hashable, float]:
 
 def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool, shown: Shown) -> tuple[Column, ...]:
     """The figures over all, of some the deviation over seeds, of each class where asked for, and the costs."""
-    found: list[Column] = []
-    for metric, header, short, spread, detail in METRICS:
-        found.append(Column(f"{header} %", f"{short}\n%", metric, "", merit=1, detail=detail))
-        if spread:
-            found.append(
-                Column(
-                    f"{header} sd seeds", "sd\nseeds", metric, "", "sd_seeds", detail=1 if metric == "accuracy" else 2
-                )
-            )
-    for metric, header, short, decimals, merit in FURTHER:
-        found.append(Column(header, short, metric, "", "value", decimals, merit, detail=2))
-    for name in _classes(table) if classes else ():
-        found.append(Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1))
-    return (*found, *cost_columns(cells["input"]))
+    of_classes = [
+        Column(f"{name} sensitivity %", f"{name}\nsens.\n%", "sensitivity", name, merit=1, detail=1)
+        for name in (_classes(table) if classes else ())
+    ]
+    return (*COLUMNS, *of_classes, *cost_columns(cells["input"]))
 
 
 def _classes(table: pd.DataFrame) -> list[str]:
@@ -120,10 +110,10 @@ def parts(first: pd.Series[Any]) -> str:
     )
 
 
-def _leak(figures: dict[str, float | None] | None) -> str:
+def _leak(shares: dict[str, float | None] | None) -> str:
     """` (98.0 % of the test images have their patient in training)`, as far as it is known."""
     words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate"}
-    known = [f"{100 * v:.1f} % have {words[k]}" for k, v in (figures or {}).items() if v is not None]
+    known = [f"{100 * share:.1f} % have {words[k]}" for k, share in (shares or {}).items() if share is not None]
     return f" (of the test images {' and '.join(known)} in training)" if known else ""
 
 

@@ -16,7 +16,7 @@ from bench.analysis.short_budget import budget_mark, is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
 from bench.errors import unknown
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 
 # Every figure that cases.csv holds, under the name that says its convention.
 MEASURES = (
@@ -26,9 +26,9 @@ MEASURES = (
     Measure("Sensitivity % (strict)", "sensitivity_strict", 100.0, 1, most=100.0),
     Measure("Precision % (strict)", "precision_strict", 100.0, 1, most=100.0),
     *(
-        Measure(f"{name} ({said.format(unit=unit)})", column.format(unit=unit), factor, merit, most=most)
+        Measure(f"{name} ({convention.format(unit=unit)})", column.format(unit=unit), factor, merit, most=most)
         for unit, reach in (("vox", "1 vox"), ("mm", "2 mm"))
-        for name, said, column, factor, merit, most in (
+        for name, convention, column, factor, merit, most in (
             ("HD95", "{unit}, pooled, strict", "hd95_{unit}_strict", 1.0, -1, math.inf),
             ("HD95", "{unit}, pooled, transunet", "hd95_{unit}_transunet", 1.0, -1, math.inf),
             ("HD95", "{unit}, max, strict", "hd95max_{unit}_strict", 1.0, -1, math.inf),
@@ -78,25 +78,25 @@ def convention_sheets(
     Raises:
         UserError: no records of that dataset.
     """
-    cells = load_cells(results)
+    cells, cases = load_cells_and_cases(results)
     notes = cells.attrs.get("notes", ())
     if dataset is not None and len(cells):
         if dataset not in set(cells["dataset"]):
             raise unknown("dataset among the records", dataset, set(cells["dataset"]))
         cells = cells[cells["dataset"] == dataset]
-    return (_sheets(cells, load_cases(results), weights) if len(cells) else []), notes
+    return (_sheets(cells, cases, weights) if len(cells) else []), notes
 
 
 def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str | None) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
-    groups = (without_arms(group, ()) for _, group in cells.groupby("comparison", sort=True))
-    found = (
-        _comparison(name_versions(group).sort_values(["model", "seed"]), cases, notes, weights)
-        for group, notes in groups
+    groups = (without_arms(of_comparison, ()) for _, of_comparison in cells.groupby("comparison", sort=True))
+    sheets = (
+        _comparison(name_versions(in_table).sort_values(["model", "seed"]), cases, notes, weights)
+        for in_table, notes in groups
     )
-    return [sheet for sheet in found if sheet is not None]
+    return [sheet for sheet in sheets if sheet is not None]
 
 
 def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...], weights: str | None) -> Sheet | None:
@@ -107,19 +107,19 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     if scores.empty:
         return None
     lacking = len(cells) - scores["key"].nunique()
-    scores = scores[scores["key"].isin(same_folds(cells[cells["key"].isin(scores["key"])])["key"])]
-    seeds = {str(model): own["seed"].nunique() for model, own in scores.groupby("model")}
-    whole = {model: len(whole_seeds(own)) for model, own in cells[cells["key"].isin(scores["key"])].groupby("model")}
-    titles = titles_of(cells)
-    values = pd.DataFrame({model: _means(scores[scores["model"] == model]) for model in seeds}).T
+    scored = same_folds(cells[cells["key"].isin(scores["key"])])
+    scores, titles = scores[scores["key"].isin(scored["key"])], titles_of(cells)
+    by_model = {str(model): rows for model, rows in scores.groupby("model")}
+    seeds = {model: rows["seed"].nunique() for model, rows in by_model.items()}
+    whole = {str(model): len(whole_seeds(rows)) for model, rows in scored.groupby("model")}
+    values = pd.DataFrame({model: _means(rows) for model, rows in by_model.items()}).T
     values = values.sort_values("Dice %", ascending=False, kind="stable")
     rows = []
-    for model, row in values.to_dict("index").items():
-        own = scores[scores["model"] == model]
-        texts = {name: f"{row[name]:.2f}" for name in SHOWN}
+    for model in values.index:
+        texts = {name: f"{values.loc[model, name]:.2f}" for name in SHOWN}
         for outcome in ("missed", "invented"):
-            texts[outcome.capitalize()] = f"{(own['outcome'] == outcome).sum() / seeds[str(model)]:.1f}"
-        rows.append({"Model": titles[str(model)], **texts, "Seeds": str(seeds[str(model)])})
+            texts[outcome.capitalize()] = f"{(by_model[model]['outcome'] == outcome).sum() / seeds[model]:.1f}"
+        rows.append({"Model": titles[model], **texts, "Seeds": str(seeds[model])})
     ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     short = is_short_comparison(first)
@@ -137,23 +137,21 @@ def _means(scores: pd.DataFrame) -> dict[str, float]:
     return {name: figure(scores_of(scores, measures[column])) for name, column in SHOWN.items()}
 
 
-def _change(values: pd.DataFrame, usual: str, other: str, short: bool = False) -> str:
-    """What showing the other figure does: by how much it differs, and to the models' order.
+def _change(values: pd.DataFrame, usual: str, instead: str, short: bool = False) -> str:
+    """What showing another figure than the usual one does: by how much it differs, and to the models' order.
 
     Args:
         short: of a budget under which nothing is best: no model is named.
     """
-    gaps = values[other] - values[usual]
+    gaps = values[instead] - values[usual]
     merits = {name: next(m.merit for m in MEASURES if m.column == column) for name, column in SHOWN.items()}
-    before, after = ((-merits[name] * values[name]).rank(method="min") for name in (usual, other))
+    before, after = ((-merits[name] * values[name]).rank(method="min") for name in (usual, instead))
     moved, size = int((before != after).sum()), len(values)
     size_of = f"differs by {gaps.median():+.2f} in the median model ({gaps.min():+.2f} to {gaps.max():+.2f})"
-    if usual.split()[0] != other.split()[0]:
+    if usual.split()[0] != instead.split()[0]:
         size_of = "is another quantity"
-    most = f", by at most {(before - after).abs().max():.0f}" if moved else ""
-    change = f"{other} for {usual}: {size_of}; {moved} of {size} models change rank{most}"
-    if short:
-        return f"{change}."
     first = [" and ".join(ranks.index[ranks == 1]) for ranks in (before, after)]
     best = f"first stays {first[0]}" if first[0] == first[1] else f"first is {first[1]} in place of {first[0]}"
-    return f"{change}; {best}."
+    most = f", by at most {(before - after).abs().max():.0f}" if moved else ""
+    change = f"{instead} for {usual}: {size_of}; {moved} of {size} models change rank{most}"
+    return f"{change}." if short else f"{change}; {best}."

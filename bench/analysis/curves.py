@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.analysis.comparison import Table, about, changes, image_marks, kinds_of_models, preset_words, summarise
+from bench.analysis.captions import about, changes, image_marks, preset_words
+from bench.analysis.comparison import Table, kinds_of_models, summarise
 from bench.analysis.folds import pooled
 from bench.analysis.short_budget import budget_mark, is_short
 from bench.analysis.shown import DEFAULT, Shown, named_apart
 from bench.analysis.statistics import Interval
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 from bench.runs.arguments import FLAG, REPORT, make_request, read_arguments, whole
 from bench.runs.curves import CURVES, IMAGES, PATIENTS, CurveRuns, curve_runs
 from bench.runs.job import Report, silent
@@ -154,9 +155,9 @@ def stored_curves(
 
 
 def _load(results: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    cells = load_cells(results)
+    cells, cases = load_cells_and_cases(results)
     notes = cells.attrs["notes"]
-    cells, cases = with_units(cells, named_apart(load_cases(results)), results)
+    cells, cases = with_units(cells, named_apart(cases), results)
     cells.attrs["notes"] = notes
     return cells, cases
 

@@ -15,8 +15,8 @@ def fold_count(cells: pd.DataFrame) -> int:
     """How many folds the split of one comparison has; 0 where it is no cross-validation."""
     if "fold" not in cells or cells["fold"].isna().all():
         return 0
-    named = str(cells["split"].iloc[0]).partition("/")[2]
-    return int(named) if named.isdigit() else int(cells["fold"].max()) + 1
+    count = str(cells["split"].iloc[0]).partition("/")[2]
+    return int(count) if count.isdigit() else int(cells["fold"].max()) + 1
 
 
 def whole_seeds(cells: pd.DataFrame) -> frozenset[int]:
@@ -33,20 +33,20 @@ def same_folds(cells: pd.DataFrame) -> pd.DataFrame:
     if not fold_count(cells):
         return cells
     kept = []
-    for _, own in cells.groupby("model"):
-        sets = own.groupby("seed")["fold"].agg(frozenset)
-        largest = max(sets, key=lambda folds: (len(folds), sum(folds <= other for other in sets), sorted(folds)))
-        seeds = sets.index[[largest <= folds for folds in sets]]
-        kept.append(own[own["seed"].isin(seeds) & own["fold"].isin(largest)])
+    for _, of_model in cells.groupby("model"):
+        folds_of = of_model.groupby("seed")["fold"].agg(frozenset)
+        most = max(folds_of, key=lambda folds: (len(folds), sum(folds <= others for others in folds_of), sorted(folds)))
+        seeds = folds_of.index[[most <= folds for folds in folds_of]]
+        kept.append(of_model[of_model["seed"].isin(seeds) & of_model["fold"].isin(most)])
     return pd.concat(kept) if kept else cells
 
 
 def missing_folds(cells: pd.DataFrame, scored: pd.DataFrame) -> str:
     """Which folds of which seeds of one row are not scored: `seed 1: fold 2, 4`; blank where none is missing."""
-    lacking = []
-    for seed in sorted(set(cells["seed"])) if (count := fold_count(cells)) else ():
-        rest = sorted(set(range(count)) - set(scored.loc[scored["seed"] == seed, "fold"].astype(int)))
-        lacking += [f"seed {seed}: fold {', '.join(map(str, rest))}"] if rest else []
+    all_folds, lacking = set(range(fold_count(cells))), []
+    for seed in sorted(set(cells["seed"])) if all_folds else ():
+        if missing := sorted(all_folds - set(scored.loc[scored["seed"] == seed, "fold"].astype(int))):
+            lacking.append(f"seed {seed}: fold {', '.join(map(str, missing))}")
     return "; ".join(lacking)
 
 
@@ -64,31 +64,27 @@ def pooled(cells: pd.DataFrame) -> pd.Series[Any]:
     if "split_leak" in folds:
         sizes = [row["test"]["cases"] for row in folds["counts"]]
         first["split_leak"] = _mean_leak(list(folds["split_leak"]), sizes)
-    there = f"{len(folds)} of {count}" if len(folds) < count else str(count)
-    first["fold_text"] = f", {there} folds together, each case tested once (train and val: of one fold)"
+    present = f"{len(folds)} of {count}" if len(folds) < count else str(count)
+    first["fold_text"] = f", {present} folds together, each case tested once (train and val: of one fold)"
     return first
 
 
 def _summed(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Test parts added up: numbers, and numbers by class; None where one is not known."""
     total: dict[str, Any] = {}
-    for name in parts[0]:
-        values = [part.get(name) for part in parts]
-        if isinstance(values[0], dict):
-            total[name] = {key: sum(value[key] for value in values if value) for key in values[0]}
+    for name, first in parts[0].items():
+        values: list[Any] = [part.get(name) for part in parts]
+        if isinstance(first, dict):
+            total[name] = {key: sum(value[key] for value in values if value) for key in first}
         else:
-            total[name] = None if None in values else sum(value for value in values if value is not None)
+            total[name] = None if None in values else sum(values)
     return total
 
 
 def _mean_leak(leaks: list[Any], sizes: list[int]) -> dict[str, float | None] | None:
     """The shares over the test cases of all folds; None where a fold does not say."""
-    known = [leak for leak in leaks if isinstance(leak, dict)]
-    if len(known) < len(leaks):
+    if not all(isinstance(leak, dict) for leak in leaks):
         return None
-    return {
-        name: None
-        if any(leak.get(name) is None for leak in known)
-        else sum(leak[name] * size for leak, size in zip(known, sizes, strict=True)) / sum(sizes)
-        for name in known[0]
-    }
+    shares = pd.DataFrame(leaks, dtype=float).reindex(columns=list(leaks[0]))
+    means = (shares.mul(sizes, axis=0).sum(skipna=False) / sum(sizes)).to_dict()
+    return {str(name): None if pd.isna(mean) else mean for name, mean in means.items()}

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.analysis.aside import common_seeds, name_versions
+from bench.analysis.aside import common_seeds, models_with, name_versions
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import scores_of, unit_words
-from bench.analysis.comparison import TASKS
-from bench.analysis.folds import whole_seeds
 from bench.analysis.shown import DEFAULT, shown_cases
 from bench.analysis.simulation import smallest_difference
 from bench.analysis.units import with_units
-from bench.records.store import load_cases, load_cells
+from bench.records.store import load_cells_and_cases
 
 if TYPE_CHECKING:
     from bench.runs.job import Job
@@ -25,21 +24,22 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     Stored are the cells of that comparison, chance aside, with the seeds that most models have; what other data sets or
     presets vary by says nothing here.
     """
-    cell = jobs[0].cell
-    lacking = "no two models of this comparison are stored that share two seeds."
-    if not Path(results).is_dir() or not len(cells := load_cells(results)):
-        return f"Smallest difference that could be shown: not known, {lacking}"
-    cells = cells[(cells["comparison"] == cell.comparison) & (cells["status"] == "complete")]
+    unknown = (
+        "Smallest difference that could be shown: not known, no two models of this comparison are stored that share "
+        "two seeds."
+    )
+    if not Path(results).is_dir():
+        return unknown
+    cells, cases = load_cells_and_cases(results)
+    cells = cells[(cells["comparison"] == jobs[0].cell.comparison) & (cells["status"] == "complete")]
     cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
     seeds = common_seeds(cells)
-    whole = [model for model, own in cells.groupby("model") if seeds <= whole_seeds(own)]
+    whole = models_with(seeds, cells)
     cells = cells[cells["model"].isin(whole) & cells["seed"].isin(seeds)]
     if len(whole) < 2 or len(seeds) < 2:
-        return f"Smallest difference that could be shown: not known, {lacking}"
-    first = cells.iloc[0]
-    task, cases = TASKS[first["task"]], load_cases(results)
-    rows = shown_cases(cases, DEFAULT)
-    cells, rows = with_units(cells, rows, results)
+        return unknown
+    task = TASKS[cells["task"].iloc[0]]
+    cells, rows = with_units(cells, shown_cases(cases, DEFAULT), results)
     rows = task.counted(rows.merge(cells[["key", "model", "seed"]], on="key"))
     main = task.measures(DEFAULT, rows)[0]
     models = [scores_of(of_model, main) for _, of_model in rows.groupby("model")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.analysis.comparison import Table
+from bench.analysis.comparison import VERSION, Table
 from bench.zoo.registry import dataset_names, dataset_spec
 
 LEAST = 5  # data sets, from which on models are ranked over them
@@ -41,21 +40,22 @@ def rankings(tables: Sequence[Table]) -> list[Ranking]:
     for setting in dict.fromkeys(table.setting for table in tables if table.setting):
         of_setting: dict[str, Table] = {}
         for table in tables:
-            best = of_setting.get(table.name)
             if table.setting == setting and not _is_variant(table.name):
-                better = best is None or len(_newest(table)) > len(_newest(best))
-                of_setting[table.name] = table if better or best is None else best
-        everything = list(of_setting.values())
-        tasks = sorted({table.task for table in everything})
-        groups = [everything, *([t for t in everything if t.task == task] for task in tasks if len(tasks) > 1)]
-        found += [_ranking(setting, group) for group in groups if group]
+                largest = of_setting.setdefault(table.name, table)
+                if len(_newest(table)) > len(_newest(largest)):
+                    of_setting[table.name] = table
+        all_tables = list(of_setting.values())
+        tasks = sorted({table.task for table in all_tables})
+        by_task = [[table for table in all_tables if table.task == task] for task in tasks]
+        groups = [all_tables, *by_task] if len(tasks) > 1 else by_task
+        found += [_ranking(setting, group) for group in groups]
     return [ranking for ranking in found if len(ranking.models) > 1]
 
 
 def _ranking(setting: str, group: Sequence[Table]) -> Ranking:
     figures = [_newest(table) for table in group]
-    shared = [model for model in figures[0] if all(model in of_one for of_one in figures)]
-    values = np.array([[of_one[model][1] for model in shared] for of_one in figures], float)
+    shared = [model for model in figures[0] if all(model in of_table for of_table in figures)]
+    values = np.array([[of_table[model][1] for model in shared] for of_table in figures], float)
     titles = tuple(figures[0][model][0] for model in shared)
     names = tuple(f"{table.name} (partial)" if table.figures["partial"].any() else table.name for table in group)
     return Ranking(setting, names, titles, values)
@@ -63,14 +63,14 @@ def _ranking(setting: str, group: Sequence[Table]) -> Ranking:
 
 def _newest(table: Table) -> dict[str, tuple[str, float]]:
     """Model -> its title and figure, those of the newest of several versions."""
-    found: dict[str, tuple[int, tuple[str, float]]] = {}
+    versions: dict[str, int] = {}
+    newest: dict[str, tuple[str, float]] = {}
     for model, (title, value) in table.headline.items():
-        version = re.search(r" v([0-9]+)$", model)
-        number = int(version[1]) if version else 0
-        name, shown = (re.sub(r" v[0-9]+$", "", text) for text in (model, title))
-        if name not in found or number > found[name][0]:
-            found[name] = (number, (shown, value))
-    return {name: pair for name, (_, pair) in found.items()}
+        name, version = VERSION.fullmatch(model).groups()  # type: ignore[union-attr]
+        number = int(version.removeprefix(" v")) if version else 0
+        if name not in newest or number > versions[name]:
+            versions[name], newest[name] = number, (title.removesuffix(version or ""), value)
+    return newest
 
 
 def _is_variant(dataset: str) -> bool:

@@ -33,15 +33,14 @@ def metrics(shown: Shown) -> tuple[tuple[str, str, float, int], ...]:
     )
 
 
-def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
+def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Of one model, in long form: its scores, over classes and per class, and structures missed and invented.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed.
-        done: the model's scored cells.
+        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
         shown: which of the stored figures.
     """
-    rows = [] if done.empty else _scores(scores, shown)
+    rows = [] if scores.empty else _scores(scores, shown)
     for outcome in ("missed", "invented"):  # of all folds of a seed
         counts = (scores["outcome"] == outcome).groupby(scores["seed"]).sum()
         rows.append({"metric": outcome, "unit": "per run", "class": "", "value": counts.mean()})
@@ -51,14 +50,17 @@ def figures(scores: pd.DataFrame, done: pd.DataFrame, shown: Shown) -> list[dict
 def _scores(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
     rows = []
+    by_class = scores.set_index(["seed", "case", "class"])[[column for column, *_ in metrics(shown)]].unstack("class")
     for column, unit, factor, _ in metrics(shown):
-        wide = scores.set_index(["seed", "case", "class"])[column].astype(float).unstack("class") * factor
+        wide = pd.DataFrame(by_class[column]).astype(float) * factor  # (seeds x cases, classes)
+        if wide.isna().all(axis=None):
+            continue
         by_seed = wide.groupby(level="seed").mean()
-        for name in ("mean", *scores["class"].unique()) if wide.notna().any(axis=None) else ():
-            runs = by_seed.mean(axis=1) if name == "mean" else by_seed[name]
-            per_case = (wide.mean(axis=1) if name == "mean" else wide[name]).groupby(level="case").mean()
-            sd = {"sd_seeds": runs.std(ddof=1), "sd_cases": per_case.std(ddof=1)}
-            rows.append({"metric": column, "unit": unit, "class": name, "value": runs.mean(), **sd})
+        by_seed = by_seed.assign(mean=by_seed.mean(axis=1))
+        by_case = wide.assign(mean=wide.mean(axis=1)).groupby(level="case").mean()
+        for name in ("mean", *scores["class"].unique()):
+            sd = {"sd_seeds": by_seed[name].std(ddof=1), "sd_cases": by_case[name].std(ddof=1)}
+            rows.append({"metric": column, "unit": unit, "class": name, "value": by_seed[name].mean(), **sd})
     return rows
 
 
@@ -72,22 +74,24 @@ def columns(table: pd.DataFrame, cells: pd.DataFrame, classes: bool, shown: Show
     """The columns that have figures, each with its convention in its header."""
     policy, definition = shown.policy, shown.definition
     present = [m for m in metrics(shown) if m[1] == "%" or m[0] in set(table["metric"])]
-    found: list[Column] = []
+    shown_columns: list[Column] = []
     for name, unit, _, merit in present:
-        percent = unit == "%"
-        label = "Dice" if percent else f"HD95 {unit}"
-        header = f"Dice % ({policy})" if percent else f"HD95 ({unit}, {definition}, {policy})"
-        short = f"Dice\n%\n{policy}" if percent else f"HD95\n{unit}\n{definition}\n{policy}"
-        found.append(Column(header, short, name, "mean", merit=merit))
-        seeds, cases = (1, 2) if percent else (3, 3)
-        found.append(Column(f"{label} sd seeds", "sd\nseeds", name, "mean", "sd_seeds", detail=seeds))
-        found.append(Column(f"{label} sd cases", "sd\ncases", name, "mean", "sd_cases", detail=cases))
+        label, short = f"HD95 {unit}", f"HD95\n{unit}\n{definition}\n{policy}"
+        header, seeds, cases = f"HD95 ({unit}, {definition}, {policy})", 3, 3
+        if unit == "%":
+            label, short = "Dice", f"Dice\n%\n{policy}"
+            header, seeds, cases = f"Dice % ({policy})", 1, 2
+        shown_columns += [
+            Column(header, short, name, "mean", merit=merit),
+            Column(f"{label} sd seeds", "sd\nseeds", name, "mean", "sd_seeds", detail=seeds),
+            Column(f"{label} sd cases", "sd\ncases", name, "mean", "sd_cases", detail=cases),
+        ]
     for name in table.loc[~table["class"].isin(["", "mean"]), "class"].unique() if classes else ():
         header = f"{name} Dice % ({policy})"
-        found.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1, detail=1))
-    found.append(Column("Missed per run", "miss\n/run", "missed", "", decimals=1))
-    found.append(Column("Invented per run", "inv.\n/run", "invented", "", decimals=1))
-    return (*found, *cost_columns(cells["input"]))
+        shown_columns.append(Column(header, f"{name}\nDice\n%", f"dice_{policy}", name, merit=1, detail=1))
+    missed = Column("Missed per run", "miss\n/run", "missed", "", decimals=1)
+    invented = Column("Invented per run", "inv.\n/run", "invented", "", decimals=1)
+    return (*shown_columns, missed, invented, *cost_columns(cells["input"]))
 
 
 def parts(first: pd.Series[Any]) -> str:
@@ -98,8 +102,8 @@ def parts(first: pd.Series[Any]) -> str:
     )
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
     fold = first.get("fold_text", "")
-    said = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
-    return f"Split {first['split']}{fold}{said}{flag}; patients present / official: {counts}"
+    note = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
+    return f"Split {first['split']}{fold}{note}{flag}; patients present / official: {counts}"
 
 
 UNITS = {True: "patients", False: "patients (a volume each)"}
@@ -120,15 +124,15 @@ def measures(shown: Shown, scores: pd.DataFrame) -> list[Measure]:
 
     HD95 by `max` is one only where no record lacks it: older ones do.
     """
-    said = shown.policy if shown.definition == "pooled" else f"{shown.definition}, {shown.policy}"
-    found = []
+    convention = shown.policy if shown.definition == "pooled" else f"{shown.definition}, {shown.policy}"
+    intervals = []
     for column, unit, factor, merit in metrics(shown):
         known = scores[column].notna()
         if known.any() and known.sum() == scores[column.replace("hd95max", "hd95")].notna().sum():
-            name = f"Dice % ({shown.policy})" if unit == "%" else f"HD95 {unit} ({said})"
+            name = f"Dice % ({shown.policy})" if unit == "%" else f"HD95 {unit} ({convention})"
             most = 100.0 if unit == "%" else math.inf
-            found.append(limited(Measure(name, column, factor, merit, most=most), scores))
-    return found
+            intervals.append(limited(Measure(name, column, factor, merit, most=most), scores))
+    return intervals
 
 
 def scored_on(first: pd.Series[Any]) -> str:

@@ -55,7 +55,7 @@ def variances(models: Sequence[Scores]) -> tuple[float, float, float]:
     count, n = models[0].sums.shape[:2]
     freedom = np.array([count - 1, n - len(members), (count - 1) * (n - len(members))])
     parts = [unit_parts(model) for model in models]
-    squares = [_squares(one - other, members) for one, other in itertools.combinations(parts, 2)]
+    squares = [_squares(first - second, members) for first, second in itertools.combinations(parts, 2)]
     of_seeds, of_units, rest = np.median(squares, axis=0) / stats.chi2.median(freedom)
     return max((of_seeds - rest) / n, 0.0), max((of_units - rest) / count, 0.0), float(rest)
 
@@ -79,10 +79,10 @@ def _squares(gaps: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
     of_seeds = n * float(((gaps.mean(axis=1) - gaps.mean()) ** 2).sum())
     of_units = rest = 0.0
     for of_stratum in members:
-        own = gaps[:, of_stratum]
-        by_unit = own.mean(axis=0, keepdims=True)
-        of_units += count * float(((by_unit - own.mean()) ** 2).sum())
-        rest += float(((own - by_unit - own.mean(axis=1, keepdims=True) + own.mean()) ** 2).sum())
+        within = gaps[:, of_stratum]
+        by_unit, mean = within.mean(axis=0, keepdims=True), within.mean()
+        of_units += count * float(((by_unit - mean) ** 2).sum())
+        rest += float(((within - by_unit - within.mean(axis=1, keepdims=True) + mean) ** 2).sum())
     return np.array([of_seeds, of_units, rest])
 
 

@@ -30,9 +30,9 @@ LEVEL = 0.95
 PAIRS = 3  # seeds from which on they are paired: of two pairs equals are called different in up to 11 %
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
-    """One model's scores in one comparison.
+    """One model's scores in one comparison; what is drawn of one object is kept (`_runs_of_resamples`).
 
     Attributes:
         sums: (S, P, C) float64, S seeds, P units, C classes: scores summed over a unit's cases.
@@ -161,26 +161,27 @@ def bootstrap(
     members = next(iter(models.values())).members
     if min(map(np.count_nonzero, members)) < 2:
         raise ValueError("Expected at least two units in each stratum.")
-    weights, rng = _drawn_units(tuple(member.tobytes() for member in members), resamples)
-    found: dict[str, np.ndarray] = {}
-    for name, scores in models.items():
-        runs = _by_seed(scores, weights)  # (B, S)
-        if not paired_seeds or not found:
-            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
-        found[name] = (runs * chosen).sum(axis=1)
-    return found
-
-
-def _drawn_units(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, np.random.Generator]:
-    """`unit_weights` from the fixed seed, and the generator as it then stands: the same for all models of a table."""
-    weights, state = _units_from_seed(members, resamples)
+    strata = tuple(member.tobytes() for member in members)
     rng = np.random.default_rng(SEED)
-    rng.bit_generator.state = state
-    return weights, rng
+    rng.bit_generator.state = _units_from_seed(strata, resamples)[1]
+    draws: dict[str, np.ndarray] = {}
+    for name, scores in models.items():
+        runs = _runs_of_resamples(scores, strata, resamples)
+        if not paired_seeds or not draws:
+            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
+        draws[name] = (runs * chosen).sum(axis=1)
+    return draws
+
+
+@lru_cache(maxsize=128)  # a table asks for each model's interval, its difference from the reference, and its ranks
+def _runs_of_resamples(scores: Scores, strata: tuple[bytes, ...], resamples: int) -> np.ndarray:
+    """(B, S): each seed's figure on the same resamples of units for all models."""
+    return _by_seed(scores, _units_from_seed(strata, resamples)[0])
 
 
 @lru_cache(maxsize=4)
 def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
+    """`unit_weights` from the fixed seed, and the generator's state behind them: the same for all models of a table."""
     rng = np.random.default_rng(SEED)
     weights = unit_weights([np.frombuffer(member, bool) for member in members], resamples, rng)
     weights.flags.writeable = False
@@ -227,7 +228,7 @@ def interval_of_draws(
         of_units: degrees of freedom of what varies between units.
         at_least_t: no side shorter than t times the standard deviation of the draws.
     """
-    from scipy import stats
+    from scipy import special
 
     if math.isnan(value):
         return Interval(value, math.nan, math.nan)
@@ -238,8 +239,8 @@ def interval_of_draws(
     squares = sum(variance**2 / (n - 1) for variance, n in of_seeds) + patients**2 / of_units
     if squares == 0:
         return Interval(value, float(low), float(high))
-    t = stats.t.ppf((1 + LEVEL) / 2, (seeds + patients) ** 2 / squares)
-    stretch, least = t / stats.norm.ppf((1 + LEVEL) / 2), t * float(np.nanstd(draws)) * at_least_t
+    t = special.stdtrit((seeds + patients) ** 2 / squares, (1 + LEVEL) / 2)
+    stretch, least = t / special.ndtri((1 + LEVEL) / 2), t * float(np.nanstd(draws)) * at_least_t
     below, above = (max(stretch * side, least) for side in (value - low, high - value))
     return Interval(value, float(value - below), float(value + above))
 
@@ -262,27 +263,28 @@ def _ranks(draws: np.ndarray) -> np.ndarray:
     return np.stack([(known > row).sum(axis=0) for row in known])
 
 
-def wilcoxon(one: np.ndarray, other: np.ndarray) -> float:
+def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
     """The p of a paired test over patients on means over seeds: of these trained networks, not of methods.
 
     Wilcoxon's signed ranks, two-sided, exact where scipy can; 1 where no pair differs. Both (P,).
     """
     from scipy import stats
 
-    gaps = np.asarray(one, float) - np.asarray(other, float)
+    gaps = np.asarray(first, float) - np.asarray(second, float)
     gaps = gaps[np.isfinite(gaps)]
     return float(stats.wilcoxon(gaps).pvalue) if gaps.any() else 1.0
 
 
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """The exact p of McNemar's test of two single classifiers: boolean (N,), which images each has right.
 
     Source: McNemar, Psychometrika 12 (1947) 153; the binomial form.
     """
     from scipy import stats
 
-    first, second = int(np.count_nonzero(one & ~other)), int(np.count_nonzero(other & ~one))
-    return float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
+    only_first, only_second = int(np.count_nonzero(first & ~second)), int(np.count_nonzero(second & ~first))
+    differing = only_first + only_second
+    return float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
 
 
 def average_ranks(figures: np.ndarray) -> np.ndarray:
@@ -335,10 +337,4 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def unit_means(scores: Scores) -> np.ndarray:
     """(P,): each unit's mean over classes of its cases' mean, averaged over seeds; nan for a unit without a case."""
-    with np.errstate(invalid="ignore"):
-        means = np.where(scores.counts > 0, scores.sums / scores.counts, np.nan)
-    known = np.isfinite(means)
-    totals = np.where(known, means, 0).sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        by_seed = totals / known.sum(axis=2)
-    return by_seed.mean(axis=0)
+    return _by_seed(scores, np.eye(scores.sums.shape[1])).mean(axis=1)

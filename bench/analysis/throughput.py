@@ -34,16 +34,15 @@ def with_throughput(cells: pd.DataFrame, profiles: pd.DataFrame) -> pd.DataFrame
     known = [(dict(zip(GROUP, names, strict=True)), _ratios(rows)) for names, rows in groups]
     # Of equal cover the newer way of timing comes first.
     known.sort(key=lambda group: int(str(group[0]["processes"])), reverse=True)
-    for _, own in cells.groupby("comparison"):
-        addresses = {index: _address(row) for index, row in zip(own.index, own.to_dict("records"), strict=True)}
-        best = max(known, key=lambda g: len({a for a in addresses.values() if ("training", *a) in g[1]}), default=None)
-        if best is None:
+    for _, rows in cells.groupby("comparison"):
+        addresses = [_address(row) for row in rows.to_dict("records")]
+        covered = [len({a for a in addresses if ("training", *a) in ratios}) for _, ratios in known]
+        if not any(covered):
             continue
-        for index, address in addresses.items():
-            for form, column in FORMS.items():
-                cells.loc[index, column] = best[1].get((form, *address), float("nan"))
-        if own.index.isin(cells.index[cells["speed"].notna()]).any():
-            cells.loc[own.index, "speed_of"] = pd.Series([best[0]] * len(own), own.index, dtype=object)
+        conditions, ratios = known[covered.index(max(covered))]
+        for form, column in FORMS.items():
+            cells.loc[rows.index, column] = [ratios.get((form, *address), float("nan")) for address in addresses]
+        cells.loc[rows.index, "speed_of"] = pd.Series([conditions] * len(rows), rows.index, dtype=object)
     return cells
 
 

@@ -19,13 +19,13 @@ def with_units(cells: pd.DataFrame, cases: pd.DataFrame, results: str | Path) ->
     """
     units = pd.Series(None, cells.index, dtype=object)
     unit = cases["patient"].copy()
-    for (dataset, fingerprint), own in cells.groupby(["dataset", "fingerprint"]):
+    for (dataset, fingerprint), of_data in cells.groupby(["dataset", "fingerprint"]):
         try:
             table = read_units(results, str(dataset), str(fingerprint))
         except Damaged:  # `load_cells` names it
             continue
         if table is not None:
-            units[own.index] = table["unit"]
-            rows = cases["key"].isin(own["key"])
+            units[of_data.index] = table["unit"]
+            rows = cases["key"].isin(of_data["key"])
             unit[rows] = cases.loc[rows, "case"].map(table["cases"]).astype(object).fillna(unit[rows])
     return cells.assign(units=units), cases.assign(unit=unit)

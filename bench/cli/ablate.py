@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from bench.cli.options import EXPERIMENT, FORM, PRESET, RESULTS, SETTINGS, THREADS, Display, Option, displayed, gathered
+from bench.cli.options import (
+    EXPERIMENT,
+    PRESET,
+    RESULTS,
+    SETTINGS,
+    SHOWN,
+    THREADS,
+    Command,
+    Display,
+    Option,
+    displayed,
+    gathered,
+)
 from bench.cli.run import notes_on
-from bench.cli.terminal import TEXT, make_console, wide_option
+from bench.cli.terminal import TEXT, make_console
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from ablations.effects import Stored
     from ablations.plans import Plan
     from ablations.search import Goal
-    from bench.analysis.sheet import Sheet
     from bench.runs.job import Job
     from bench.runs.request import Request
 
@@ -61,8 +72,12 @@ ALL = click.option("--all", "leave_one_out", is_flag=True, help="Leave out each 
 STUDY = click.option("--study", type=TEXT, help="Name of the Optuna study.  [from dataset and model]")
 STORAGE = click.option("--storage", type=TEXT, help="Any storage URL of Optuna's.  [a journal in RESULTS/studies]")
 REQUEST: Option = gathered("request", "bench.runs.request:Request", _datasets("acdc"), *EXPERIMENT)
-SHOWN: Option = gathered("display", "bench.cli.options:Display", FORM, wide_option)
 DISPLAY: Option = displayed("Write tables (md, tex, csv) and figures (PNG, PDF) to a folder.")
+
+
+def trained(command: Command) -> Command:
+    """What is trained, in which study, and how its tables are shown."""
+    return REQUEST(STUDY(STORAGE(DISPLAY(command))))
 
 
 def _plan(*options: Option) -> Option:
@@ -76,10 +91,7 @@ def _plan(*options: Option) -> Option:
     ALL,
     click.option("--factorial", is_flag=True, help="All eight subsets: main effects and interactions."),
 )
-@REQUEST
-@STUDY
-@STORAGE
-@DISPLAY
+@trained
 @click.pass_context
 def ablate(
     context: click.Context, plan: Plan, request: Request, study: str | None, storage: str | None, display: Display
@@ -105,10 +117,7 @@ def ablate(
 
 @ablate.command()
 @_plan(click.argument("remove", metavar="[SLOT]...", nargs=-1), ALL)
-@REQUEST
-@STUDY
-@STORAGE
-@DISPLAY
+@trained
 def remove(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
     """Train without modules, each SLOT an arm beside the full model; sem+laffn: without both in one.
 
@@ -121,10 +130,7 @@ def remove(plan: Plan, request: Request, study: str | None, storage: str | None,
 
 @ablate.command()
 @_plan(click.argument("swap", metavar="SLOT=FILLING...", nargs=-1, required=True))
-@REQUEST
-@STUDY
-@STORAGE
-@DISPLAY
+@trained
 def swap(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
     """Train with other modules in their place, each SLOT=FILLING an arm beside the full model.
 
@@ -137,10 +143,7 @@ def swap(plan: Plan, request: Request, study: str | None, storage: str | None, d
 
 @ablate.command()
 @_plan()
-@REQUEST
-@STUDY
-@STORAGE
-@DISPLAY
+@trained
 def factorial(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
     """Train all eight subsets of the three modules: main effects and interactions.
 
@@ -171,8 +174,8 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
             missing += run_ablation(jobs, results, study, storage, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    found, notes = load_ablations(results, plan.model)
-    _show_arms([stored for stored in found if stored.first["comparison"] in comparisons], display)
+    ablations, notes = load_ablations(results, plan.model)
+    _show_arms([stored for stored in ablations if stored.first["comparison"] in comparisons], display)
     _show_notes(notes)
     for job in missing:
         click.echo(f"not finished: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
@@ -227,12 +230,12 @@ def search(
     console, results = make_console(display.wide), Path(request.results)
     template = search_template(goal.model, request, notes_on(console))
     with show_progress(console, [template] * goal.trials) as report:
-        found = run_search(goal, template, results, study, storage, report)
-    _show_sheets(search_tables(found), display)
-    for path in write_search(found, display.output or results / "studies"):
+        searched = run_search(goal, template, results, study, storage, report)
+    display.show(search_tables(searched))
+    for path in write_search(searched, display.output or results / "studies"):
         click.echo(f"written: {path}", err=True)
     if score_front:
-        names = list(dict.fromkeys([goal.model, *front_models(found)]))
+        names = list(dict.fromkeys([goal.model, *front_models(searched)]))
         _score_front(replace(request, models=names), template, speed_seconds, tests, display.wide)
 
 
@@ -250,7 +253,7 @@ def _score_front(request: Request, template: Job, speed_seconds: float, tests: b
     if speed_seconds > 0 and others:
         _time_front(full, others, template, speed_seconds)
     comparisons = {job.cell.comparison for job in jobs}
-    tables, notes = results_tables(request.results, comparisons, asked=request.models, tests=tests)
+    tables, notes = results_tables(request.results, comparisons, kept=request.models, tests=tests)
     print_tables(console, tables, notes=notes)
 
 
@@ -289,7 +292,7 @@ def replay_curves(dataset: tuple[str, ...], results: Path, orderings: int, displ
     """
     from ablations.replay import replay_tables
 
-    _show_sheets(replay_tables(results, dataset, orderings), display)
+    display.show(replay_tables(results, dataset, orderings))
 
 
 @ablate.command("list")
@@ -310,7 +313,7 @@ def list_fillings(
     """
     from ablations.command import listing_tables
 
-    _show_sheets(listing_tables(model, dataset, preset, settings, threads), display)
+    display.show(listing_tables(model, dataset, preset, settings, threads))
 
 
 @ablate.command()
@@ -331,22 +334,22 @@ def show(model: str, dataset: tuple[str, ...], results: Path, display: Display) 
     names: Sequence[str | None] = dataset or (None,)
     loaded = [load_ablations(results, model, name) for name in names]
     searched = [load_searches(results, name) for name in names]
-    found = [stored for ablations, _ in loaded for stored in ablations]
+    ablations = [stored for of_dataset, _ in loaded for stored in of_dataset]
     searches = [study for studies, _ in searched for study in studies]
     notes = [note for _, lines in (*loaded, *searched) for note in lines]
-    if not found and not searches:
+    if not ablations and not searches:
         raise UserError(
             f"No ablation of {model} is stored in {results}. Run `medbench ablate remove --all --dataset "
             f"{dataset[0] if dataset else 'acdc'}` first.{in_a_line(notes)}"
         )
-    _show_arms(found, display)
+    _show_arms(ablations, display)
     for study in searches:
         try:
             tables = search_tables(study)
         except UserError as error:  # none of its trials is finished yet
             notes.append(f"Left out: {study.study_name}: {error}")
             continue
-        _show_sheets(tables, display)
+        display.show(tables)
         if display.output is not None:
             write_search(study, display.output)
     _show_notes(notes)
@@ -359,20 +362,11 @@ def _show_notes(notes: Sequence[str]) -> None:
         click.echo(line, err=True)
 
 
-def _show_arms(found: Sequence[Stored], display: Display) -> None:
+def _show_arms(ablations: Sequence[Stored], display: Display) -> None:
     from ablations.command import write_all
     from ablations.tables import ablation_tables
 
-    _show_sheets(ablation_tables(found), display)
+    display.show(ablation_tables(ablations))
     if display.output is not None:
-        write_all(found, display.output)
+        write_all(ablations, display.output)
         click.echo(f"written to {display.output}", err=True)
-
-
-def _show_sheets(sheets: Sequence[Sheet], display: Display) -> None:
-    from bench.report.sheets import print_sheets, render_sheets
-
-    if display.form == "rich":
-        print_sheets(make_console(display.wide), sheets)
-    else:
-        click.echo(render_sheets(sheets, display.form), nl=False)

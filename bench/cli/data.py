@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import DATA_ROOT, RESULTS
+from bench.cli.options import DATA_ROOT, RESULTS, SHOWN, Display
 from bench.cli.terminal import PATH, make_console, wide_option
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.datasets.base import Prepared
 
 
 @click.group()
@@ -68,11 +72,11 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
 
     if phantom == (source is not None):
         raise UserError("Expected --from DIR_OR_ZIP, or --phantom.")
-    root, given = resolve_root(data_root, must_exist=False)
+    root, is_named = resolve_root(data_root, must_exist=False)
     with counting(make_console(), "cases") as report:
         if source is None:
             spec = dataset_spec(name)
-            prepared = locate(spec, "phantom", root if given else None, report)
+            prepared = locate(spec, "phantom", root if is_named else None, report)
         else:
             prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
@@ -80,6 +84,15 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
 
 
 _kind = click.option("--data", type=click.Choice(["real", "phantom"]), default="real", help="Which cache.  [real]")
+
+
+def _opened(name: str, data: str, data_root: str | None) -> tuple[Prepared, Path]:
+    """A prepared cache, real or of phantoms, and the root that it lies under."""
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
+    from bench.zoo.registry import dataset_spec
+
+    root = resolve_root(data_root)[0]
+    return open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real"), root
 
 
 @data.command("verify")
@@ -94,12 +107,10 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
     Example:
       medbench data verify acdc
     """
-    from bench.datasets.cache.prepared import compare_source, open_prepared, resolve_root, verify
+    from bench.datasets.cache.prepared import compare_source, verify
     from bench.report.data import prepared_text
-    from bench.zoo.registry import dataset_spec
 
-    root = resolve_root(data_root)[0]
-    prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
+    prepared, root = _opened(name, data, data_root)
     problems = verify(prepared)
     if problems:
         raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
@@ -132,18 +143,16 @@ def data_audit(
       medbench data audit msld --output DIR
     """
     from bench.datasets.audit.findings import audit
-    from bench.datasets.cache.prepared import open_prepared, resolve_root, verify
+    from bench.datasets.cache.prepared import verify
     from bench.report.audits import audit_text, pairs_file, write_audit
     from bench.report.progress import counting
-    from bench.zoo.registry import dataset_spec
 
-    root = resolve_root(data_root)[0]
-    prepared = open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real")
+    prepared, _ = _opened(name, data, data_root)
     try:
         with pairs_file(output) if output else nullcontext() as each, counting(make_console(), "blocks") as report:
-            found = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle, each)
-        make_console().print_lines(audit_text(found.figures, verify(prepared)))
-        written = write_audit(output, prepared, found) if output else []
+            audited = audit(prepared, threshold, lambda done, total: report("", done, total), any_angle, each)
+        make_console().print_lines(audit_text(audited.figures, verify(prepared)))
+        written = write_audit(output, prepared, audited) if output else []
     except OSError as error:
         raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder.") from None
     if written:
@@ -152,22 +161,17 @@ def data_audit(
 
 @data.command("leaks")
 @click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
-@click.option("--format", "form", type=click.Choice(["rich", "markdown"]), default="rich")
-@wide_option
-def data_leaks(results: Path, form: str, wide: bool) -> None:
+@SHOWN
+def data_leaks(results: Path, display: Display) -> None:
     """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.
 
     \b
     Example:
       medbench data leaks --results results/example
     """
-    from bench.report.leaks import leaks_sheets, leaks_text
-    from bench.report.sheets import print_sheets
+    from bench.report.leaks import leaks_sheets
 
-    if form == "markdown":
-        click.echo(leaks_text(results), nl=False)
-    else:
-        print_sheets(make_console(wide), leaks_sheets(results))
+    display.show(leaks_sheets(results))
 
 
 @data.command("units")
@@ -182,12 +186,10 @@ def data_units(name: str, results: Path, data: str, data_root: str | None) -> No
     Example:
       medbench data units sars-cov2-ct --results results
     """
-    from bench.datasets.cache.prepared import open_prepared, resolve_root
     from bench.datasets.splits.unit_table import unit_table
     from bench.records.store import check_writable, write_units
-    from bench.zoo.registry import dataset_spec
 
-    prepared = open_prepared(dataset_spec(name), resolve_root(data_root)[0], "phantom" if data == "phantom" else "real")
+    prepared, _ = _opened(name, data, data_root)
     table = unit_table(prepared, prepared.name)
     if table is None:
         click.echo(f"{prepared.name}: one patient is one unit, nothing to write")

@@ -38,7 +38,7 @@ def _compare_metrics(wide: bool) -> int:
     from bench.report.judged import compared_sheet
     from bench.report.sheets import print_sheets
 
-    found = compare_with_medpy()
-    print_sheets(make_console(wide), [compared_sheet(found)])
-    differing = [one.metric for one in found if not one.agrees]
+    comparisons = compare_with_medpy()
+    print_sheets(make_console(wide), [compared_sheet(comparisons)])
+    differing = [comparison.metric for comparison in comparisons if not comparison.agrees]
     return say(f"Error: {', '.join(differing)} differ from medpy's.", 1) if differing else 0

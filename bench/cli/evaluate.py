@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import Display, displayed
+from bench.cli.options import Display, Option, displayed, gathered
 from bench.cli.terminal import PATH, TEXT, make_console, say
 from bench.errors import UserError
 
+if TYPE_CHECKING:
+    from bench.analysis.predictions import Predictions
+
+
+def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _spacing(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        sizes = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (2, 3) or not all(0 < size < 1e6 for size in sizes):
+        raise UserError(f"Expected --spacing to be positive mm as z,y,x or y,x, but got {text!r}.")
+    return sizes
+
+
+REQUEST: Option = gathered(
+    "request",
+    "bench.analysis.predictions:Predictions",
+    click.option("--pred", required=True, multiple=True, type=PATH, help="Folder of predictions; again for each seed."),
+    click.option("--label", required=True, type=PATH, help="Folder of the reference's label maps."),
+    click.option("--versus", multiple=True, type=PATH, help="Folder of another method's; again for each seed."),
+    click.option(
+        "--classes", type=TEXT, callback=_names, help="Names by label id, background first.  [the labels' ids]"
+    ),
+    click.option(
+        "--spacing", type=TEXT, callback=_spacing, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]"
+    ),
+    click.option("--patient-regex", type=TEXT, help="Its first group in a file's name is the patient.  [the case]"),
+    click.option("--patients", type=PATH, help="CSV with the columns case and patient.  [each case is a patient]"),
+    click.option(
+        "--missing",
+        type=click.Choice(["error", "empty", "skip"]),
+        default="error",
+        help="A prediction not there: all background, or its case left out.  [error]",
+    ),
+    click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]"),
+)
+
 
 @click.command()
-@click.option("--pred", required=True, multiple=True, type=PATH, help="Folder of predictions; again for each seed.")
-@click.option("--label", required=True, type=PATH, help="Folder of the reference's label maps.")
-@click.option("--versus", multiple=True, type=PATH, help="Folder of another method's; again for each seed.")
-@click.option("--classes", type=TEXT, help="Names by label id, background first.  [the ids that the labels have]")
-@click.option("--spacing", type=TEXT, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]")
-@click.option("--patient-regex", type=TEXT, help="Its first group in a file's name is the patient.  [the case]")
-@click.option("--patients", type=PATH, help="CSV with the columns case and patient.  [each case is a patient]")
-@click.option(
-    "--missing",
-    type=click.Choice(["error", "empty", "skip"]),
-    default="error",
-    help="A prediction not there: all background, or its case left out.  [error]",
-)
+@REQUEST
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
-@click.option("--threads", default=1, type=click.IntRange(1), help="Threads over classes.  [1]")
 @displayed("Write cases.csv and the conventions there.")
-def evaluate(display: Display, classes: str | None, spacing: str | None, tests: bool, **request: Any) -> None:
+def evaluate(request: Predictions, tests: bool, display: Display) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
     \b
@@ -38,35 +68,18 @@ def evaluate(display: Display, classes: str | None, spacing: str | None, tests: 
     from contextlib import nullcontext
 
     from bench.analysis.predictions import check_output, score_predictions, write_scores
-    from bench.report.escaping import csv_safe
+    from bench.report.escaping import csv_text
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
-    from bench.report.sheets import print_sheets, render_sheets
 
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
-    sizes = None if spacing is None else _spacing(spacing)
     if display.output:
         check_output(display.output)
-    console = make_console(display.wide)
-    with counting(console, "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
-        request["report"] = lambda done, total: report("", done, total)
-        judged = score_predictions(classes=names, spacing=sizes, **request)
+    with counting(make_console(), "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
+        judged = score_predictions(request, lambda done, total: report("", done, total))
     written = write_scores(judged, display.output) if display.output else []
     if display.form == "csv":
-        click.echo(csv_safe(prediction_figures(judged, tests)).to_csv(index=False, lineterminator="\n"), nl=False)
-    elif display.form == "rich":
-        print_sheets(console, prediction_sheets(judged, tests))
+        click.echo(csv_text(prediction_figures(judged, tests)), nl=False)
     else:
-        click.echo(render_sheets(prediction_sheets(judged, tests), display.form), nl=False)
+        display.show(prediction_sheets(judged, tests))
     if written:
         say(f"written   {', '.join(map(str, written))}", 0)
-
-
-def _spacing(text: str) -> tuple[float, ...]:
-    try:
-        sizes = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if len(sizes) not in (2, 3) or not all(0 < size < 1e6 for size in sizes):
-        raise UserError(f"Expected --spacing to be positive mm as z,y,x or y,x, but got {text!r}.")
-    return sizes

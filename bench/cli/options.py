@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, wide_option
+from bench.cli.terminal import PATH, TEXT, make_console, wide_option
+
+if TYPE_CHECKING:
+    from bench.analysis.sheet import Sheet
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -46,6 +49,15 @@ class Display:
     output: Path | None = None
     wide: bool = False
 
+    def show(self, sheets: Sequence[Sheet]) -> None:
+        """Prints tables on standard output."""
+        from bench.report.sheets import print_sheets, render_sheets
+
+        if self.form == "rich":
+            print_sheets(make_console(self.wide), sheets)
+        else:
+            click.echo(render_sheets(sheets, self.form), nl=False)
+
 
 def gathered(name: str, kind: str, *options: Option) -> Option:
     """Options that a command takes as one value of a frozen class, imported when the command is called.
@@ -57,11 +69,11 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def call(**given: Any) -> Any:
+        def call(**values: Any) -> Any:
             module, _, class_name = kind.partition(":")
-            made = getattr(import_module(module), class_name)
-            values = {part.name: given.pop(part.name) for part in fields(made) if part.name in given}
-            return command(**given, **{name: made(**values)})
+            gathering = getattr(import_module(module), class_name)
+            its = {field.name: values.pop(field.name) for field in fields(gathering) if field.name in values}
+            return command(**values, **{name: gathering(**its)})
 
         taking: Command = call
         for option in reversed(options):
@@ -75,3 +87,6 @@ def displayed(output: str) -> Option:
     """`--format` and `--output`, as one `display`; `output` says what is written where."""
     written = click.option("--output", type=PATH, help=output)
     return gathered("display", f"{__name__}:Display", FORM, written, wide_option)
+
+
+SHOWN: Option = gathered("display", f"{__name__}:Display", FORM, wide_option)

@@ -56,7 +56,8 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
     from bench.cost.speed import count
     from bench.cost.speed import profile as measure
     from bench.report.costs import complexity_tables, profile_tables
-    from bench.report.speeds import print_speeds, render
+    from bench.report.escaping import csv_text
+    from bench.report.sheets import print_sheets, render_sheets
 
     if compare is not None:
         from bench.report.repeats import compare_results, repeat_table
@@ -73,9 +74,9 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
             sys.exit(say("Interrupted. The profiles measured so far are stored.", 130))
         tables = lay_out(rows)
     if form == "rich":
-        print_speeds(make_console(wide), tables)
+        print_sheets(make_console(wide), tables)
     else:
-        click.echo(render(tables, rows, form), nl=False)
+        click.echo(csv_text(rows) if form == "csv" else render_sheets(tables, form), nl=False)
     failures = [*rows["error"].dropna()] if "error" in rows else []
     for line in failures:
         say(f"Error: {line}", 2)

@@ -130,12 +130,16 @@ def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
     from bench.report.brief import top_rows
     from bench.report.render import results_tables
 
-    chosen, asked = selection, None if selection.arms else ()
-    shown = Shown(chosen.policy, chosen.definition, chosen.weights)
     tables, notes = results_tables(
-        chosen.results, None, chosen.dataset, chosen.preset, chosen.classes, asked, chosen.tests, shown
+        selection.results,
+        dataset=selection.dataset,
+        preset=selection.preset,
+        classes=selection.classes,
+        kept=None if selection.arms else (),
+        tests=selection.tests,
+        shown=Shown(selection.policy, selection.definition, selection.weights),
     )
-    return tables if chosen.top is None else [top_rows(table, chosen.top) for table in tables], notes
+    return tables if selection.top is None else [top_rows(table, selection.top) for table in tables], notes
 
 
 def _print(selection: Selection, instead: Instead, checklist: bool, display: Display) -> None:
@@ -173,7 +177,7 @@ def _curve_sheets(selection: Selection) -> tuple[list[Sheet], tuple[str, ...]]:
 
 
 def _text(selection: Selection, instead: Instead, form: str) -> str:
-    """What was asked for, as text of a format; trials, speeds, ranks and conventions are Markdown."""
+    """The tables, or what replaces them, as text of a format; trials, speeds, ranks and conventions are Markdown."""
     from bench.report.brief import brief_sheet
     from bench.report.notes import notes_text
     from bench.report.render import render_tables

@@ -90,7 +90,7 @@ def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: b
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     comparisons = {job.cell.comparison for job in work}
-    tables, notes = results_tables(request.results, comparisons, asked={job.model for job in work})
+    tables, notes = results_tables(request.results, comparisons, kept={job.model for job in work})
     print_tables(console, tables, checklist, notes)
     if counts["failed"]:
         name_failed(work)
@@ -115,8 +115,8 @@ def name_failed(jobs: Sequence[Job]) -> None:
             click.echo(f"failed: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
 
 
-def _print_protocol(context: click.Context, _: click.Parameter, asked: bool) -> None:
-    if asked:
+def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) -> None:
+    if is_set:
         from bench.report.protocol_page import protocol_page
 
         click.echo(protocol_page(), nl=False)

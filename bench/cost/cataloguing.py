@@ -19,12 +19,21 @@ from typing import Any
 
 from bench.cost.published import check_shape, count_three
 from bench.models.slots import SLOTS, filling_note, filling_summary
+from bench.records.environment import installed_version
 from bench.records.store import write_text
 from bench.runs.protocol import PRESETS
 from bench.zoo import catalogue as stored
 from bench.zoo.complexity import complexity
 from bench.zoo.entry import ModelEntry
-from bench.zoo.registry import canonical_name, dataset_names, dataset_spec, model_entry, model_names, parse_model
+from bench.zoo.registry import (
+    canonical_name,
+    dataset_names,
+    dataset_spec,
+    imported_entry,
+    model_entry,
+    model_names,
+    parse_model,
+)
 
 LISTED = "mednext_tiny"  # whose fillings' costs `medbench ablate list` shows
 DEFAULT = "quick"  # under which preset, where none is named
@@ -39,23 +48,22 @@ def make_catalogue(anew: bool = False, report: Callable[[str], None] = print) ->
     Args:
         anew: counts also what is stored and unchanged.
     """
-    entries = {
-        point.name: imported_entry(point.name) for point in entry_points(group="medbench.models") if _ours(point)
-    }
-    modules = {name: _module(entry) for name, entry in entries.items()}
+    ours = (p for p in entry_points(group="medbench.models") if p.module.partition(".")[0] in ("bench", "baselines"))
+    entries = {point.name: imported_entry(point.name) for point in ours}
+    modules = {name: entry.build.__module__ for name, entry in entries.items()}
     sources = {module: _source(module) for module in sorted({*modules.values()})}
     sources |= {rule: _rule(*files) for rule, files in RULES.items()}
     costs, checks = {}, {}
     for name, shape in asked_costs():
         entry, config = parse_model(name)
         key = stored.shape_key(canonical_name(entry, config), *shape)
-        known = None if anew else stored.known_cost(entry, key)
-        costs[key] = known or _counted(entry, config, shape, report)
+        unchanged = None if anew else stored.known_cost(entry, key)
+        costs[key] = unchanged or _counted(entry, config, shape, report)
     for entry, task in asked_checks():
         channels, size, classes = check_shape(entry)
         key = stored.shape_key(entry.name, task, channels, classes, size)
-        known = None if anew else stored.known_check(entry, key)
-        checks[key] = known or _checked(entry, task, report)
+        unchanged = None if anew else stored.known_check(entry, key)
+        checks[key] = unchanged or _checked(entry, task, report)
     return {
         "sources": sources,
         "entries": {name: {"module": modules[name], **facts(entry)} for name, entry in sorted(entries.items())},
@@ -71,13 +79,6 @@ RULES = {
     stored.COUNTING: ("bench/zoo/complexity.py", "bench/zoo/operators.py"),
     stored.COUNTERS: ("bench/cost/counters.py",),
 }
-
-
-def imported_entry(name: str) -> ModelEntry:
-    """A network's entry as its module registers it, whatever the catalogue says."""
-    from bench.zoo.registry import _imported
-
-    return _imported(name)
 
 
 def facts(entry: ModelEntry) -> dict[str, Any]:
@@ -137,14 +138,6 @@ def _checked(entry: ModelEntry, task: str, report: Callable[[str], None]) -> dic
     return asdict(count_three(entry, task, *check_shape(entry)))
 
 
-def _ours(point: Any) -> bool:
-    return point.module.partition(".")[0] in ("bench", "baselines")
-
-
-def _module(entry: ModelEntry) -> str:
-    return entry.build.__module__
-
-
 def _rule(*files: str) -> dict[str, Any]:
     return {"files": list(files), "libraries": {}, "sha256": stored.content_hash(files)}
 
@@ -154,29 +147,29 @@ def _source(module: str) -> dict[str, Any]:
 
     The proposed model's are those of all fillings too.
     """
-    waiting, found, libraries = [module], {}, set()
+    waiting, imports_of, libraries = [module], {}, set()
     if module == stored.PROPOSED:
         waiting += [point.value for point in entry_points(group="medbench.fillings")]
     while waiting:
         file = f"{waiting.pop().replace('.', '/')}.py"
-        if file in found or not (stored.ROOT / file).is_file():
+        if file in imports_of or not (stored.ROOT / file).is_file():
             continue
-        found[file] = names = _imports(stored.ROOT / file)
+        imports_of[file] = names = _imports(stored.ROOT / file)
         waiting += [name for name in names if name.startswith(("baselines.", "bench.models.", "ablations."))]
         libraries |= {LIBRARIES[top] for top in (name.partition(".")[0] for name in names) if top in LIBRARIES}
-    versions = {name: stored.installed(name) for name in sorted(libraries)}
-    return {"files": sorted(found), "libraries": versions, "sha256": stored.content_hash(found)}
+    versions = {name: installed_version(name) for name in sorted(libraries)}
+    return _rule(*sorted(imports_of)) | {"libraries": versions}
 
 
 def _imports(path: Path) -> set[str]:
     """Every module that a file names in an import, anywhere in it."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return modules
 
 
 def as_text(catalogue: dict[str, Any]) -> str:

@@ -91,8 +91,8 @@ class CrossCheck:
         return {**counts, "skipped": self.skipped, "failed": self.failed, **derived}
 
 
-def _apart(found: int, figure: int) -> float:
-    return abs(found / figure - 1) if figure else float(found > 0)
+def _apart(count: int, figure: int) -> float:
+    return abs(count / figure - 1) if figure else float(count > 0)
 
 
 def cross_check(model: nn.Module, input_shape: tuple[int, ...]) -> CrossCheck:
@@ -174,9 +174,9 @@ def _fvcore(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tupl
             analysis.set_op_handle(**{name: _by_shapes(formula) for name, formula in FORMULAS.items()})
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             counts = {short(name): round(macs) for name, macs in analysis.by_operator().items()}
-            skipped = Counter({short(name): 0 for name in analysis.unsupported_ops()})
-    for name, calls in analysis.unsupported_ops().items():
-        skipped[short(name)] += calls
+            skipped: Counter[str] = Counter()
+            for name, calls in analysis.unsupported_ops().items():
+                skipped[short(name)] += calls
     return _count(counts, {name: calls for name, calls in skipped.items() if name not in MOVES}), {}
 
 

@@ -10,21 +10,16 @@ from typing import Any
 
 from bench.errors import UserError, unknown
 from bench.records.profiles import Setting
-from bench.runs.arguments import FLAG, MODELS, argument, check_fields, or_none, text, whole
+from bench.runs.arguments import DEVICE, FLAG, MODELS, argument, check_fields, or_none, text, whole
 from bench.runs.protocol import PRESETS
 from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import listed_names, parse_model, select_models
 
 REFERENCES = {"classification": "resnet18", "segmentation": "unet_s"}
-CHOICES = {
-    "task": tuple(REFERENCES),
-    "device": ("cpu", "cuda"),
-    "precision": ("fp32", "bf16", "fp16"),
-}
-LEAST = {"image_size": 8, "channels": 1, "classes": 2, "batch": 1, "threads": 1}
 # Where passes are timed, the C library keeps what is freed (`bench.cost.speed.KEPT`).
 ALLOCATOR = "kept" if platform.libc_ver()[0] == "glibc" else "default"
-COUNT = whole(-(2**31))  # below what is allowed too: the line then says from where
+# Fields of a request that stand in its settings as they are.
+SHARED = ("task", "channels", "image_size", "classes", "batch", "threads", "device", "precision", "compiled")
 
 
 @dataclass(frozen=True)
@@ -47,14 +42,14 @@ class Measurement:
     """
 
     models: str | Sequence[str] = argument("all", MODELS)
-    task: str = argument("classification", text())
-    image_size: int = argument(224, COUNT)
-    channels: int = argument(3, COUNT)
-    classes: int = argument(2, COUNT)
-    batch: int = argument(8, COUNT)
-    threads: int = argument(2, COUNT)
-    device: str = argument("cpu", text())
-    precision: str = argument("fp32", text())
+    task: str = argument("classification", text("", *REFERENCES))
+    image_size: int = argument(224, whole(8))
+    channels: int = argument(3, whole())
+    classes: int = argument(2, whole(2))
+    batch: int = argument(8, whole())
+    threads: int = argument(2, whole())
+    device: str = argument("cpu", DEVICE)
+    precision: str = argument("fp32", text("", "fp32", "bf16", "fp16"))
     reference: str | None = argument(None, or_none(text()))
     fused: bool = argument(False, FLAG)
     step: bool = argument(False, FLAG)
@@ -63,12 +58,6 @@ class Measurement:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"Expected {name} to be one of {', '.join(choices)}, but got {getattr(self, name)!r}.")
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise UserError(f"Expected {name} to be at least {least}, but got {getattr(self, name)}.")
         if self.preset not in PRESETS:
             raise unknown("preset", self.preset, PRESETS)
         if self.fused and self.step:
@@ -84,25 +73,12 @@ def make_settings(request: Measurement) -> list[Setting]:
         UserError: an unknown name, a device that is not there, or `fused` where no model has that form.
     """
     _check_device(request.device, request.precision)
-    reference = _resolved(*_one(request.reference or REFERENCES[request.task], request.task))
+    reference = _resolved(*_only_model(request.reference or REFERENCES[request.task], request.task))
+    shared: dict[str, Any] = {name: getattr(request, name) for name in SHARED}
+    shared |= {"work": "training-step" if request.step else "inference"}
+    shared |= {"torch": version("torch"), "allocator": ALLOCATOR}
     return [
-        Setting(
-            model=_resolved(entry, config),
-            reference=reference,
-            task=request.task,
-            channels=request.channels,
-            image_size=request.image_size,
-            classes=request.classes,
-            batch=request.batch,
-            threads=request.threads,
-            device=request.device,
-            precision=request.precision,
-            form=form,
-            work="training-step" if request.step else "inference",
-            compiled=request.compiled,
-            torch=version("torch"),
-            allocator=ALLOCATOR,
-        )
+        Setting(model=_resolved(entry, config), reference=reference, form=form, **shared)
         for entry, config in _models(request)
         for form in (("training", "fused") if request.fused and entry.family == "proposed" else ("training",))
     ]
@@ -131,7 +107,7 @@ def _check_device(device: str, precision: str) -> None:
             raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
 
 
-def _one(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:
+def _only_model(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:
     names = select_models(name, "", task)
     if len(names) != 1:
         raise UserError(f"Expected one model as the reference, but {name!r} names {len(names)}: {', '.join(names)}.")

@@ -29,7 +29,7 @@ CUDA, RESIDENT, EVER = "CUDA allocator", "resident memory", "resident memory, ne
 
 
 def measure_memory(setting: Setting, name: str) -> dict[str, Any]:
-    """The candidate's peak in the setting's kind of work, and its weights.
+    """Measures the candidate's peak of memory in the setting's kind of work, and the size of its weights.
 
     Returns:
         bytes: the peak above `before`; null where the process once held more and cannot set its peak back.
@@ -46,8 +46,8 @@ def measure_memory(setting: Setting, name: str) -> dict[str, Any]:
     for _ in range(PASSES):
         run()
     peak = _peak(device, method)
-    known = method != EVER or peak > before
-    return {"bytes": peak - before if known else None, "before": before, "method": method, "weights": weights}
+    is_known = method != EVER or peak > before
+    return {"bytes": peak - before if is_known else None, "before": before, "method": method, "weights": weights}
 
 
 def weights_bytes(model: nn.Module) -> int:
@@ -75,7 +75,7 @@ def _peak(device: torch.device, method: str) -> int:
 
 
 def set_peak_back() -> bool:
-    """Lets this process's VmHWM start from its present resident memory; False where the system has no such thing."""
+    """Sets this process's VmHWM back to its present resident memory; returns False where the system cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

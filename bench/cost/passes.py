@@ -27,13 +27,13 @@ Pass = Callable[[], Any]
 
 
 def network(setting: Setting, name: str) -> nn.Module:
-    """A model by name, under a constant seed, for the setting's task and input."""
+    """Builds a model by name, under a constant seed, for the setting's task and input."""
     torch.manual_seed(0)
     return build_model(name, setting.task, setting.channels, setting.classes, setting.image_size)
 
 
 def formed(setting: Setting, model: nn.Module, check: bool = True) -> nn.Module:
-    """A network in the setting's form: itself, or its fused copy; the check of that takes memory and time."""
+    """A network in the setting's form: itself, or its fused copy. `check` compares both: memory and time."""
     if setting.form == "training":
         return model
     from bench.models.fuse import fuse
@@ -63,8 +63,8 @@ def candidate_network(setting: Setting, name: str) -> tuple[nn.Module, dict[str,
             model.train()(images)
         expected = model.eval()(random_batch(setting, setting.batch)[0].to(device))
         form = formed(setting, model)
-        found = make_pass(form, replace(setting, work="inference"), device, setting.compiled)()
-        difference = (found.float() - expected).abs().max().item()
+        outputs = make_pass(form, replace(setting, work="inference"), device, setting.compiled)()
+        difference = (outputs.float() - expected).abs().max().item()
     scale = expected.abs().max().item()
     return form, {"largest_difference": difference, "output_scale": scale, "images": setting.batch}
 
@@ -117,7 +117,7 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
 
 
 def specialised(model: nn.Module) -> nn.Module:
-    """torch.compile for each shape on its own; a sweep has more of them than torch compiles before it gives up."""
+    """Compiles a network for each shape on its own; a sweep has more shapes than torch compiles before it gives up."""
     import torch._dynamo
 
     torch._dynamo.config.cache_size_limit = COMPILED_SHAPES
@@ -125,7 +125,7 @@ def specialised(model: nn.Module) -> nn.Module:
 
 
 def warm_up(run: Pass, device: torch.device, seconds: float) -> int:
-    """Passes until caches are warm, kernels chosen and code compiled; returns how many make up a block."""
+    """Runs passes until caches are warm, kernels chosen and code compiled; returns how many make up a block."""
     times: list[float] = []
     start = time.perf_counter()
     timed = block(run, 1, device)
@@ -136,7 +136,7 @@ def warm_up(run: Pass, device: torch.device, seconds: float) -> int:
 
 
 def block(run: Pass, passes: int, device: torch.device) -> Timer:
-    """Times a block of passes, in seconds a pass.
+    """A function that times a block of passes, in seconds a pass.
 
     On CUDA by two events in its queue, which is empty before and after and full within; else by the process's clock.
     """

@@ -45,20 +45,17 @@ def check_costs(task: str | None = None, family: str | None = None, recount: boo
     for entry in map(model_entry, model_names()):
         if entry.family == "chance" or (task and task not in entry.tasks) or (family and family != entry.family):
             continue
-        yield _check(entry, task if task in entry.tasks else entry.tasks[0], recount)
+        yield _check(entry, task or entry.tasks[0], recount)
 
 
-def _check(entry: ModelEntry, task: str | None, recount: bool) -> Check:
-    published = entry.published
+def _check(entry: ModelEntry, task: str, recount: bool) -> Check:
     channels, size, classes = shape = check_shape(entry)
-    key = shape_key(entry.name, task or entry.tasks[0], channels, classes, size)
-    stored = None if recount else known_check(entry, key)
-    counters = count_three(entry, task or entry.tasks[0], *shape) if stored is None else _of_stored(stored)
-    found = counters.cost
-    bare = published is not None and not published.attention
-    macs = found.macs - found.attention_macs if bare else found.macs
-    verdict = _verdict(entry, found.params, macs)
-    return Check(entry, channels, size, classes, found.params, macs, verdict, counters)
+    stored = None if recount else known_check(entry, shape_key(entry.name, task, channels, classes, size))
+    counters = count_three(entry, task, *shape) if stored is None else _of_stored(stored)
+    params, macs = counters.cost.params, counters.cost.macs
+    if entry.published and not entry.published.attention:
+        macs -= counters.cost.attention_macs
+    return Check(entry, channels, size, classes, params, macs, _verdict(entry, params, macs), counters)
 
 
 def check_shape(entry: ModelEntry) -> tuple[int, int, int]:

@@ -53,7 +53,7 @@ class Ratio:
 
     @property
     def half_width(self) -> float:
-        """Of the interval, as a fraction of the value."""
+        """Half the interval's width, as a fraction of the value."""
         return (self.high - self.low) / 2 / self.value
 
 
@@ -64,22 +64,19 @@ def alternate(
     clock: Callable[[], float] = time.perf_counter,
     least: int = LEAST_ROUNDS,
 ) -> Samples:
-    """Rounds of one process until the ratio's interval is narrow enough or the budget is spent, an even number.
+    """Times rounds, an even number, until the ratio's interval is narrow enough or the budget is spent.
 
     Args:
         candidate, reference: time one block each, and return the seconds of one pass.
         budget: seconds of all rounds; the last two may go beyond it.
-        least: rounds that there are in any case.
+        least: how many rounds there are in any case.
     """
     samples, start = Samples(), clock()
     while True:
         for first in (True, False):
-            if first:
-                samples.candidate.append(candidate())
-                samples.reference.append(reference())
-            else:
-                samples.reference.append(reference())
-                samples.candidate.append(candidate())
+            turns = [(samples.candidate, candidate), (samples.reference, reference)]
+            for seconds, timer in turns if first else reversed(turns):
+                seconds.append(timer())
             samples.candidate_first.append(first)
             samples.process.append(0)
         samples.seconds = clock() - start
@@ -125,13 +122,13 @@ def figures(samples: Samples, batch: int) -> dict[str, Any]:
         seconds, and for candidate and reference each: images_per_second and ms_per_batch (medians over rounds),
         ms_p25, ms_p75, ms_best.
     """
-    found = ratio(samples)
+    interval = ratio(samples)
     return {
-        "ratio": found.value,
-        "low": found.low,
-        "high": found.high,
-        "half_width": found.half_width,
-        "flagged": found.half_width > PRECISION,
+        "ratio": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "half_width": interval.half_width,
+        "flagged": interval.half_width > PRECISION,
         "rounds": len(samples.candidate),
         "processes": len(set(samples.process)),
         "seconds": samples.seconds,

@@ -81,7 +81,7 @@ def profile(
         report(note)
     rows = []
     for number, setting in enumerate(settings, 1):
-        name = _name(setting.model)[0]
+        name = _shown(setting.model, setting.task)["name"]
         report(f"measuring {name} ({setting.form} form), {number} of {len(settings)}")
         try:
             measured = measure(setting, seconds, sweep, (results, data_root))
@@ -94,7 +94,7 @@ def profile(
 
 
 def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
-    """Says when fewer cores are idle than there are threads: those that wait for a core hold up the others."""
+    """Reports when fewer cores are idle than there are threads: threads that wait for a core hold up the others."""
     few = too_few_idle(threads)
     if few:
         report(
@@ -104,18 +104,12 @@ def _warn_of_load(threads: int, report: Callable[[str], None]) -> None:
 
 
 def count(
-    models: str | Sequence[str],
-    results: str | Path = "results",
-    seconds: float = 60.0,
-    sweep: bool = False,
-    data_root: str | Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
-    **request: Any,
+    models: str | Sequence[str], report: Callable[[str], None] = lambda line: None, **request: Any
 ) -> pd.DataFrame:
     """Counts parameters and MACs by three counters, one network after another; times and stores nothing.
 
     Args:
-        models, request: as `profile` takes them; what is of timing alone is not looked at.
+        models, report, request: as `profile` takes them; what is of timing alone is not looked at.
 
     Returns:
         One row per model and form: `model`, `title`, `form`, `task`, `input` (of one image), `classes`, the columns of
@@ -123,18 +117,19 @@ def count(
     """
     import pandas as pd
 
-    settings = make_settings(make_request(Measurement, {"models": models, **request}, PROFILE))
     from bench.cost.worker import respond
 
+    counted = {name: value for name, value in request.items() if name not in PROFILE}
+    settings = make_settings(make_request(Measurement, {"models": models, **counted}, PROFILE))
     rows = []
     for number, setting in enumerate(settings, 1):
-        (name, placed), size = _name(setting.model), setting.image_size
+        shown, size = _shown(setting.model, setting.task), setting.image_size
+        name = shown["name"]
         report(f"counting {name} ({setting.form} form), {number} of {len(settings)}")
-        shown = _shown(setting.model, setting.task)
         row: dict[str, Any] = {"model": name, "title": shown["title"], "form": setting.form, "task": setting.task}
         row |= {"input": f"1x{setting.channels}x{size}x{size}", "classes": setting.classes}
         with contextlib.redirect_stdout(sys.stderr):  # what a network's own code prints
-            answer = respond({"what": "complexity", "setting": asdict(setting), "model": placed})
+            answer = respond(_request("complexity", setting))
         failed = f"Cannot count {name}: {answer['error']}" if "error" in answer else None
         rows.append(row | ({} if failed else cost_row(answer["cost"])) | {"error": failed})
     return pd.DataFrame(rows)
@@ -155,25 +150,25 @@ def measure(
     Raises:
         UserError: the model does not build or run, or a child that times it died.
     """
-    (model, placed), (reference, other) = _name(setting.model), _name(setting.reference)
-    request: dict[str, Any] = {"setting": asdict(setting), "model": placed, "reference": other, "seconds": seconds}
-    what = f"time {model} ({setting.form} form, against {reference})"
-    answer = _ask({**request, "what": "speed", "sweep": sweep}, what, setting.threads)
-    parts = [answer] + [_ask({**request, "what": "rounds"}, what, setting.threads) for _ in range(PROCESSES - 1)]
+    model, reference = (_shown(network, setting.task) for network in (setting.model, setting.reference))
+    purpose = f"time {model['name']} ({setting.form} form, against {reference['name']})"
+    timed = {"reference": _placed(setting.reference), "seconds": seconds}
+    answer = _ask(_request("speed", setting, sweep=sweep, **timed), purpose)
+    parts = [answer] + [_ask(_request("rounds", setting, **timed), purpose) for _ in range(PROCESSES - 1)]
     samples = together([_samples(part) for part in parts])
     measured = ("latency", "sweep", "cost", "change", "peak_bytes", "environment")
     return {
         "schema": SCHEMA,
         "key": setting.key,
         "setting": asdict(setting),
-        "model": _shown(setting.model, setting.task),
-        "reference": _shown(setting.reference, setting.task),
+        "model": model,
+        "reference": reference,
         "figures": figures(samples, setting.batch),
         "samples": asdict(samples) | {name: [part["samples"][name] for part in parts] for name in BLOCKS},
         "load": {"start": answer["load"]["start"], "end": parts[-1]["load"]["end"]},
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "memory": _memory(setting, placed),
-        "metric": None if answer["change"] is None or weights is None else _metric(setting, placed, *weights),
+        "memory": _memory(setting, model["name"]),
+        "metric": None if answer["change"] is None or weights is None else _metric(setting, model["name"], *weights),
         **{key: answer[key] for key in measured},
     }
 
@@ -182,62 +177,72 @@ def _samples(answer: dict[str, Any]) -> Samples:
     return Samples(**{name: value for name, value in answer["samples"].items() if name not in BLOCKS})
 
 
-def _metric(setting: Setting, model: str, results: str | Path, data_root: str | Path | None) -> dict[str, Any] | None:
-    """What the variant makes of trained weights' scores; None without weights; a failure is the line in `error`."""
-    request: dict[str, Any] = {"what": "metric", "setting": asdict(setting), "model": model, "results": str(results)}
-    request |= {"data_root": None if data_root is None else str(data_root)}
+def _metric(setting: Setting, name: str, results: str | Path, data_root: str | Path | None) -> dict[str, Any] | None:
+    """What the variant makes of trained weights' scores; None where no weights fit; a failure is a line in `error`."""
+    folders = {"results": str(results), "data_root": None if data_root is None else str(data_root)}
+    answer = _try(_request("metric", setting, **folders), f"score {name} ({setting.form} form)")
+    return answer if "error" in answer else answer["metric"]
+
+
+def _memory(setting: Setting, name: str) -> dict[str, Any] | None:
+    """Peaks of inference and of a training step, where the form has one; a failure is a line in `error`.
+
+    Compiled networks have none: compiling takes memory in the same process.
+    """
+    if setting.compiled:
+        return None
+    peaks: dict[str, Any] = {"inference": None, "training": None}
+    works = {"inference": "inference"} | ({"training": "training-step"} if setting.form == "training" else {})
+    for part, work in works.items():
+        peaks[part] = _try(_request("memory", replace(setting, work=work)), f"measure the memory of {name} ({part})")
+    return peaks
+
+
+def _request(what: str, setting: Setting, **more: Any) -> dict[str, Any]:
+    """A request as `bench.cost.worker` takes it."""
+    return {"what": what, "setting": asdict(setting), "model": _placed(setting.model), **more}
+
+
+def _try(request: dict[str, Any], purpose: str) -> dict[str, Any]:
+    """Asks a child, and returns its answer; what goes wrong is a line in `error`."""
     try:
-        return _ask(request, f"score {model} ({setting.form} form)", setting.threads)["metric"]
+        return _ask(request, purpose)
     except UserError as error:
         return {"error": str(error)}
 
 
-def _memory(setting: Setting, model: str) -> dict[str, Any] | None:
-    """Peaks of inference and of a training step, where the form has one; a failure is the line in `error`.
+def _ask(request: dict[str, Any], purpose: str) -> dict[str, Any]:
+    """Asks a child, which sees the same import paths as this process and no folder more.
 
-    Not of compiled networks: compiling takes memory in the same process.
+    Raises:
+        UserError: the child died, or answered with an error; `purpose` says what it cannot do.
     """
-    if setting.compiled:
-        return None
-    found: dict[str, Any] = {"inference": None, "training": None}
-    for part, work in (("inference", "inference"), ("training", "training-step")):
-        if part == "training" and setting.form != "training":
-            continue
-        request = {"what": "memory", "setting": asdict(replace(setting, work=work)), "model": model}
-        try:
-            found[part] = _ask(request, f"measure the memory of {model} ({part})", setting.threads)
-        except UserError as error:
-            found[part] = {"error": str(error)}
-    return found
-
-
-def _ask(request: dict[str, Any], what: str, threads: int) -> dict[str, Any]:
-    """A child's answer. It sees the same import paths as this process, and no folder more."""
+    threads = str(request["setting"]["threads"])
     paths = os.pathsep.join(path for path in sys.path if path)
-    child = os.environ | {"PYTHONPATH": paths} | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    child = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     child |= {"memory": RETURNED, "metric": {}}.get(request["what"], KEPT)
     command = [sys.executable, "-P", "-m", "bench.cost.worker"]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, env=child)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        raise UserError(f"Cannot {what}: its process was killed by {name} (out of memory?).")
+        raise UserError(f"Cannot {purpose}: its process was killed by {name} (out of memory?).")
     try:
         answer = json.loads(done.stdout)
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"Cannot {what}: its process ended with code {done.returncode}: {last}") from None
+        raise UserError(f"Cannot {purpose}: its process ended with code {done.returncode}: {last}") from None
     if "error" in answer:
-        raise UserError(f"Cannot {what}: {answer['error']}")
+        raise UserError(f"Cannot {purpose}: {answer['error']}")
     return answer
 
 
-def _name(model: dict[str, Any]) -> tuple[str, str]:
-    """The canonical name of a resolved model, and the one under which a child finds it."""
-    entry = resolved_entry(model)
-    return canonical_name(entry, model["config"]), placed_name(entry, model["config"])
+def _placed(model: dict[str, Any]) -> str:
+    """The name under which a child finds a resolved model."""
+    return placed_name(resolved_entry(model), model["config"])
 
 
 def _shown(model: dict[str, Any], task: str) -> dict[str, str]:
-    name, entry = _name(model)[0], resolved_entry(model)
+    entry = resolved_entry(model)
+    name = canonical_name(entry, model["config"])
     config = f" [{name.partition('[')[2]}" if "[" in name else ""
     return {"name": name, "title": entry.title_of(task) + config, "family": entry.family}

@@ -68,8 +68,8 @@ def sweep(model: nn.Module, setting: Setting, device: torch.device, budget: floa
         try:
             run = make_pass(model, replace(setting, batch=batch), device, setting.compiled)
             passes = warm_up(run, device, 0.0)
-            timed, other = block(run, passes, device), block(*(before or (run, passes)), device)
-            samples = alternate(timed, other, 0.0, least=SWEEP_ROUNDS)
+            blocks = block(run, passes, device), block(*(before or (run, passes)), device)
+            samples = alternate(*blocks, 0.0, least=SWEEP_ROUNDS)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
             return {"steps": steps, "ended": "memory"}

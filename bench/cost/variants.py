@@ -99,23 +99,23 @@ def trained_cells(setting: Setting, results: str | Path) -> list[tuple[Path, Cel
     data; then the one trained as others are (no fold, no smaller training part, not tuned, not pretrained); then with
     most seeds, with most steps; then the first by data set and key.
     """
-    found: dict[tuple[Any, ...], list[tuple[Path, Cell, str]]] = {}
+    comparisons: dict[tuple[Any, ...], list[tuple[Path, Cell, str]]] = {}
+    wanted = (setting.task, setting.channels, setting.classes, setting.image_size, digest(setting.model))
     for folder, record in store.read_records(results).records:
         if record["status"] != "complete" or not (folder / "weights.safetensors").is_file():
             continue
         cell, dataset = Cell(**record["cell"]), record["dataset"]
-        fits = (task_of(record), dataset.get("channels"), len(dataset["classes"]), cell.protocol["image_size"])
-        asked = (setting.task, setting.channels, setting.classes, setting.image_size)
-        if fits == asked and digest(cell.model) == digest(setting.model):
+        shape = (task_of(record), dataset.get("channels"), len(dataset["classes"]), cell.protocol["image_size"])
+        if (*shape, digest(cell.model)) == wanted:
             rank = (SOURCES.index(cell.source["kind"]), len(_peculiar(cell)))
             group = (*rank, -cell.protocol["steps"], cell.dataset, cell.comparison, cell.parts)
-            found.setdefault(group, []).append((folder, cell, record["preset"]))
-    best = min(found, key=lambda group: (*group[:2], -len(found[group]), *group[2:]), default=None)
-    return [] if best is None else sorted(found[best], key=lambda entry: entry[1].seed)
+            comparisons.setdefault(group, []).append((folder, cell, record["preset"]))
+    best = min(comparisons, key=lambda group: (*group[:2], -len(comparisons[group]), *group[2:]), default=None)
+    return sorted(comparisons.get(best or (), []), key=lambda entry: entry[1].seed)
 
 
 def _peculiar(cell: Cell) -> list[str]:
-    """What sets a cell's training apart from the plain run of its preset."""
+    """Words for all that sets a cell's training apart from the plain run of its preset."""
     parts = {
         f"fold {cell.fold}": cell.fold,
         f"{cell.train_patients} training patients": cell.train_patients,

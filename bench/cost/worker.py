@@ -47,26 +47,25 @@ def main() -> None:
 def respond(request: dict[str, Any]) -> dict[str, Any]:
     """The answer to a request; whatever goes wrong is one line in it, since any network's own code runs here."""
     try:
-        setting = Setting(**request["setting"])
-        if request["what"] == "memory":
-            return measure_memory(setting, request["model"])
-        if request["what"] == "metric":
+        setting, name, what = Setting(**request["setting"]), request["model"], request["what"]
+        if what == "memory":
+            return measure_memory(setting, name)
+        if what == "metric":
             from bench.cost.variants import metric_change
 
-            return {"metric": metric_change(setting, request["model"], request["results"], request["data_root"])}
-        if request["what"] == "complexity":
+            return {"metric": metric_change(setting, name, request["results"], request["data_root"])}
+        if what == "complexity":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of other projects' networks while they are built
-                model = formed(setting, network(setting, request["model"]))
+                model = formed(setting, network(setting, name))
             return {"cost": count(setting, model)}
-        if request["what"] == "rounds":
-            model = formed(setting, network(setting, request["model"]), check=False)  # the first process checks it
+        if what == "rounds":
+            model = formed(setting, network(setting, name), check=False)  # the first process checks it
             return time_rounds(setting, model, request["reference"], request["seconds"])
-        return measure(setting, request["model"], request["reference"], request["seconds"], request["sweep"])
-    except UserError as error:
-        return {"error": str(error)}
+        return measure(setting, name, request["reference"], request["seconds"], request["sweep"])
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        words = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
+        return {"error": words}
 
 
 def measure(setting: Setting, model: str, reference: str, seconds: float, to_the_peak: bool) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def measure(setting: Setting, model: str, reference: str, seconds: float, to_the
 
 
 def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds: float) -> dict[str, Any]:
-    """This process's share of the rounds. CUDA's peak is read before the reference is built."""
+    """Times this process's share of the rounds; CUDA's peak of memory is read before the reference is built."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
     if device.type == "cuda":
@@ -106,18 +105,19 @@ def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds:
     warm = min(WARM_SECONDS, seconds / 10)
     passes = warm_up(run, device, warm)
     peak = peak_memory(run, device)
-    other = make_pass(network(setting, reference), setting, device, compiled=False)
-    other_passes = warm_up(other, device, warm)
-    samples = alternate(block(run, passes, device), block(other, other_passes, device), seconds / PROCESSES)
+    run_reference = make_pass(network(setting, reference), setting, device, compiled=False)
+    reference_passes = warm_up(run_reference, device, warm)
+    blocks = block(run, passes, device), block(run_reference, reference_passes, device)
+    samples = alternate(*blocks, seconds / PROCESSES)
     return {
-        "samples": asdict(samples) | {"passes": passes, "reference_passes": other_passes},
+        "samples": asdict(samples) | {"passes": passes, "reference_passes": reference_passes},
         "peak_bytes": peak,
         "load": {"start": load, "end": _load_average()},
     }
 
 
 def count(setting: Setting, model: nn.Module) -> dict[str, Any]:
-    """Parameters and MACs of one image, and the other counters' in `counters`."""
+    """Counts parameters and the MACs of one image; what the other counters say stands in `counters`."""
     shape = (1, setting.channels, setting.image_size, setting.image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a child's warnings have no reader
@@ -144,7 +144,7 @@ def _load_average() -> list[float] | None:
 
 
 def _backends(device: torch.device) -> dict[str, Any]:
-    """What changes the arithmetic of fp32 on CUDA."""
+    """The settings of torch that change the arithmetic of fp32 on CUDA; nothing on the CPU."""
     if device.type != "cuda":
         return {}
     convolutions = torch.backends.cudnn.allow_tf32

@@ -135,7 +135,7 @@ class DatasetSpec:
     note: str = ""
 
     def read_cases(self, folder: Path, layout: str) -> Iterator[RawCase | RawImage]:
-        """The cases of a folder, each read as it is asked for; raises UserError for the first bad file."""
+        """Reads the cases of a folder one by one; raises UserError for the first bad file."""
         for read in self.list_cases(folder, layout):
             yield read()
 
@@ -185,7 +185,7 @@ class Prepared:
 
     @property
     def name(self) -> str:
-        """`acdc`, or `acdc-phantom`: what tables call it."""
+        """The data set's name in tables: `acdc`, or `acdc-phantom`."""
         return cache_name(self.spec, self.kind)
 
     def image(self, i: int) -> np.ndarray:
@@ -240,10 +240,10 @@ class Prepared:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of a cache holds.
+    """Parses a JSON file of a cache.
 
     Raises:
-        OSError: it cannot be read, or is no file: a pipe would be waited for. ValueError: it is no JSON.
+        OSError: the path cannot be read, or is a pipe, which would be waited for. ValueError: the text is no JSON.
     """
     if path.exists() and not path.is_file():
         raise OSError(f"{path.name} is no file")
@@ -263,7 +263,7 @@ def count_images(cases: Sequence[Case], indices: Iterable[int]) -> int:
 
 
 def cache_name(spec: DatasetSpec, kind: Source) -> str:
-    """The folder's name under the root."""
+    """The name of a cache's folder under the root."""
     return spec.name if kind == "real" else f"{spec.name}-phantom"
 
 
@@ -322,13 +322,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What of a split is present.
+    """Which of the present cases a split gives to which part.
 
     Attributes:
         indices: part -> positions in the given cases, in their order.
         counts: part -> `present_patients`, `official_patients` (None without an official list), `cases`.
-        left_out: names of no part hold for so many cases; they are not used.
-        partial: under 80 % of the official test patients, or without a list of the published cases, are present.
+        left_out: how many cases no part lists; they are not used.
+        partial: under 80 % of the official test patients are present, or of the published cases without such a list.
     """
 
     indices: dict[str, tuple[int, ...]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.metrics import segmentation
-from bench.metrics.surface import Box, border, distances, label_boxes, voxel_size
+from bench.metrics.surface import border, distances, label_boxes, voxel_size
 
 TOLERANCE = {"vox": 1.0, "mm": 2.0}  # of NSD; our choice
 DISTANCES = ("hd95", "hd95max", "assd", "nsd")
@@ -65,8 +65,11 @@ def score_case(
     boxes = label_boxes(prediction, reference, len(classes) - 1)
 
     def score(label: int) -> dict[str, Any]:
-        masks = _masks(prediction, reference, label, boxes[label - 1])
-        return {"class": classes[label], **_score_class(*masks, sizes, worst)}
+        box = boxes[label - 1]
+        return {
+            "class": classes[label],
+            **_score_class(prediction[box] == label, reference[box] == label, sizes, worst),
+        }
 
     labels = range(1, len(classes))
     if threads == 1 or len(labels) == 1:
@@ -76,14 +79,8 @@ def score_case(
 
 
 def kept_axes(shape: Sequence[int]) -> tuple[int, ...]:
-    """The axes along which a voxel has neighbours; of a single voxel the last one."""
+    """The axes along which voxels have neighbours; of an array of one voxel the last axis."""
     return tuple(axis for axis, voxels in enumerate(shape) if voxels != 1) or (len(shape) - 1,)
-
-
-def _masks(prediction: np.ndarray, reference: np.ndarray, label: int, box: Box | None) -> tuple[np.ndarray, np.ndarray]:
-    """A class's masks within its box; of no voxels where neither map has it."""
-    box = box or tuple(slice(0, 0) for _ in prediction.shape)
-    return prediction[box] == label, reference[box] == label
 
 
 def _score_class(
@@ -101,12 +98,14 @@ def _score_class(
         "dice_strict": overlap,
         "dice_transunet": overlap if both else float(outcome == "invented"),
     }
-    edges = (border(prediction), border(reference)) if both else None
+    borders = (border(prediction), border(reference)) if both else None
     further: dict[str, Any] = {}
-    for unit in ("vox", "mm"):
-        figures = dict.fromkeys(DISTANCES) if unit not in sizes or not any_there else _one_empty(worst[unit])
-        if edges and unit in sizes:
-            figures = _distances(*distances(*edges, sizes[unit]), TOLERANCE[unit])
+    for unit in TOLERANCE:
+        figures: dict[str, float | None] = dict.fromkeys(DISTANCES)
+        if borders and unit in sizes:
+            figures |= _distances(*distances(*borders, sizes[unit]), TOLERANCE[unit])
+        elif any_there and unit in sizes:
+            figures |= {"hd95": worst[unit], "hd95max": worst[unit], "assd": worst[unit], "nsd": 0.0}
         row[f"hd95_{unit}_strict"] = figures["hd95"]
         row[f"hd95_{unit}_transunet"] = None if unit not in sizes else figures["hd95"] if both else 0.0
         further |= {f"{name}_{unit}_strict": figures[name] for name in DISTANCES[1:]}
@@ -123,10 +122,6 @@ def _distances(there: np.ndarray, back: np.ndarray, tolerance: float) -> dict[st
         "assd": segmentation.mean_distance(there, back),
         "nsd": segmentation.within(there, back, tolerance),
     }
-
-
-def _one_empty(worst: float) -> dict[str, float]:
-    return {"hd95": worst, "hd95max": worst, "assd": worst, "nsd": 0.0}
 
 
 def _check_labels(prediction: np.ndarray, reference: np.ndarray, classes: Sequence[str]) -> None:

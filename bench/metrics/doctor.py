@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -53,18 +54,18 @@ def compare_with_medpy(rounds: int = 3) -> list[Compared]:
     """
     medpy = _medpy()
     drawn, hard = list(_drawn()), list(_hard())
-    found = []
+    compared = []
     for name, ours, theirs in (
         ("Dice", lambda p, r, _: dice(p, r), lambda p, r, _: medpy.dc(p, r)),
         ("HD95 (pooled)", hd95, medpy.hd95),
         ("ASSD", assd, medpy.assd),
     ):
         gaps = [(_gap(ours, theirs, pair), pair[0]) for pair in (*drawn, *hard)]
-        known = [(gap, title) for gap, title in gaps if gap is not None]
-        difference, worst = max(known, key=lambda one: one[0])
+        defined = [(gap, title) for gap, title in gaps if gap is not None]
+        difference, worst = max(defined, key=lambda gap_and_title: gap_and_title[0])
         ratio = float(np.median([_seconds(theirs, drawn) / _seconds(ours, drawn) for _ in range(rounds)]))
-        found.append(Compared(name, len(known), len(gaps) - len(known), difference, worst, ratio))
-    return found
+        compared.append(Compared(name, len(defined), len(gaps) - len(defined), difference, worst, ratio))
+    return compared
 
 
 def _medpy() -> ModuleType:
@@ -76,14 +77,14 @@ def _medpy() -> ModuleType:
 
 
 def _gap(ours: Callable[..., float], theirs: Callable[..., float], pair: Pair) -> float | None:
-    """None where both have no value: nan is ours, an exception medpy's."""
-    _, prediction, reference, spacing = pair
-    mine = ours(prediction, reference, spacing)
+    """The absolute difference of our figure and medpy's; None where neither has one: nan is ours, an error medpy's."""
+    _, *masks_and_spacing = pair
+    our_figure = ours(*masks_and_spacing)
     try:
-        other = float(theirs(prediction, reference, spacing))
+        their_figure = float(theirs(*masks_and_spacing))
     except RuntimeError:  # medpy's word for an empty mask
-        return None if np.isnan(mine) else float("inf")
-    gap = abs(mine - other)
+        return None if np.isnan(our_figure) else float("inf")
+    gap = abs(our_figure - their_figure)
     return float("inf") if np.isnan(gap) else gap
 
 
@@ -109,7 +110,7 @@ def _drawn() -> Iterator[Pair]:
         frayed = np.where(rng.random(labels.shape) < 0.02, 0, np.roll(labels, (1, 3), axis=(1, 2)))
         for k in range(1, int(labels.max()) + 1):
             for scale in (None, spacing):
-                yield f"{title} {k}, {_words(scale)}", frayed == k, labels == k, scale
+                yield f"{title} {k}, {_unit(scale)}", frayed == k, labels == k, scale
 
 
 def _hard() -> Iterator[Pair]:
@@ -123,12 +124,11 @@ def _hard() -> Iterator[Pair]:
     masks["hollow"] = masks["box"].copy()
     masks["hollow"][3:5, 7:12, 8:13] = False
     masks |= {f"noise {share:g}": rng.random(shape) < share for share in (0.01, 0.3, 0.9)}
-    for one, prediction in masks.items():
-        for other, reference in masks.items():
-            if one != "empty" or other != "empty":
-                for scale in (None, (10.0, 1.5625, 0.75)):
-                    yield f"{one} and {other}, {_words(scale)}", prediction, reference, scale
+    for (first, prediction), (second, reference) in product(masks.items(), repeat=2):
+        if first != "empty" or second != "empty":
+            for scale in (None, (10.0, 1.5625, 0.75)):
+                yield f"{first} and {second}, {_unit(scale)}", prediction, reference, scale
 
 
-def _words(spacing: Spacing) -> str:
+def _unit(spacing: Spacing) -> str:
     return "voxels" if spacing is None else "mm"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.metrics.surface import border, distances, joint_box, voxel_size
+from bench.metrics.surface import border, distances, label_boxes, voxel_size
 
 DEFINITIONS = ("pooled", "max")
 
@@ -140,17 +140,17 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> fl
 def _surface_distances(
     prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Both directions' distances, None where a mask is empty."""
+    """Distances from each border to the other, both ways; None where a mask is empty."""
     _check_masks(prediction, reference)
     scale = voxel_size(spacing, prediction.ndim)
     if not (prediction.any() and reference.any()):
         return None
-    box = joint_box(prediction, reference)
+    (box,) = label_boxes(prediction.view(np.uint8), reference.view(np.uint8), 1)
     return distances(border(prediction[box]), border(reference[box]), scale)
 
 
 def _counts(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int, int]:
-    """Voxels of the one, of the other, and of both."""
+    """Voxels of the prediction, of the reference, and of both at once."""
     _check_masks(prediction, reference)
     both = np.count_nonzero(prediction & reference)
     return int(np.count_nonzero(prediction)), int(np.count_nonzero(reference)), int(both)

@@ -48,24 +48,18 @@ def _nearest(points: np.ndarray, others: np.ndarray, shared: np.ndarray) -> np.n
     return result
 
 
-def joint_box(prediction: np.ndarray, reference: np.ndarray) -> Box:
-    """The smallest box that holds both masks: what is outside of it has no part in either border."""
-    (box,) = label_boxes(prediction.view(np.uint8), reference.view(np.uint8), 1)
-    return box or tuple(slice(0, 0) for _ in prediction.shape)
-
-
-def label_boxes(prediction: np.ndarray, reference: np.ndarray, labels: int) -> list[Box | None]:
-    """For labels 1 to `labels` of two uint8 label maps: the smallest box with all its voxels of both, None for none."""
+def label_boxes(prediction: np.ndarray, reference: np.ndarray, labels: int) -> list[Box]:
+    """For labels 1 to `labels` of two uint8 label maps: the smallest box with all voxels of both; empty for none."""
     from scipy.ndimage import find_objects
 
-    pairs = zip(find_objects(prediction, labels), find_objects(reference, labels), strict=True)
-    return [_join(*pair) for pair in pairs]
+    boxes = zip(find_objects(prediction, labels), find_objects(reference, labels), strict=True)
+    nothing = tuple(slice(0, 0) for _ in prediction.shape)
+    return [_around(predicted or present or nothing, present or predicted or nothing) for predicted, present in boxes]
 
 
-def _join(one: Box | None, other: Box | None) -> Box | None:
-    if one is None or other is None:
-        return one or other
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+def _around(first: Box, second: Box) -> Box:
+    """The smallest box that holds two."""
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
 
 
 def voxel_size(spacing: Sequence[float] | None, axes: int) -> np.ndarray:

@@ -16,7 +16,7 @@ be proved right by reading its parts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -99,9 +99,9 @@ def _largest_difference(model: nn.Module, shape: tuple[int, ...]) -> float | Non
         torch.manual_seed(0)
         twin, images = copy.deepcopy(model).cpu().float().eval(), torch.randn(shape)
         _check_input(twin, images)
-        found = _compare(twin, images)
+        difference = _difference(twin, images)
         _shake(twin, images)
-        return found if found is not None else _compare(twin, images)
+        return _difference(twin, images) if difference is None else difference
 
 
 def _check_input(model: nn.Module, images: torch.Tensor) -> None:
@@ -133,7 +133,7 @@ def _shake(model: nn.Module, images: torch.Tensor) -> None:
     model.eval()
 
 
-def _compare(model: nn.Module, images: torch.Tensor) -> float | None:
+def _difference(model: nn.Module, images: torch.Tensor) -> float | None:
     """The largest difference at a model's present weights; None where it is rounding."""
     plain, dtype = copy.deepcopy(model).double(), torch.float64
     try:
@@ -141,24 +141,23 @@ def _compare(model: nn.Module, images: torch.Tensor) -> float | None:
     except RuntimeError:  # a forward that makes tensors of float32
         plain, dtype = copy.deepcopy(model), torch.float32
         expected = tree_leaves(plain(images.clone()))
-    got = tree_leaves(_converted(plain)(images.to(dtype, copy=True)))
-    apart = max(_apart(a, b) for a, b in zip(expected, got, strict=True))
-    return None if apart <= TOLERANCES[dtype] else apart
+    outputs = tree_leaves(_converted(plain)(images.to(dtype, copy=True)))
+    difference = max(_relative_difference(*pair) for pair in zip(expected, outputs, strict=True))
+    return None if difference <= TOLERANCES[dtype] else difference
 
 
-def _apart(expected: torch.Tensor, got: torch.Tensor) -> float:
-    """The largest difference as a fraction of the largest value; infinite where a value is none, or in shape."""
-    if expected.shape != got.shape or not got.isfinite().all():
+def _relative_difference(expected: torch.Tensor, output: torch.Tensor) -> float:
+    """The largest difference over the largest expected value; infinite where shapes differ or a value is not finite."""
+    if expected.shape != output.shape or not output.isfinite().all():
         return float("inf")
     scale = expected.abs().max().clamp_min(torch.finfo(expected.dtype).tiny)
-    return float((expected - got).abs().max() / scale)
+    return float((expected - output).abs().max() / scale)
 
 
 def fused_form(module: nn.Module) -> nn.Module:
-    """The inference form of one module: its own `fused()`, else itself with its children's forms."""
-    own = cast(Callable[[], nn.Module] | None, getattr(module, "fused", None))
-    if own is not None:
-        return own()
+    """The inference form of one module: what its method `fused()` returns, else itself with its children's forms."""
+    if hasattr(module, "fused"):
+        return cast(Callable[[], nn.Module], module.fused)()
     if is_plain(module, nn.Sequential):
         return _fused_sequence(cast(nn.Sequential, module))
     for name, child in module.named_children():
@@ -170,11 +169,11 @@ def _fused_sequence(sequence: nn.Sequential) -> nn.Module:
     """Children's forms, with a norm that follows a convolution folded into it, and an activation after one in place."""
     parts: list[nn.Module] = []
     for child in sequence:
-        after = bool(parts) and is_plain(parts[-1], nn.Conv2d)
-        if after and is_foldable(child):
+        follows_convolution = bool(parts) and is_plain(parts[-1], nn.Conv2d)
+        if follows_convolution and is_foldable(child):
             parts[-1] = fold_after(cast(nn.Conv2d, parts[-1]), cast(nn.BatchNorm2d, child))
         else:
-            parts.append(in_place(child) if after else fused_form(child))
+            parts.append(in_place(child) if follows_convolution else fused_form(child))
     return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
 
 
@@ -231,37 +230,22 @@ def like(conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None) -> nn
     """The same convolution (stride, padding and its mode, dilation, groups, type of numbers) with other weights."""
     if weight.shape != conv.weight.shape:
         raise ValueError(f"weights of {tuple(weight.shape)} do not fit {conv}")
-    return _filled(
-        conv.weight,
-        weight,
-        bias,
-        conv.kernel_size,
-        conv.stride,
-        conv.padding,
-        conv.dilation,
-        conv.groups,
-        conv.padding_mode,
-    )
+    same = {name: getattr(conv, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")}
+    return _with_weights(weight.to(conv.weight), bias, **same)
 
 
-def _filled(
-    old: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any = 1,
-    groups: int = 1,
-    mode: str = "zeros",
-) -> nn.Conv2d:
-    inside, outside = weight.shape[1] * groups, weight.shape[0]
-    with torch.device("meta"):
-        out = nn.Conv2d(inside, outside, size, stride, padding, dilation, groups, bias is not None, mode)  # type: ignore[arg-type]
-    out.weight = nn.Parameter(weight.detach().to(old).clone())
+def _with_weights(weight: torch.Tensor, bias: torch.Tensor | None, **shape: Any) -> nn.Conv2d:
+    """A convolution of these weights (out, in / groups, h, w), whose device and type of numbers it has.
+
+    Args:
+        shape: stride, padding and the like, as `nn.Conv2d` takes them.
+    """
+    outside, inside = weight.shape[0], weight.shape[1] * shape["groups"]
+    conv = nn.Conv2d(inside, outside, weight.shape[2:], bias=bias is not None, device="meta", **shape)  # type: ignore[arg-type]
+    conv.weight = nn.Parameter(weight.detach().clone())
     if bias is not None:
-        out.bias = nn.Parameter(bias.detach().to(old).clone())
-    return out
+        conv.bias = nn.Parameter(bias.detach().to(weight).clone())
+    return conv
 
 
 def keeps_size(conv: nn.Conv2d) -> bool:
@@ -271,14 +255,10 @@ def keeps_size(conv: nn.Conv2d) -> bool:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether a module is a depth-wise convolution of stride 1, undilated, that keeps the size."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and is_plain(module, nn.Conv2d)
-        and module.groups == module.in_channels == module.out_channels
-        and module.dilation == (1, 1)
-        and keeps_size(module)
-    )
+    """Whether a module is a plain depth-wise convolution of stride 1 that keeps the size."""
+    if not (isinstance(module, nn.Conv2d) and is_plain(module, nn.Conv2d)):
+        return False
+    return module.groups == module.in_channels == module.out_channels and keeps_size(module)
 
 
 def add_identity(conv: nn.Conv2d, weight: torch.Tensor | float = 1.0) -> nn.Conv2d:
@@ -313,7 +293,9 @@ def merge_depthwise(
     Raises:
         ValueError: a branch that is not depth-wise, changes the size, or does not pad with zeros.
     """
-    _check_branches(conv for conv, _ in branches)
+    for conv, _ in branches:
+        if not is_depthwise(conv) or conv.padding_mode != "zeros":
+            raise ValueError(f"{conv} cannot be merged: it is not depth-wise, changes the size, or pads with no zeros")
     folded = [fold_after(conv, norm) for conv, norm in branches]
     extents = [_extent(conv) for conv in folded]
     size = max(height for height, _ in extents), max(width for _, width in extents)
@@ -323,12 +305,4 @@ def merge_depthwise(
         scale, shift = affine(identity)
         kernel[:, 0, size[0] // 2, size[1] // 2] += scale
         bias = bias + shift
-    padding = (size[0] // 2, size[1] // 2)
-    return _filled(branches[0][0].weight, kernel, bias, size, 1, padding, groups=len(kernel))
-
-
-def _check_branches(branches: Iterable[nn.Conv2d]) -> None:
-    for conv in branches:
-        apart = conv.groups == conv.in_channels == conv.out_channels
-        if not (is_plain(conv, nn.Conv2d) and apart and keeps_size(conv) and conv.padding_mode == "zeros"):
-            raise ValueError(f"{conv} cannot be merged: it is not depth-wise, changes the size, or pads with no zeros")
+    return _with_weights(kernel, bias, padding=(size[0] // 2, size[1] // 2), groups=len(kernel))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.models.fuse import fold_before, fused_form, in_place
 from bench.models.slots import BlockConfig, activation
 
 
@@ -38,3 +41,29 @@ def conv_norm_act(inside: int, outside: int, act: str | None, size: int = 3, str
         nn.BatchNorm2d(outside),
     ]
     return nn.Sequential(*layers, *([activation(act)] if act else []))
+
+
+class NormFirst(nn.Module):
+    """A filling that begins with a norm: 1x1 convolutions read it and nothing else does, `project` makes the output.
+
+    A subclass makes `norm`, the convolutions that `readers` names, `project`, and `act` where it has an activation,
+    whose input nothing else reads.
+    """
+
+    readers: tuple[str, ...]
+    depthwise_convolutions: tuple[str, ...] = ()  # which may have norms of their own
+    last = "project"  # into which the residual branch folds its LayerScale
+    norm: nn.Module
+    act: nn.Module
+
+    def fused(self) -> nn.Module:
+        """The norm goes into the 1x1 convolutions that read it, those of depth-wise convolutions into them."""
+        norm = cast(nn.BatchNorm2d, self.norm)
+        for name in self.readers:
+            setattr(self, name, fold_before(norm, getattr(self, name)))
+        for name in self.depthwise_convolutions:
+            setattr(self, name, fused_form(getattr(self, name)))
+        self.norm = nn.Identity()
+        if hasattr(self, "act"):
+            self.act = in_place(self.act)
+        return self

@@ -22,7 +22,7 @@ from torch import nn
 import bench.models.readings  # noqa: F401  registers its fillings
 from bench.errors import UserError, unknown
 from bench.models.fuse import add_identity, affine, fold_before, fused_form, in_place, merge_depthwise
-from bench.models.layers import conv_norm_act, depthwise, depthwise_norm, resize
+from bench.models.layers import NormFirst, conv_norm_act, depthwise, depthwise_norm, resize
 from bench.models.residual import Residual
 from bench.models.slots import BlockConfig, activation, fill, filling
 from bench.zoo.entry import register_model
@@ -31,7 +31,7 @@ CITATION = "Xue et al., PLoS ONE 21(1): e0340108, 2026 (reconstructed from the a
 
 
 @filling("laffn", "convmod")
-class LinearAttentionFFN(nn.Module):
+class LinearAttentionFFN(NormFirst):
     """Attention without the N x N matrix: a large-kernel depth-wise convolution makes the map, a product applies it.
 
     x -> W3 (DW_k(act(W1 BN(x))) * W2 BN(x)), with W1, W2, W3 1x1 convolutions. The abstract fixes the name and the
@@ -39,11 +39,12 @@ class LinearAttentionFFN(nn.Module):
     (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C^2 + k^2 C), linear in the number of pixels.
     """
 
-    last = "project"
+    readers = ("query", "value")
+    depthwise_convolutions = ("attend",)
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.query = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         self.act = activation(config.activation)
@@ -53,14 +54,6 @@ class LinearAttentionFFN(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(x)
         return self.project(self.attend(self.act(self.query(x))) * self.value(x))
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the two 1x1 convolutions that follow it; that of the map, if any, into its convolution."""
-        norm = cast(nn.BatchNorm2d, self.norm)
-        self.query, self.value = fold_before(norm, self.query), fold_before(norm, self.value)
-        self.attend = fused_form(self.attend)
-        self.norm, self.act = nn.Identity(), in_place(self.act)
-        return self
 
 
 @filling("sem", "dilated")
@@ -98,12 +91,10 @@ class SmoothDwConvFFN(nn.Module):
     (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
     """
 
-    last = "project"
-
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         hidden = channels * config.expansion
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = activation(config.activation)
         self.smooth = depthwise(hidden, 3, config)
@@ -119,7 +110,8 @@ class SmoothDwConvFFN(nn.Module):
 
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
-        expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
+        """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
+        expand = fold_before(self.norm, self.expand)
         smooth = cast(nn.Conv2d, fused_form(self.smooth))
         return nn.Sequential(expand, in_place(self.act), add_identity(smooth), self.project)
 

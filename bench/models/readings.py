@@ -7,18 +7,17 @@ filling are the block's, not its own.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import torch
 from torch import nn
 
-from bench.models.fuse import fold_before, fused_form, in_place, merge_depthwise
-from bench.models.layers import depthwise, depthwise_norm
+from bench.models.fuse import merge_depthwise
+from bench.models.layers import NormFirst, depthwise, depthwise_norm
 from bench.models.slots import BlockConfig, activation, filling
 
 
 @filling("laffn", "separable")
-class SeparableAttention(nn.Module):
+class SeparableAttention(NormFirst):
     """Separable linear attention: one softmax over the pixels gives one context vector, which gates the values.
 
     With s = softmax over pixels of w BN(x), c = sum_p s_p (W1 BN(x))_p: x -> W3 (act(W2 BN(x)) * c). After
@@ -28,11 +27,11 @@ class SeparableAttention(nn.Module):
     and a sum, not counted.
     """
 
-    last = "project"
+    readers = ("score", "key", "value")
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.score = nn.Conv2d(channels, 1, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
@@ -45,14 +44,6 @@ class SeparableAttention(nn.Module):
         weight = score.flatten(2).softmax(dim=2).view_as(score)
         context = (weight * self.key(x)).sum(dim=(2, 3), keepdim=True)
         return self.project(self.act(self.value(x)) * context)
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the three 1x1 convolutions that follow it."""
-        norm = cast(nn.BatchNorm2d, self.norm)
-        for name in ("score", "key", "value"):
-            setattr(self, name, fold_before(norm, getattr(self, name)))
-        self.norm, self.act = nn.Identity(), in_place(self.act)
-        return self
 
 
 @filling("sem", "dw3")
@@ -152,18 +143,19 @@ class StripEncoding(nn.Module):
         return self.mix(scales) * x
 
 
-class _DepthwiseFFN(nn.Module):
+class _DepthwiseFFN(NormFirst):
     """W2 inner(W1 BN(x)), with a 3x3 depth-wise convolution of the r-fold hidden map in `inner`.
 
     (N, C, H, W) -> (N, C, H, W); MACs: H W (2 r C^2 + 9 r C).
     """
 
-    last = "project"
+    readers = ("expand",)
+    depthwise_convolutions = ("depthwise",)
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
         hidden = channels * config.expansion
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.norm = nn.BatchNorm2d(channels)
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.depthwise = depthwise(hidden, 3, config)
         self.act = activation(config.activation)
@@ -175,13 +167,6 @@ class _DepthwiseFFN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.project(self.inner(self.expand(self.norm(x))))
-
-    def fused(self) -> nn.Module:
-        """The norm goes into the first 1x1 convolution; that of the depth-wise one, if any, into it."""
-        self.expand = fold_before(cast(nn.BatchNorm2d, self.norm), self.expand)
-        self.depthwise = fused_form(self.depthwise)
-        self.norm, self.act = nn.Identity(), in_place(self.act)
-        return self
 
 
 @filling("sdffn", "smt")

@@ -107,27 +107,23 @@ def fill(slot: str, name: str, channels: int, config: BlockConfig) -> nn.Module 
     return None if name == "none" else _find(slot, name)(channels, config)
 
 
-def _stored(slot: str, name: str) -> Mapping[str, str] | None:
-    """What the catalogue has on a filling whose module was not imported."""
-    return (known_fillings() or {}).get(slot, {}).get(name)
-
-
 def filling_note(slot: str, name: str) -> str:
     """What a listing has to say beside a filling's name: that it breaks the convolution-only rule, or nothing."""
-    if name not in _FILLINGS[slot] and (stored := _stored(slot, name)):
-        return stored["note"]
-    if name != "none":
-        _find(slot, name)
-    return _NOTES.get((slot, name), "")
+    return _described(slot, name)["note"]
 
 
 def filling_summary(slot: str, name: str) -> str:
     """The first line of a filling's docstring."""
+    return _described(slot, name)["summary"]
+
+
+def _described(slot: str, name: str) -> Mapping[str, str]:
+    """`summary` and `note` of a filling; the catalogue has those of a module that was not imported."""
     if name == "none":
-        return "The residual branch is absent."
-    if name not in _FILLINGS[slot] and (stored := _stored(slot, name)):
-        return stored["summary"]
-    return (inspect.getdoc(_find(slot, name)) or "").partition("\n")[0]
+        return {"summary": "The residual branch is absent.", "note": ""}
+    if name not in _FILLINGS[slot] and (stored := (known_fillings() or {}).get(slot, {}).get(name)):
+        return stored
+    return {"summary": (inspect.getdoc(_find(slot, name)) or "").partition("\n")[0], "note": _NOTES[slot, name]}
 
 
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "hardswish": "Hardswish"}  # config name -> torch's

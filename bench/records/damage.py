@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ RECORD: Shape = {
 TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a cell that is no trial
 FROM_GRID: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "grid": (list,), "chosen": (bool,)}
 COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
+TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None)))
+PARTS = ("train", "val", "test")
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
 
@@ -91,7 +93,7 @@ def _finite(text: str) -> float:
 
 
 def _no_json(content: bytes, error: Exception) -> str:
-    """What a file is that is no JSON."""
+    """Says what a file is that cannot be read as JSON, and what to do about it."""
     text = content.strip()
     if not text.strip(b"\0"):
         return f"is empty ({len(content)} bytes{' of zeros' if text else ''}): copy it again from where it was written."
@@ -109,33 +111,33 @@ def _no_json(content: bytes, error: Exception) -> str:
 
 
 def fault(value: Any, shape: Shape) -> str | None:
-    """The first field that is not as it should be, in words; None where all are."""
-    for name, types in shape.items():
-        inner = value
-        for part in name.rstrip("?").split("."):
+    """Says in words which field is the first that is not as the shape has it; None where all fields are."""
+    for field, types in shape.items():
+        inner, name = value, field.rstrip("?")
+        for part in name.split("."):
             if not isinstance(inner, dict):
-                return f"holds no object around {name.rstrip('?')}"
+                return f"holds no object around {name}"
             if part not in inner:
-                if name.endswith("?"):
+                if field.endswith("?"):
                     break
                 return f"lacks the field {name}"
             inner = inner[part]
         else:
             if not isinstance(inner, types) or (isinstance(inner, bool) and bool not in types):
                 allowed = " or ".join(WORDS[kind] for kind in types if not {int, float} <= {*types} or kind is not int)
-                return f"holds {str(inner)[:40]!r} as {name.rstrip('?')}, where {allowed} should be"
+                return f"holds {str(inner)[:40]!r} as {name}, where {allowed} should be"
             if isinstance(inner, int) and not (-LARGEST if float in types else 0) <= inner <= LARGEST:
-                return f"holds {_digits(inner)} as {name.rstrip('?')}, which is out of range"
+                return f"holds {_digits(inner)} as {name}, which is out of range"
     return None
 
 
 def _digits(number: int) -> str:
-    """A whole number, also one of more digits than Python prints."""
+    """The text of a whole number, which may have more digits than Python prints."""
     return str(number) if abs(number) < 10**20 else "a number of more than 20 digits"
 
 
-def check_schema(path: Path, value: Any, what: str, known: int) -> None:
-    """Raises Damaged unless a file's JSON is an object of the schema that this version reads."""
+def check_schema(path: Path, value: Any, what: str, known: int, fields: Collection[str] = ()) -> None:
+    """Raises Damaged unless a file's JSON is an object of the schema that this version reads, with these fields."""
     schema = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(value, dict):
         raise Damaged(path, f"is no {what}: it holds {type(value).__name__}, not an object.")
@@ -143,60 +145,48 @@ def check_schema(path: Path, value: Any, what: str, known: int) -> None:
         raise Damaged(path, f"is a {what} of schema {schema}, and this version reads {known}: update medbench.")
     if schema != known:
         raise Damaged(path, f"is no {what} of schema {known}: its schema is {str(schema)[:40]!r}.")
+    if missing := sorted({*fields} - {*value}):
+        raise Damaged(path, f"is no {what} of schema {known}: it lacks {', '.join(missing)}.")
 
 
-def check_record(path: Path, record: dict[str, Any]) -> None:
+def check_record(path: Path, record: Any, known: int) -> None:
     """Raises Damaged where a record lacks what a table or a plan takes of it, or holds something else there."""
-    found = fault(record, RECORD) or _odd_values(record)
-    if found:
-        raise Damaged(path, f"{found}: it was changed by hand, or written by another version.")
+    check_schema(path, record, "record", known, {field.split(".")[0] for field in RECORD})
+    cause = fault(record, RECORD) or next(_odd_values(record), None)
+    if cause:
+        raise Damaged(path, f"{cause}: it was changed by hand, or written by another version.")
 
 
-def _odd_values(record: dict[str, Any]) -> str | None:
-    task, counts = record["dataset"].get("task", "segmentation"), record["dataset"]["counts"]
+def _odd_values(record: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with values whose types are right, in words; each rule takes for granted those before it."""
+    cell, dataset, tuned = record["cell"], record["dataset"], record["cell"].get("tuned")
+    task, names, metrics = dataset.get("task", "segmentation"), dataset["classes"], record["metrics"] or {}
     if record["status"] not in STATUSES:
-        return f"has status {record['status'][:40]!r}, none of {', '.join(STATUSES)}"
+        yield f"has status {record['status'][:40]!r}, none of {', '.join(STATUSES)}"
     if task not in TASKS:
-        return f"is of task {task[:40]!r}, none of {', '.join(TASKS)}"
-    for part in ("train", "val", "test"):
-        kind: tuple[type, ...] = (int,) if task == "segmentation" else (dict,)
-        lacking = fault(counts, {f"{part}.cases": (int,), f"{part}.{TASKS[task]}": kind})
-        if lacking:
-            return f"{lacking} of dataset.counts"
-    names = record["dataset"]["classes"]
+        yield f"is of task {task[:40]!r}, none of {', '.join(TASKS)}"
+    kind: tuple[type, ...] = (int,) if task == "segmentation" else (dict,)
+    parts: Shape = {f"{part}.cases": (int,) for part in PARTS} | {f"{part}.{TASKS[task]}": kind for part in PARTS}
+    if odd_counts := fault(dataset["counts"], parts):
+        yield f"{odd_counts} of dataset.counts"
     if not all(isinstance(name, str) for name in names):
-        return "holds classes that are no texts"
+        yield "holds classes that are no texts"
     if len(set(names)) < max(len(names), 2):
-        return f"names {len(set(names))} different classes in {len(names)}, where two or more should be, each once"
-    if task == "classification" and any(set(names) - set(part["classes"]) for part in counts.values()):
-        return "lacks counts of some classes"
-    if not all(isinstance(figures, dict) for figures in (record["metrics"] or {}).values()):
-        return "holds metrics that are no object"
-    timed = {"seconds?": (*NUMBER, type(None)), "val_score?": (*NUMBER, type(None))}
-    counted = (fault(figures, COUNTED) for figures in (record["metrics"] or {}).values())
-    odd = next(filter(None, counted), None) or fault(record["training"] or {}, timed)
-    return odd or _odd_cell(record) or _odd_leak(record)
-
-
-def _odd_cell(record: dict[str, Any]) -> str | None:
-    """What of a cell no protocol has, or no table can say."""
-    cell, tuned = record["cell"], record["cell"].get("tuned")
+        yield f"names {len(set(names))} different classes in {len(names)}, where two or more should be, each once"
+    if task == "classification" and any(set(names) - set(part["classes"]) for part in dataset["counts"].values()):
+        yield "lacks counts of some classes"
+    if not all(isinstance(figures, dict) for figures in metrics.values()):
+        yield "holds metrics that are no object"
+    yield from filter(None, (fault(figures, COUNTED) for figures in metrics.values()))
+    yield from filter(None, [fault(record["training"] or {}, TIMED)])
     count = cell["split"].partition("/")[2].removeprefix("inner")
     if cell["fold"] is not None and count.isdecimal() and cell["fold"] >= int(count[:4]):
-        return f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
-    if tuned is None or "trial" in tuned:
-        return None
-    return fault(tuned, FROM_GRID if "grid" in tuned else TUNED)
-
-
-def _odd_leak(record: dict[str, Any]) -> str | None:
-    leak = record["dataset"].get("split_leak") or {}
-    odd = [name for name, share in leak.items() if share is not None and not _is_share(share)]
-    return f"holds {str(leak[odd[0]])[:40]!r} as split_leak.{odd[0]}, where a share should be" if odd else None
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, NUMBER) and not isinstance(value, bool) and 0 <= value <= 1
+        yield f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
+    if tuned is not None and "trial" not in tuned:
+        yield from filter(None, [fault(tuned, FROM_GRID if "grid" in tuned else TUNED)])
+    for name, share in (dataset.get("split_leak") or {}).items():
+        if share is not None and not (isinstance(share, NUMBER) and type(share) is not bool and 0 <= share <= 1):
+            yield f"holds {str(share)[:40]!r} as split_leak.{name}, where a share should be"
 
 
 def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:

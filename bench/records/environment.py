@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "gpu": gpu,
         "device": device,
         "threads": threads,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: installed_version(name) for name in PACKAGES},
         "cuda": cuda,
         "commit": commit,
         "dirty": dirty,
@@ -50,15 +52,10 @@ def environment(device: str, threads: int) -> dict[str, Any]:
 def cpu_model() -> str:
     """The CPU's model as the system names it (`AMD EPYC 7B13`), or the architecture where it does not say."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return " ".join(value.split())
-    if platform.system() == "Darwin":
-        name = _output(["sysctl", "-n", "machdep.cpu.brand_string"])
-        if name:
-            return name
+    if info.exists() and (named := re.search(r"^model name\s*:(.*)", info.read_text(errors="replace"), re.MULTILINE)):
+        return " ".join(named[1].split())
+    if platform.system() == "Darwin" and (name := _output(["sysctl", "-n", "machdep.cpu.brand_string"])):
+        return name
     return platform.processor() or platform.machine()
 
 
@@ -68,14 +65,11 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     A folder that merely lies inside a checkout (a virtual environment does) is none. Dirty means that the
     source differs from the commit; results and notes that lie about do not count.
     """
-    top = _output(["git", "-C", str(folder), "rev-parse", "--show-toplevel"])
-    if not top or Path(top).resolve() != folder.resolve():
+    top, _, commit = (_output(["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]) or "").partition("\n")
+    if not commit or Path(top).resolve() != folder.resolve():
         return None, None
-    commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
     changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--", *SOURCES])
-    if not commit or changes is None:
-        return None, None
-    return commit, bool(changes)
+    return (None, None) if changes is None else (commit, bool(changes))
 
 
 def _output(command: list[str]) -> str | None:
@@ -88,7 +82,9 @@ def _output(command: list[str]) -> str | None:
     return done.stdout.strip()
 
 
-def _version(distribution: str) -> str | None:
+@cache
+def installed_version(distribution: str) -> str | None:
+    """A distribution's version, or None where it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -115,7 +111,7 @@ def idle_cores(seconds: float = 0.5) -> float | None:
 
 
 def too_few_idle(threads: int) -> str | None:
-    """`0.3 of 2 cores are idle` where so many threads would wait for each other; None where not, or where unknown."""
+    """`0.3 of 2 cores are idle` where that is too few for the threads; None where it is enough, or unknown."""
     idle = idle_cores()
     return f"{idle:.1f} of {os.cpu_count()} cores are idle" if idle is not None and idle < threads - 0.5 else None
 
@@ -133,10 +129,9 @@ def _core_times() -> tuple[float, float] | None:
 def free_gb(folder: Path) -> float | None:
     """Free space, in GB, of the disk that a folder is on, or would be made on; None where the system does not say."""
     folder = folder.expanduser().absolute()
-    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
     try:
-        return None if there is None else shutil.disk_usage(there).free / 1e9
-    except OSError:
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free / 1e9
+    except (OSError, StopIteration):
         return None
 
 
@@ -154,12 +149,12 @@ def accelerators() -> dict[str, str]:
 
 
 def thread_settings() -> str:
-    """torch's threads, and the variables that set them."""
+    """A line with torch's threads, and the variables that set them."""
     import torch
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    asked = ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
-    return f"torch {torch.get_num_threads()} ({asked or 'OMP_NUM_THREADS is not set'}); a cell takes the protocol's"
+    variables = ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
+    return f"torch {torch.get_num_threads()} ({variables or 'OMP_NUM_THREADS is not set'}); a cell takes the protocol's"
 
 
 def blas_libraries() -> list[str]:
@@ -169,12 +164,11 @@ def blas_libraries() -> list[str]:
     import torch
     from threadpoolctl import threadpool_info
 
-    found = []
+    lines = []
     for library in threadpool_info():
         if library["user_api"] == "blas":
             folders = Path(library["filepath"]).parts
-            owner = next((name for name in ("numpy", "scipy", "torch") if {name, f"{name}.libs"} & {*folders}), "")
+            owners = [f" ({name})" for name in ("numpy", "scipy", "torch") if {name, f"{name}.libs"} & {*folders}]
             text = f"{library['internal_api']} {library['version']}, {library['num_threads']} threads"
-            found.append(f"{text} ({owner})" if owner else text)
-    mkl = "MKL" if torch.backends.mkl.is_available() else "no MKL"
-    return [*found, f"torch: {mkl}"]
+            lines.append(text + "".join(owners[:1]))
+    return [*lines, f"torch: {'MKL' if torch.backends.mkl.is_available() else 'no MKL'}"]

@@ -65,7 +65,7 @@ def dataset_label(dataset: str, source: Mapping[str, Any]) -> str:
 
 
 def _hashed(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields; one that a later version added, only where it differs from what was done before."""
+    """The fields that a key hashes: one that a later version added only where it differs from what was done before."""
     fields = {name: value for name, value in cell.items() if name not in ADDED or value is not None}
     if fields.get("tuned"):  # whether a rate was chosen or is the grid's middle trains nothing otherwise
         fields["tuned"] = {name: value for name, value in fields["tuned"].items() if name != "chosen"}

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 OTHERS = {"fvcore", "ptflops"}
-QUANTILES = (0.5, 0.9, 0.99)
+QUANTILES = (50, 90, 99)  # of the latency, in %
+SPEEDS = ("images_per_second", "ms_per_batch", "ms_p25", "ms_p75", "ms_best")  # of each network in `figures`
 FIELDS = {
     *("schema", "key", "setting", "model", "reference", "figures", "samples", "cost", "peak_bytes", "load"),
     *("environment", "measured"),
@@ -113,10 +114,7 @@ def write_profile(results: Path, profile: dict[str, Any]) -> Path:
 def read_profile(path: Path) -> dict[str, Any]:
     """One stored profile. Raises Damaged when the file cannot be read, or is none of this schema."""
     profile = read_json(path)
-    check_schema(path, profile, "profile", SCHEMA)
-    missing = sorted(FIELDS - set(profile))
-    if missing:
-        raise Damaged(path, f"is no profile of schema {SCHEMA}: it lacks {', '.join(missing)}.")
+    check_schema(path, profile, "profile", SCHEMA, FIELDS)
     return profile
 
 
@@ -127,7 +125,7 @@ def load_profiles(results: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd
 
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
     notes = []
     for path in sorted((Path(results) / "profiles").rglob("*.json")):
         try:
@@ -135,10 +133,10 @@ def load_profiles(results: str | Path = "results") -> pd.DataFrame:
         except Damaged as error:
             notes.append(f"Left out: {error}")
         else:
-            place = (row["machine"], row["key"])
-            found[place] = max(found.get(place, row), row, key=lambda copy: str(copy["measured"]))
-    frame = pd.DataFrame(list(found.values()))
-    if found:
+            identity = (row["machine"], row["key"])
+            newest[identity] = max(newest.get(identity, row), row, key=lambda copy: str(copy["measured"]))
+    frame = pd.DataFrame(list(newest.values()))
+    if newest:
         frame = frame.sort_values(["machine", "model", "form"], kind="stable", ignore_index=True)
     frame.attrs["notes"] = tuple(notes)
     return frame
@@ -159,7 +157,6 @@ def _row_of(path: Path) -> dict[str, Any]:
 def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
     """A profile as one flat row; speeds in images/s and ms, memory in bytes, MACs of one image."""
     setting, figures, environment = profile["setting"], profile["figures"], profile["environment"]
-    own, other = figures["candidate"], figures["reference"]
     load, change = profile["load"], profile.get("change") or profile.get("fused") or {}
     size = setting["image_size"]
     return {
@@ -188,12 +185,8 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
         "commit": environment["commit"],
         **{name: figures[name] for name in ("ratio", "low", "high", "half_width", "flagged", "rounds", "seconds")},
         "processes": figures.get("processes", 1),
-        "images_per_second": own["images_per_second"],
-        "ms_per_batch": own["ms_per_batch"],
-        "ms_p25": own["ms_p25"],
-        "ms_p75": own["ms_p75"],
-        "ms_best": own["ms_best"],
-        "reference_images_per_second": other["images_per_second"],
+        **{name: figures["candidate"][name] for name in SPEEDS},
+        "reference_images_per_second": figures["reference"]["images_per_second"],
         **_latency(profile.get("latency")),
         **_best_batch(profile.get("sweep")),
         **cost_row(profile["cost"]),
@@ -211,7 +204,7 @@ def profile_row(profile: dict[str, Any]) -> dict[str, Any]:
 
 
 def cost_row(cost: dict[str, Any]) -> dict[str, Any]:
-    """Counts as flat columns: of the figure, of the two counters beside it, and how far these are from it.
+    """A cost as flat columns: the figure, what the two other counters say, and how far they are from it.
 
     `fvcore_macs` and `ptflops_macs` are all that each counts; `beside` says what of it is no convolution or product,
     `skipped` what each has no formula for, `uncounted` what of that may multiply and is in nobody's count. Blank in
@@ -258,11 +251,8 @@ def _latency(latency: dict[str, Any] | None) -> dict[str, Any]:
     import numpy as np
 
     seconds = latency["seconds"] if latency else []
-    found = 1e3 * np.quantile(seconds, QUANTILES) if seconds else [None] * len(QUANTILES)
-    named = {
-        f"latency_p{round(100 * q)}": None if v is None else float(v) for q, v in zip(QUANTILES, found, strict=True)
-    }
-    return {**named, "latency_passes": len(seconds) or None}
+    quantiles = {f"latency_p{q}": 1e3 * float(np.quantile(seconds, q / 100)) if seconds else None for q in QUANTILES}
+    return {**quantiles, "latency_passes": len(seconds) or None}
 
 
 def _best_batch(sweep: dict[str, Any] | None) -> dict[str, Any]:
@@ -281,18 +271,16 @@ def _metric(metric: dict[str, Any] | None, task: str) -> dict[str, Any]:
     Means over seeds, the largest change of any seed beside them, and what the weights are of.
     """
     names = ("metric", "metric_plain", "metric_change", "metric_largest", "metric_of", "metric_error")
-    found: dict[str, Any] = dict.fromkeys(names)
-    if metric is None:
-        return found
-    if "error" in metric:
-        return found | {"metric_error": metric["error"]}
+    blank: dict[str, Any] = dict.fromkeys(names)
+    if metric is None or "error" in metric:
+        return blank | {"metric_error": metric and metric["error"]}
     name = {"segmentation": "dice_strict", "classification": "accuracy"}[task]
     scores = [(cell["plain"][name], cell["variant"][name]) for cell in metric["cells"]]
     if not scores or None in [score for pair in scores for score in pair]:
-        return found | {"metric_error": f"{name} is not defined on the {metric['part']} part of {metric['dataset']}."}
+        return blank | {"metric_error": f"{name} is not defined on the {metric['part']} part of {metric['dataset']}."}
     plain, changes = [before for before, _ in scores], [after - before for before, after in scores]
     seeds = f"{len(plain)} seed{'s' if len(plain) > 1 else ''}"
-    return found | {
+    return blank | {
         "metric": name.removesuffix("_strict"),
         "metric_plain": sum(plain) / len(plain),
         "metric_change": sum(changes) / len(changes),
@@ -302,7 +290,7 @@ def _metric(metric: dict[str, Any] | None, task: str) -> dict[str, Any]:
 
 
 def _memory(memory: dict[str, Any] | None) -> dict[str, Any]:
-    """Peaks above what was held before, and the weights' file, in bytes."""
+    """Peaks of memory above what was held before, and the size of the weights' file, in bytes."""
     inference, training = ((memory or {}).get(work) or {} for work in ("inference", "training"))
     return {
         "inference_bytes": inference.get("bytes"),

@@ -23,7 +23,7 @@ COLUMNS = [
 
 
 def task_of(record: dict[str, Any]) -> str:
-    """The task of a record; one that does not say is of segmentation."""
+    """The task of a record; a record from before there were two tasks does not name it, and is of segmentation."""
     return record["dataset"].get("task", "segmentation")
 
 
@@ -81,15 +81,13 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def key_of(record: dict[str, Any]) -> str:
-    """The key of a record's cell; as it was stored only where the cell is of another version's form."""
-    known = has_known_fields(record["cell"])
-    return cell_key(record["cell"]) if known else str(record["key"])
+    """The key of a record's cell, computed; the stored one counts only where the cell has another version's form."""
+    return cell_key(record["cell"]) if has_known_fields(record["cell"]) else str(record["key"])
 
 
 def comparison_of(record: dict[str, Any]) -> str:
-    """The comparison key of a record's cell; as it was stored only where the cell is of another version's form."""
-    known = has_known_fields(record["cell"])
-    return comparison_key(record["cell"]) if known else str(record["comparison"])
+    """The comparison key of a record's cell, computed; the stored one counts as in `key_of`."""
+    return comparison_key(record["cell"]) if has_known_fields(record["cell"]) else str(record["comparison"])
 
 
 def _curves_of(record: dict[str, Any]) -> dict[str, str]:

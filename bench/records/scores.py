@@ -28,17 +28,20 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
     import pandas as pd
 
     names = record["dataset"]["classes"][1 if task_of(record) == "segmentation" else 0 :]
-    image = pd.factorize(rows["part"] + "\n" + rows["weights"] + "\n" + rows["case"])[0]
+    numbers: dict[tuple[str, ...], int] = {}
+    images = zip(*(rows[column].tolist() for column in _IMAGE), strict=True)
+    image = np.array([numbers.setdefault(place, len(numbers)) for place in images])
     label = pd.Index(names).get_indexer(rows["class"])
     if label.min() < 0 or not (np.bincount(image * len(names) + label) == 1).all() or len(rows) % len(names):
         return _not_each_once(rows, names)
-    tested = _tested(rows)["case"].nunique()
+    tested = len(np.unique(image[_tested(rows)]))
     expected = record["dataset"]["counts"]["test"]["cases"]
     if tested != expected:
         return f"has {tested} test cases, where its record counts {expected}"
     for column in scores:
-        odd = rows[~_in_range(rows[column], column)] if column in rows else rows[:0]
-        if len(odd):
+        possible = _in_range(rows[column].to_numpy(float), column) if column in rows else np.ones(len(rows), bool)
+        if not possible.all():
+            odd = rows.loc[~possible]
             return f"has {odd[column].iloc[0]} as {column} of {_shown(odd)}, which it cannot be"
     if "probability" not in rows:
         return None
@@ -48,28 +51,27 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
 
 
 def _not_each_once(rows: pd.DataFrame, names: list[str]) -> str:
-    """Which row is there twice, or which case has not a row for each class."""
+    """Names a row that is there twice, or a case that has not one row for each class."""
     twice = rows[rows.duplicated([*_IMAGE, "class"])]
     if len(twice):
         return f"has rows twice, such as {_shown(twice)}"
-    whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
-    strange = rows[~(rows["class"].isin(names) & whole)]
+    is_whole = rows.groupby(_IMAGE)["class"].transform("size") == len(names)
+    strange = rows[~(rows["class"].isin(names) & is_whole)]
     return f"has not one row for each of the classes {', '.join(names)[:200]} at {_shown(strange)}"
 
 
-def _tested(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the test part, under one of the two sets of weights that every cell is scored with."""
-    return rows[(rows["part"] == "test") & (rows["weights"] == "best-val")]
+def _tested(rows: pd.DataFrame) -> np.ndarray:
+    """Whether each row is of the test part, under one of the two sets of weights that every cell is scored with."""
+    return np.asarray((rows["part"].to_numpy() == "test") & (rows["weights"].to_numpy() == "best-val"))
 
 
-def _in_range(values: pd.Series[Any], column: str) -> pd.Series[Any]:
+def _in_range(values: np.ndarray, column: str) -> np.ndarray:
     """Whether each value can be one of its column: a share, a distance, 0 or 1; blanks are left to the empty policy."""
-    blank = values.isna()
     if column in ("reference", "predicted"):
-        return values.isin([0, 1])
-    if column == "probability":
-        return values.between(0, 1 + 1e-6)
-    return blank | values.between(0, 1 + 1e-6 if column.startswith(_SHARES) else math.nextafter(math.inf, 0))
+        return (values == 0) | (values == 1)
+    is_share = column == "probability" or column.startswith(_SHARES)
+    within = (values >= 0) & (values <= (1 + 1e-6 if is_share else math.nextafter(math.inf, 0)))
+    return within if column == "probability" else within | np.isnan(values)
 
 
 def _shown(rows: pd.DataFrame) -> str:
@@ -79,15 +81,15 @@ def _shown(rows: pd.DataFrame) -> str:
 
 def tested_as(rows: pd.DataFrame) -> int:
     """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
-    shown = _tested(rows)
-    columns = [column for column in _TESTED if column in shown]
-    return hash(frozenset(shown[columns].itertuples(index=False, name=None)))
+    tested = _tested(rows)
+    columns = [rows[column].to_numpy()[tested].tolist() for column in _TESTED if column in rows]
+    return hash(frozenset(zip(*columns, strict=True)))
 
 
 def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:
-    """Key -> why a cell is not comparable: those of its comparison and fold were tested on other cases, or truths.
+    """Key -> why a cell cannot be compared: most cells of its comparison and fold were tested on other cases or truths.
 
-    What most of them were tested on stands, of as many what comes first.
+    Of two equally frequent sets of cases the first one counts.
 
     Args:
         cells: record and `tested_as` of each.
@@ -95,9 +97,9 @@ def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, s
     groups: dict[tuple[str, int | None], list[tuple[str, int]]] = {}
     for record, tested in cells:
         groups.setdefault((comparison_of(record), record["cell"]["fold"]), []).append((record["key"], tested))
-    found = {}
+    reasons = {}
     for (comparison, _), members in groups.items():
         common, count = Counter(tested for _, tested in members).most_common(1)[0]
         why = f"holds other test cases, patients or references than {count} other cells of comparison {comparison}"
-        found.update({key: why for key, tested in members if tested != common})
-    return found
+        reasons.update({key: why for key, tested in members if tested != common})
+    return reasons

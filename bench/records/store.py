@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.records.damage import CRLF, STATUSES, Damaged, check_record, check_schema, read_hashed, read_json
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
@@ -44,10 +44,6 @@ SCHEMA = 1
 TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-RECORD_FIELDS = {
-    *("schema", "status", "key", "comparison", "preset", "cell", "model", "dataset", "cost", "training", "metrics"),
-    *("environment", "cases_sha256", "error"),
-}
 OLDEST = 6  # of the score columns: those that records have had from the first
 _PLACE = ("part", "weights", "case", "patient", "class")
 # task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
@@ -177,11 +173,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         record = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    check_schema(path, record, "record", SCHEMA)
-    missing = sorted(RECORD_FIELDS - set(record))
-    if missing:
-        raise Damaged(path, f"is no record of schema {SCHEMA}: it lacks {', '.join(missing)}.")
-    check_record(path, record)
+    check_record(path, record, SCHEMA)
     if record["key"] != key_of(record):
         raise Damaged(path, "holds a cell that is not the one of its key: it was changed by hand.")
     return record
@@ -251,8 +243,14 @@ def read_records(results: str | Path) -> Found:
     A record that is damaged, or whose cases.csv is, is left out and named in the notes; so is one that was tested on
     other cases than those of its comparison.
     """
+    return _read_results(results)[0]
+
+
+def _read_results(results: str | Path) -> tuple[Found, dict[Path, pd.DataFrame]]:
+    """The records as `read_records` gives them, and by folder the rows of their cases.csv, of those that have one."""
     found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     tested: dict[Path, int] = {}
+    cases: dict[Path, pd.DataFrame] = {}
     left_out, mended = [], 0
     for folder in find_records(Path(results)):
         try:
@@ -260,9 +258,9 @@ def read_records(results: str | Path) -> Found:
             if record is None:
                 continue
             if _has_cases(record):
-                rows, taken_back = _cases_of(folder, record)
+                cases[folder], taken_back = _cases_of(folder, record)
                 mended += taken_back
-                tested[folder] = tested_as(rows)
+                tested[folder] = tested_as(cases[folder])
         except Damaged as error:
             left_out.append(f"Left out: {error}")
         else:
@@ -273,9 +271,8 @@ def read_records(results: str | Path) -> Found:
     strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
     places = {record["key"]: folder / "cases.csv" for folder, record in records}
-    return Found(
-        kept, (*left_out, *(f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()))
-    )
+    left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
+    return Found(kept, tuple(left_out)), {folder: cases[folder] for folder, _ in kept if folder in cases}
 
 
 def _has_cases(record: dict[str, Any]) -> bool:
@@ -293,16 +290,24 @@ def load_cells(results: str | Path) -> pd.DataFrame:
 
     Columns: those of `bench.records.rows.COLUMNS`, also where there is no cell.
     """
+    return load_cells_and_cases(results)[0]
+
+
+def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `load_cells` and `load_cases` give, each file read once."""
     import pandas as pd
 
     if not Path(results).is_dir():
         raise UserError(
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
-    found = read_records(results)
-    frame = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
-    frame.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
-    return frame
+    found, cases = _read_results(results)
+    cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    frames = [cases[folder].assign(key=record["key"]) for folder, record in found.records if folder in cases]
+    columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
+    rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
+    return cells, rows
 
 
 def _unit_notes(results: Path) -> list[str]:
@@ -318,14 +323,7 @@ def _unit_notes(results: Path) -> list[str]:
 
 def load_cases(results: str | Path) -> pd.DataFrame:
     """All cells' cases: the columns of cases.csv and the cell's key; those that a task lacks are nan in its rows."""
-    import pandas as pd
-
-    frames = []
-    for folder, record in read_records(results).records:
-        if _has_cases(record):
-            frames.append(_cases_of(folder, record)[0].assign(key=record["key"]))
-    columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
-    return pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
+    return load_cells_and_cases(results)[1]
 
 
 def read_cases(folder: Path, record: dict[str, Any]) -> pd.DataFrame | None:
@@ -351,7 +349,7 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     return rows, mended
 
 
-@lru_cache(maxsize=1024)  # a table asks for each cell's rows three times: whether they are whole, of cells, of cases
+@lru_cache(maxsize=1024)  # a plan reads its results several times: for estimates, for differences, for notes
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
     """The rows of a cases.csv, not to be changed; probabilities by Python's own float, which loses no digit."""
     import pandas as pd
@@ -377,7 +375,7 @@ def load_results(results: str | Path = "results") -> pd.DataFrame:
     """
     import pandas as pd
 
-    cells, cases = load_cells(results), load_cases(results)
+    cells, cases = load_cells_and_cases(results)
     scores = [c for columns in SCORE_COLUMNS.values() for c in columns]
     rest = [c for c in cases.columns if c not in scores]
     parts = []

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from bench.analysis.sheet import Sheet
 from bench.records.store import write_text
 
 if TYPE_CHECKING:
@@ -125,9 +128,9 @@ def pairs_file(folder: Path) -> Iterator[Callable[[Pair, Picture, Picture], obje
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("one", "two", "correlation", "degrees", "mirrored", "one_patient", "two_patient"))
 
-        def add(pair: Pair, one: Picture, two: Picture) -> None:
-            row = (one.name, two.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
-            table.writerow((*row, one.patient, two.patient))
+        def add(pair: Pair, first: Picture, second: Picture) -> None:
+            row = (first.name, second.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
+            table.writerow((*row, first.patient, second.patient))
 
         yield add
 
@@ -153,12 +156,12 @@ def _contact_sheet(prepared: Prepared, audit: Audit) -> Any:
     rows = -(-len(audit.worst) // columns)
     sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
     pen = ImageDraw.Draw(sheet)
-    for k, (pair, one, two) in enumerate(audit.worst):
+    for k, (pair, first, second) in enumerate(audit.worst):
         x, y = k % columns * cell[0], k // columns * cell[1]
-        for i, picture in enumerate((one, two)):
+        for i, picture in enumerate((first, second)):
             sheet.paste(_tile(prepared, picture.name, picture.case), (x + i * (_TILE + 2), y))
         turned = f", turned {pair.degrees} deg" * (pair.degrees > 0) + ", mirrored" * pair.mirrored
-        pen.text((x, y + _TILE + 2), f"{one.name[:20]} | {two.name[:20]}", fill="black")
+        pen.text((x, y + _TILE + 2), f"{first.name[:20]} | {second.name[:20]}", fill="black")
         pen.text((x, y + _TILE + 14), f"{pair.correlation:.3f}{turned}", fill="black")
     return sheet
 
@@ -182,16 +185,20 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
 SPLITS = ("data set", "split", "test", "same patient", "same photograph", "near-duplicate", "label without the picture")
 
 
-def leaks_table(audits: Sequence[Figures]) -> str:
-    """Markdown: a row for each split of each audited data set, and what predicts the label best without the picture."""
-    lines = [f"| {' | '.join(SPLITS)} |", f"|{'---|' * len(SPLITS)}"]
-    lines += [f"| {' | '.join(row)} |" for row in split_rows(audits)]
-    recalls = [f"- {line}" for line in recall_lines(audits)]
-    return "\n".join([*lines, *(["", *recalls] if recalls else [])]) + "\n"
+def leaks_sheet(audits: Sequence[Figures]) -> Sheet:
+    """A row for each split of each audited data set, and what predicts the label best without the picture."""
+    return Sheet(
+        "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
+        pd.DataFrame(_split_rows(audits), columns=list(SPLITS)),
+        tuple(f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])),
+        name="leaks",
+        left=("split", "label without the picture"),
+        details=("label without the picture", "same photograph"),
+    )
 
 
-def split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
-    """The rows of the table of leaks, its columns `SPLITS`; a data set is named in its first."""
+def _split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
+    """Texts of the columns `SPLITS`; a data set is named in its first row."""
     for figures in audits:
         metadata = figures["metadata"] or {}
         whole = not figures["splits"] and bool(metadata)
@@ -200,15 +207,12 @@ def split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
         best = max(predictors.items(), key=lambda pair: pair[1], default=None)
         for i, (name, split) in enumerate(splits.items()):
             shares = (_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
-            told = f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
+            predictor = (
+                f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
+            )
             dataset = _row_title(figures, whole) if i == 0 else ""
             flag = " (flagged)" if split["flag"] else ""
-            yield (dataset, f"{name}{flag}", f"{split['test']:,}", *shares, told if i == 0 else "")
-
-
-def recall_lines(audits: Sequence[Figures]) -> list[str]:
-    """How much of what names tell each audit found without them, where it was looked at."""
-    return [f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])]
+            yield (dataset, f"{name}{flag}", f"{split['test']:,}", *shares, predictor if i == 0 else "")
 
 
 def _row_title(figures: Figures, metadata: bool) -> str:

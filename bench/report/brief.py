@@ -17,6 +17,7 @@ from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import FORMS
 from bench.errors import UserError
 from bench.records.store import write_text
+from bench.report.table_sheets import texts
 
 if TYPE_CHECKING:
     from bench.analysis.certainty import Certainty
@@ -80,11 +81,11 @@ def brief_sheet(table: Table) -> Sheet:
     intervals = _intervals(table.sure.frame)
     if intervals.empty:
         for column in (c for c in table.columns if c.merit):
-            frame[column.header] = _texts(table.frame[column.header], column.decimals)
+            frame[column.header] = texts(table.frame[column.header], column.decimals)
     else:
         frame = frame.merge(intervals, how="left", on="Model").fillna("")
     for column in (c for c in table.columns if c.metric in COSTS):
-        frame[column.header] = _texts(table.frame[column.header], column.decimals)
+        frame[column.header] = texts(table.frame[column.header], column.decimals)
     frame["Seeds"] = table.frame["Seeds"].astype(str)
     return Sheet(_caption(table), frame, _notes(table), name=f"{table.name}-{table.key}-brief")
 
@@ -95,18 +96,14 @@ def _intervals(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["Model", *figures]] if figures else pd.DataFrame()
 
 
-def _texts(values: pd.Series[float], decimals: int) -> list[str]:
-    return ["" if pd.isna(value) else f"{value:.{decimals}f}" for value in values]
-
-
 def _caption(table: Table) -> str:
     """The table's caption, but for its lists of models."""
-    said = [part for part in table.caption.rstrip(".").split(". ") if not _lists_models(part)]
-    return ". ".join(said) + "."
+    sentences = table.caption.rstrip(".").split(". ")
+    return ". ".join(sentence for sentence in sentences if not _lists_models(sentence)) + "."
 
 
-def _lists_models(part: str) -> bool:
-    return part.startswith("Reduced width") or part.endswith(RECONSTRUCTION)
+def _lists_models(sentence: str) -> bool:
+    return sentence.startswith("Reduced width") or sentence.endswith(RECONSTRUCTION)
 
 
 def _notes(table: Table) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
-from bench.report.speeds import SHARED, SpeedTable, render, significant, speed_tables
+from bench.report.sheets import render_sheets
+from bench.report.speeds import SHARED, form_text, sheet, significant, speed_tables, threads_text
 
 LATENCY = (
     "ms of one image: quantiles of single passes of inference over a batch of 1, of at least 30. images/s: of the "
@@ -46,15 +48,15 @@ def stored_profiles(results: str | Path) -> str:
     profiles = load_profiles(results)
     if profiles.empty:
         raise UserError(f"No profiles in {str(results)!r}. Run `medbench profile --models NAMES` first.")
-    return render(profile_tables(profiles), profiles, "markdown")
+    return render_sheets(profile_tables(profiles), "markdown")
 
 
-def profile_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
+def profile_tables(profiles: pd.DataFrame) -> list[Sheet]:
     """All that profiles say: speed beside the reference, then latency, best batch and memory, then the counts."""
     return [*speed_tables(profiles), *use_tables(profiles), *complexity_tables(profiles)]
 
 
-def use_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
+def use_tables(profiles: pd.DataFrame) -> list[Sheet]:
     """Latency, best batch and memory of profiles, a table for each that `speed_tables` makes; none without figures."""
     columns = ("latency_p50", "best_batch", "inference_bytes", "training_bytes")
     if not set(columns) <= {*profiles} or profiles[[*columns]].isna().all(axis=None):
@@ -64,32 +66,28 @@ def use_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
     return [_use_table(group) for _, group in shown.groupby(shared, sort=False, dropna=False)]
 
 
-def _use_table(rows: pd.DataFrame) -> SpeedTable:
+def _use_table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_use(row) for row in rows.to_dict("records")])
-    threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
     caption = (
         f"Latency, throughput and memory, {first['task']}, {first['input'].partition('x')[2]}, {first['classes']:.0f} "
-        f"classes, {first['precision']}, {threads}. {first['device']}, torch {first['torch']}."
+        f"classes, {first['precision']}, {threads_text(first)}. {first['device']}, torch {first['torch']}."
     )
     methods = [METHODS.get(method, method) for method in rows["memory_method"].dropna().unique()]
     memory = MEMORY.format(batch=first["input"], method=" or ".join(methods)) if methods else ""
     timed = LATENCY if rows["latency_p50"].notna().any() else ""
-    return SpeedTable(caption, tuple(note for note in (timed, memory) if note), frame)
+    return sheet(caption, (timed, memory), frame)
 
 
 def _use(row: dict[Any, Any]) -> dict[str, str]:
-    mib = {name: row[f"{name}_bytes"] for name in ("inference", "training", "weights")}
     best = f"{ENDS.get(row['sweep_ended'], '')}{_digits(row['best_images_per_second'])}"
     return {
         "Model": row["title"],
-        "Form": row["form"] + (", compiled" if row["compiled"] else ""),
+        "Form": form_text(row),
         **{f"ms, p{q}": _digits(row[f"latency_p{q}"]) for q in (50, 90, 99)},
         "images/s": "" if pd.isna(row["best_batch"]) else best,
         "at batch": "" if pd.isna(row["best_batch"]) else f"{row['best_batch']:.0f}",
-        "MiB, inference": _mib(mib["inference"]),
-        "MiB, training": _mib(mib["training"]),
-        "MiB, weights": _mib(mib["weights"]),
+        **{f"MiB, {name}": _mib(row[f"{name}_bytes"]) for name in ("inference", "training", "weights")},
     }
 
 
@@ -101,7 +99,7 @@ def _mib(value: float | None) -> str:
     return "" if value is None or pd.isna(value) else significant(value / 2**20)
 
 
-def complexity_tables(rows: pd.DataFrame) -> list[SpeedTable]:
+def complexity_tables(rows: pd.DataFrame) -> list[Sheet]:
     """Parameters and MACs by three counters, a table per task, input and number of classes.
 
     Args:
@@ -115,7 +113,7 @@ def complexity_tables(rows: pd.DataFrame) -> list[SpeedTable]:
     return [_complexity_table(group) for _, group in groups]
 
 
-def _complexity_table(rows: pd.DataFrame) -> SpeedTable:
+def _complexity_table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_complexity(row) for row in rows.to_dict("records")])
     notes = (
@@ -133,7 +131,7 @@ def _complexity_table(rows: pd.DataFrame) -> SpeedTable:
         if pd.notna(row.get("uncounted"))
     ]
     caption = f"Parameters and MACs, {first['task']}, one image of {first['image']}, {first['classes']:.0f} classes."
-    return SpeedTable(caption, (*(note for note in notes if note), *errors), frame)
+    return sheet(caption, (*notes, *errors), frame)
 
 
 def _complexity(row: dict[Any, Any]) -> dict[str, str]:

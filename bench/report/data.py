@@ -22,9 +22,8 @@ def list_sheet(data_root: str | None) -> Sheet:
     rows = []
     for name in dataset_names():
         spec = dataset_spec(name)
-        found = (root / name).exists()
         try:
-            prepared = _counts(open_prepared(spec, root, "real")) if found else "no"
+            prepared = _counts(open_prepared(spec, root, "real")) if (root / name).exists() else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
         rows.append((name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared))
@@ -104,8 +103,8 @@ def _doubtful_headers(prepared: Prepared) -> list[str]:
     if not doubts:
         return []
     case, doubt = next(iter(doubts.items()))
-    said = f"headers   {len(doubts)} of {len(prepared.cases)} cases contradict themselves (first {case}: {doubt})"
-    return [f"{said}: mm are by the voxel size; mend the headers where that is wrong"]
+    headers = f"headers   {len(doubts)} of {len(prepared.cases)} cases contradict themselves (first {case}: {doubt})"
+    return [f"{headers}: mm are by the voxel size; mend the headers where that is wrong"]
 
 
 def _short_stacks(prepared: Prepared) -> list[str]:

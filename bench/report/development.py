@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.comparison import PHANTOM, SUBSTITUTE, preset_words
+from bench.analysis.captions import PHANTOM, SUBSTITUTE, preset_words
 from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import budget_mark

@@ -50,11 +50,11 @@ def doctor_text(results: Path, data_root: str | None = None) -> str:
 
 
 def _machine() -> Iterator[tuple[str, str]]:
-    found, idle = environment("cpu", 1), idle_cores()
-    versions = ", ".join(f"{name} {found['versions'][name] or 'not installed'}" for name in PACKAGES[1:])
+    machine, idle = environment("cpu", 1), idle_cores()
+    versions = ", ".join(f"{name} {machine['versions'][name] or 'not installed'}" for name in PACKAGES[1:])
     cores = f"{os.cpu_count()} cores" + ("" if idle is None else f", {idle:.1f} of them idle")
-    ram = "" if found["ram_gb"] is None else f", {found['ram_gb']} GiB of memory"
-    yield "medbench", f"{found['versions']['medbench'] or 'not installed'}, Python {found['python']}, {_system()}"
+    ram = "" if machine["ram_gb"] is None else f", {machine['ram_gb']} GiB of memory"
+    yield "medbench", f"{machine['versions']['medbench'] or 'not installed'}, Python {machine['python']}, {_system()}"
     yield "versions", versions
     yield "cpu", f"{cpu_model()}, {cores}{ram}"
     yield "devices", "cpu; " + "; ".join(f"{name}: {what}" for name, what in accelerators().items())
@@ -98,8 +98,8 @@ def _state(spec: DatasetSpec, root: Path, kind: Source) -> tuple[str, str]:
 
 def _extra(name: str) -> list[str]:
     purpose, way = EXTRAS[name]
-    there = shutil.which(name) if name == "pdflatex" else find_spec(name)
-    return [f"{name:<{INDENT}}{'there' if there else f'missing, for {purpose}: {way}'}"]
+    location = shutil.which(name) if name == "pdflatex" else find_spec(name)
+    return [f"{name:<{INDENT}}{'there' if location else f'missing, for {purpose}: {way}'}"]
 
 
 def _wrapped(name: str, text: str) -> list[str]:

@@ -104,9 +104,14 @@ def latex_label(text: str) -> str:
 
 def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame for a CSV: a text that a spreadsheet would take for a formula gets an apostrophe, numbers are kept."""
-    return frame.map(_csv_text).rename(columns=_csv_text)
+    return frame.map(_safe).rename(columns=_safe)
 
 
-def _csv_text(value: object) -> object:
+def csv_text(frame: pd.DataFrame) -> str:
+    """The frame as a CSV that a spreadsheet may open, without its index."""
+    return csv_safe(frame).to_csv(index=False, lineterminator="\n")
+
+
+def _safe(value: object) -> object:
     risky = isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _NUMBER.fullmatch(value)
     return f"'{value}" if risky else value

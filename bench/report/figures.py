@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.analysis.certainty import p_text
 from bench.analysis.comparison import Table
 from bench.analysis.rankings import LEAST, Ranking, rankings
 from bench.analysis.short_budget import NO_RANKS
@@ -105,11 +106,11 @@ def forest(gaps: Mapping[str, Interval], title: str, label: str) -> Figure:
     """A row for each difference: a point with its interval about a line at 0, filled where it excludes 0."""
     figure, axis = new_figure(1.2 + 0.3 * len(gaps), title)
     axis.axvline(0, color="black", linewidth=0.8)
-    for place, gap in enumerate(gaps.values()):
+    for height, gap in enumerate(gaps.values()):
         colour = BLUE if gap.low > 0 else ORANGE if gap.high < 0 else GREY
-        axis.plot([gap.low, gap.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axis.plot([gap.low, gap.high], [height, height], color=colour, linewidth=2, solid_capstyle="butt")
         face = colour if gap.excludes_zero else "white"
-        axis.plot([gap.value], [place], "o", color=colour, markerfacecolor=face, markersize=6)
+        axis.plot([gap.value], [height], "o", color=colour, markerfacecolor=face, markersize=6)
     axis.set_yticks(range(len(gaps)), list(gaps), fontsize=9)
     axis.set_ylim(len(gaps) - 0.5, -0.5)
     axis.grid(axis="x", linewidth=0.4, alpha=0.6)
@@ -153,7 +154,7 @@ def critical(ranking: Ranking) -> Figure:
     half = (m + 1) // 2
     title = (
         f"Mean ranks over {n} data sets ({', '.join(ranking.datasets)}), preset {ranking.setting}. Friedman's test (F "
-        f"form): p {_p(friedman(ranking.figures))}; critical difference (Nemenyi, 0.05): {distance:.2f} ranks"
+        f"form): p {p_text(friedman(ranking.figures))}; critical difference (Nemenyi, 0.05): {distance:.2f} ranks"
     )
     figure, axis = new_figure(1.1 + 0.13 * len(bars) + 0.3 * half, title)
     axis.spines[:].set_visible(False)
@@ -184,18 +185,14 @@ def critical(ranking: Ranking) -> Figure:
 
 def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
     """First and last position of each longest run of ascending mean ranks that lie within the distance."""
-    found: list[tuple[int, int]] = []
-    for i, rank in enumerate(ranks):
+    runs: list[tuple[int, int]] = []
+    for first, rank in enumerate(ranks):
         last = int(np.flatnonzero(ranks <= rank + distance)[-1])
-        if last > i and (not found or last > found[-1][1]):
-            found.append((i, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
 
 
 def _file_name(ranking: Ranking) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", f"{ranking.setting} {len(ranking.datasets)}".lower()).strip("-")
     return file_name(f"critical-difference-{name}-{'-'.join(sorted(ranking.datasets))}")
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.certainty import Measure, limited, scores_of
+from bench.analysis.certainty import Measure, interval_text, limited, p_text, scores_of
 from bench.analysis.conventions import MEASURES
 from bench.analysis.predictions import Judged
 from bench.analysis.segmentation import POLICIES
@@ -24,7 +24,7 @@ MEAN = "mean"
 CSV = ("method", "metric", "class", "value", "low", "high", "p", "sets", "patients", "cases")
 _NOTES = (
     "A class's figure is the mean over its cases, averaged over sets of predictions; Mean: over classes.",
-    *(f"{name}: {said}." for name, said in POLICIES.items()),
+    *(f"{policy}: {meaning}." for policy, meaning in POLICIES.items()),
     "Missed and invented: structures, as a mean over sets. Intervals are not adjusted for their number.",
 )
 _TEST = (
@@ -44,16 +44,16 @@ def prediction_figures(judged: Judged, tests: bool = False) -> pd.DataFrame:
     shared = {"patients": patients, "cases": cases}
     rows: list[dict[str, Any]] = []
     for method, folders in judged.folders.items():
-        own = judged.rows[judged.rows["method"] == method]
-        place = {"method": method, "sets": len(folders), **shared}
+        of_method = judged.rows[judged.rows["method"] == method]
+        row = {"method": method, "sets": len(folders), **shared}
         for measure in measures:
-            for name, of_class in _levels(own, judged.classes):
-                found = _interval(scores_of(of_class, measure), measure)
-                rows.append({**place, "metric": measure.name, "class": name, **vars(found)})
+            for name, of_class in _levels(of_method, judged.classes):
+                interval = _interval(scores_of(of_class, measure), measure)
+                rows.append({**row, "metric": measure.name, "class": name, **vars(interval)})
         for outcome in ("missed", "invented"):
-            for name, of_class in _levels(own, judged.classes, "all"):
+            for name, of_class in _levels(of_method, judged.classes, "all"):
                 count = int((of_class["outcome"] == outcome).sum()) / len(folders)
-                rows.append({**place, "metric": outcome, "class": name, "value": count})
+                rows.append({**row, "metric": outcome, "class": name, "value": count})
     if len(judged.folders) == 2:
         rows += [{**row, **shared} for row in _gaps(judged, measures, tests)]
     return pd.DataFrame(rows).reindex(columns=list(CSV))
@@ -66,27 +66,25 @@ def _levels(rows: pd.DataFrame, classes: tuple[str, ...], overall: str = MEAN) -
 
 
 def _gaps(judged: Judged, measures: list[Measure], tests: bool) -> Iterator[dict[str, Any]]:
-    one, other = (judged.rows[judged.rows["method"] == method] for method in ("pred", "versus"))
+    methods = [judged.rows[judged.rows["method"] == method] for method in ("pred", "versus")]
     for measure in measures:
-        levels = zip(_levels(one, judged.classes), _levels(other, judged.classes), strict=True)
-        for (name, ours), (_, theirs) in levels:
-            pair = scores_of(ours, measure), scores_of(theirs, measure)
-            found = Interval(figure(pair[0]) - figure(pair[1]), math.nan, math.nan)
-            p = math.nan
-            if _resampled(*pair) and not math.isnan(found.value):
-                found = measure.gap(difference(_with_seeds(pair[0]), _with_seeds(pair[1])))
-                p = wilcoxon(unit_means(pair[0]), unit_means(pair[1])) if tests else math.nan
-            yield {"method": GAP, "metric": measure.name, "class": name, **vars(found), "p": p}
+        for levels in zip(*(_levels(rows, judged.classes) for rows in methods), strict=True):
+            ours, theirs = (scores_of(rows, measure) for _, rows in levels)
+            gap, p = Interval(figure(ours) - figure(theirs), math.nan, math.nan), math.nan
+            if _can_be_resampled(ours, theirs) and not math.isnan(gap.value):
+                gap = measure.gap(difference(_with_seeds(ours), _with_seeds(theirs)))
+                p = wilcoxon(unit_means(ours), unit_means(theirs)) if tests else math.nan
+            yield {"method": GAP, "metric": measure.name, "class": levels[0][0], **vars(gap), "p": p}
 
 
 def _interval(scores: Scores, measure: Measure) -> Interval:
     value = figure(scores)
-    if math.isnan(value) or not _resampled(scores):
+    if math.isnan(value) or not _can_be_resampled(scores):
         return Interval(value, math.nan, math.nan)
     return measure.figure(_with_seeds(scores))
 
 
-def _resampled(*models: Scores) -> bool:
+def _can_be_resampled(*models: Scores) -> bool:
     """Whether there are patients to resample: two or more that have the class."""
     return all(int(scores.counts.sum(axis=(0, 2)).astype(bool).sum()) > 1 for scores in models)
 
@@ -132,8 +130,7 @@ def _gap_sheet(judged: Judged, figures: pd.DataFrame, tests: bool) -> Sheet:
         row |= {TITLES[method]: _number(means.loc[(method, metric), "value"]) for method in judged.folders}
         row["Difference [95 %]"] = _text(gap)
         if tests:
-            p = "" if pd.isna(gap["p"]) else f"{gap['p']:.3f}" if gap["p"] >= 0.001 else "< 0.001"
-            row["p, these predictions only"] = p
+            row["p, these predictions only"] = "" if pd.isna(gap["p"]) else p_text(gap["p"])
         rows.append(row)
     caption = f"Predictions less the others', means over classes. {_resampling(judged, tuple(judged.folders))}"
     return Sheet(caption, pd.DataFrame(rows), (_TEST,) if tests else ())
@@ -167,25 +164,22 @@ def _number(value: float, decimals: int = 2) -> str:
 
 
 def _text(row: Any) -> str:
-    if pd.isna(row["value"]):
-        return ""
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"{row['value']:.2f}{interval}"
+    return interval_text(Interval(row["value"], row["low"], row["high"]))
 
 
-def compared_sheet(found: Sequence[Compared]) -> Sheet:
-    """Our metrics beside medpy's, as text."""
+def compared_sheet(comparisons: Sequence[Compared]) -> Sheet:
+    """Our metrics beside medpy's."""
     rows = [
         {
-            "Metric": one.metric,
-            "Pairs": f"{one.pairs}",
-            "Undefined in both": f"{one.undefined}",
-            "Largest difference": f"{one.difference:.1e}",
-            "Of": one.worst if one.difference else "",
-            "Speed x medpy": f"{one.ratio:.1f}",
-            "Agrees": "yes" if one.agrees else "NO",
+            "Metric": metric.metric,
+            "Pairs": f"{metric.pairs}",
+            "Undefined in both": f"{metric.undefined}",
+            "Largest difference": f"{metric.difference:.1e}",
+            "Of": metric.worst if metric.difference else "",
+            "Speed x medpy": f"{metric.ratio:.1f}",
+            "Agrees": "yes" if metric.agrees else "NO",
         }
-        for one in found
+        for metric in comparisons
     ]
     agrees = f"Agrees: every difference is at most {TOLERANCE:g}, in voxels, mm, or of Dice."
     speed = "Speed: CPU seconds of medpy's over ours, on drawn hearts and an abdomen."

@@ -11,69 +11,32 @@ import pandas as pd
 from bench.analysis.aside import set_aside
 from bench.analysis.folds import pooled, same_folds
 from bench.analysis.sheet import Sheet
-from bench.analysis.shown import DEFAULT, Shown, shown_cases
+from bench.analysis.shown import DEFAULT, shown_cases
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
-from bench.records.store import load_cases, load_cells
-from bench.report.audits import SPLITS, leaks_table, recall_lines, split_rows
-from bench.report.escaping import markdown_text
-from bench.report.notes import in_a_line, notes_text
+from bench.records.store import load_cells_and_cases
+from bench.report.audits import leaks_sheet
+from bench.report.notes import few, in_a_line
 
 AUDITS = "audits"
-
-
 WORTH = ("data set", "model", "split", "trained on", "tested on", "accuracy %", "sd seeds", "seeds")
 
 
-def leaks_text(results: Path) -> str:
-    """Both tables as Markdown, from `<results>/audits/*.json` and the cells of data sets with several splits.
-
-    Raises:
-        UserError: no audits there, or none that can be read.
-    """
-    audits, damaged = _load_audits(results)
-    cells = load_cells(results)
-    notes = (*damaged, *cells.attrs["notes"])
-    return f"{leaks_table(audits)}\n{worth_table(cells, load_cases(results))}{notes_text(notes)}"
-
-
 def leaks_sheets(results: Path) -> list[Sheet]:
-    """The same two tables for a terminal. Raises UserError like `leaks_text`."""
-    audits, damaged = _load_audits(results)
-    cells = load_cells(results)
-    found = pd.DataFrame(split_rows(audits), columns=list(SPLITS))
-    worth = pd.DataFrame(_worth_rows(cells, load_cases(results)), columns=list(WORTH))
-    return [
-        Sheet(
-            "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
-            found,
-            tuple(recall_lines(audits)),
-            left=("split", "label without the picture"),
-            details=("label without the picture", "same photograph"),
-        ),
-        Sheet(
-            "Accuracy on splits that leak (flagged) beside others.",
-            worth,
-            (*damaged, *cells.attrs["notes"]),
-            left=("model", "split"),
-            details=("tested on", "trained on"),
-        ),
-    ]
-
-
-def _load_audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The audits of a results folder whose rows can be made, and which cannot be read, in lines.
+    """What audits found, from `<results>/audits/*.json`, and what the cells of data sets with several splits say of it.
 
     Raises:
         UserError: no audits there, or none that can be read.
     """
-    paths = sorted((results / AUDITS).glob("*.json"))
-    if not paths:
-        raise UserError(f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`.")
-    found, damaged = _audits(results)
-    if not found:
-        raise UserError(f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}")
-    return found, damaged
+    audits, damaged = _audits(results)
+    if not audits:
+        raise UserError(
+            f"No audit in {results / AUDITS} can be read.{in_a_line(damaged)}"
+            if damaged
+            else f"No audits in {results / AUDITS}: copy audit.json of `medbench data audit NAME --output DIR`."
+        )
+    cells, cases = load_cells_and_cases(results)
+    return [leaks_sheet(audits), worth_sheet(cells, cases, tuple(few((*damaged, *cells.attrs["notes"]))))]
 
 
 def audit_notes(results: str | Path) -> list[str]:
@@ -83,18 +46,18 @@ def audit_notes(results: str | Path) -> list[str]:
 
 def _audits(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The audits below a results folder that hold a table's row, and which do not, in lines."""
-    found, damaged = [], []
+    audits, damaged = [], []
     for path in sorted((results / AUDITS).glob("*.json")):
         try:
             audit = read_json(path)
-            leaks_table([audit])
-            found.append(audit)
+            leaks_sheet([audit])
+            audits.append(audit)
         except Damaged as error:
             damaged.append(f"Left out: {error}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             damaged.append(f"Left out: {path} is no audit ({line}): copy audit.json of `medbench data audit` anew.")
-    return found, damaged
+    return audits, damaged
 
 
 def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
@@ -115,35 +78,39 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
                 known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
         except (Damaged, KeyError, TypeError, AttributeError):
             continue
-    found = [known.get(place, {}) for place in zip(cells["fingerprint"], cells["split"], strict=True)]
+    audited = [known.get(split, {}) for split in zip(cells["fingerprint"], cells["split"], strict=True)]
     leaks = [
         recorded if isinstance(recorded, dict) else {"patient": shares.get("patient"), "near_duplicate": None}
-        for recorded, shares in zip(cells["split_leak"], found, strict=True)
+        for recorded, shares in zip(cells["split_leak"], audited, strict=True)
     ]
-    near = [shares.get("near_duplicate") for shares in found]
+    near = [shares.get("near_duplicate") for shares in audited]
     return cells.assign(
         split_leak=pd.Series(leaks, cells.index, dtype=object), audit_near=pd.Series(near, cells.index, dtype=float)
     )
 
 
-def worth_table(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> str:
-    """Markdown: the accuracy of models that were trained on a flagged split and on others of the same data set."""
-    head = [f"| {' | '.join(WORTH)} |", "|---|---|---|---:|---:|---:|---:|---:|"]
-    rows = (f"| {' | '.join(map(markdown_text, row))} |" for row in _worth_rows(cells, cases, shown))
-    return "\n".join([*head, *rows]) + "\n"
+def worth_sheet(cells: pd.DataFrame, cases: pd.DataFrame, notes: tuple[str, ...] = ()) -> Sheet:
+    """The accuracy of models that were trained on a flagged split and on others of the same data set."""
+    return Sheet(
+        "Accuracy on splits that leak (flagged) beside others.",
+        pd.DataFrame(_worth_rows(cells, cases), columns=list(WORTH)),
+        notes,
+        name="worth",
+        left=("model", "split"),
+        details=("tested on", "trained on"),
+    )
 
 
-def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT) -> Iterator[tuple[str, ...]]:
-    """The rows of that table, its columns `WORTH`.
+def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Texts of the columns `WORTH`: a row for each comparison key and version of a model.
 
-    A row is one comparison key and one version of a model. Accuracy is that of the weights shown on the test
-    images, the mean over seeds; the parts differ between the splits, so that the differences are of two samples, not
-    paired.
+    Accuracy is that of the best weights on the test images, the mean over seeds; the parts differ between the splits,
+    so that the differences are of two samples, not paired.
     """
     done = cells[(cells["status"] == "complete") & (cells["task"] == "classification") & (cells["source"] == "real")]
     kept = [key for _, group in done.groupby("comparison") for key in set_aside(group, ())[0]["key"]]
     done = done[done["key"].isin(kept)]
-    test = shown_cases(cases[cases["reference"] == 1], shown)
+    test = shown_cases(cases[cases["reference"] == 1], DEFAULT)
     test = test[test["key"].isin(done["key"])]
     done = done[done["train_patients"].isna()]
     for (dataset, preset), of_dataset in done.groupby(["dataset", "preset"]):
@@ -169,5 +136,5 @@ def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame, shown: Shown = DEFAULT
 
 def _by_seed(cells: pd.DataFrame, test: pd.DataFrame) -> pd.Series[float]:
     """The accuracy of each seed of one row, over the images of all folds that its seeds have in common."""
-    own = same_folds(cells)[["key", "seed"]].merge(test, on="key")
-    return own.groupby("seed")["predicted"].mean()
+    rows = same_folds(cells)[["key", "seed"]].merge(test, on="key")
+    return rows.groupby("seed")["predicted"].mean()

@@ -22,7 +22,7 @@ def plan_sheets(cells: list[PlannedCell], jobs: int = 1) -> list[Sheet]:
     of_dataset: dict[str, list[PlannedCell]] = {}
     for cell in cells:
         of_dataset.setdefault(cell.job.cell.dataset_label, []).append(cell)
-    return [_plan_sheet(own, jobs) for own in of_dataset.values()]
+    return [_plan_sheet(planned, jobs) for planned in of_dataset.values()]
 
 
 def plan_total(cells: list[PlannedCell], jobs: int = 1) -> list[str]:
@@ -42,12 +42,13 @@ def _plan_sheet(cells: list[PlannedCell], jobs: int) -> Sheet:
     states = ["done", "unfinished", "failed", *(["damaged"] if any(c.state == "damaged" for c in cells) else [])]
     rows = []
     for model in dict.fromkeys(cell.job.model for cell in cells):
-        own = [cell for cell in cells if cell.job.model == model]
-        counts = {state: str(sum(cell.state == state for cell in own)) for state in states}
-        minutes = f"{sum(cell.seconds for cell in own) / 60:.1f}"
-        basis = ", ".join(sorted({cell.basis for cell in own} - {""}))
-        row = {"model": model, "seeds": _runs(own), **counts, "minutes to come": minutes, "estimated from": basis}
-        rows.append(row)
+        of_model = [cell for cell in cells if cell.job.model == model]
+        counts = {state: str(sum(cell.state == state for cell in of_model)) for state in states}
+        minutes = f"{sum(cell.seconds for cell in of_model) / 60:.1f}"
+        basis = ", ".join(sorted({cell.basis for cell in of_model} - {""}))
+        rows.append(
+            {"model": model, "seeds": _runs(of_model), **counts, "minutes to come": minutes, "estimated from": basis}
+        )
     return Sheet(
         f"{first.dataset_label}, split {first.split}, preset {cells[0].job.preset}",
         pd.DataFrame(rows),
@@ -100,9 +101,9 @@ def checks_sheet(checks: Iterable[Check]) -> Sheet:
     for check in checks:
         figures, counters = check.entry.published, check.counters
         failed = "; ".join(f"{name}: {line}" for name, line in counters.failed.items())
-        said = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
+        verdict = "agree" if counters.agrees else "UNEXPLAINED" if not counters.failed else f"FAILED: {failed}"
         if counters.cost.uncounted and not counters.failed:
-            said = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
+            verdict = f"UNCOUNTED: {', '.join(counters.cost.uncounted)}"
         rows.append(
             {
                 "name": check.entry.name,
@@ -113,7 +114,7 @@ def checks_sheet(checks: Iterable[Check]) -> Sheet:
                 "published GMACs": f"{figures.macs / 1e9:.2f}" if figures and figures.macs else "",
                 "spread": f"{100 * counters.spread:.1f} %",
                 "left": f"{100 * counters.unexplained:.1f} %",
-                "counters": said + (", cpu" if counters.cost.counted_on == "cpu" else ""),
+                "counters": verdict + (", cpu" if counters.cost.counted_on == "cpu" else ""),
                 "verdict": check.verdict,
             }
         )

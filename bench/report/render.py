@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,20 +15,21 @@ from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
 from bench.records.profiles import load_profiles
-from bench.records.store import load_cases, load_cells
-from bench.report import sheets
-from bench.report.by_class import class_sheet
-from bench.report.certainty_text import (
-    ranks_to_markdown,
-    sure_rows,
-    sure_to_latex,
-    sure_to_markdown,
-    sure_to_screen,
-)
-from bench.report.escaping import csv_safe, first_column, latex_label, latex_text, markdown_text, stacked
+from bench.records.store import load_cells_and_cases
+from bench.report.escaping import csv_text, markdown_text
 from bench.report.leaks import audit_notes, with_leaks
 from bench.report.notes import few, in_a_line, notes_text
-from bench.report.screen import WIDE, Screen, ScreenColumn, ScreenTable, show
+from bench.report.screen import WIDE, Screen
+from bench.report.sheets import Setting, print_sheets, render_sheets, to_latex, to_markdown
+from bench.report.table_sheets import (
+    certainty_rows,
+    class_sheet,
+    interval_sheet,
+    rank_sheet,
+    screen_sheet,
+    table_setting,
+    table_sheet,
+)
 
 CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
@@ -38,7 +40,7 @@ def results_tables(
     dataset: str | None = None,
     preset: str | None = None,
     classes: bool = False,
-    asked: Collection[str] | None = (),
+    kept: Collection[str] | None = (),
     tests: bool = False,
     shown: Shown = DEFAULT,
 ) -> tuple[list[Table], tuple[str, ...]]:
@@ -46,7 +48,7 @@ def results_tables(
 
     Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
 
-    Arms of ablations are set aside but for those of `asked`; None shows them all. p-values are shown with `tests`;
+    Arms of ablations are set aside but for those of `kept`; None shows them all. p-values are shown with `tests`;
     `shown` says which of the stored figures.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
@@ -54,7 +56,7 @@ def results_tables(
     Raises:
         UserError: no such folder, no records in it, or none of that dataset or preset.
     """
-    cells, cases = load_cells(results), load_cases(results)
+    cells, cases = load_cells_and_cases(results)
     profiles = load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"], *audit_notes(results))
     if not len(cells):
@@ -75,7 +77,7 @@ def results_tables(
     cells, clashes = _without_clashes(cells)
     cells, cases = with_units(with_leaks(cells, results), named_apart(cases), results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
-    return summarise(cells, cases, classes, asked, tests, shown), (*notes, *clashes)
+    return summarise(cells, cases, classes, kept, tests, shown), (*notes, *clashes)
 
 
 def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -100,11 +102,9 @@ def print_tables(screen: Screen, tables: list[Table], checklist: bool = False, n
     """
     checklist = checklist or not screen.is_terminal
     for table in tables:
-        show(screen, to_screen(table))
         by_class = class_sheet(table)
-        if by_class is not None:
-            show(screen, sheets.to_screen(by_class))
-        show(screen, sure_to_screen(table))
+        below = [interval_sheet(table)] if by_class is None else [by_class, interval_sheet(table)]
+        print_sheets(screen, [screen_sheet(table), *below])
         if checklist:
             for line in ("Claims checklist", *(f"  {line}" for line in table.checklist)):
                 screen.print_note(line, indent=4)
@@ -122,89 +122,35 @@ def render_tables(tables: list[Table], form: str, notes: Sequence[str] = ()) -> 
     if form == "csv":
         return to_csv(tables, notes)
     if form == "ranks":
-        return "\n".join(map(ranks_to_markdown, tables)) + notes_text(notes)
+        return render_sheets([rank_sheet(table) for table in tables], "markdown") + notes_text(notes)
     if form == "rich":
         screen = Screen(wide=True, file=io.StringIO(), width=WIDE)
         print_tables(screen, tables, checklist=True, notes=notes)
         return screen.file.getvalue()  # type: ignore[attr-defined]
-    own, of_class, sure = (
-        (to_markdown, sheets.to_markdown, sure_to_markdown)
-        if form == "markdown"
-        else (to_latex, sheets.to_latex, sure_to_latex)
-    )
-    texts = []
-    for table in tables:
-        by_class = class_sheet(table)
-        texts += [own(table), *([] if by_class is None else [of_class(by_class)]), sure(table)]
-    return "\n".join(texts) + notes_text(notes, form)
+    return "\n".join(_with_what_stands_below(table, form) for table in tables) + notes_text(notes, form)
 
 
-def _texts(table: Table) -> list[dict[str, str]]:
-    """The frame's rows as shown: fixed decimals, blank where a figure is not defined."""
-    rows = [{"Model": str(model)} for model in table.frame["Model"]]
-    for c in table.columns:
-        for row, value in zip(rows, table.frame[c.header], strict=True):
-            row[c.header] = "" if pd.isna(value) else f"{value:.{c.decimals}f}"
-    return [{**row, "Seeds": str(seeds)} for row, seeds in zip(rows, table.frame["Seeds"], strict=True)]
-
-
-def to_screen(table: Table) -> ScreenTable:
-    """For a terminal: short headers, best bold, second underlined; what is no heading stands in the notes."""
-    columns = (
-        ScreenColumn("Model", words=True),
-        *(ScreenColumn(c.header, c.short, detail=c.detail) for c in table.columns),
-        ScreenColumn("Seeds", words=bool(table.frame["Seeds"].str.len().gt(len("12 of 12")).any())),
-    )
-    styles = {"best": "bold", "second": "underline", "": ""}
-    rows = [
-        [(text, styles[marks[name]]) for name, text in row.items()]
-        for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True)
-    ]
-    return ScreenTable(table.heading, columns, rows, (table.about, *table.footnotes))
-
-
-def to_markdown(table: Table) -> str:
-    """A GitHub table below its caption and above its footnotes; best bold, second underlined."""
-    wraps = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    headers = ["Model", *(c.header for c in table.columns), "Seeds"]
-    rows = [[markdown_text(name) for name in headers], ["---"] + ["---:"] * (len(headers) - 1)]
-    for row, marks in zip(_texts(table), table.marks.to_dict("records"), strict=True):
-        rows.append([wraps[marks[name]].format(markdown_text(row[name])) for name in headers])
-    lines = [markdown_text(table.caption), "", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join([*lines, "", *(f"- {markdown_text(note)}" for note in table.footnotes)]) + "\n"
-
-
-def to_latex(table: Table) -> str:
-    """A `table` float for article and booktabs, everything escaped; best bold, second underlined."""
-    narrow = len(table.frame.columns) > 13
-    texts, first = first_column(pd.DataFrame(_texts(table)).map(latex_text))
-    commands = table.marks.replace({"best": "textbf:--rwrap;", "second": "underline:--rwrap;"})[texts.columns]
-    styler = texts.style.hide(axis="index").apply(lambda _: commands, axis=None)
-    styler = styler.format_index(lambda name: stacked(str(name), narrow), axis="columns")
-    latex = styler.to_latex(
-        hrules=True,
-        caption=latex_text(table.caption),
-        label=f"tab:{latex_label(table.name)}-{table.key}",
-        position="htbp",
-        position_float="centering",
-        column_format=first + "r" * (len(texts.columns) - 1),
-    )
-    size, gap = ("scriptsize", 2.0) if len(texts.columns) > 10 else ("footnotesize", 3.0)
-    if narrow:
-        gap = 1.4 if len(texts.columns) == 14 else 1.0
-    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap:g}pt}}\n", 1)
-    notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in table.footnotes)
-    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+def _with_what_stands_below(table: Table, form: str) -> str:
+    """A table as `markdown` or `latex`, then its classes, its intervals and its claims checklist."""
+    by_class = class_sheet(table)
+    classes = [] if by_class is None else [render_sheets([by_class], form)]
+    intervals = interval_sheet(table)
+    if form == "latex":
+        notes = (*intervals.notes, f"Claims checklist. {table.checklist[0]}", *table.checklist[1:])
+        sure = to_latex(replace(intervals, notes=notes), Setting("scriptsize", 3))
+        return "\n".join([to_latex(table_sheet(table), table_setting(table)), *classes, sure])
+    questions = "\n".join(f"- {markdown_text(line)}" for line in table.checklist)
+    sure = f"{to_markdown(intervals)}\nClaims checklist:\n\n{questions}\n"
+    return "\n".join([to_markdown(table_sheet(table)), *classes, sure])
 
 
 def to_csv(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """All tables as one long CSV: a row per comparison, model, metric and class, numbers in full.
 
-    Behind a comparison's figures stand those of `certainty_text.sure_rows`: differences, ranks, and the checklist. The
-    last rows, of metric `note`, say what was left out.
+    Behind a comparison's figures stand those of `table_sheets.certainty_rows`: differences, ranks, and the checklist.
+    The last rows, of metric `note`, say what was left out.
     """
-    frames = [frame for table in tables for frame in (table.figures, sure_rows(table).reindex(columns=CSV))]
+    frames = [frame for table in tables for frame in (table.figures, certainty_rows(table).reindex(columns=CSV))]
     if notes:
         frames.append(pd.DataFrame([{"metric": "note", "text": note} for note in few(notes)], columns=CSV))
-    frame = pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True)
-    return csv_safe(frame).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.concat(frames or [pd.DataFrame(columns=CSV)], ignore_index=True))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
 from bench.report.notes import few
-from bench.report.speeds import SpeedTable
+from bench.report.speeds import form_text, sheet
 
 SAME = ["machine", "key"]
 OVERLAPPING, MEDIAN_DIFFERENCE = 0.9, 0.05  # of the models at least, and of the ratio at most: what repeats
@@ -80,12 +81,12 @@ def compare_profiles(first: pd.DataFrame, second: pd.DataFrame) -> Repeat:
     return Repeat(rows, len(keys[0] ^ keys[1]))
 
 
-def repeat_table(repeat: Repeat) -> SpeedTable:
+def repeat_table(repeat: Repeat) -> Sheet:
     """A row per setting, and the verdict below."""
     frame = pd.DataFrame(
         {
             "Model": row["title"],
-            "Form": row["form"] + (", compiled" if row["compiled"] else ""),
+            "Form": form_text(row),
             "Input": row["input"],
             "x": row["reference_title"],
             "first": f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
@@ -96,4 +97,4 @@ def repeat_table(repeat: Repeat) -> SpeedTable:
         for row in repeat.rows.to_dict("records")
     )
     caption = "Relative throughput measured twice: the ratio with its 95 % interval, and the second's difference."
-    return SpeedTable(caption, (repeat.line, *few(repeat.notes)), frame)
+    return sheet(caption, (repeat.line, *few(repeat.notes)), frame)

@@ -44,10 +44,10 @@ class Screen(Console):
     def __init__(self, wide: bool = False, **options: Any) -> None:
         super().__init__(**options)
         columns = os.environ.get("COLUMNS", "")
-        given = bool(options.get("width") or (columns.isdecimal() and int(columns)))
-        if not given and not self.is_terminal:
+        has_width = bool(options.get("width") or (columns.isdecimal() and int(columns)))
+        if not has_width and not self.is_terminal:
             self.width = WIDE
-        self.wide = wide or not (self.is_terminal or given)
+        self.wide = wide or not (self.is_terminal or has_width)
 
     def on_broken_pipe(self) -> None:
         """Goes on without printing."""
@@ -167,16 +167,16 @@ def _total(widths: Iterable[int]) -> int:
 
 def pieces(text: str) -> list[str]:
     """The text between the places where a line may end: blanks, commas, and brackets that open."""
-    found = [piece.strip() for line in text.splitlines() for piece in BREAKS.split(line)]
-    return [part for piece in found for part in (SIGNS.split(piece) if cell_len(piece) > LONGEST else [piece])]
+    words = [word.strip() for line in text.splitlines() for word in BREAKS.split(line)]
+    return [part for word in words for part in (SIGNS.split(word) if cell_len(word) > LONGEST else [word])]
 
 
 def wrap(text: str, width: int) -> list[str]:
     """Lines of at most `width` cells that end between words; a single word that is longer has a line of its own."""
     lines: list[str] = []
-    for given in text.splitlines() or [""]:
+    for paragraph in text.splitlines() or [""]:
         lines.append("")
-        for word in BREAKS.split(given):
+        for word in BREAKS.split(paragraph):
             for part in SIGNS.split(word) if cell_len(word.rstrip()) > width else [word]:
                 if lines[-1].strip() and cell_len((lines[-1] + part).rstrip()) > width:
                     lines.append("")

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from bench.analysis.sheet import Sheet
-from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, stacked
+from bench.analysis.sheet import BOLD, PLAIN, UNDERLINED, Sheet
+from bench.report.escaping import csv_text, first_column, latex_label, latex_text, markdown_text, stacked
 from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
 
 STACKED = 6  # columns from which LaTeX stacks headers a word a line and sets the table small
+MARKDOWN = {BOLD: "**{}**", UNDERLINED: "<u>{}</u>", PLAIN: "{}"}
+LATEX = {BOLD: "textbf:--rwrap;", UNDERLINED: "underline:--rwrap;", PLAIN: ""}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How LaTeX sets a table: the font's size, the gap between columns in pt, headers a word a line, narrow ones."""
+
+    size: str
+    gap: float
+    stacked: bool = True
+    narrow: bool = False
 
 
 def to_screen(sheet: Sheet) -> ScreenTable:
@@ -19,13 +32,13 @@ def to_screen(sheet: Sheet) -> ScreenTable:
     columns = tuple(
         ScreenColumn(
             name,
+            sheet.heads.get(name, ""),
             words=k == 0 or name in sheet.left or is_words(sheet.frame.iloc[:, k]),
             detail=len(sheet.details) - sheet.details.index(name) if name in sheet.details else 0,
         )
         for k, name in enumerate(sheet.frame.columns)
     )
-    rows = [[(text, "bold" if mark else "") for text, mark in row] for row in sheet.rows()]
-    return ScreenTable(sheet.caption, columns, rows, sheet.notes)
+    return ScreenTable(sheet.caption, columns, sheet.rows(), sheet.notes)
 
 
 def print_sheets(screen: Screen, sheets: Sequence[Sheet]) -> None:
@@ -45,39 +58,48 @@ def to_markdown(sheet: Sheet) -> str:
     """A GitHub table below its caption and above its notes."""
     lines = [markdown_text(sheet.caption), ""]
     if len(sheet.frame):
-        rows = [[f"**{markdown_text(t)}**" if mark else markdown_text(t) for t, mark in row] for row in sheet.rows()]
+        rows = [[MARKDOWN[mark].format(markdown_text(text)) for text, mark in row] for row in sheet.rows()]
         head, *rest = [f"| {' | '.join(row)} |" for row in [list(map(markdown_text, sheet.frame.columns)), *rows]]
         sides = ["---" if k == 0 or name in sheet.left else "---:" for k, name in enumerate(sheet.frame.columns)]
         lines += [head, f"| {' | '.join(sides)} |", *rest, ""]
     return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in sheet.notes)]).rstrip("\n") + "\n"
 
 
-def to_latex(sheet: Sheet) -> str:
-    """A `table` float for article and booktabs, everything escaped."""
-    caption = latex_text(sheet.caption)
+def to_latex(sheet: Sheet, setting: Setting | None = None) -> str:
+    """A `table` float for article and booktabs, everything escaped.
+
+    Args:
+        setting: None: by the number of columns.
+    """
+    setting = setting or _setting(sheet.frame.shape[1])
     notes = "".join(f"\\par\\raggedright {latex_text(note)}\n" for note in sheet.notes)
-    if not len(sheet.frame):
-        return f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\n{notes}\\end{{table}}\n"
-    columns = sheet.frame.shape[1]
-    texts = sheet.frame.map(latex_text)
-    marks = [["textbf:--rwrap;" if mark else "" for _, mark in row] for row in sheet.rows()]
-    commands: Any = pd.DataFrame(marks, texts.index, texts.columns)
+    texts, first = first_column(sheet.frame.map(latex_text)) if len(sheet.frame) else (sheet.frame, "l")
+    commands: Any = sheet.marks.replace(LATEX)
     latex = (
         texts.style.hide(axis="index")
         .apply(lambda _: commands, axis=None)
-        .format_index(lambda name: (stacked if columns >= STACKED else latex_text)(str(name)), axis="columns")
+        .format_index(
+            lambda name: stacked(str(name), setting.narrow) if setting.stacked else latex_text(str(name)),
+            axis="columns",
+        )
         .to_latex(
             hrules=True,
-            caption=caption,
+            caption=latex_text(sheet.caption),
             label=f"tab:{latex_label(sheet.name)}" if sheet.name else None,
             position="htbp",
             position_float="centering",
-            column_format="l" + "r" * (columns - 1),
+            column_format=first + "r" * (sheet.frame.shape[1] - 1),
         )
     )
-    size, gap = ("tiny", 2) if columns > 8 else ("scriptsize", 3) if columns >= STACKED else ("footnotesize", 3)
-    latex = latex.replace("\\centering\n", f"\\centering\n\\{size}\n\\setlength{{\\tabcolsep}}{{{gap}pt}}\n", 1)
-    return latex.replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+    if not len(sheet.frame):
+        latex = latex.partition("\\begin{tabular}")[0] + "\\end{table}\n"
+    small = f"\\centering\n\\{setting.size}\n\\setlength{{\\tabcolsep}}{{{setting.gap:g}pt}}\n"
+    return latex.replace("\\centering\n", small, 1).replace("\\end{table}\n", f"{notes}\\end{{table}}\n")
+
+
+def _setting(columns: int) -> Setting:
+    size = "tiny" if columns > 8 else "scriptsize" if columns >= STACKED else "footnotesize"
+    return Setting(size, 2 if columns > 8 else 3, columns >= STACKED)
 
 
 def to_csv(sheets: Sequence[Sheet]) -> str:
@@ -85,7 +107,6 @@ def to_csv(sheets: Sequence[Sheet]) -> str:
     columns = ["table", "row", "figure", "value"]
     long = []
     for sheet in sheets:
-        own = sheet.frame.melt(id_vars=sheet.frame.columns[0], var_name="figure").assign(table=sheet.name)
-        long.append(own.rename(columns={sheet.frame.columns[0]: "row"})[columns])
-    frame = pd.concat(long, ignore_index=True) if long else pd.DataFrame(columns=columns)
-    return csv_safe(frame).to_csv(index=False, lineterminator="\n")
+        texts = sheet.frame.melt(id_vars=sheet.frame.columns[0], var_name="figure").assign(table=sheet.name)
+        long.append(texts.rename(columns={sheet.frame.columns[0]: "row"})[columns])
+    return csv_text(pd.concat(long, ignore_index=True) if long else pd.DataFrame(columns=columns))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from bench.report.escaping import csv_safe
-from bench.report.screen import Screen, ScreenColumn, ScreenTable, is_words, show
+from bench.analysis.sheet import Sheet
 
-LEFT = ("Model", "Form", "Counted beside", "Skipped")  # columns of words
-# What a narrow terminal leaves out, before any other column the highest.
-DETAILS = {"Params (M)": 1, "GMACs": 1, "trainable": 1, "Metric": 2, "Rounds": 3}
+LEFT = ("Form", "Counted beside", "Skipped")  # columns of words beside the models
+DETAILS = ("Rounds", "Metric", "GMACs", "trainable", "Params (M)")  # what a narrow terminal leaves out, in this order
 # What all rows of one table share.
 SHARED = [
     *("machine", "device", "torch", "task", "work", "input", "classes", "precision", "threads", "allocator"),
@@ -56,16 +54,14 @@ STEP = (
 COMPILED = "compiled: the candidate, not the reference, through torch.compile."
 
 
-@dataclass(frozen=True, eq=False)
-class SpeedTable:
-    """One table, its figures as texts, in the order that the rows were measured in."""
-
-    caption: str
-    footnotes: tuple[str, ...]
-    frame: pd.DataFrame
+def sheet(caption: str, notes: Iterable[str], frame: pd.DataFrame) -> Sheet:
+    """A table of measured figures, without the notes that are blank."""
+    columns = list(frame.columns)
+    left, details = ([name for name in names if name in columns] for names in (LEFT, DETAILS))
+    return Sheet(caption, frame, tuple(filter(None, notes)), left=tuple(left), details=tuple(details))
 
 
-def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
+def speed_tables(profiles: pd.DataFrame) -> list[Sheet]:
     """Tables of profiles (`bench.records.profiles.load_profiles`, `bench.profile`); failed candidates have no row."""
     if "ratio" not in profiles or profiles["ratio"].isna().all():
         return []
@@ -73,36 +69,35 @@ def speed_tables(profiles: pd.DataFrame) -> list[SpeedTable]:
     return [_table(group) for _, group in measured.groupby(SHARED, sort=False, dropna=False)]
 
 
-def _table(rows: pd.DataFrame) -> SpeedTable:
+def _table(rows: pd.DataFrame) -> Sheet:
     first = rows.iloc[0]
     frame = pd.DataFrame([_texts(row) for row in rows.to_dict("records")]).fillna("")
-    forms, compiled = set(rows["form"]), rows["compiled"].astype(bool)
-    others = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
-    varied = (others & rows["difference"].notna()).any()
-    variants = rows["difference"].notna()
+    compiled, is_variant = rows["compiled"].astype(bool), rows["difference"].notna()
+    not_fused_alone = compiled | (rows["precision"] != "fp32") | rows["peak_bytes"].notna()  # the last: on CUDA
+    varied = (not_fused_alone & is_variant).any()
     interval = SEVERAL.format(count=f"{first['processes']:.0f}") if first["processes"] > 1 else ONE
     scored, failed = rows["metric"].notna().any(), rows["metric_error"].dropna().unique()
     notes = (
         RATIO.format(reference=first["reference_title"], interval=interval),
         KEPT if first["allocator"] == "kept" and rows["peak_bytes"].isna().all() else "",
         FLAGGED if rows["flagged"].astype(bool).any() else "",
-        (FUSED_FORM if varied else FUSED) if "fused" in forms else "",
+        (FUSED_FORM if varied else FUSED) if "fused" in set(rows["form"]) else "",
         CHANGE if varied else "",
         METRIC if scored else "",
-        NO_METRIC if variants.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
+        NO_METRIC if is_variant.any() and rows["metric_sought"].any() and not scored and not len(failed) else "",
         *(f"The change of a metric could not be measured: {line}" for line in failed),
         STEP if first["work"] == "training-step" else "",
         COMPILED if compiled.any() else "",
     )
-    return SpeedTable(_caption(rows), tuple(note for note in notes if note), frame)
+    return sheet(_caption(rows), notes, frame)
 
 
 def _texts(row: dict[Any, Any]) -> dict[str, str]:
-    star = "*" if row["flagged"] else ""
+    flag = "*" if row["flagged"] else ""
     texts = {
         "Model": row["title"],
-        "Form": row["form"] + (", compiled" if row["compiled"] else ""),
-        f"x {row['reference_title']}": f"{row['ratio']:.2f}{star}",
+        "Form": form_text(row),
+        f"x {row['reference_title']}": f"{row['ratio']:.2f}{flag}",
         "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}",
         "images/s": significant(row["images_per_second"]),
         "ms per batch": significant(row["ms_per_batch"]),
@@ -125,6 +120,16 @@ def metric_text(row: dict[Any, Any]) -> str:
     return f"{METRICS[row['metric']]} {plain:.2f} {change:+.2f} ({largest:.2f}), {row['metric_of']}"
 
 
+def form_text(row: dict[Any, Any]) -> str:
+    """`training`, `fused`, either `, compiled`."""
+    return row["form"] + (", compiled" if row["compiled"] else "")
+
+
+def threads_text(row: pd.Series[Any]) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{row['threads']:.0f} thread{'s' if row['threads'] > 1 else ''}"
+
+
 def significant(value: float) -> str:
     """Three digits that mean something: 1234, 123, 12.3, 1.23."""
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
@@ -132,52 +137,10 @@ def significant(value: float) -> str:
 
 def _caption(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
-    threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
     loads = pd.concat([rows["load_start"], rows["load_end"]]).dropna()
     load = f", load average {loads.min():.1f} to {loads.max():.1f} on {first['cores']:.0f} cores" if len(loads) else ""
     work = "training steps" if first["work"] == "training-step" else first["work"]
     return (
         f"Speed of {work}, {first['task']}, batches of {first['input']}, {first['classes']:.0f} classes, "
-        f"{first['precision']}, {threads}. {first['device']}, torch {first['torch']}{load}."
+        f"{first['precision']}, {threads_text(first)}. {first['device']}, torch {first['torch']}{load}."
     )
-
-
-def render_speeds(profiles: pd.DataFrame, form: str) -> str:
-    """The text of all tables as `markdown`, or the profiles themselves as `csv`, numbers in full."""
-    return render(speed_tables(profiles), profiles, form)
-
-
-def render(tables: list[SpeedTable], rows: pd.DataFrame, form: str) -> str:
-    """Tables as `markdown`, or the rows that they were made from as `csv`."""
-    if form == "csv":
-        return csv_safe(rows).to_csv(index=False, lineterminator="\n")
-    return "\n".join(map(to_markdown, tables))
-
-
-def to_screen(table: SpeedTable) -> ScreenTable:
-    """For a terminal."""
-    columns = tuple(
-        ScreenColumn(name, words=name in LEFT or is_words(table.frame[name]), detail=DETAILS.get(name, 0))
-        for name in table.frame.columns
-    )
-    rows = [[(text, "") for text in row] for row in table.frame.itertuples(index=False)]
-    return ScreenTable(table.caption, columns, rows, table.footnotes)
-
-
-def print_speeds(screen: Screen, tables: list[SpeedTable]) -> None:
-    """Prints tables on a terminal."""
-    for table in tables:
-        show(screen, to_screen(table))
-
-
-def to_markdown(table: SpeedTable) -> str:
-    """A GitHub table below its caption and above its footnotes."""
-    rows = [list(table.frame.columns), ["---" if name in LEFT else "---:" for name in table.frame.columns]]
-    rows += table.frame.to_numpy().tolist()
-    escaped = [rows[0], rows[1], *([_escape(text) for text in row] for row in rows[2:])]
-    lines = [_escape(table.caption), "", *(f"| {' | '.join(row)} |" for row in escaped)]
-    return "\n".join([*lines, "", *(f"- {_escape(note)}" for note in table.footnotes)]) + "\n"
-
-
-def _escape(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\|_*<" else c for c in text)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.store import TUNING, read_records
-from bench.report.escaping import markdown_text
 from bench.report.notes import in_a_line, notes_text
+from bench.report.sheets import render_sheets
+
+SCORES = {"segmentation": "mean foreground Dice", "classification": "minus the mean cross-entropy"}
 
 
 def trials_text(results: Path) -> str:
@@ -20,41 +25,37 @@ def trials_text(results: Path) -> str:
         UserError: no trials there.
     """
     records, notes = read_records(results / TUNING)
-    searches: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {}
+    searches: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for _, record in records:
-        if record["cell"].get("unscored"):  # of a search over models (`medbench ablate search`)
+        cell, dataset = record["cell"], record["dataset"]
+        if cell.get("unscored"):  # of a search over models (`medbench ablate search`)
             continue
-        tuned, label = record["cell"]["tuned"], record["preset"].rpartition(", trial ")[0]
-        fold = record["cell"]["fold"]
-        split = record["cell"]["split"] + ("" if fold is None else f", fold {fold}")
-        place = (f"{record['dataset']['name']}, {split}, {label}", record["dataset"]["task"])
-        searches.setdefault(place, {}).setdefault(record["model"]["title"], {})[tuned["trial"]] = record
+        preset = record["preset"].rpartition(", trial ")[0]
+        split = cell["split"] + ("" if cell["fold"] is None else f", fold {cell['fold']}")
+        searches.setdefault((f"{dataset['name']}, {split}, {preset}", dataset["task"]), []).append(record)
     if not searches:
         raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.{in_a_line(notes)}")
-    return "\n".join(_search(*place, models) for place, models in sorted(searches.items())) + notes_text(notes)
+    sheets = [_search_sheet(*search, trials) for search, trials in sorted(searches.items())]
+    return render_sheets(sheets, "markdown") + notes_text(notes)
 
 
-def _search(where: str, task: str, models: dict[str, dict[int, dict[str, Any]]]) -> str:
-    numbers = sorted({number for trials in models.values() for number in trials})
-    values = {number: trials[number]["cell"]["tuned"] for trials in models.values() for number in trials}
-    heads = [f"{values[n]['lr']:g}, {values[n]['weight_decay']:g}" for n in numbers]
-    what = "mean foreground Dice" if task == "segmentation" else "minus the mean cross-entropy"
-    lines = [
-        f"Trials of learning rate and weight decay, {where}. Validation score ({what}), the chosen trial in bold.",
-        "",
-        f"| Model | {' | '.join(heads)} |",
-        f"| --- |{' ---: |' * len(heads)}",
-    ]
-    for title, trials in sorted(models.items()):
-        scores = {n: _score(trials[n]) for n in numbers if n in trials}
-        known = {n: score for n, score in scores.items() if score is not None}
-        best = max(known, key=lambda n: (known[n], -n), default=None)
-        texts = ["" if n not in scores else f"{known[n]:.3f}" if n in known else "diverged" for n in numbers]
-        marked = [f"**{text}**" if n == best else text for n, text in zip(numbers, texts, strict=True)]
-        lines.append(f"| {markdown_text(title)} | {' | '.join(marked)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _score(record: dict[str, Any]) -> float | None:
-    training = record["training"] if record["status"] == "complete" else None
-    return training["val_score"] if training else None
+def _search_sheet(where: str, task: str, trials: list[dict[str, Any]]) -> Sheet:
+    """A row per model, a column per trial: its validation score, or that it diverged; blank where it was not tried."""
+    rows = pd.DataFrame(
+        {
+            "Model": trial["model"]["title"],
+            "trial": trial["cell"]["tuned"]["trial"],
+            "values": f"{trial['cell']['tuned']['lr']:g}, {trial['cell']['tuned']['weight_decay']:g}",
+            "score": trial["training"]["val_score"] if trial["status"] == "complete" and trial["training"] else None,
+        }
+        for trial in trials
+    ).drop_duplicates(["Model", "trial"], keep="last")
+    rows["text"] = rows["score"].astype(float).map("{:.3f}".format).where(rows["score"].notna(), "diverged")
+    rows["best"] = rows["score"] == rows.groupby("Model")["score"].transform("max")
+    heads = rows.drop_duplicates("trial", keep="last").set_index("trial")["values"].sort_index()
+    texts, best = (rows.pivot(index="Model", columns="trial", values=name) for name in ("text", "best"))
+    first = best.eq(True) & (best.eq(True).cumsum(axis=1) == 1)
+    frame = texts.fillna("").set_axis(heads.tolist(), axis=1).reset_index()
+    bold = first.set_axis(heads.tolist(), axis=1).reset_index().assign(Model=False)
+    what = f"Validation score ({SCORES[task]}), the chosen trial in bold."
+    return Sheet(f"Trials of learning rate and weight decay, {where}. {what}", frame, bold=bold)

@@ -72,11 +72,11 @@ class Development(Request):
     )
 
     def __post_init__(self) -> None:
+        if self.share is not None and self.budget is not None:
+            raise UserError("Expected --share or --budget, but got both.")
         super().__post_init__()
         if self.use > self.folds:
             raise UserError(f"Expected --use to be at most the {self.folds} folds, but got {self.use}.")
-        if self.share is not None and self.budget is not None:
-            raise UserError("Expected --share or --budget, but got both.")
 
     def divisions(self, split: str) -> list[tuple[str, int | None]]:
         """The inner folds that are held out."""

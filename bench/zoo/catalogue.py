@@ -11,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from bench.records.environment import installed_version
 from bench.zoo.entry import ModelEntry, Pretrained, Published
 
 PATH = Path(__file__).with_name("catalogue.json")
@@ -25,33 +26,23 @@ PROPOSED = "bench.models.mednext"
 
 @cache
 def catalogue() -> dict[str, Any]:
-    """The stored file; without any content where it is missing or damaged."""
-    empty: dict[str, Any] = {"sources": {}, "entries": {}, "filling modules": [], "fillings": {}}
-    empty |= {"costs": {}, "checks": {}}
+    """The stored catalogue; an empty one where the file is missing or damaged."""
+    parts = ("sources", "entries", "filling modules", "fillings", "costs", "checks")
+    empty: dict[str, Any] = {part: {} for part in parts}
     try:
-        found = json.loads(PATH.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return empty | json.loads(PATH.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
         return empty
-    return {**empty, **found} if isinstance(found, dict) else empty
 
 
 def content_hash(files: Iterable[str]) -> str:
-    """sha256 of files by their path below the packages' folder, whatever their ends of lines; a missing one counts."""
-    found = hashlib.sha256()
+    """sha256 of files, named below the packages' folder; line ends do not count, and a missing file has a hash too."""
+    digest = hashlib.sha256()
     for name in sorted(files):
         path = ROOT / name
         content = path.read_bytes().replace(b"\r\n", b"\n") if path.is_file() else b"missing"
-        found.update(f"{name}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
-
-
-@cache
-def installed(distribution: str) -> str | None:
-    """A distribution's version, or None where it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 @cache
@@ -67,12 +58,12 @@ def identity(source: str) -> str | None:
     if not is_unchanged(source):
         return None
     stored = catalogue()["sources"][source]
-    same = all(installed(name) == known for name, known in stored["libraries"].items())
+    same = all(installed_version(name) == made_with for name, made_with in stored["libraries"].items())
     return stored["sha256"] if same else None
 
 
 def known_entry(name: str, module: str, load: Callable[[], ModelEntry]) -> ModelEntry | None:
-    """A network's entry as stored, or None where its module has to be asked.
+    """A network's entry as the catalogue has it, or None where its module has to be imported.
 
     Args:
         module: the one that its entry point names.
@@ -81,22 +72,15 @@ def known_entry(name: str, module: str, load: Callable[[], ModelEntry]) -> Model
     stored = catalogue()["entries"].get(name)
     if stored is None or stored["module"] != module or not (is_unchanged(module) and is_unchanged(ENTRY)):
         return None
-    facts = {key: _tuples(value) for key, value in stored.items() if key not in ("module", "published", "pretrained")}
-    published = Published(**stored["published"]) if stored["published"] else None
-    return ModelEntry(
-        name=name,
-        build=lambda *shape, **config: load().build(*shape, **config),
-        published=published,
-        pretrained=_loaded_weights(load) if stored["pretrained"] else None,
-        **facts,
-    )
+    facts = {key: _tuples(value) for key, value in stored.items() if key != "module"}
+    facts["published"] = Published(**stored["published"]) if stored["published"] else None
+    facts["pretrained"] = _loaded_weights(load) if stored["pretrained"] else None
+    return ModelEntry(name=name, build=lambda *shape, **config: load().build(*shape, **config), **facts)
 
 
 def _loaded_weights(load: Callable[[], ModelEntry]) -> Pretrained:
     def weights() -> Pretrained:
-        found = load().pretrained
-        assert found is not None
-        return found
+        return cast(Pretrained, load().pretrained)
 
     return Pretrained(lambda: weights().repository(), lambda *a: weights().adapt(*a), lambda: weights().heads())
 
@@ -109,10 +93,10 @@ def _tuples(value: Any) -> Any:
 
 
 def module_of(entry: ModelEntry) -> str | None:
-    """The catalogue's module that an entry comes from; None for any other network, one of the same name too."""
+    """The module of the catalogue that an entry comes from; None for another network, even one of the same name."""
     stored = catalogue()["entries"].get(entry.name)
-    home = getattr(entry.build, "__module__", "")
-    return stored["module"] if stored and not entry.place and home in (stored["module"], __name__) else None
+    defined_in = getattr(entry.build, "__module__", "")
+    return stored["module"] if stored and not entry.place and defined_in in (stored["module"], __name__) else None
 
 
 def known_fillings() -> Mapping[str, Mapping[str, Mapping[str, str]]] | None:
@@ -130,15 +114,15 @@ def shape_key(canonical: str, task: str, channels: int, classes: int, size: int)
 
 def known_cost(entry: ModelEntry, key: str) -> dict[str, Any] | None:
     """The stored cost under a `shape_key`, or None where it has to be counted."""
-    module = module_of(entry)
-    if module is None or identity(module) is None or not is_unchanged(COUNTING):
-        return None
-    return catalogue()["costs"].get(key)
+    return _known(entry, "costs", key, COUNTING)
 
 
 def known_check(entry: ModelEntry, key: str) -> dict[str, Any] | None:
     """The stored counts of all three counters under a `shape_key`, or None where they have to be counted."""
+    return _known(entry, "checks", key, COUNTING, COUNTERS)
+
+
+def _known(entry: ModelEntry, kind: str, key: str, *rules: str) -> dict[str, Any] | None:
     module = module_of(entry)
-    if module is None or identity(module) is None or not (is_unchanged(COUNTING) and is_unchanged(COUNTERS)):
-        return None
-    return catalogue()["checks"].get(key)
+    is_current = module is not None and identity(module) is not None and all(map(is_unchanged, rules))
+    return catalogue()[kind].get(key) if is_current else None

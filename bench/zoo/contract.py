@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.zoo.complexity import inference_parameters
 from bench.zoo.registry import build_model, parse_model
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 SIZES = (64, 96, 224, 256)
 Finding = tuple[str, bool, str]
@@ -27,35 +26,24 @@ def examine(name: str) -> Iterator[Finding]:
     """
     entry, _ = parse_model(name)
     for task in entry.tasks:
-        for what, check in (
-            ("shapes", _shapes), ("logits", _logits), ("gradients", _gradients), ("determinism", _determinism),
-        ):  # fmt: skip
-            yield _finding(f"{task}: {what}", check, name, task)
-
-
-def _finding(title: str, check: Callable[[str, str], tuple[bool, str]], name: str, task: str) -> Finding:
-    try:
-        return (title, *check(name, task))
-    except Exception as error:  # a third party's code may raise anything
-        return title, False, " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        for check in (_shapes, _logits, _gradients, _determinism):
+            try:
+                holds, seen = check(name, task)
+            except Exception as error:  # a third party's code may raise anything
+                holds, seen = False, " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            yield f"{task}: {check.__name__[1:]}", holds, seen
 
 
 def _build(name: str, task: str, channels: int = 1, classes: int = 3, size: int = 64) -> nn.Module:
-    import torch
-
     torch.manual_seed(0)
     return build_model(name, task, channels, classes, size)
 
 
 def _images(n: int, channels: int, size: int) -> Tensor:
-    import torch
-
     return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def _shapes(name: str, task: str) -> tuple[bool, str]:
-    import torch
-
     taken, refused = [], []
     for size, channels, classes in zip(SIZES, (1, 3, 1, 3), (2, 14, 9, 4), strict=True):
         try:
@@ -75,16 +63,14 @@ def _shapes(name: str, task: str) -> tuple[bool, str]:
 
 def _logits(name: str, task: str) -> tuple[bool, str]:
     """An activation would leave values in 0..1, sums of 1, or nothing negative."""
-    import torch
-
     model = _build(name, task).eval()
     with torch.no_grad():
         out = torch.cat([model(_images(4, 1, 64) * scale) for scale in (1, 20)])
     if not bool(torch.isfinite(out).all()):
         return False, "outputs are not finite"
-    if bool((out.sum(1) - 1).abs().max() < 1e-3) and bool(out.min() >= 0):
-        return False, "outputs sum to 1 over the classes: leave the softmax out"
     if bool(out.min() >= 0):
+        if bool((out.sum(1) - 1).abs().max() < 1e-3):
+            return False, "outputs sum to 1 over the classes: leave the softmax out"
         return False, "no output is negative: leave the activation out"
     if bool(out.exp().sum(1).log().abs().max() < 1e-3):
         return False, "outputs are log-probabilities: leave the log-softmax out"
@@ -92,8 +78,6 @@ def _logits(name: str, task: str) -> tuple[bool, str]:
 
 
 def _gradients(name: str, task: str) -> tuple[bool, str]:
-    import torch
-
     model = _build(name, task).train()
     x = _images(4, 1, 64)
     shape = (4,) if task == "classification" else (4, 64, 64)
@@ -109,11 +93,9 @@ def _gradients(name: str, task: str) -> tuple[bool, str]:
 
 
 def _determinism(name: str, task: str) -> tuple[bool, str]:
-    import torch
-
     first, second = _build(name, task).eval(), _build(name, task).eval()
     pairs = zip(first.state_dict().items(), second.state_dict().values(), strict=True)
-    differing = [key for (key, one), two in pairs if not torch.equal(one, two)]
+    differing = [key for (key, weight), again in pairs if not torch.equal(weight, again)]
     if differing:
         return False, f"equal seeds give other weights: {differing[0]}"
     x = _images(2, 1, 64)

@@ -7,20 +7,21 @@ counting and versions of what networks are made of; a network whose code is not 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.records.environment import installed_version
+from bench.records.store import write_text
 from bench.zoo.catalogue import (
     COUNTING,
     catalogue,
     content_hash,
     identity,
-    installed,
     known_cost,
     known_fillings,
     module_of,
@@ -29,6 +30,7 @@ from bench.zoo.catalogue import (
 from bench.zoo.complexity import Complexity, complexity
 from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import canonical_name
+from bench.zoo.sources import sources_hash
 
 ENVIRONMENT = "MEDBENCH_CACHE"
 LIBRARIES = ("torch", "torchvision", "timm", "monai", "segmentation-models-pytorch")
@@ -41,30 +43,28 @@ def cost_at(
     """Parameters and MACs of one image; a network is built only where they are not known, and may then raise."""
     key = shape_key(canonical_name(entry, dict(config)), task, channels, classes, size)
     known = known_cost(entry, key)
+    name = None if known else _name_in_file(entry, config, key)
+    if name is not None:
+        known = _read().get(name)
     if known is not None:
         return Complexity(**known)
-    place = _place(entry, config, key)
-    remembered = _read().get(place) if place else None
-    if remembered is not None:
-        return Complexity(**remembered)
     counted = complexity(entry.build(task, channels, classes, size, **config), (1, channels, size, size))
-    if place:
-        _remember(place, counted)
+    if name is not None:
+        _remember(name, counted)
     return counted
 
 
-def _place(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str | None:
+def _name_in_file(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str | None:
     """The name of a cost in the file; None for a network whose code is known by no hash of files."""
     if entry.sources:
-        parts = b"\0".join(name.encode(errors="replace") + b"\0" + text for name, text in sorted(entry.sources.items()))
-        code: str | None = f"{entry.version} {hashlib.sha256(parts).hexdigest()}"
+        code: str | None = f"{entry.version} {sources_hash(entry.sources)}"
     else:
         module = module_of(entry)
         code = identity(module) if module and _are_known(config) else None
     if code is None:
         return None
     rule = content_hash(catalogue()["sources"][COUNTING]["files"]) if catalogue()["sources"] else ""
-    versions = [installed(name) for name in LIBRARIES]
+    versions = [installed_version(name) for name in LIBRARIES]
     return hashlib.sha256(json.dumps([key, code, rule, versions]).encode()).hexdigest()[:32]
 
 
@@ -83,23 +83,17 @@ def cache_file() -> Path:
 
 
 def _read() -> dict[str, dict[str, Any]]:
-    """The file's costs; none where it is missing or damaged: they are counted again."""
+    """The costs in the file; a missing or damaged one has none, and they are counted again."""
     try:
-        found = json.loads(cache_file().read_text(encoding="utf-8"))
-        return {place: cost for place, cost in found.items() if Complexity(**cost).stored() == cost}
+        costs = json.loads(cache_file().read_text(encoding="utf-8"))
+        return {name: cost for name, cost in costs.items() if Complexity(**cost).stored() == cost}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _remember(place: str, cost: Complexity) -> None:
+def _remember(name: str, cost: Complexity) -> None:
     """Adds a cost to the file; a folder that cannot be written to keeps none."""
-    costs = {**_read(), place: cost.stored()}
-    text = json.dumps(dict(list(costs.items())[-KEPT:]), indent=0)
-    path = cache_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            file.write(text)
-        os.replace(file.name, path)
-    except OSError:
-        return
+    costs = {**_read(), name: cost.stored()}
+    with contextlib.suppress(OSError):
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        write_text(cache_file(), json.dumps(dict(list(costs.items())[-KEPT:]), indent=0))

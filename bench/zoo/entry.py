@@ -105,8 +105,8 @@ def register_model(
     def decorate(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         parameters = list(inspect.signature(build).parameters.values())[4:]
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        given = {"title": title, "family": family, "citation": citation, "defaults": defaults, **fields}
-        MODELS[build.__name__] = ModelEntry(build.__name__, build, **given)
+        facts = {"title": title, "family": family, "citation": citation, "defaults": defaults, **fields}
+        MODELS[build.__name__] = ModelEntry(build.__name__, build, **facts)
         return build
 
     return decorate

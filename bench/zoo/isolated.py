@@ -84,7 +84,7 @@ class _Loader(SourceFileLoader):
     """Runs a source as it stands on disk now, with our `__import__`."""
 
     def get_code(self, fullname: str) -> CodeType | None:
-        """Of the source, never of stored bytecode, which an edit within its second does not make stale."""
+        """Compiles the source, never takes stored bytecode: an edit within the same second does not make that stale."""
         return self.source_to_code(self.get_data(self.path), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -101,7 +101,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """`__import__` of a file's own modules: an own name is that below the file's package."""
+    """`__import__` for a file and its own modules: a name that is their own is looked for below the file's package."""
     top = name.partition(".")[0]
     if level or _ROOTS[space].home(top) is None:
         return builtins.__import__(name, globals, locals, fromlist or (), level)

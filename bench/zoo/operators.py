@@ -46,28 +46,13 @@ WITHOUT_PRODUCTS = {
     *("norm", "linalg_vector_norm", "max", "min", "aminmax", "trace", "renorm", "take", "put", "rot90", "one_hot"),
     *("transpose", "polar", "view_as_complex", "view_as_real", "nan_to_num", "isin", "set", "clone_preserve_strides"),
     *("unfold_copy", "permute_copy", "expand_copy", "slice_scatter", "select_scatter", "diagonal_scatter", "complex"),
-    *(
-        "as_strided_scatter",
-        "adaptive_max_pool3d",
-        "max_unpool3d",
-        "safe_softmax",
-        "log_sigmoid_forward",
-        "glu",
-        "zero",
-    ),
+    *("as_strided_scatter", "adaptive_max_pool3d", "max_unpool3d", "safe_softmax", "log_sigmoid_forward", "glu"),
     *("fused_dropout", "exponential", "cauchy", "geometric", "poisson", "bincount", "index_fill", "masked_scale", "t"),
     *("unsafe_index", "unsafe_index_put", "unsafe_masked_index", "hann_window", "logspace", "alias_copy", "block_diag"),
     *("as_strided_copy", "squeeze_copy", "unsqueeze_copy", "transpose_copy", "t_copy", "narrow_copy", "diagonal_copy"),
     *("reshape_copy", "unbind_copy", "is_pinned", "is_same_size", "pin_memory", "resize_as", "segment_reduce", "lift"),
-    *(
-        "functional_assert_async",
-        "empty_permuted",
-        "index_reduce",
-        "unique",
-        "nonzero_static",
-        "linalg_cross",
-        "as_strided",
-    ),
+    *("functional_assert_async", "empty_permuted", "index_reduce", "unique", "nonzero_static", "linalg_cross"),
+    *("as_strided", "zero"),
 }
 QUIET = {"prim", "profiler"}  # namespaces without arithmetic
 
@@ -134,11 +119,11 @@ class Watch(TorchDispatchMode):
 
     def skipped(self, formulas: Container[Any]) -> dict[str, int]:
         """Short names of the operators that ran and have no formula among these or here, with their calls."""
-        left: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
         for operator, calls in self.ran.items():
             if operator not in formulas and full_name(operator) not in FORMULAS:
-                left[short(full_name(operator))] += calls
-        return dict(left)
+                skipped[short(full_name(operator))] += calls
+        return dict(skipped)
 
 
 def full_name(operator: Any) -> str:

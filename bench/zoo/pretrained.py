@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def initial_weights(names: list[str]) -> dict[str, dict[str, str]]:
     """Model -> {"weights": the hub's repository, "sha256": of its file}; each is fetched, or found in the hub's cache.
 
-    Chance has no parameters, and `none`.
+    Chance has no parameters: its weights are `none`.
 
     Raises:
         UserError: a model has no such weights, or the hub cannot be reached.
@@ -33,13 +33,13 @@ def initial_weights(names: list[str]) -> dict[str, dict[str, str]]:
             f"No pretrained weights are known for {', '.join(lacking)}: leave them out "
             f"(--models all,{','.join(f'-{name}' for name in lacking)}), or run without --pretrained."
         )
-    found = {name: {"weights": "none", "sha256": ""} for name in names}
+    weights = {name: {"weights": "none", "sha256": ""} for name in names}
     for name, entry in entries.items():
         if entry.pretrained is not None:
             repository = entry.pretrained.repository()
             digest = hashlib.sha256(weights_file(repository).read_bytes()).hexdigest()
-            found[name] = {"weights": repository, "sha256": digest}
-    return found
+            weights[name] = {"weights": repository, "sha256": digest}
+    return weights
 
 
 def weights_file(repository: str) -> Path:
@@ -79,9 +79,9 @@ def load_pretrained(model: nn.Module, entry: ModelEntry, init: dict[str, str], s
     if hashlib.sha256(content).hexdigest() != init["sha256"]:
         raise UserError(f"The weights of {init['weights']} changed while running: give the same command again.")
     state = entry.pretrained.adapt(safetensors.torch.load(content), *shape)
-    own = model.state_dict()
-    missing = [key for key in own if key not in state and not key.startswith(entry.pretrained.heads())]
-    other = [key for key, value in state.items() if key not in own or value.shape != own[key].shape]
-    if missing or other:
-        raise UserError(f"The weights of {init['weights']} are not those of {entry.name}: see {(missing + other)[0]}.")
+    drawn = model.state_dict()
+    unfit = [key for key in drawn if key not in state and not key.startswith(entry.pretrained.heads())]
+    unfit += [key for key, value in state.items() if key not in drawn or value.shape != drawn[key].shape]
+    if unfit:
+        raise UserError(f"The weights of {init['weights']} are not those of {entry.name}: see {unfit[0]}.")
     model.load_state_dict(state, strict=False)

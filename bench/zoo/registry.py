@@ -52,12 +52,12 @@ def model_entry(name: str) -> ModelEntry:
     if name not in MODELS:
         if name not in _targets("medbench.models"):
             raise unknown("model", name, model_names())
-        known = known_entry(name, _targets("medbench.models")[name].module, partial(_imported, name))
-        return known or _imported(name)
+        known = known_entry(name, _targets("medbench.models")[name].module, partial(imported_entry, name))
+        return known or imported_entry(name)
     return MODELS[name]
 
 
-def _imported(name: str) -> ModelEntry:
+def imported_entry(name: str) -> ModelEntry:
     """The entry of an entry point's network, by its module. Raises UserError where that registers none."""
     if name not in MODELS:
         point = _targets("medbench.models")[name]
@@ -78,7 +78,7 @@ def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:
     """The entry of a model that was resolved before (`name`, `config`, `version`), maybe in another process.
 
     Args:
-        place: its entry's.
+        place: the place of its entry, for a third party's model.
 
     Raises:
         UserError: a third party's code is no longer what it was.
@@ -122,7 +122,7 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether JSON has a value for it, and always the same one."""
+    """Whether JSON can hold a value, and always writes it in the same way."""
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
     if isinstance(value, dict):
@@ -144,10 +144,9 @@ def placed_name(entry: ModelEntry, config: dict[str, Any]) -> str:
 def select_models(text: str | Sequence[str], preset_list: str, task: str) -> list[str]:
     """`all`, `zoo`, families, names, globs, bracketed names and places -> canonical names, each once.
 
-    Those of files begin with the file's place (`placed_name`).
-
-    `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) what of it is of that family, `zoo` everything; all
-    of them restricted to the task. `-name` or `-glob` leaves out; where nothing else is asked for, of `all`.
+    `all` is the preset's list (`cpu` or `paper`), a family (`cnn`) the members of that list that are of the family,
+    `zoo` every network; each of them only as far as it does the task. `-name` or `-glob` leaves models out, of `all`
+    where nothing else is named. Names of files' models begin with the file's place (`placed_name`).
 
     Raises:
         UserError: a name or glob that nothing matches or that was not chosen, or a model that does not do the task.
@@ -155,8 +154,8 @@ def select_models(text: str | Sequence[str], preset_list: str, task: str) -> lis
     chosen: list[str] = []
     items = listed_names(text)
     dropped = [item[1:] for item in items if item.startswith("-")]
-    asked = [item for item in items if not item.startswith("-")]
-    for item in asked or (["all"] if dropped else []):
+    wanted = [item for item in items if not item.startswith("-")]
+    for item in wanted or (["all"] if dropped else []):
         if item in ("all", "zoo", *get_args(Family)):
             entries = [entry for entry in map(model_entry, model_names()) if task in entry.tasks]
             if item != "zoo":
@@ -173,10 +172,10 @@ def select_models(text: str | Sequence[str], preset_list: str, task: str) -> lis
                 raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but the dataset needs {task}.")
             chosen.append(placed_name(entry, config))
     for pattern in dropped:
-        left = [name for name in chosen if not _is_meant(name, pattern)]
-        if len(left) == len(chosen):
+        kept = [name for name in chosen if not _is_meant(name, pattern)]
+        if len(kept) == len(chosen):
             raise unknown("model to leave out", pattern, chosen)
-        chosen = left
+        chosen = kept
     if not chosen:
         raise UserError(f"Expected at least one model, but {text!r} selects none for {task}.")
     unique: dict[tuple[str, int], str] = {}
@@ -186,13 +185,13 @@ def select_models(text: str | Sequence[str], preset_list: str, task: str) -> lis
 
 
 def _identity(name: str) -> tuple[str, int]:
-    """What a chosen name is one cell with: a copy of a file, in another folder, is no other model."""
+    """Canonical name and version, by which names are one model: a copy of its file in another folder is no other."""
     entry, config = parse_model(name)
     return canonical_name(entry, config), entry.version
 
 
 def _is_meant(name: str, pattern: str) -> bool:
-    """Whether a chosen name is that of a pattern, or matches it; a file's also by its canonical name."""
+    """Whether a chosen name equals a pattern or matches it; the name of a file's model also in its canonical form."""
     plain = canonical_name(*parse_model(name)) if ":" in name else name
     return pattern in (name, plain) or fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(plain, pattern)
 
@@ -230,7 +229,7 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def _value(text: str, default: Any, where: str) -> Any:
-    """A config value of its default's type; tuples as (1,2) or 1-2."""
+    """Reads a config value, which must have the type of its default; tuples may be written (1,2) or 1-2."""
     if isinstance(default, str):
         return text
     if isinstance(default, tuple) and "(" not in text:

@@ -13,7 +13,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,15 +35,14 @@ class Roots:
     only: str | None = None
 
     def home(self, name: str) -> Path | None:
-        """The folder that has a top-level module or package of this name, or None where it is no own one."""
+        """The folder that has a top-level module or package of this name, or None where it is not the network's own."""
         if name in sys.stdlib_module_names or name in OURS or (self.only is not None and name != self.only):
             return None
         for folder in self.folders:
             if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
                 return folder
-        bare = (folder for folder in self.folders if any((folder / name).glob("*.py")))  # without an __init__.py
-        found = next(bare, None)
-        return None if found is None or importlib.util.find_spec(name) is not None else found
+        bare = next((folder for folder in self.folders if any((folder / name).glob("*.py"))), None)  # no __init__.py
+        return None if bare is None or importlib.util.find_spec(name) is not None else bare
 
 
 def roots_of(path: Path) -> Roots:
@@ -58,16 +57,22 @@ def roots_of(path: Path) -> Roots:
 
 
 def own_sources(path: Path, roots: Roots) -> dict[str, bytes]:
-    """Path below the folder that all have in common -> content, of a file and all own ones that it imports."""
-    found: dict[Path, bytes] = {}
+    """Content of a file and of all files of its own that it imports, by their path below the folder that all share."""
+    contents: dict[Path, bytes] = {}
     waiting = [path, *_packages(path, roots.folders[0])]
     while waiting:
         file = waiting.pop()
-        if file not in found and file.is_file():
-            found[file] = file.read_bytes()
-            waiting += _imported(found[file], file, roots)
-    top = Path(os.path.commonpath([str(roots.folders[0]), *(str(file.parent) for file in found)]))
-    return {file.relative_to(top).as_posix(): found[file] for file in sorted(found)}
+        if file not in contents and file.is_file():
+            contents[file] = file.read_bytes()
+            waiting += _imported(contents[file], file, roots)
+    top = Path(os.path.commonpath([str(roots.folders[0]), *(str(file.parent) for file in contents)]))
+    return {file.relative_to(top).as_posix(): contents[file] for file in sorted(contents)}
+
+
+def sources_hash(sources: Mapping[str, bytes]) -> str:
+    """sha256 of sources as they stand, path -> content."""
+    parts = (name.encode(errors="replace") + b"\0" + content for name, content in sorted(sources.items()))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def version_of(sources: dict[str, bytes], attribute: str) -> int:
@@ -90,24 +95,20 @@ def _essence(content: bytes, attribute: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            own = isinstance(node, ast.ClassDef) and node.name == attribute
-            node.body = [s for s in body if not _is_shown_only(s, attribute, own)]  # type: ignore[attr-defined]
+            in_class = isinstance(node, ast.ClassDef) and node.name == attribute
+            node.body = [s for s in body if not _is_shown_only(s, attribute, in_class)]  # type: ignore[attr-defined]
     return ast.unparse(tree)
 
 
-def _is_shown_only(statement: ast.stmt, attribute: str, own: bool) -> bool:
-    """Whether it is a bare text, or sets the network's title, family or citation to one.
-
-    Args:
-        own: whether it stands in the network's class.
-    """
+def _is_shown_only(statement: ast.stmt, attribute: str, in_class: bool) -> bool:
+    """Whether a statement, maybe in the network's class, is a bare text or sets title, family or citation to one."""
     value = getattr(statement, "value", None)
     if not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
         return False
     if isinstance(statement, ast.Expr):
         return True
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    shown = {f"{attribute}.{name}" for name in SHOWN} | (SHOWN if own else set())
+    shown = {f"{attribute}.{name}" for name in SHOWN} | (SHOWN if in_class else set())
     return all(isinstance(target, ast.Name | ast.Attribute) and ast.unparse(target) in shown for target in targets)
 
 
@@ -118,7 +119,7 @@ def _packages(path: Path, top: Path) -> list[Path]:
 
 
 def _imported(content: bytes, file: Path, roots: Roots) -> Iterator[Path]:
-    """The own files that a source names in its imports, those of packages on the way included."""
+    """The files of a network's own that a source imports, with the `__init__.py` of the packages on the way."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -151,7 +152,7 @@ def _by_text(call: ast.Call, file: Path, roots: Roots) -> Iterator[Path]:
 
 
 def _beside(file: Path) -> Iterator[Path]:
-    """All Python files in a file's package; of one that is in none, in its folder."""
+    """All Python files in a file's package, or in its folder where it is in no package."""
     return file.parent.rglob("*.py") if (file.parent / "__init__.py").is_file() else file.parent.glob("*.py")
 
 
@@ -163,9 +164,9 @@ def _named(level: int, names: Sequence[str], file: Path, roots: Roots) -> Iterat
 
 
 def _absolute(names: Sequence[str], roots: Roots) -> Iterator[Path]:
-    home = roots.home(names[0])
-    if home is not None:
-        yield from _descend(home, names)
+    folder = roots.home(names[0])
+    if folder is not None:
+        yield from _descend(folder, names)
 
 
 def _descend(folder: Path, names: Sequence[str]) -> Iterator[Path]:

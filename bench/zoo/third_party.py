@@ -7,7 +7,6 @@ once in a process, and again where it or what it imports was changed since.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import inspect
 import re
@@ -20,7 +19,7 @@ from typing import Any, cast, get_args
 from bench.errors import UserError, unknown
 from bench.zoo.entry import Family, ModelEntry, registered
 from bench.zoo.isolated import SPACE, import_file
-from bench.zoo.sources import Roots, own_sources, roots_of, version_of
+from bench.zoo.sources import own_sources, roots_of, sources_hash, version_of
 
 _CONTRACT = ("task", "in_channels", "num_classes", "image_size")
 _TASKS = ("segmentation", "classification")
@@ -42,16 +41,11 @@ def load_third_party(name: str) -> ModelEntry:
     """
     place, _, attribute = name.rpartition(":")
     if not place.endswith(".py"):
-        module, sources = _from_package(place)
-        return _entry(name, name, module, attribute, sources)
+        return _entry(name, name, *_from_package(place))
     path = Path(place).expanduser().resolve()
     if not path.is_file():
         return _loaded_before(name, place)
-    roots = roots_of(path)
-    sources = own_sources(path, roots)
-    return _entry(
-        f"{path.name}:{attribute}", f"{path}:{attribute}", _from_file(path, roots, sources), attribute, sources
-    )
+    return _entry(f"{path.name}:{attribute}", f"{path}:{attribute}", *_from_file(path))
 
 
 def loaded(model: Mapping[str, Any]) -> ModelEntry | None:
@@ -64,23 +58,23 @@ def loaded(model: Mapping[str, Any]) -> ModelEntry | None:
 
 def _loaded_before(name: str, place: str) -> ModelEntry:
     """A model by its file's name alone, where that is not the current folder but was loaded from another one."""
-    found = {entry.place: entry for entry in _ENTRIES.values() if entry.name == name}
-    if len(found) > 1:
-        raise UserError(f"{name} was loaded from several files: name one of {', '.join(sorted(found))}.")
-    if not found:
+    by_place = {entry.place: entry for entry in _ENTRIES.values() if entry.name == name}
+    if len(by_place) > 1:
+        raise UserError(f"{name} was loaded from several files: name one of {', '.join(sorted(by_place))}.")
+    if not by_place:
         raise UserError(f"Expected a file with a network, but {place} does not exist.")
-    return next(iter(found.values()))
+    return next(iter(by_place.values()))
 
 
-def _entry(name: str, place: str, module: ModuleType, attribute: str, sources: dict[str, bytes]) -> ModelEntry:
+def _entry(name: str, place: str, module: ModuleType, sources: dict[str, bytes]) -> ModelEntry:
+    location, _, attribute = place.rpartition(":")
     target = getattr(module, attribute, None)
     if not callable(target):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise unknown(f"network in {place.rpartition(':')[0]}", attribute, names)
+        raise unknown(f"network in {location}", attribute, names)
     if (place, id(target)) not in _ENTRIES:
-        own = registered(target)
-        made = _described(name, attribute, target, version_of(sources, attribute)) if own is None else own
-        _ENTRIES[place, id(target)] = dataclasses.replace(made, place=place, sources=sources)
+        entry = registered(target) or _described(name, attribute, target, version_of(sources, attribute))
+        _ENTRIES[place, id(target)] = dataclasses.replace(entry, place=place, sources=sources)
     return _ENTRIES[place, id(target)]
 
 
@@ -89,8 +83,8 @@ def _described(name: str, attribute: str, target: Callable[..., Any], version: i
     accepted, defaults = _arguments(name, target)
 
     def build(task: str, in_channels: int, num_classes: int, image_size: int, **config: Any) -> Any:
-        given = dict(zip(_CONTRACT, (task, in_channels, num_classes, image_size), strict=True))
-        return target(**{key: given[key] for key in accepted}, **config)
+        shape = dict(zip(_CONTRACT, (task, in_channels, num_classes, image_size), strict=True))
+        return target(**{key: shape[key] for key in accepted}, **config)
 
     family, tasks = getattr(target, "family", "other"), getattr(target, "tasks", _TASKS)
     if family not in get_args(Family):
@@ -113,11 +107,10 @@ def _described(name: str, attribute: str, target: Callable[..., Any], version: i
     )
 
 
-def _from_file(path: Path, roots: Roots, sources: dict[str, bytes]) -> ModuleType:
-    content = b"\0".join(
-        part for name, text in sorted(sources.items()) for part in (name.encode(errors="replace"), text)
-    )
-    key = (str(path), hashlib.sha256(content).hexdigest())
+def _from_file(path: Path) -> tuple[ModuleType, dict[str, bytes]]:
+    roots = roots_of(path)
+    sources = own_sources(path, roots)
+    key = (str(path), sources_hash(sources))
     if key not in _MODULES:
         try:
             _MODULES[key] = _run(lambda: import_file(path, roots, key[1]), str(path))
@@ -127,7 +120,7 @@ def _from_file(path: Path, roots: Roots, sources: dict[str, bytes]) -> ModuleTyp
             raise UserError(
                 f"Importing {path} ended in {line}: install what it imports, or put it into {places}."
             ) from error
-    return _MODULES[key]
+    return _MODULES[key], sources
 
 
 def _from_package(name: str) -> tuple[ModuleType, dict[str, bytes]]:
@@ -155,23 +148,18 @@ def _run(call: Callable[[], Any], what: str) -> Any:
 
 def _arguments(name: str, target: Callable[..., Any]) -> tuple[list[str], dict[str, Any]]:
     """Which of the contract's arguments a builder takes, and the defaults of the others."""
-    accepted, defaults = [], {}
     try:
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         raise UserError(
             f"Expected {name} to be a class or a function in Python, but its arguments cannot be read."
         ) from None
-    for key, parameter in parameters.items():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            continue
-        if key in _CONTRACT:
-            accepted.append(key)
-        elif parameter.default is parameter.empty:
+    named = {key: p.default for key, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    defaults = {key: default for key, default in named.items() if key not in _CONTRACT}
+    for key, default in defaults.items():
+        if default is inspect.Parameter.empty:
             raise UserError(
                 f"Expected {name} to take {', '.join(_CONTRACT)} or some of them, and others with defaults, but "
                 f"{key!r} has none."
             )
-        else:
-            defaults[key] = parameter.default
-    return accepted, defaults
+    return [key for key in named if key in _CONTRACT], defaults

@@ -282,7 +282,7 @@ def test_the_project_names_its_fillings_module() -> None:
 
 
 def test_the_listing_has_a_row_per_filling_with_the_whole_model_s_cost() -> None:
-    frame = listing("mednext_tiny[depths=1-1-1-1]", "classification", 32, 3, 2)
+    frame = listing("mednext_tiny[depths=1-1-1-1]", "classification", 3, 2, 32)
     assert list(zip(frame["slot"], frame["filling"], strict=True)) == [(s, n) for s in SLOTS for n in filling_names(s)]
     rows = frame.set_index(["slot", "filling"])
     assert list(rows.index[rows["default"]]) == [("laffn", "convmod"), ("sem", "dilated"), ("sdffn", "smooth")]
@@ -296,14 +296,14 @@ def test_the_listing_has_a_row_per_filling_with_the_whole_model_s_cost() -> None
 
 
 def test_the_listing_starts_from_the_model_as_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "filling_names", lambda slot: ["none", {"sem": "dilated"}.get(slot, "mlp")])
-    rows = listing("mednext_tiny[sem=none]", "classification", 32, 1, 2).set_index(["slot", "filling"])
+    monkeypatch.setattr("ablations.listing.filling_names", lambda slot: ["none", {"sem": "dilated"}.get(slot, "mlp")])
+    rows = listing("mednext_tiny[sem=none]", "classification", 1, 2, 32).set_index(["slot", "filling"])
     assert rows.loc[("sem", "none"), "default"]
     assert rows.loc[("sem", "dilated"), "params %"] > 0
 
 
 def test_a_model_without_slots_is_told() -> None:
-    with pytest.raises(UserError, match="model with slots"):
+    with pytest.raises(UserError, match="Model 'unet_s' has no slots"):
         listing("unet_s")
     with pytest.raises(UserError, match="but got task 'detection'"):
         listing("mednext_tiny", "detection")

@@ -71,7 +71,7 @@ def of_two_versions(asked: tuple[str, ...] | None = ()) -> Table:
         *((cell("unet_s", seed), 0.6) for seed in range(3)),
     ]
     frame = pd.DataFrame([row for one, base in rows for row in cases(one, base)])
-    (found,) = summarise(pd.DataFrame([one for one, _ in rows]), frame, asked=asked)
+    (found,) = summarise(pd.DataFrame([one for one, _ in rows]), frame, kept=asked)
     return found
 
 

@@ -19,9 +19,10 @@ from bench.analysis.certainty import Measure, limited, scores_of
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
 from bench.cli.main import main
-from bench.report.certainty_text import sure_to_latex, sure_to_markdown
 from bench.report.leaks import with_leaks
 from bench.report.render import render_tables
+from bench.report.sheets import to_latex, to_markdown
+from bench.report.table_sheets import interval_sheet
 
 RNG = np.random.default_rng(0)
 
@@ -97,11 +98,11 @@ def test_differences_are_from_the_proposed_model_and_say_which_exclude_zero() ->
     assert len(by_model["a"]) == 3 * 8 * 4
     marked = sure.marks["OURS less it [95 %]"].to_list()
     assert marked == ["best", "", ""]
-    text = sure_to_markdown(found)
+    text = render_tables([found], "markdown")
     assert "**-10." in text
     assert "Claims checklist:\n\n- Weights selected on validation data? yes" in text
     assert "Told apart? OURS from: A; not from: SAME" in text
-    assert r"\caption{How sure:" in sure_to_latex(found)
+    assert r"\caption{How sure:" in to_latex(interval_sheet(found))
 
 
 def test_the_text_is_that_of_the_statistics() -> None:
@@ -179,7 +180,7 @@ def test_one_seed_or_one_patient_claims_nothing() -> None:
     assert one_seed.sure.caption == "No claim about a method is made: 1 seed(s), 8 patient(s)."
     assert one_seed.sure.frame.empty
     assert one_seed.checklist[-1] == f"Told apart? {one_seed.sure.caption}"
-    assert "|" not in sure_to_markdown(one_seed)
+    assert "|" not in to_markdown(interval_sheet(one_seed))
     one_patient = table(*three("a", 0.9), *three("b", 0.8), patients=1)
     assert "3 seed(s), 1 patient(s)" in one_patient.sure.caption
 

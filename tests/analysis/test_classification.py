@@ -10,11 +10,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.analysis.captions import PHANTOM
 from bench.analysis.classification import CHANCE, NOTE, PARTIAL
-from bench.analysis.comparison import PHANTOM, Table, summarise
+from bench.analysis.comparison import Table, summarise
 from bench.analysis.short_budget import budget_mark
-from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_screen
+from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
+from bench.report.sheets import to_latex, to_markdown, to_screen
+from bench.report.table_sheets import screen_sheet, table_setting, table_sheet
 
 CLASSES = ("non-COVID", "COVID")
 COUNTS = {
@@ -134,14 +137,19 @@ MARKDOWN = f"""{CAPTION}
 
 
 def test_markdown_is_exact() -> None:
-    assert to_markdown(one(*SHORT)) == MARKDOWN
+    assert to_markdown(table_sheet(one(*SHORT))) == MARKDOWN
 
 
 def test_nothing_of_segmentation_shows_in_any_format() -> None:
     table = one(*SHORT, classes=True)
     console = Screen(file=io.StringIO(), width=100)
-    show(console, to_screen(table))
-    for text in (console.file.getvalue(), to_markdown(table), to_latex(table), to_csv([table])):  # type: ignore[attr-defined]
+    show(console, to_screen(screen_sheet(table)))
+    for text in (
+        console.file.getvalue(),
+        to_markdown(table_sheet(table)),
+        to_latex(table_sheet(table), table_setting(table)),
+        to_csv([table]),
+    ):  # type: ignore[attr-defined]
         assert not [word for word in ("Dice", "HD95", "dice", "hd95", "missed", "Missed", "strict") if word in text]
         assert "Chance (majority class)" in text
 
@@ -149,7 +157,7 @@ def test_nothing_of_segmentation_shows_in_any_format() -> None:
 def test_rich_fits_100_columns() -> None:
     long = cell("m[sem=none]", 0, "MedNeXt-T (reconstr.)")
     console = Screen(file=io.StringIO(), width=100)
-    show(console, to_screen(one(*SHORT, (long, RIGHT), classes=True)))
+    show(console, to_screen(screen_sheet(one(*SHORT, (long, RIGHT), classes=True))))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
@@ -211,7 +219,7 @@ def test_classes_have_a_table_of_their_own_with_the_confusion_matrix() -> None:
 def test_a_wide_latex_table_has_narrow_headers() -> None:
     table = one(*[(cell("b", 0, "B", **SPEED), RIGHT), (cell("b", 1, "B", **SPEED), HALF)])
     assert len(table.frame.columns) == 15
-    latex = to_latex(table)
+    latex = to_latex(table_sheet(table), table_setting(table))
     assert r"\shortstack{GMACs\\(1x1x\\64x64)}" in latex
     assert r"\shortstack{Accuracy\\\%}" in latex
     assert r"\setlength{\tabcolsep}{1pt}" in latex
@@ -255,7 +263,7 @@ def test_three_classes_are_each_against_the_rest() -> None:
     # normal and CAP tie, so that normal is predicted; no image is of CAP
     assert row["Accuracy %"] == row["Balanced accuracy %"] == row["AUC %"] == 100
     assert math.isnan(row["CAP sensitivity %"])
-    assert "nan" not in to_markdown(table)
+    assert "nan" not in to_markdown(table_sheet(table))
 
 
 def test_tables_of_both_tasks_stand_side_by_side() -> None:

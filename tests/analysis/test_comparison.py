@@ -13,13 +13,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.analysis.comparison import PHANTOM, Table, summarise
+from bench.analysis.captions import PHANTOM
+from bench.analysis.comparison import Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
 from bench.analysis.short_budget import CONVERGED, NO_RANKS, budget_mark
 from bench.analysis.shown import Shown, shown_cases
 from bench.errors import UserError
-from bench.report.render import render_tables, to_csv, to_latex, to_markdown, to_screen
+from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
+from bench.report.sheets import to_latex, to_markdown, to_screen
+from bench.report.table_sheets import screen_sheet, table_setting, table_sheet
 
 COUNTS = {
     "train": {"present_patients": 3, "official_patients": 70, "cases": 6},
@@ -142,11 +145,11 @@ A\_1 \& 50\% & \underline{{55.00}} & 7.07 & 4.24 & \textbf{{5.50}} & 0.71 & 0.42
 
 
 def test_markdown_is_exact() -> None:
-    assert to_markdown(one(*SHORT)) == MARKDOWN
+    assert to_markdown(table_sheet(one(*SHORT))) == MARKDOWN
 
 
 def test_latex_is_exact() -> None:
-    assert to_latex(one(*SHORT)) == LATEX
+    assert to_latex(table_sheet(one(*SHORT)), table_setting(one(*SHORT))) == LATEX
 
 
 def test_deviations_by_hand() -> None:
@@ -160,7 +163,7 @@ def test_deviations_by_hand() -> None:
 def test_one_seed_has_no_deviation_over_seeds() -> None:
     table = one(SHORT[0], SHORT[2])
     assert table.frame["Dice sd seeds"].isna().all()
-    assert "nan" not in to_markdown(table)
+    assert "nan" not in to_markdown(table_sheet(table))
 
 
 def test_absent_classes_are_left_out_of_means() -> None:
@@ -229,7 +232,7 @@ def test_all_failed() -> None:
     table = one((cell("f", 0, status="failed"), None), CHANCE)
     assert table.frame["Seeds"].iloc[0] == "failed (1 of 1 seeds)"
     nothing = one((cell("f", 0, status="failed"), None))
-    assert "failed (1 of 1 seeds)" in to_markdown(nothing)
+    assert "failed (1 of 1 seeds)" in to_markdown(table_sheet(nothing))
     assert "seeds none" in nothing.caption
     assert to_csv([nothing]).count("failed (1 of 1 seeds)") == 4
 
@@ -404,7 +407,7 @@ def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
         *SHORT, (arm, 0.4), (cell("m[sem=none]", 1, arm["title"], status="failed"), None), mm=True, classes=classes
     )
     console = Screen(width=100, file=io.StringIO(), record=True)
-    show(console, to_screen(table))
+    show(console, to_screen(screen_sheet(table)))
     text = console.export_text(clear=False)
     assert max(map(len, text.splitlines())) <= 100
     assert "[sem=none]" in text
@@ -428,15 +431,15 @@ def test_rich_fits_100_columns_and_keeps_brackets(classes: bool) -> None:
 )
 def test_escaping(title: str, latex: str, markdown: str) -> None:
     table = one((cell("a", 0, title), 0.5))
-    assert f"\n{latex} & 50.00 &" in to_latex(table)
-    assert f"\n| {markdown} | 50.00 |" in to_markdown(table)
+    assert f"\n{latex} & 50.00 &" in to_latex(table_sheet(table), table_setting(table))
+    assert f"\n| {markdown} | 50.00 |" in to_markdown(table_sheet(table))
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(tmp_path: Path) -> None:
     table = one(*SHORT, (cell("z", 0, "[x] <y> \\z_#{}~^$"), 0.4), mm=True, classes=True)
     head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-    (tmp_path / "t.tex").write_text(head + to_latex(table) + "\\end{document}\n")
+    (tmp_path / "t.tex").write_text(head + to_latex(table_sheet(table), table_setting(table)) + "\\end{document}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]

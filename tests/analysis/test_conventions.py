@@ -39,8 +39,8 @@ def rows(key: str, pooled: float, larger: float | None, outcome: str = "both") -
 
 
 def text(monkeypatch: pytest.MonkeyPatch, cells: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
-    monkeypatch.setattr(bench.analysis.conventions, "load_cells", lambda _: pd.DataFrame(cells))
-    monkeypatch.setattr(bench.analysis.conventions, "load_cases", lambda _: pd.DataFrame(cases))
+    loaded = pd.DataFrame(cells), pd.DataFrame(cases)
+    monkeypatch.setattr(bench.analysis.conventions, "load_cells_and_cases", lambda _: loaded)
     return conventions_text(Path("results"))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.analysis.predictions import score_predictions
+from bench.analysis.predictions import Predictions, score_predictions
 from bench.cli.main import main
 
 
@@ -68,7 +68,7 @@ def test_layouts_that_tools_write(layout: str, side: str, label: Path, tmp_path:
     for name in ("summary.json", "dataset.json", "plans.json", ".DS_Store", "c1.npz", "c1.pkl"):
         (folder / name).write_text("{}")
     pred, reference = (folder, label) if side == "pred" else (label, folder)
-    rows = score_predictions([pred], reference).rows
+    rows = score_predictions(Predictions([pred], reference)).rows
     assert rows["case"].tolist() == ["c1", "c2", "c3"]
     assert rows["dice_strict"].tolist() == [1.0, 0.75, 0.5]
 
@@ -76,7 +76,7 @@ def test_layouts_that_tools_write(layout: str, side: str, label: Path, tmp_path:
 def test_a_folder_a_case_is_said(label: Path, tmp_path: Path) -> None:
     for k in (1, 2, 3):
         save(tmp_path / "out" / f"c{k}" / "seg.nii.gz")
-    assert score_predictions([tmp_path / "out"], label).notes == (
+    assert score_predictions(Predictions([tmp_path / "out"], label)).notes == (
         f"{tmp_path / 'out'} has a folder of each case, with its label map.",
     )
 
@@ -121,7 +121,7 @@ def test_two_methods_are_compared_on_the_cases_of_both(label: Path, tmp_path: Pa
     for folder, cases in (("one", (1, 2)), ("two", (2, 3))):
         for k in cases:
             save(tmp_path / folder / f"c{k}.nii.gz", moved=k - 1)
-    judged = score_predictions([tmp_path / "one"], label, versus=[tmp_path / "two"], missing="skip")
+    judged = score_predictions(Predictions([tmp_path / "one"], label, versus=[tmp_path / "two"], missing="skip"))
     assert judged.rows["case"].tolist() == ["c2", "c2"]
     assert judged.left_out == ("c1", "c3")
     save(tmp_path / "three" / "c1.nii.gz")
@@ -132,5 +132,5 @@ def test_two_methods_are_compared_on_the_cases_of_both(label: Path, tmp_path: Pa
 def test_a_left_out_case_needs_no_patient(label: Path, tmp_path: Path) -> None:
     save(tmp_path / "out" / "c2.nii.gz")
     (tmp_path / "who.csv").write_text("case,patient\nc2,A\n")
-    judged = score_predictions([tmp_path / "out"], label, patients=tmp_path / "who.csv", missing="skip")
+    judged = score_predictions(Predictions([tmp_path / "out"], label, patients=tmp_path / "who.csv", missing="skip"))
     assert judged.rows["patient"].tolist() == ["A"]

@@ -18,7 +18,8 @@ from bench.analysis.conventions import SHOWN
 from bench.analysis.rankings import rankings
 from bench.records.store import load_cells, read_record
 from bench.report.conventions_text import conventions_text
-from bench.report.leaks import worth_table
+from bench.report.leaks import worth_sheet
+from bench.report.sheets import to_markdown
 from bench.runs.cell import Cell
 
 FOLDS, PATIENTS = 3, 4
@@ -152,9 +153,9 @@ def test_conventions_and_leaks_count_seeds_not_folds(monkeypatch: pytest.MonkeyP
     import bench.analysis.conventions
 
     cells = [*runs("a", 0.6), *runs("b", 0.5, skip=((1, 2),))]
-    monkeypatch.setattr(bench.analysis.conventions, "load_cells", lambda _: pd.DataFrame(cells).drop(columns="rows"))
     rows = [row for one in cells for row in one["rows"]]
-    monkeypatch.setattr(bench.analysis.conventions, "load_cases", lambda _: pd.DataFrame(rows))
+    loaded = pd.DataFrame(cells).drop(columns="rows"), pd.DataFrame(rows)
+    monkeypatch.setattr(bench.analysis.conventions, "load_cells_and_cases", lambda _: loaded)
     text = conventions_text(Path("results"))
     assert "| A | " in text
     assert "of 1 models change rank" in text, "b lacks a fold"
@@ -165,5 +166,6 @@ def test_conventions_and_leaks_count_seeds_not_folds(monkeypatch: pytest.MonkeyP
         for k in range(4)
     ]
     flagged = [{**one, "task": "classification", "split_flag": "leaks", "train_patients": None} for one in cells[:9]]
-    line = worth_table(pd.DataFrame(flagged).drop(columns="rows"), pd.DataFrame(images)).splitlines()[2]
+    sheet = worth_sheet(pd.DataFrame(flagged).drop(columns="rows"), pd.DataFrame(images))
+    line = to_markdown(sheet).splitlines()[4]
     assert line.endswith("| 75.0 | 0.0 | 3 |"), "the folds differ, the seeds do not"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench.analysis.predictions import score_predictions
+from bench.analysis.predictions import Predictions, score_predictions
 from bench.cli.main import main
 from bench.metrics.cases import score_case
 
@@ -62,7 +62,7 @@ def test_a_palette_of_greys_means_its_greys(pred, label, tmp_path: Path) -> None
     expected = score_case(*discs(), "01", None)[0]
     pred(tmp_path / "pred" / "a.png", prediction)
     label(tmp_path / "label" / "a.png", reference)
-    judged = score_predictions([tmp_path / "pred"], tmp_path / "label")
+    judged = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label"))
     assert judged.rows["dice_strict"].tolist() == [expected["dice_strict"]]
     assert judged.rows["hd95_vox_strict"].tolist() == [expected["hd95_vox_strict"]]
 
@@ -115,7 +115,7 @@ def test_a_single_slice_is_a_plane_on_every_axis(axis: int, tmp_path: Path) -> N
     nifti(tmp_path / "pred" / "a.nii.gz", np.expand_dims(prediction, axis), SPACING)
     nifti(tmp_path / "label" / "a.nii.gz", np.expand_dims(reference, axis), SPACING)
     for spacing in (None, SPACING, kept):
-        judged = score_predictions([tmp_path / "pred"], tmp_path / "label", spacing=spacing)
+        judged = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label", spacing=spacing))
         assert "1 of 1 volumes are a single slice: scored as planes." in judged.notes
         for figure in ("dice_strict", "hd95_vox_strict", "hd95_mm_strict", "assd_mm_strict", "nsd_vox_strict"):
             assert judged.rows[figure].tolist() == [expected[figure]]
@@ -131,7 +131,7 @@ def test_a_nifti_of_two_axes_is_a_plane(third: float, tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.seek(76 + 3 * 4)  # pixdim[3]
             file.write(np.float32(third).tobytes())
-    judged = score_predictions([tmp_path / "pred"], tmp_path / "label")
+    judged = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label"))
     assert judged.rows["hd95_mm_strict"].tolist() == [
         score_case(prediction, reference, "01", SPACING[1:])[0]["hd95_mm_strict"]
     ]

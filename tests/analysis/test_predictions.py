@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from scipy import stats
 
-from bench.analysis.predictions import score_predictions
+from bench.analysis.predictions import Predictions, score_predictions
 from bench.cli.main import main
 from bench.metrics.cases import score_case
 from bench.records.store import CASE_COLUMNS
@@ -97,10 +97,12 @@ def test_spacing_runs_along_the_axes_of_the_file(axis: int, mm: float, tmp_path:
     """One voxel moved by one along z, y or x is as far in mm as that axis says."""
     reference = np.zeros((4, 5, 6), np.uint8)
     reference[1, 2, 3] = 1
-    judged = score_predictions([single(tmp_path, np.roll(reference, 1, axis), reference)[0]], tmp_path / "label")
+    judged = score_predictions(
+        Predictions([single(tmp_path, np.roll(reference, 1, axis), reference)[0]], tmp_path / "label")
+    )
     assert judged.rows["hd95_vox_strict"].tolist() == [1.0]
     assert judged.rows["hd95_mm_strict"].tolist() == [mm]
-    other = score_predictions([tmp_path / "pred"], tmp_path / "label", spacing=(7.0, 8.0, 9.0))
+    other = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label", spacing=(7.0, 8.0, 9.0)))
     assert other.rows["hd95_mm_strict"].tolist() == [(7.0, 8.0, 9.0)[axis]]
     assert other.notes == ("mm by --spacing 7, 8, 9, whatever headers say.",)
 
@@ -134,7 +136,7 @@ def test_one_set_has_an_interval_over_patients_alone(tmp_path: Path) -> None:
         prediction[:, :wrong] = 0
         png(tmp_path / "pred" / f"{k:02}.png", prediction)
         dices.append(100 * 2 * (50 - wrong) / (100 - wrong))
-    judged = score_predictions([tmp_path / "pred"], tmp_path / "label")
+    judged = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label"))
     found = prediction_figures(judged).set_index(["metric", "class"]).loc[("Dice % (strict)", "mean")]
     assert found["value"] == pytest.approx(np.mean(dices))
     low, high = stats.t.interval(0.95, 19, np.mean(dices), stats.sem(dices))
@@ -147,10 +149,10 @@ def test_one_set_has_an_interval_over_patients_alone(tmp_path: Path) -> None:
 
 def test_several_sets_are_seeds_and_their_noise_widens_the_interval(folders: Path) -> None:
     label, one, two, three = (folders / name for name in ("label", "one", "two", "three"))
-    judged = score_predictions([one, two, three], label, patient_regex=r"^(p\d)_")
+    judged = score_predictions(Predictions([one, two, three], label, patient_regex=r"^(p\d)_"))
     assert judged.rows["patient"].unique().tolist() == ["p0", "p1", "p2"]
     figures = prediction_figures(judged).set_index(["metric", "class"])["value"]
-    alone = [prediction_figures(score_predictions([f], label)) for f in (one, two, three)]
+    alone = [prediction_figures(score_predictions(Predictions([f], label))) for f in (one, two, three)]
     means = [f.set_index(["metric", "class"])["value"]["Dice % (strict)"]["mean"] for f in alone]
     assert figures["Dice % (strict)"]["mean"] == pytest.approx(np.mean(means))
     result = evaluate(
@@ -162,7 +164,7 @@ def test_several_sets_are_seeds_and_their_noise_widens_the_interval(folders: Pat
 
 def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     label, one, two = folders / "label", folders / "one", folders / "two"
-    judged = score_predictions([one], label, versus=[two])
+    judged = score_predictions(Predictions([one], label, versus=[two]))
     assert prediction_figures(judged)["p"].isna().all(), "tests are shown where they are asked for"
     figures = prediction_figures(judged, tests=True)
     assert tuple(figures) == CSV
@@ -171,7 +173,7 @@ def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     assert gap["value"] == pytest.approx(rows.loc["pred", "value"] - rows.loc["versus", "value"])
     by_case = judged.rows.groupby(["method", "case"])["dice_strict"].mean()
     assert gap["p"] == pytest.approx(stats.wilcoxon(by_case["pred"].to_numpy(), by_case["versus"].to_numpy()).pvalue)
-    mirrored = prediction_figures(score_predictions([two], label, versus=[one]))
+    mirrored = prediction_figures(score_predictions(Predictions([two], label, versus=[one])))
     back = mirrored[mirrored["method"] == "pred - versus"].set_index(["metric", "class"])["value"]
     assert back["Dice % (strict)"]["mean"] == pytest.approx(-gap["value"])
     plain = ("--pred", one, "--versus", two, "--label", label, "--format", "markdown")
@@ -226,7 +228,7 @@ def test_pngs_of_any_mode_are_read_by_their_values(mode: str, tmp_path: Path) ->
         png(tmp_path / "pred" / "a.png", mask.astype(np.uint16))
     else:
         png(tmp_path / "pred" / "a.png", mask * 255, mode)
-    judged = score_predictions([tmp_path / "pred"], tmp_path / "label", spacing=(2.0, 3.0))
+    judged = score_predictions(Predictions([tmp_path / "pred"], tmp_path / "label", spacing=(2.0, 3.0)))
     assert judged.rows["dice_strict"].tolist() == [1.0]
     assert judged.rows["hd95_mm_strict"].tolist() == [0.0]
 
@@ -235,7 +237,7 @@ def test_a_volume_of_one_slice_is_a_plane(tmp_path: Path) -> None:
     reference = np.zeros((1, 9, 9), np.uint8)
     reference[0, :, :] = 1
     pred, label = single(tmp_path, reference, reference)
-    judged = score_predictions([pred], label)
+    judged = score_predictions(Predictions([pred], label))
     assert judged.notes == ("1 of 1 volumes are a single slice: scored as planes.",)
     assert judged.rows["dice_strict"].tolist() == [1.0]
 
@@ -257,7 +259,7 @@ def test_a_missing_prediction_counts_as_background_only_when_asked(folders: Path
 def test_patients_by_a_table(folders: Path) -> None:
     table = folders / "who.csv"
     table.write_text("case,patient\n" + "".join(f"p{k // 2}_t{k},{'AB'[k % 2]}\n" for k in range(6)))
-    judged = score_predictions([folders / "one"], folders / "label", patients=table)
+    judged = score_predictions(Predictions([folders / "one"], folders / "label", patients=table))
     assert set(judged.rows["patient"]) == {"A", "B"}
     assert judged.patients_known
     table.write_text("case,patient\np0_t0,A\n")

@@ -22,7 +22,8 @@ from bench.datasets.cache.prepared import locate
 from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.records.store import read_units, units_path, write_units
-from bench.report.certainty_text import sure_to_markdown
+from bench.report.sheets import to_markdown
+from bench.report.table_sheets import interval_sheet
 from bench.zoo.registry import dataset_spec
 
 CASES = 24  # four a block, half of them COVID
@@ -135,10 +136,10 @@ def test_one_seed_of_each_classifier_has_mcnemar_s_p_and_no_claim() -> None:
     assert "Holm over the 2 comparisons" in sure.footnotes[0]
     assert not (sure.marks == "best").any(axis=None)
     assert table.checklist[-1] == f"Told apart? {sure.caption}"
-    assert "these two trained networks only" in sure_to_markdown(table)
+    assert "these two trained networks only" in to_markdown(interval_sheet(table))
     without = single(*rights, tests=False)
     assert without.sure.frame.columns.tolist() == ["Model", "Right"]
-    assert "p:" not in sure_to_markdown(without)
+    assert "p:" not in to_markdown(interval_sheet(without))
 
 
 def test_one_classifier_or_several_seeds_have_no_mcnemar() -> None:

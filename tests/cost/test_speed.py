@@ -70,8 +70,8 @@ def test_all_is_a_list_without_chance() -> None:
         ({"task": "detection"}, "Expected task to be one of classification, segmentation, but got 'detection'."),
         ({"precision": "fp8"}, "Expected precision to be one of fp32, bf16, fp16, but got 'fp8'."),
         ({"precision": "fp16"}, "Expected precision fp32 or bf16 on the CPU, but got fp16."),
-        ({"batch": 0}, "Expected batch to be at least 1, but got 0."),
-        ({"classes": 1}, "Expected classes to be at least 2, but got 1."),
+        ({"batch": 0}, "Expected batch to be a whole number, 1 or more, but got 0."),
+        ({"classes": 1}, "Expected classes to be a whole number, 2 or more, but got 1."),
         ({"preset": "fast"}, "Unknown preset 'fast'."),
         ({"fused": True, "step": True}, "A fused form is for inference alone"),
         (

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.cli.main import main
+from bench.datasets.audit import findings
 from bench.datasets.audit.findings import audit
 from bench.datasets.base import Prepared
 from bench.datasets.cache.prepared import prepare
@@ -20,7 +21,8 @@ from bench.datasets.readers.acdc import SPEC as ACDC
 from bench.datasets.readers.large_covid import SPEC as LARGE
 from bench.datasets.readers.msld import SPEC as MSLD
 from bench.datasets.readers.sars_cov2_ct import SPEC as SARS
-from bench.report.audits import audit_text, leaks_table
+from bench.report.audits import audit_text, leaks_sheet
+from bench.report.sheets import to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,14 @@ def test_copies_are_found_with_names_hidden_and_recall_counts_them(msld: Prepare
     assert photographs <= recall["found"] <= 1.3 * photographs
     assert 2 * photographs <= recall["linked"] < 3 * photographs
     assert recall["precision"] == pytest.approx(recall["found"] / figures["near"]["pairs"])
+
+
+def test_groups_do_not_depend_on_when_their_pairs_are_joined(msld: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs are joined whenever many have come, so that memory grows with the pictures alone."""
+    near = audit(msld, 0.8).figures["near"]
+    assert near["groups"] < near["pairs"]
+    monkeypatch.setattr(findings, "MOST_PENDING", -len(msld.cases))  # after each pair
+    assert audit(msld, 0.8).figures["near"] == near
 
 
 def test_leaks_are_those_of_the_split(msld: Prepared) -> None:
@@ -130,7 +140,7 @@ def test_the_command_prints_and_writes(large: Prepared, tmp_path: Path) -> None:
 
 
 def test_the_table_of_leaks_has_a_row_for_each_split(msld: Prepared, large: Prepared) -> None:
-    lines = leaks_table([audit(msld).figures, audit(large).figures]).splitlines()
+    lines = to_markdown(leaks_sheet([audit(msld).figures, audit(large).figures])).splitlines()[2:]
     assert len(lines) == 2 + 4 + 2 + 2
     assert lines[2].startswith("| msld | subject | ")
     assert any(line.startswith("|  | augmented-random (flagged) | ") for line in lines)

@@ -248,12 +248,12 @@ def test_any_damage_to_a_jpeg_gives_an_image_or_one_line(tmp_path: Path) -> None
 def test_foreign_bytes_are_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    assert "PNG or JPEG" in error(path)
+    assert "a PNG image or a JPEG image" in error(path)
 
 
 def test_other_formats_and_missing_files(grey: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(grey).save(tmp_path / "a.png", format="GIF")
-    assert "PNG or JPEG" in error(tmp_path / "a.png")
+    assert "a PNG image or a JPEG image" in error(tmp_path / "a.png")
     assert "is missing" in error(tmp_path / "nothing.png")
 
 

@@ -371,6 +371,6 @@ def test_an_output_that_cannot_be_written_is_told_before_scoring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("x")
-    monkeypatch.setattr("bench.analysis.predictions.score_predictions", lambda **_: pytest.fail("it was scored"))
+    monkeypatch.setattr("bench.analysis.predictions.score_predictions", lambda *_: pytest.fail("it was scored"))
     line = one_line("evaluate", "--pred", tmp_path, "--label", tmp_path, "--output", tmp_path / "file" / "x")
     assert "Name another folder with --output" in line

@@ -157,14 +157,14 @@ def test_interlaced_files_are_read(size: tuple[int, int], depth: int, tmp_path: 
 def test_other_images_named_png_are_called_what_they_are(form: str, word: str, tmp_path: Path) -> None:
     Image.fromarray(LABELS * 100).convert("RGB").save(tmp_path / "a.png", format=form)
     for read in (lambda path: read_image(path, 1), read_mask):
-        with pytest.raises(UserError, match=f"its content is {word}: convert it"):
+        with pytest.raises(UserError, match=f"it is a {word} image: convert it"):
             read(tmp_path / "a.png")
 
 
 def test_a_jpeg_named_png_is_an_image_but_no_label_map(tmp_path: Path) -> None:
     Image.fromarray(LABELS * 100).save(tmp_path / "a.png", format="JPEG")
     assert read_image(tmp_path / "a.png", 1).shape == (1, 20, 24)
-    with pytest.raises(UserError, match=r"a PNG \(label maps bear no loss\), but its content is JPEG"):
+    with pytest.raises(UserError, match="a PNG image, but it is a JPEG image: label maps bear no loss"):
         read_mask(tmp_path / "a.png")
 
 

@@ -86,7 +86,7 @@ def test_low_depths_are_colours(tmp_path: Path) -> None:
 
 REFUSED = {
     "16 bits": (png(IDS * 300, 16), "from 0 to 255"),
-    "16 bits in three channels": (png(channels(IDS, 3), 16, 2), "to have one channel, but it has 3 of 16 bits"),
+    "16 bits in three channels": (png(channels(IDS, 3), 16, 2), "but it has 16 in 3: write class ids as"),
     "mask in alpha, white": (png(channels(IDS * 0 + 255, 3, 255 * BINARY), 8, 6), "they are 255 throughout and"),
     "mask in alpha, black": (png(channels(IDS * 0, 1, 255 * BINARY), 8, 4), "they are 0 throughout and the transpar"),
     "half transparent class": (png(channels(IDS, 3, 128 * BINARY + 100), 8, 6), "to be opaque, but 80 pixels that are"),
@@ -123,7 +123,7 @@ def test_colours_are_listed_the_most_frequent_first(tmp_path: Path) -> None:
 def test_an_animated_or_turned_label_map_is_refused(tmp_path: Path) -> None:
     first, second = (Image.fromarray((IDS * k).astype(np.uint8)) for k in (1, 2))
     first.save(tmp_path / "film.png", save_all=True, append_images=[second])
-    with pytest.raises(UserError, match="it is animated: it has 2 frames"):
+    with pytest.raises(UserError, match="to be one image, but it has 2 frames"):
         read_mask(tmp_path / "film.png")
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -136,11 +136,14 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "twin": (lambda f: put(f / "COVID" / "Covid (01).png"), "each image once"),
     "jpeg twin": (lambda f: put(f / "COVID" / "Covid (1).jpg"), "each image once"),
     "broken image": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 200), "Covid (1).png is a damaged PNG"),
-    "no image": (lambda f: put(f / "COVID" / "Covid (1).png"), "its content is not a PNG or JPEG"),
+    "no image": (lambda f: put(f / "COVID" / "Covid (1).png"), "not as a PNG image or a JPEG image"),
     "no bytes": (lambda f: os.truncate(f / "COVID" / "Covid (1).png", 0), "is empty (0 bytes)"),
     "empty class": (lambda f: [p.unlink() for p in (f / "COVID").iterdir()], "of the class COVID"),
     "no class": (lambda f: shutil.rmtree(f / "non-COVID"), "non-COVID is missing"),
-    "two pairs": (lambda f: shutil.copytree(f, f.parent / "x") and shutil.move(f.parent / "x", f / "x"), "one pair"),
+    "two pairs": (
+        lambda f: shutil.copytree(f, f.parent / "x") and shutil.move(f.parent / "x", f / "x"),
+        "one set of class",
+    ),
     "two of a class": (lambda f: (f / "covid_").mkdir(), "one folder of each class"),
 }
 

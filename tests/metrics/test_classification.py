@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 from bench.metrics import classification as metrics
 
@@ -64,6 +72,7 @@ def test_brier_by_hand() -> None:
     assert metrics.brier(reference, probabilities) == pytest.approx((0.25 + 0.09 + 0.04 + 2) / 2)
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_definitions(seed: int) -> None:
     reference, probabilities = random(seed)
@@ -91,6 +100,30 @@ def test_definitions(seed: int) -> None:
     assert np.trace(matrix) == pytest.approx(40 * metrics.accuracy(reference, probabilities))
 
 
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), images=st.integers(1, 30), classes=st.integers(2, 5), tied=st.booleans())
+def test_figures_are_scikit_learn_s_to_the_last_bit(seed: int, images: int, classes: int, tied: bool) -> None:
+    """Few images lack classes, and probabilities in tenths have ties; committed tables hold all digits."""
+    reference, probabilities = random(seed, images, classes)
+    if tied:
+        probabilities = np.random.default_rng(seed).multinomial(10, np.full(classes, 1 / classes), images) / 10
+    reference = reference.astype(np.uint8)  # as labels are stored: no product of them may overflow
+    predicted, labels = probabilities.argmax(1), range(classes)
+    found = metrics.score_classes(reference, probabilities)
+    expected = precision_recall_fscore_support(reference, predicted, labels=labels, zero_division=math.nan)
+    for name, values in zip(("precision", "sensitivity", "f1"), expected, strict=False):
+        np.testing.assert_array_equal(found[name], values)
+    assert (metrics.confusion(reference, probabilities) == confusion_matrix(reference, predicted, labels=labels)).all()
+    assert metrics.accuracy(reference, probabilities) == accuracy_score(reference, predicted)
+    alike = len(np.union1d(reference, predicted)) == 1
+    assert metrics.mcc(reference, probabilities) == (0 if alike else matthews_corrcoef(reference, predicted))
+    for k in labels:
+        of_class = reference == k
+        if of_class.any() and not of_class.all():
+            assert found["auc"][k] == roc_auc_score(of_class, probabilities[:, k])
+
+
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_brier_of_two_classes_is_twice_the_one_of_one_probability(seed: int) -> None:
     reference, probabilities = random(seed, classes=2)
@@ -98,6 +131,7 @@ def test_brier_of_two_classes_is_twice_the_one_of_one_probability(seed: int) -> 
     assert metrics.brier(reference, probabilities) == pytest.approx(2 * half)
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(seed=st.integers(0, 10_000))
 def test_two_classes_have_one_curve_and_order_of_images_is_nothing(seed: int) -> None:
     reference, probabilities = random(seed, classes=2)

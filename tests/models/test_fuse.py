@@ -359,6 +359,14 @@ def test_what_is_kept_of_a_convolution() -> None:
     assert folded.weight.data_ptr() != conv.weight.data_ptr()
 
 
+def test_a_shortcut_goes_into_a_dilated_depthwise_convolution() -> None:
+    conv = nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4)
+    fused = fuse(Residual(conv, 4, 0.5, 0.0), torch.randn(1, 4, 8, 8))
+    assert isinstance(fused, nn.Conv2d)
+    x = torch.randn(1, 4, 8, 8)
+    torch.testing.assert_close(fused(x), x + 0.5 * conv(x))
+
+
 def test_the_check_leaves_flags_statistics_and_random_numbers_alone() -> None:
     model = build_model("mednext_tiny", "classification", 1, 3, 64, drop_path=0.1).train()
     before, state = {n: t.clone() for n, t in model.state_dict().items()}, torch.random.get_rng_state()

@@ -12,7 +12,8 @@ from speed_rows import row as speed_row
 from bench.records.profiles import cost_row
 from bench.report.costs import FLAGGED, ON_CPU, complexity_tables, profile_tables, use_tables
 from bench.report.screen import Screen
-from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, print_speeds, speed_tables, to_markdown
+from bench.report.sheets import print_sheets, to_markdown
+from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, speed_tables
 
 COUNTERS: dict[str, Any] = {
     "fvcore": {"macs": 353_000_000, "beside": {"batch_norm": 12_000_000}, "skipped": {"gelu": 3}},
@@ -73,8 +74,8 @@ def test_counts_stand_beside_each_other_with_what_explains_and_what_is_skipped()
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",
         f"| MedNeXt-T (reconstr.) | training | {found} | {words} |",
     ]
-    assert len(table.footnotes) == 2
-    assert "FlopCounterMode" in table.footnotes[0]
+    assert len(table.notes) == 2
+    assert "FlopCounterMode" in table.notes[0]
 
 
 def test_what_nothing_explains_and_what_failed_and_what_ran_on_the_cpu_is_marked() -> None:
@@ -86,7 +87,7 @@ def test_what_nothing_explains_and_what_failed_and_what_ran_on_the_cpu_is_marked
     assert list(table.frame["left"]) == ["0.0 %", "3.1 % !", "0.0 % !"]
     assert list(table.frame["GMACs, 1x3x224x224"]) == ["0.353", "0.353c", "0.353"]
     assert list(table.frame["fvcore"]) == ["0.365", "0.365", "failed"]
-    assert table.footnotes[2:] == (ON_CPU, FLAGGED, "Failed: fvcore: KeyError: 'x'")
+    assert table.notes[2:] == (ON_CPU, FLAGGED, "Failed: fvcore: KeyError: 'x'")
 
 
 def test_what_no_counter_counts_is_named_below_the_table() -> None:
@@ -94,7 +95,7 @@ def test_what_no_counter_counts_is_named_below_the_table() -> None:
     (table,) = complexity_tables(pd.DataFrame([row(), {**row("Scan"), **cost_row(cost)}]))
     assert list(table.frame["left"]) == ["0.0 %", "0.0 % !"]
     line = "Scan: its MACs are without mine::scan, for which no counter has a formula."
-    assert table.footnotes[2:] == (FLAGGED, line)
+    assert table.notes[2:] == (FLAGGED, line)
 
 
 def test_other_inputs_and_tasks_are_other_tables() -> None:
@@ -125,13 +126,13 @@ def test_older_profiles_and_failed_candidates_have_none() -> None:
 def test_a_faster_variant_stands_with_what_it_does_to_the_outputs(changes: list[Any], noted: list[str]) -> None:
     rows = [{**speed_row(difference=0.002, output_scale=0.5), **change} for change in changes]
     (table,) = speed_tables(pd.DataFrame(rows))
-    assert [note for note in table.footnotes if note in (FUSED, FUSED_FORM, CHANGE)] == noted
+    assert [note for note in table.notes if note in (FUSED, FUSED_FORM, CHANGE)] == noted
     assert ("Difference" in table.frame) == bool(noted)
 
 
 def test_the_terminal_shows_them() -> None:
     console = Screen(file=io.StringIO(), width=160)
-    print_speeds(console, profile_tables(pd.DataFrame([row()])))
+    print_sheets(console, profile_tables(pd.DataFrame([row()])))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for shown in ("12.3", "98.8", "0.365", "3.4 %"):
         assert shown in text

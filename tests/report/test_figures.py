@@ -18,8 +18,9 @@ from bench.analysis.rankings import rankings
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.report import figures
-from bench.report.certainty_text import ranks_to_markdown
 from bench.report.figures import cliques, critical, differences, draw_report, rank_map
+from bench.report.sheets import to_markdown
+from bench.report.table_sheets import rank_sheet
 
 MODELS = ("ours", "a", "b")
 DATASETS = ("acdc", "synapse", "msld", "sars-cov2-ct", "large-covid-ct", "other")
@@ -59,7 +60,7 @@ def test_differences_and_ranks_say_what_they_are_of() -> None:
     assert "8 patients and 3 seeds" in forest.replace("\n", " ")
     assert "MedNeXt-T (reconstr.)" in ranks
     assert "100" in ranks
-    line = next(line for line in ranks_to_markdown(table).splitlines() if line.startswith("| MedNeXt"))
+    line = next(line for line in to_markdown(rank_sheet(table)).splitlines() if line.startswith("| MedNeXt"))
     assert line == "| MedNeXt-T (reconstr.) | 100 | 0 | 0 |"
 
 
@@ -162,5 +163,5 @@ def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.
     assert done.output.count("\n") == 5
     assert figures.RASTER >= 150
     shown = CliRunner().invoke(main, ["report", "--ranks"])
-    assert shown.output == ranks_to_markdown(found[0])
+    assert shown.output == to_markdown(rank_sheet(found[0]))
     assert CliRunner().invoke(main, ["report", "--ranks", "--trials"]).exit_code == 2

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from test_comparison import cell, tables
 
-from bench.analysis.comparison import PHANTOM, RECONSTRUCTION
+from bench.analysis.captions import PHANTOM
+from bench.analysis.comparison import RECONSTRUCTION
 from bench.analysis.segmentation import PARTIAL
 from bench.analysis.short_budget import budget_mark
 from bench.report.render import print_tables, render_tables

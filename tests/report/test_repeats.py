@@ -10,7 +10,7 @@ from speed_rows import row
 
 from bench.errors import UserError
 from bench.report.repeats import compare_profiles, repeat_table
-from bench.report.speeds import to_markdown
+from bench.report.sheets import to_markdown
 
 
 def rows(*intervals: tuple[float, float, float]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.datasets.base import Prepared
@@ -156,7 +157,7 @@ def test_what_is_run_is_no_result_resumes_and_runs_once(request_of: dict[str, An
         assert record is not None
         assert record["metrics"] is None
         assert record["dataset"]["counts"]["test"]["cases"] == 0
-        assert not (job.folder / "cases.csv").exists()
+        assert set(pd.read_csv(job.folder / "cases.csv")["part"]) == {"val"}
     assert json.loads((jobs[0].folder / "cell.json").read_text())["unscored"] is True
 
 

@@ -99,7 +99,7 @@ def test_what_is_not_taken_is_one_line(changes: dict[str, Any], said: str, tmp_p
     [
         ({"models": None}, "Expected models to be names of models"),
         ({"batch": "8"}, "Expected batch to be a whole number"),
-        ({"batch": 0}, "Expected batch to be at least 1, but got 0."),
+        ({"batch": 0}, "Expected batch to be a whole number, 1 or more, but got 0."),
         ({"seconds": "60"}, "Expected seconds to be a number"),
         ({"results": 3}, "Expected results to be a path"),
         ({"fused": 1}, "Expected fused to be True or False"),

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.cost.cataloguing import asked_checks, asked_costs, facts, imported_entry
+from bench.cost.cataloguing import asked_checks, asked_costs, facts
 from bench.cost.published import check_shape, count_three
 from bench.zoo import catalogue as module
 from bench.zoo.catalogue import catalogue, content_hash, known_check, known_cost, known_entry, shape_key
 from bench.zoo.complexity import complexity
 from bench.zoo.costs import cache_file, cost_at
 from bench.zoo.entry import MODELS, ModelEntry, register_model
-from bench.zoo.registry import canonical_name, model_entry, model_names, parse_model
+from bench.zoo.registry import canonical_name, imported_entry, model_entry, model_names, parse_model
 
 OURS = [name for name in model_names() if name in catalogue()["entries"]]
 FEW = ("chance", "unet_s", "mednext_tiny[sem=strip]", "resnet10t", "segresnet_s")  # counted anew in the quick tests
@@ -131,7 +131,7 @@ def test_an_edited_filling_makes_the_proposed_model_another(edited: Path, name: 
 def test_another_rule_of_counting_or_library_makes_costs_unknown(edited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, key = imported_entry("resnet10t"), shape_key("resnet10t", "classification", 3, 2, 128)
     assert known_cost(entry, key) is not None
-    monkeypatch.setattr(module, "installed", lambda name: "0.0.1")
+    monkeypatch.setattr(module, "installed_version", lambda name: "0.0.1")
     _forget()
     assert known_cost(entry, key) is None
     assert known_entry("resnet10t", "baselines.classifiers", lambda: entry) is not None, "what it is called stays"

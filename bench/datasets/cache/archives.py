@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
-from bench.datasets.cache.resuming import alive
+from bench.datasets.cache.resuming import running
 from bench.datasets.readers.files import check_kind, check_present
 from bench.datasets.readers.kinds import head_of
 from bench.errors import UserError, printable
@@ -24,7 +24,7 @@ from bench.errors import UserError, printable
 MOST_RATIO, LARGE = 100, 2**30
 MOST_FILES = 1_000_000
 _BY_HAND = "unpack it with the program that made it, and give the folder"
-_UNPACKED = "unpacked.zip-"  # and the process: a folder under the root, for as long as it is read
+_UNPACKED = "unpacked.zip-"  # the process id follows: a folder under the root, for as long as the archive is read
 # What zipfile raises for damaged directories and contents.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -61,10 +61,9 @@ def opened(source: Path, root: Path) -> Iterator[Path]:
             f"Expected a folder or a .zip archive, but {source} is neither; if it is the download, it may be truncated."
         )
     folder = root / f"{_UNPACKED}{os.getpid()}"
-    for left in root.glob(f"{_UNPACKED}*"):
-        pid = left.name.removeprefix(_UNPACKED)
-        if pid.isdecimal() and not alive(int(pid)):  # of a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+    for leftover in root.glob(f"{_UNPACKED}*"):
+        if not running(leftover.name.removeprefix(_UNPACKED)):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack(source, folder)
         yield folder
@@ -92,7 +91,7 @@ def _unpack(source: Path, folder: Path) -> None:
         raise UserError(f"Archive {source} has names that are no UTF-8: unpack it and give the folder.") from error
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # of the disk that is written to
+            raise  # the disk that is written to failed, not the archive
         if _is_part(source):
             raise UserError(f"Archive {source} is one part of several: {_BY_HAND}.") from error
         reason = str(error) or type(error).__name__
@@ -103,12 +102,12 @@ def _is_part(source: Path) -> bool:
     """Whether an archive's end says that it is the last of several files (`data.z01`, `data.zip`)."""
     with source.open("rb") as file:
         file.seek(max(0, source.stat().st_size - 2**16))
-        _, found, end = file.read().rpartition(b"PK\5\6")
-    return bool(found) and int.from_bytes(end[:2], "little") not in (0, 0xFFFF)
+        _, mark, record = file.read().rpartition(b"PK\5\6")
+    return bool(mark) and int.from_bytes(record[:2], "little") not in (0, 0xFFFF)
 
 
 def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[Path]:
-    """Where each member goes; refuses, before a byte is written, what could write elsewhere or fill the disk."""
+    """The path of each member. An archive that could write elsewhere or fill the disk is refused before any byte is."""
     paths: dict[Path, None] = {}
     for member in members:
         path = _inner_path(source, member.filename)
@@ -119,9 +118,10 @@ def _check(source: Path, members: list[zipfile.ZipInfo], folder: Path) -> list[P
             raise UserError(f"Archive {source} has the link {member.filename!r}: not unpacked.")
         if member.flag_bits & 1:
             raise UserError(f"Archive {source} is encrypted: unpack it and give the folder.")
-    both = next((path for path in paths if not paths.keys().isdisjoint(path.parents)), None)
-    if both is not None:
-        raise UserError(f"Archive {source} has a file where {both.as_posix()!r} needs a folder: download it anew.")
+    inside_file = next((path for path in paths if not paths.keys().isdisjoint(path.parents)), None)
+    if inside_file is not None:
+        path_text = inside_file.as_posix()
+        raise UserError(f"Archive {source} has a file where {path_text!r} needs a folder: download it anew.")
     size, packed = sum(member.file_size for member in members), source.stat().st_size
     if len(members) > MOST_FILES or (size > LARGE and size > MOST_RATIO * packed):
         raise UserError(

@@ -92,8 +92,8 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = read_json(folder / "manifest.json")
         task = manifest_task(manifest)
-        found = (manifest["schema"], manifest["preparation_version"])
-        if found != (FORMATS[task].schema, FORMATS[task].preparation):
+        versions = (manifest["schema"], manifest["preparation_version"])
+        if versions != (FORMATS[task].schema, FORMATS[task].preparation):
             raise broken(folder, "it was prepared by another version of medbench")
         cases = [read_case(entry, task) for entry in manifest["cases"]]
         ends = list(accumulate((math.prod(case.shape) for case in cases), initial=0))
@@ -112,7 +112,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _counted(case: Case, classes: list[str]) -> bool:
-    """Whether the voxels of a volume's classes are all of its voxels; an image has none."""
+    """Whether the classes' voxels of a volume sum to its size; an image has no such counts."""
     if case.label is not None:
         return True
     return len(case.voxels) == len(classes) and sum(case.voxels) == math.prod(case.shape)

@@ -46,25 +46,25 @@ def resolve_root(data_root: str | Path | None, must_exist: bool = True) -> tuple
         UserError: the user gave one that is no folder (with must_exist=False: that is a file).
     """
     from_environment = os.environ.get(ENVIRONMENT) or None
-    given, origin = (data_root, "--data-root") if data_root is not None else (from_environment, ENVIRONMENT)
-    if given is None:
+    named, origin = (data_root, "--data-root") if data_root is not None else (from_environment, ENVIRONMENT)
+    if named is None:
         return default_root(), False
-    if not str(given):
+    if not str(named):
         raise UserError(f"Expected {origin} to name a folder, but it is empty.")
     try:
-        root = Path(given).expanduser()
+        root = Path(named).expanduser()
     except RuntimeError:
-        raise UserError(
-            f"Expected {origin} to be a folder, but {given} names the home of a user who has none."
-        ) from None
+        line = f"Expected {origin} to be a folder, but {named} names the home of a user who has none."
+        raise UserError(line) from None
     if root.exists() and not root.is_dir():
         raise UserError(f"Expected {origin} to be a folder, but {root} is a file.")
     if must_exist and not root.exists():
-        raise UserError(f"The folder {root} of {origin} does not exist. {_near(root)}")
+        raise UserError(f"The folder {root} of {origin} does not exist. {_similar_folders(root)}")
     return root, True
 
 
-def _near(folder: Path) -> str:
+def _similar_folders(folder: Path) -> str:
+    """The folders whose names resemble one that does not exist, or how to create it."""
     siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
     near = difflib.get_close_matches(folder.name, siblings, n=3, cutoff=0.5)
     if near:
@@ -123,7 +123,7 @@ def prepare(
 
 
 def _failure(error: OSError, source: Path, root: Path) -> str:
-    """What could not be read or written; a file of the source that cannot be read says nothing of the root."""
+    """The line for a file of the source that cannot be read, or else for a root that cannot be written."""
     if isinstance(error.filename, str | bytes) and Path(os.fsdecode(error.filename)).is_relative_to(source):
         return f"Cannot read {os.fsdecode(error.filename)}: {error.strerror}."
     return f"Cannot write the cache under {root}: {error}."
@@ -194,9 +194,9 @@ def verify(prepared: Prepared) -> list[str]:
         arrays = {"image": prepared.image(i)}
         if prepared.labels is not None:
             arrays["label"] = prepared.label(i)
-        for what, array in arrays.items():
-            if hashlib.sha256(array.data).hexdigest() != entry[f"{what}_sha256"]:
-                problems.append(f"{prepared.folder / (what + 's.npy')}: the {what} of {entry['case']} has changed.")
+        for role, array in arrays.items():
+            if hashlib.sha256(array.data).hexdigest() != entry[f"{role}_sha256"]:
+                problems.append(f"{prepared.folder / (role + 's.npy')}: the {role} of {entry['case']} has changed.")
     return problems
 
 
@@ -212,25 +212,25 @@ def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
         if layout != prepared.layout:
             return [f"its layout is {layout}, not {prepared.layout}"]
         present = {path.relative_to(folder).as_posix(): file_sha256(path) for path in all_files(folder)}
-        known = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
+        prepared_from = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
         hashes = set(present.values())
-        changes = [f"{name} is missing or changed" for name, sha in sorted(known.items()) if sha not in hashes]
-        if not changes and any(present.get(name) != sha for name, sha in known.items()):
-            changes = _moved(prepared, folder)
-        more = len(spec.list_cases(folder, layout)) - len(prepared.cases)
-        return [*changes, *([f"it has {more} cases more"] if more > 0 else [])]
+        changes = [f"{name} is missing or changed" for name, sha in sorted(prepared_from.items()) if sha not in hashes]
+        if not changes and any(present.get(name) != sha for name, sha in prepared_from.items()):
+            changes = _changed_cases(prepared, folder)
+        added = len(spec.list_cases(folder, layout)) - len(prepared.cases)
+        return [*changes, *([f"it has {added} cases more"] if added > 0 else [])]
 
 
-def _moved(prepared: Prepared, folder: Path) -> list[str]:
-    """The cases that other files make than those they were prepared from; another name alone changes nothing."""
-    entries = {entry["case"]: entry for entry in prepared.manifest["cases"]}
-    found = {
+def _changed_cases(prepared: Prepared, folder: Path) -> list[str]:
+    """A line for each case that is no longer made of the files it was prepared from, whatever their names are now."""
+    sources = {
         case.case: (getattr(case, "label", None), sorted(map(file_sha256, case.files)))
         for case in prepared.spec.read_cases(folder, prepared.layout)
     }
     changes = []
-    for name, entry in entries.items():
-        label, hashes = found.get(name, (None, []))
+    for entry in prepared.manifest["cases"]:
+        name = entry["case"]
+        label, hashes = sources.get(name, (None, []))
         if hashes != sorted(entry["files"].values()):
             changes.append(f"{name} is made of other files")
         elif "label" in entry and label != entry["label"]:
@@ -239,7 +239,7 @@ def _moved(prepared: Prepared, folder: Path) -> list[str]:
 
 
 def _find(spec: DatasetSpec, folder: Path) -> tuple[Path, str]:
-    """The folder that has a known layout, and which: this one, or the only one inside it, as archives wrap them."""
+    """A folder and its layout: the given folder, or the only one inside it where an archive wrapped the files."""
     try:
         return folder, spec.find_layout(folder)
     except UserError:
@@ -269,8 +269,8 @@ def locate(
     """
     if source not in ("auto", "real", "phantom"):
         raise unknown("data source", source, ("auto", "real", "phantom"))
-    root, given = resolve_root(data_root, must_exist=source != "phantom")
-    if source == "phantom" or (source == "auto" and not given and not (root / spec.name).exists()):
+    root, chosen = resolve_root(data_root, must_exist=source != "phantom")
+    if source == "phantom" or (source == "auto" and not chosen and not (root / spec.name).exists()):
         return _phantom(spec, root, report)
     return open_prepared(spec, root, "real")
 
@@ -278,8 +278,8 @@ def locate(
 def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
     """The phantoms of this version, drawn when they are not there yet or older."""
     folder = root / cache_name(spec, "phantom")
-    there = folder.exists()
-    if there and not _outdated(spec, folder):
+    drawn = folder.exists()
+    if drawn and not _outdated(spec, folder):
         return open_prepared(spec, root, "phantom")
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -288,15 +288,15 @@ def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
         raise UserError(f"{line} Name another with --data-root or {ENVIRONMENT}.") from None
     with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
         spec.draw_phantom(Path(raw), 0)
-        return prepare(spec, Path(raw), root, kind="phantom", replace=there, report=report)
+        return prepare(spec, Path(raw), root, kind="phantom", replace=drawn, report=report)
 
 
 def _outdated(spec: DatasetSpec, folder: Path) -> bool:
     """Whether another version wrote these phantoms; an unreadable manifest is broken, not outdated."""
     try:
         manifest = read_json(folder / "manifest.json")
-        found = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
+        versions = (manifest["schema"], manifest["preparation_version"], manifest["phantom_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
     form = FORMATS[spec.task]
-    return found != (form.schema, form.preparation, spec.phantom_version)
+    return versions != (form.schema, form.preparation, spec.phantom_version)

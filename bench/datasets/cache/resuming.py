@@ -43,16 +43,15 @@ def finished_lines(folder: Path, state: Line, arrays: Mapping[str, str], header:
         first, *lines = [json.loads(line) for line in text[: text.rindex("\n")].split("\n")]
         if first != state:
             return []
-        sound = len(lines)
         for (name, dtype), key in zip(arrays.items(), ("image_sha256", "label_sha256"), strict=False):
-            sound = _sound(folder / name, np.dtype(dtype).itemsize, header, lines[:sound], key)
-        return lines[:sound]
+            lines = lines[: _count_sound(folder / name, np.dtype(dtype).itemsize, header, lines, key)]
+        return lines
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 
-def _sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
-    """How many of the first cases have the bytes that were hashed."""
+def _count_sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) -> int:
+    """Counts the first cases whose bytes in an array's file still have the hash of their line."""
     with path.open("rb") as file:
         file.seek(header)
         for i, line in enumerate(lines):
@@ -63,7 +62,7 @@ def _sound(path: Path, itemsize: int, header: int, lines: list[Line], key: str) 
 
 
 def open_arrays(folder: Path, lines: list[Line], arrays: Mapping[str, str], header: int) -> list[BinaryIO]:
-    """The arrays' files, cut behind the finished cases and open for the next."""
+    """Opens the arrays' files for the next case; what was written behind the finished cases is cut off."""
     values = sum(math.prod(line["entry"]["shape"]) for line in lines)
     files: list[BinaryIO] = []
     for name, dtype in arrays.items():
@@ -76,10 +75,10 @@ def open_arrays(folder: Path, lines: list[Line], arrays: Mapping[str, str], head
 
 
 def adopt(root: Path, name: str, temporary: Path) -> None:
-    """Makes what a killed preparation left our own temporary folder; of several one, and the others are removed."""
+    """Renames a folder that a killed preparation left to `temporary`; of several one is kept, the others go."""
     for path in sorted(root.glob(f"{name}.tmp-*")):
         pid = path.name.removeprefix(f"{name}.tmp-").removesuffix("-old")
-        if not pid.isdecimal() or (int(pid) != os.getpid() and alive(int(pid))):
+        if pid != str(os.getpid()) and running(pid):
             continue
         if path.name.endswith("-old"):
             restore(path, root / name)
@@ -100,14 +99,11 @@ def restore(aside: Path, final: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this id runs."""
-    if os.name != "posix":
-        return True
+def running(pid: str) -> bool:
+    """Whether a process of this id, taken from a folder's name, runs; text that is no id counts as running."""
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
+        return not pid.isdecimal() or psutil.pid_exists(int(pid))
+    except OverflowError:  # a number, but no id of a process
         return True
-    return True

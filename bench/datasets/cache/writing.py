@@ -60,7 +60,9 @@ def write_cache(
         offsets = list(accumulate((math.prod(line["entry"]["shape"]) for line in lines), initial=0))
         for file, dtype in zip(files, form.arrays.values(), strict=True):
             _write_header(file, dtype, offsets[-1])
-    entries = [_entry(line, offset) for line, offset in zip(lines, offsets[:-1], strict=True)]
+    for line, offset in zip(lines, offsets[:-1], strict=True):
+        line["entry"]["offset"] = offset
+    entries = [line["entry"] for line in lines]
     facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
     groups = None if spec.task == "segmentation" else _groups(folder, entries)
     manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups) | _conversion(lines)
@@ -75,9 +77,9 @@ def write_cache(
 
 
 def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """The results in their order, a few of them made in advance by as many threads as there are cores (at most 4).
+    """The results in their order; as many threads as there are cores (at most 4) make a few of them in advance.
 
-    The first error is raised where its result would have come; what has not begun is then never done.
+    The first error is raised where its result would have come; calls that have not begun by then are never made.
     """
     workers = min(4, os.cpu_count() or 1)
     waiting: deque[Future[T]] = deque()
@@ -96,29 +98,25 @@ def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
 def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Path) -> tuple[list[np.ndarray], Line]:
     """A case's arrays as they are written, and its line in the journal."""
     case = read()
-    arrays, entry = _volume(case, spec) if isinstance(case, RawCase) else _image(case, spec)
     files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
-    facts = case.facts if isinstance(case, RawImage) else {DOUBT: case.doubt} if case.doubt else {}
-    levels = {"levels": case.levels} if isinstance(case, RawImage) and case.levels else {}
-    return arrays, {"entry": {**entry, "files": files}, "facts": facts, **levels}
+    if isinstance(case, RawCase):
+        arrays, entry = _volume(case, spec)
+        facts: Line = {"facts": {DOUBT: case.doubt} if case.doubt else {}}
+    else:
+        arrays, entry = _image(case, spec)
+        facts = {"facts": case.facts, **({"levels": case.levels} if case.levels else {})}
+    return arrays, {"entry": {**entry, "files": files}, **facts}
 
 
 def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
-    """What became of images of 16 bits, for the manifest; {} where there are none."""
+    """The manifest's section on images of 16 bits: the rule, and how many levels were lost; {} without such images."""
     kept = {line["entry"]["case"]: line["levels"] for line in lines if "levels" in line}
     if not kept:
         return {}
-    poor = [case for case, (distinct, left) in kept.items() if 2 * left < min(distinct, 256)]
-    worst = min(kept, key=lambda case: kept[case][1] / min(kept[case][0], 256))
-    facts = {"images": len(kept), "under_half": len(poor), "worst": {"case": worst, "levels": list(kept[worst])}}
-    return {"sixteen_bits": {"rule": SIXTEEN_BITS, **facts}}
-
-
-def _entry(line: Line, offset: int) -> dict[str, Any]:
-    """A case's entry in the manifest."""
-    case, patient, *rest = line["entry"].items()
-    at = [key for key, _ in rest].index("shape") + 1
-    return dict((case, patient, *rest[:at], ("offset", offset), *rest[at:]))
+    shares = {case: left / min(distinct, 256) for case, (distinct, left) in kept.items()}
+    worst = min(shares, key=shares.__getitem__)
+    facts = {"images": len(kept), "under_half": sum(share < 0.5 for share in shares.values())}
+    return {"sixteen_bits": {"rule": SIXTEEN_BITS, **facts, "worst": {"case": worst, "levels": list(kept[worst])}}}
 
 
 def _groups(folder: Path, entries: list[dict[str, Any]]) -> list[list[str]]:
@@ -126,8 +124,8 @@ def _groups(folder: Path, entries: list[dict[str, Any]]) -> list[list[str]]:
     flat = np.memmap(folder / "images.npy", np.uint8, "r", offset=_NPY_HEADER)
     shapes = [entry["shape"] for entry in entries]
     images = (flat[e["offset"] : e["offset"] + math.prod(s)].reshape(s) for e, s in zip(entries, shapes, strict=True))
-    small = [thumbnail(np.asarray(image)) for image in images]
-    return [[entries[i]["case"] for i in group] for group in near_duplicates(small)]
+    thumbnails = [thumbnail(np.asarray(image)) for image in images]
+    return [[entries[i]["case"] for i in group] for group in near_duplicates(thumbnails)]
 
 
 def _manifest(
@@ -170,6 +168,7 @@ def _volume(case: RawCase, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[st
         "case": case.case,
         "patient": case.patient,
         "shape": list(image.shape),
+        "offset": 0,  # known when all cases are written
         "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
         "voxels": np.bincount(label.ravel(), minlength=len(spec.classes)).tolist(),
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
@@ -188,6 +187,7 @@ def _image(case: RawImage, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[st
         "patient": case.patient,
         "label": case.label,
         "shape": list(image.shape),
+        "offset": 0,  # known when all cases are written
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
     }
 
@@ -246,6 +246,6 @@ def _require_same(final: Path, manifest: dict[str, Any]) -> None:
 
 
 def _without_names(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with its files by their hashes alone: where they lay, an archive may have changed."""
+    """A manifest that names source files by their hashes alone: an archive may have moved or renamed them."""
     cases = [{**entry, "files": sorted(entry["files"].values())} for entry in manifest["cases"]]
     return {**manifest, "cases": cases}

@@ -128,8 +128,8 @@ def _bowel(image: Field, wall: Field, z: Field, y: Field, x: Field, rng: Generat
 
 def _pancreas(rng: Generator) -> Field:
     """Points (N, 3) from the head by the duodenum over the spine to the tail by the spleen."""
-    way = np.linspace(0, 1, 12)
-    points = np.stack([118 - 42 * way, -4 - 26 * np.sin(np.pi * way) + 34 * way**2, -42 + 118 * way], 1)
+    share = np.linspace(0, 1, 12)
+    points = np.stack([118 - 42 * share, -4 - 26 * np.sin(np.pi * share) + 34 * share**2, -42 + 118 * share], 1)
     return points + rng.normal(0, 4, 3)
 
 
@@ -145,14 +145,14 @@ def _ellipsoid(z: Field, y: Field, x: Field, centre: Field, radii: Field) -> Fie
 
 def _near(z: Field, y: Field, x: Field, path: Field, radius: float) -> Field:
     """Voxels within so many mm of a path of points (N, 3)."""
-    found = np.zeros((z.size, y.size, x.size), dtype=bool)
+    near = np.zeros((z.size, y.size, x.size), dtype=bool)
     for start, end in pairwise(path):
-        way = end - start
-        along = ((z - start[0]) * way[0] + (y - start[1]) * way[1] + (x - start[2]) * way[2]) / (way @ way)
+        step = end - start
+        along = ((z - start[0]) * step[0] + (y - start[1]) * step[1] + (x - start[2]) * step[2]) / (step @ step)
         along = np.clip(along, 0, 1)
-        off = [axis - s - along * w for axis, s, w in zip((z, y, x), start, way, strict=True)]
-        found |= sum(part**2 for part in off) < radius**2
-    return found
+        off = [axis - s - along * length for axis, s, length in zip((z, y, x), start, step, strict=True)]
+        near |= sum(part**2 for part in off) < radius**2
+    return near
 
 
 def _noise(rng: Generator, grain: float) -> Field:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
+from bench.datasets.phantoms.shapes import Field, ellipse, paint
 from bench.datasets.splits.assignment import load_split
 
 # Raise it when the same seed draws other images.
@@ -25,8 +26,6 @@ VERSION = 1
 PATIENTS = {"train": 8, "val": 3, "test": 5}
 _GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
 _RV, _MYO, _LV = 1, 2, 3
-
-Field = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _write_patient(folder: Path, group: str, rng: Generator) -> None:
     )
     grid = _grid(rng)
     heart = _heart(grid, group, rng)
-    body = _body(grid, heart, rng)
+    body = _body(grid, rng)
     gain, bias = rng.uniform(180, 420), _bias(grid, rng)
     for frame, phase in ((1, heart), (es, _contracted(heart, rng))):
         image, label = _render(grid, phase, body, rng)
@@ -164,17 +163,13 @@ def _contracted(heart: _Heart, rng: Generator) -> _Heart:
 # -- shapes --------------------------------------------------------------------------------------------------
 
 
-def _paint(image: Field, distance: Field, value: float | Field, soft: float = 1.0) -> None:
-    """Fills where a signed distance is negative, with an edge `soft` mm wide."""
-    share = np.clip(0.5 - distance / soft, 0, 1)
-    image += share * (value - image)
-
-
-def _round(y: Field, x: Field, cy: float, cx: float, ry: float, rx: float, turn: float = 0.0) -> Field:
-    """Signed distance, about, to an ellipse."""
-    c, s = np.cos(turn), np.sin(turn)
-    v, u = (y - cy) * c - (x - cx) * s, (y - cy) * s + (x - cx) * c
-    return (np.hypot(v / ry, u / rx) - 1) * min(ry, rx)
+def _rimmed(
+    image: Field, plane: tuple[Field, Field], oval: tuple[float, ...], wall: float, wall_tone: float, tone: float
+) -> None:
+    """Paints an organ with a darker wall: `oval` is its centre (y, x) and radii (y, x), `wall` how thick that is."""
+    cy, cx, ry, rx = oval
+    paint(image, ellipse(*plane, cy, cx, ry + wall, rx + wall), wall_tone, soft=2)
+    paint(image, ellipse(*plane, cy, cx, ry, rx), tone, soft=2)
 
 
 def _texture(shape: tuple[int, int], scale: float, rng: Generator) -> Field:
@@ -230,7 +225,7 @@ def _turned(angle: Field, origin: float) -> Field:
 # -- what surrounds the heart --------------------------------------------------------------------------------
 
 
-def _body(grid: _Grid, heart: _Heart, rng: Generator) -> Field:
+def _body(grid: _Grid, rng: Generator) -> Field:
     """Chest wall, lung, liver, stomach, aorta: (D, H, W), the same in both phases."""
     y, x = grid.plane()
     top, left = float(y.min()), float(x.min())
@@ -251,22 +246,16 @@ def _body(grid: _Grid, heart: _Heart, rng: Generator) -> Field:
     slices = []
     for k in range(grid.shape[0]):
         image, z = np.zeros_like(y), k / (grid.shape[0] - 1)
-        skin = _round(y, x, *chest)
+        skin = ellipse(y, x, *chest)
         grain = 1 + 0.08 * _texture(y.shape, 2.0, rng)
         for inset, tone in ((0, 0.3), (2, fat), (rng.uniform(9, 11), muscle), (20, lung)):
-            _paint(image, skin + inset, tone * grain, soft=2)
-        _paint(image, _round(y, x, *tissue, 0.2) + 3 * _texture(y.shape, 5.0, rng), 0.5 * grain, soft=5)
+            paint(image, skin + inset, tone * grain, soft=2)
+        paint(image, ellipse(y, x, *tissue, 0.2) + 3 * _texture(y.shape, 5.0, rng), 0.5 * grain, soft=5)
         for vy, vx, radius in vessels:
-            _paint(image, _round(y, x, vy + 8 * z, vx, radius, radius * 1.3), 0.6 * blood, soft=2)
-        _paint(
-            image, _round(y, x, liver[0] - 22 * z, liver[1] + 12 * z, liver[2], liver[3], -0.25), meat * grain, soft=2
-        )
-        for grow, tone in ((4.0, 0.25), (0.0, content)):
-            _paint(
-                image, _round(y, x, stomach[0] - 8 * z, stomach[1], stomach[2] + grow, stomach[3] + grow), tone, soft=2
-            )
-        for grow, tone in ((2.5, 0.3), (0.0, blood)):
-            _paint(image, _round(y, x, aorta[0], aorta[1], aorta[2] + grow, aorta[2] + grow), tone, soft=2)
+            paint(image, ellipse(y, x, vy + 8 * z, vx, radius, radius * 1.3), 0.6 * blood, soft=2)
+        paint(image, ellipse(y, x, liver[0] - 22 * z, liver[1] + 12 * z, *liver[2:], -0.25), meat * grain, soft=2)
+        _rimmed(image, (y, x), (stomach[0] - 8 * z, *stomach[1:]), 4.0, 0.25, content)
+        _rimmed(image, (y, x), (*aorta, aorta[2]), 2.5, 0.3, blood)
         slices.append(image)
     return np.stack(slices)
 
@@ -276,13 +265,11 @@ def _atria(image: Field, shape: _Ventricles, plane: tuple[Field, Field], heart: 
     (cy, cx), radius = shape.centre, shape.radius
     uy, ux = np.sin(heart.septum), np.cos(heart.septum)
     y, x = plane
-    _paint(image, _round(y, x, cy + 4, cx, radius * 1.25, radius * 1.6), 0.5, soft=6)
-    _paint(image, _round(y, x, cy + 8, cx + 3, radius * 0.72, radius * 0.95, 0.3), 0.85 * blood, soft=3)
+    paint(image, ellipse(y, x, cy + 4, cx, radius * 1.25, radius * 1.6), 0.5, soft=6)
+    paint(image, ellipse(y, x, cy + 8, cx + 3, radius * 0.72, radius * 0.95, 0.3), 0.85 * blood, soft=3)
     ry, rx = cy + uy * radius * 1.25 + 4, cx + ux * radius * 1.25
-    _paint(image, _round(y, x, ry, rx, radius * 0.7, radius * 0.62), 0.8 * blood, soft=3)
-    for grow, tone in ((2.5, 0.3), (0.0, blood)):
-        size = 12 + grow
-        _paint(image, _round(y, x, cy - radius * 0.55, cx + ux * radius * 0.35, size, size), tone, soft=2)
+    paint(image, ellipse(y, x, ry, rx, radius * 0.7, radius * 0.62), 0.8 * blood, soft=3)
+    _rimmed(image, plane, (cy - radius * 0.55, cx + ux * radius * 0.35, 12, 12), 2.5, 0.3, blood)
 
 
 # -- one frame -----------------------------------------------------------------------------------------------
@@ -305,7 +292,7 @@ def _render(grid: _Grid, heart: _Heart, body: Field, rng: Generator) -> tuple[Fi
         elif s < 0:
             _atria(image[k], shape, plane, heart, blood)
         else:
-            _paint(image[k], shape.epi + 0.4 * shape.radius, 0.55, soft=8)
+            paint(image[k], shape.epi + 0.4 * shape.radius, 0.55, soft=8)
     return image, label
 
 
@@ -323,18 +310,18 @@ def _draw_heart(
     blood, muscle = tones
     flow = 1 + 0.06 * _texture(y.shape, 4.0, rng)
     outside = np.minimum(shape.rv_wall, shape.epi)
-    _paint(image, outside - 1 - 4 * _texture(y.shape, 6.0, rng), 0.58, soft=4)
-    _paint(image, outside, muscle * 1.05, soft=1.5)
+    paint(image, outside - 1 - 4 * _texture(y.shape, 6.0, rng), 0.58, soft=4)
+    paint(image, outside, muscle * 1.05, soft=1.5)
     trabecula = np.clip(_texture(y.shape, 1.6, rng) - 0.8, 0, 1) * np.clip(1.2 + shape.rv / 12, 0, 1)
-    _paint(image, shape.rv, 0.94 * blood * flow * (1 - 0.5 * trabecula), soft=1.5)
-    _paint(image, shape.epi, muscle * (1 + 0.1 * _texture(y.shape, 3.0, rng)), soft=1.5)
+    paint(image, shape.rv, 0.94 * blood * flow * (1 - 0.5 * trabecula), soft=1.5)
+    paint(image, shape.epi, muscle * (1 + 0.1 * _texture(y.shape, 3.0, rng)), soft=1.5)
     ragged = np.clip(_texture(y.shape, 1.4, rng) - 0.4, 0, 1) * np.clip(1 + shape.endo / 6, 0, 1)
-    _paint(image, shape.endo, blood * flow * (1 - 0.7 * ragged), soft=2.0)
+    paint(image, shape.endo, blood * flow * (1 - 0.7 * ragged), soft=2.0)
     (cy, cx), endo = shape.centre, heart.endo * _taper(s)
     size = 0.2 * endo * (0.15 < s < 0.85)
     for angle in heart.papillary:
         py, px = cy + 0.68 * endo * np.sin(angle), cx + 0.68 * endo * np.cos(angle)
-        _paint(image, np.maximum(_round(y, x, py, px, size + 0.1, size + 0.1), shape.endo + 1), muscle * 1.3, soft=3)
+        paint(image, np.maximum(ellipse(y, x, py, px, size + 0.1, size + 0.1), shape.endo + 1), muscle * 1.3, soft=3)
 
 
 def _bias(grid: _Grid, rng: Generator) -> Field:

@@ -24,21 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from bench.datasets.phantoms.thorax import (
-    SOFT,
-    Body,
-    Field,
-    axes,
-    chest,
-    diaphragm,
-    ellipse,
-    fissure_y,
-    grain,
-    lungs,
-    new_body,
-    paint,
-    smooth,
-)
+from bench.datasets.phantoms.shapes import Field, ellipse, paint
+from bench.datasets.phantoms.thorax import SOFT, Body, axes, chest, diaphragm, fissure_y, grain, lungs, new_body, smooth
 from bench.errors import UserError
 
 # Raise it when the same seed draws other images.
@@ -148,8 +135,7 @@ def slice_image(patient: Patient, z: float, finding: str, rng: Generator) -> np.
     inside = smooth(lungs(patient.body, z * patient.body.height, y, x), 3 / patient.pixel)
     image = chest(patient.body, z, y, x)
     inside += 2.5 * grain(patient.body, z * patient.body.height, y, x, 24)
-    share = np.clip(0.5 - inside / 1.5, 0, 1)
-    image += share * (_parenchyma(patient, z, y, x, inside, finding) - image)
+    paint(image, inside, _parenchyma(patient, z, y, x, inside, finding))
     _airways(image, patient, z, y, x, inside)
     diaphragm(image, patient.body, z, y, x)
     image = _acquired(image, patient, rng)
@@ -219,7 +205,7 @@ def _spots(body: Body, count: int, rng: Generator) -> Field:
 
 def _peripheral(body: Body, count: int, rng: Generator, tone: tuple[float, float], size: float) -> tuple[Opacity, ...]:
     """Flat opacities along the pleura, more of them at the back, their z spread evenly over the lungs."""
-    found = []
+    opacities = []
     for i in range(count):
         z = 0.15 + 0.75 * (i + rng.uniform(0.2, 0.8)) / count
         b, a = axes(body, z)
@@ -228,8 +214,8 @@ def _peripheral(body: Body, count: int, rng: Generator, tone: tuple[float, float
         y, x = float(inset * b * np.sin(angle)), float(side * inset * a * np.cos(angle))
         radii = (rng.uniform(26, 42), size * rng.uniform(7, 15), size * rng.uniform(12, 28))
         turn = float(np.arctan2(y, x))
-        found.append(Opacity((z * body.height, y, x), radii, turn, rng.uniform(*tone)))
-    return tuple(found)
+        opacities.append(Opacity((z * body.height, y, x), radii, turn, rng.uniform(*tone)))
+    return tuple(opacities)
 
 
 def _covid(body: Body, rng: Generator) -> tuple[Opacity, ...]:
@@ -240,12 +226,12 @@ def _covid(body: Body, rng: Generator) -> tuple[Opacity, ...]:
 
 def _cap(body: Body, rng: Generator) -> tuple[Opacity, ...]:
     """Dense opacities that fill a part of a lobe."""
-    found = []
+    opacities = []
     for z, y, x in _spots(body, int(rng.integers(3, 5)), rng):
         lobe = 1 if y > fissure_y(body, z / body.height, x) else -1
         radii = tuple(rng.uniform([50, 22, 22], [80, 44, 44]))
-        found.append(Opacity((z, y, x), radii, rng.uniform(0, np.pi), 1800, 0.4, lobe))
-    return tuple(found)
+        opacities.append(Opacity((z, y, x), radii, rng.uniform(0, np.pi), 1800, 0.4, lobe))
+    return tuple(opacities)
 
 
 def _tubes(patient: Patient, z: float, y: Field, x: Field, rows: Field) -> Field:
@@ -255,15 +241,15 @@ def _tubes(patient: Patient, z: float, y: Field, x: Field, rows: Field) -> Field
     rise = np.where(np.abs(rise) < 1e-3, 1e-3, rise)
     ends = (z * patient.body.height + np.array([[-0.5], [0.5]]) * patient.thickness - near[:, 0]) / rise
     first, last = np.clip(ends.min(0), 0, 1), np.clip(ends.max(0), 0, 1)
-    hit = np.flatnonzero(last > first)
-    way, radius = (far - near)[hit, 1:], rows[hit, 6]
-    head, tail = near[hit, 1:] + first[hit, None] * way, near[hit, 1:] + last[hit, None] * way
+    cut = np.flatnonzero(last > first)
+    run, radius = (far - near)[cut, 1:], rows[cut, 6]
+    head, tail = near[cut, 1:] + first[cut, None] * run, near[cut, 1:] + last[cut, None] * run
     origin, shape, reach = np.array([y[0, 0], x[0, 0]]), np.array([y.size, x.size]), radius[:, None] + patient.pixel
     low = np.clip((np.minimum(head, tail) - reach - origin) // patient.pixel, 0, shape).astype(int)
     high = np.clip((np.maximum(head, tail) + reach - origin) // patient.pixel + 2, 0, shape).astype(int)
     # Every pixel of every tube's box at once: `tube` and its place in the box.
     height, width = (high - low).T
-    tube = np.repeat(np.arange(len(hit)), height * width)
+    tube = np.repeat(np.arange(len(cut)), height * width)
     place = np.arange(len(tube)) - np.repeat(np.cumsum(height * width) - height * width, height * width)
     i, j = low[tube, 0] + place // width[tube], low[tube, 1] + place % width[tube]
     off, axis = np.stack([y[i, 0], x[0, j]], 1) - head[tube], (tail - head)[tube]

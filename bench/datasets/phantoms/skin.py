@@ -215,7 +215,7 @@ def augmented_copy(image: Field, rng: Generator, moved: bool) -> Field:
         a[:, 0] *= -1 if rng.random() < 0.5 else 1
         middle = np.array([SIDE / 2, SIDE / 2])
         y, x = middle - a @ (middle + rng.uniform(-16, 16, 2))
-        way, how = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-        image = np.asarray(Image.fromarray(image).transform((SIDE, SIDE), way, (*a[0], y, *a[1], x), how))
+        affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+        image = np.asarray(Image.fromarray(image).transform((SIDE, SIDE), affine, (*a[0], y, *a[1], x), bilinear))
     colour = image * rng.uniform(0.8, 1.2) * rng.normal(1, 0.05, 3) + rng.normal(0, 4, image.shape)
     return np.round(np.clip(colour, 0, 255)).astype(np.uint8)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from bench.datasets.phantoms.shapes import Field, ellipse, paint
+
 AIR, FAT, SOFT = -1000.0, -80.0, 45.0
 
 # The chest along z: half width and half depth over the patient's, then the heart's (above it the great vessels') centre
@@ -29,8 +31,6 @@ _HEART = (
 )
 # Where a vertebra lies: y from its centre, x.
 _BACK, _ACROSS = np.array([-20, 62]), np.array([-45, 45])
-
-Field = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,6 @@ def smooth(field: Field, width: float, mode: str = "nearest") -> Field:
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(field, width, mode=mode, truncate=3)
-
-
-def paint(image: Field, distance: Field, value: float | Field, soft: float = 1.5) -> None:
-    """Fills where a signed distance is negative, with an edge `soft` mm wide."""
-    image += np.clip(0.5 - distance / soft, 0, 1) * (value - image)
-
-
-def ellipse(y: Field, x: Field, cy: float | Field, cx: float | Field, ry: float | Field, rx: float | Field) -> Field:
-    """Signed distance, about, to an ellipse."""
-    return (np.hypot((y - cy) / ry, (x - cx) / rx) - 1) * np.minimum(ry, rx)
 
 
 def axes(body: Body, z: float | Field) -> tuple[Field, Field]:

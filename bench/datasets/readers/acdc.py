@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from bench.datasets.phantoms import cardiac
 from bench.datasets.readers.files import check_image, check_label, read_h5, read_npz, readable
 from bench.datasets.readers.folders import walk
 from bench.datasets.readers.nifti import nifti_files, read_pair
+from bench.datasets.readers.stacks import CaseFiles, read_stack
 from bench.datasets.splits.assignment import load_list
 from bench.errors import UserError
 
@@ -47,20 +47,6 @@ _FIRST_SLICE = {"ssl4mis": 1, "mtunet": 0}
 _FRAME = re.compile(r"(patient\d{3})_frame(?P<frame>\d+)(?P<label>_gt)?")
 
 
-@dataclass
-class _Entry:
-    """The files of one case: a volume, slices by number, or both."""
-
-    patient: str
-    phase: str
-    volume: Path | None = None
-    slices: dict[int, Path] = field(default_factory=dict)
-
-    @property
-    def case(self) -> str:
-        return f"patient{self.patient}_{self.phase}"
-
-
 def find_layout(folder: Path) -> str:
     """Which of the three layouts a folder has, by the names and places of its files.
 
@@ -69,14 +55,14 @@ def find_layout(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise UserError(f"Expected a folder with ACDC files, but {folder} is not a folder.")
-    found = [layout for layout in _LOOK if next(_matches(folder, layout), None)]
-    if not found:
+    layouts = [layout for layout in _LOOK if next(_matches(folder, layout), None)]
+    if not layouts:
         raise UserError(f"Found no ACDC files in {folder}. Known layouts are {'; '.join(_LOOK.values())}.")
-    if len(found) > 1:
+    if len(layouts) > 1:
         raise UserError(
-            f"Expected one ACDC layout in {folder}, but found {' and '.join(found)}: give the folder of one of them."
+            f"Expected one ACDC layout in {folder}, but found {' and '.join(layouts)}: give the folder of one of them."
         )
-    return found[0]
+    return layouts[0]
 
 
 def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
@@ -86,19 +72,22 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
         UserError: a missing phase, frame or Info.cfg; from a call, a slice or volume that is missing or damaged.
     """
     if layout == "nifti":
-        places = sorted(_patient_folders(folder).items())
         return [
-            partial(_read_frame, patient, place, phase, frame)
-            for patient, place in places
-            for phase, frame in _frames(place).items()
+            partial(_read_frame, patient, patient_folder, phase, frame)
+            for patient, patient_folder in sorted(_patient_folders(folder).items())
+            for phase, frame in _frames(patient_folder).items()
         ]
-    return [partial(_read_entry, entry, layout) for entry in _entries(folder, layout)]
+    return [partial(_read_case, *key, files, layout) for key, files in _case_files(folder, layout).items()]
+
+
+def _case_name(patient: str, phase: str) -> str:
+    return f"patient{patient}_{phase}"
 
 
 def _matches(folder: Path, layout: str) -> Iterator[tuple[Path, re.Match[str]]]:
     """Paths that belong to a layout, with the parts of their names."""
-    for place in walk(folder, _DEPTH):
-        for path in sorted(place.iterdir()):
+    for searched in walk(folder, _DEPTH):
+        for path in sorted(searched.iterdir()):
             match = _NAMES[layout].fullmatch(path.name)
             if match and path.is_dir() == (layout == "nifti") and (layout != "nifti" or _is_patient(path)):
                 yield path, match
@@ -110,8 +99,8 @@ def _is_patient(folder: Path) -> bool:
 
 def _frame_files(folder: Path) -> dict[tuple[int, bool], Path]:
     """(frame, whether its labels) -> file."""
-    found = ((_FRAME.fullmatch(name), path) for name, path in nifti_files(folder).items())
-    return {(int(match["frame"]), bool(match["label"])): path for match, path in found if match}
+    named = ((_FRAME.fullmatch(name), path) for name, path in nifti_files(folder).items())
+    return {(int(match["frame"]), bool(match["label"])): path for match, path in named if match}
 
 
 # -- nifti ---------------------------------------------------------------------------------------------------
@@ -136,11 +125,9 @@ def _read_frame(patient: str, folder: Path, phase: str, frame: int) -> RawCase:
             f"File {missing} is missing: every frame needs its _gt labels "
             "(for an archive whose testing part has none, give the training folder alone)."
         )
-    image, label = read_pair(image_path, label_path)
-    pixels = check_image(image_path, image.array, axes=3)
-    labels = check_label(label_path, label.array, pixels.shape, len(CLASSES), label.scaling)
+    image, label, volume = read_pair(image_path, label_path, len(CLASSES))
     paths = (image_path, label_path)
-    return RawCase(f"patient{patient}_{phase}", patient, pixels, labels, image.spacing, paths, image.doubt)
+    return RawCase(_case_name(patient, phase), patient, image, label, volume.spacing, paths, volume.doubt)
 
 
 def _frames(folder: Path) -> dict[str, int]:
@@ -161,53 +148,41 @@ def _frames(folder: Path) -> dict[str, int]:
     ed, es = int(info["ED"]), int(info["ES"])
     if ed >= es:
         raise UserError(f"Expected {path} to have a lower frame for ED than for ES, but it has ED {ed} and ES {es}.")
-    found = sorted(frame for frame, is_label in _frame_files(folder) if not is_label)
-    if found != [ed, es]:
-        raise UserError(f"Expected the frames {ed} and {es} that {path} names, but the files have frames {found}.")
+    frames = sorted(frame for frame, is_label in _frame_files(folder) if not is_label)
+    if frames != [ed, es]:
+        raise UserError(f"Expected the frames {ed} and {es} that {path} names, but the files have frames {frames}.")
     return {"ED": ed, "ES": es}
 
 
 # -- ssl4mis and mtunet --------------------------------------------------------------------------------------
 
 
-def _entries(folder: Path, layout: str) -> list[_Entry]:
-    """The cases' files, in order of the cases' names; both phases of every patient are there."""
-    entries: dict[str, _Entry] = {}
+def _case_files(folder: Path, layout: str) -> dict[tuple[str, str], CaseFiles]:
+    """(patient, phase) -> the case's files, in order of the cases' names; both phases of every patient are there."""
+    cases: dict[tuple[str, str], CaseFiles] = {}
     for path, match in _matches(folder, layout):
         if match["phase"] not in _PHASES:
             raise UserError(f"Expected frame01 (ED) or frame02 (ES), but found {path}.")
-        new = _Entry(match["patient"], _PHASES[match["phase"]])
-        entry = entries.setdefault(new.case, new)
-        number = int(match["slice"]) if match["slice"] else None
-        twin = entry.volume if number is None else entry.slices.get(number)
-        if twin:
-            raise UserError(f"Expected each volume and slice once, but both {twin} and {path} exist.")
-        if number is None:
-            entry.volume = path
-        else:
-            entry.slices[number] = path
-    for entry in entries.values():
-        other = f"patient{entry.patient}_{'ES' if entry.phase == 'ED' else 'ED'}"
-        if other not in entries:
-            raise UserError(f"Expected {entry.case} and {other} in {folder}, but there is no file of {other}.")
-    return [entries[case] for case in sorted(entries)]
+        files = cases.setdefault((match["patient"], _PHASES[match["phase"]]), CaseFiles())
+        files.add(path, int(match["slice"]) if match["slice"] else None)
+    for patient, phase in cases:
+        missing = (patient, "ES" if phase == "ED" else "ED")
+        if missing not in cases:
+            case, absent = _case_name(patient, phase), _case_name(*missing)
+            raise UserError(f"Expected {case} and {absent} in {folder}, but there is no file of {absent}.")
+    return dict(sorted(cases.items()))
 
 
-def _read_entry(entry: _Entry, layout: str) -> RawCase:
-    if entry.volume:
-        image, label = _read_pair(entry.volume, layout, axes=3)
-        return RawCase(entry.case, entry.patient, image, label, None, (entry.volume,))
-    _check_complete(entry, layout)
-    paths = [entry.slices[number] for number in sorted(entry.slices)]
-    pairs = [_read_pair(path, layout, axes=2) for path in paths]
-    for path, (image, _) in zip(paths, pairs, strict=True):
-        if image.shape != pairs[0][0].shape:
-            raise UserError(
-                f"Expected the slices of {entry.case} to have one shape, but {path} has {image.shape} "
-                f"and {paths[0].name} has {pairs[0][0].shape}."
-            )
-    image, label = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    return RawCase(entry.case, entry.patient, image, label, None, tuple(paths))
+def _read_case(patient: str, phase: str, files: CaseFiles, layout: str) -> RawCase:
+    """A volume where there is one, else the stack of all slices."""
+    case = _case_name(patient, phase)
+    if files.volume:
+        image, label = _read_pair(files.volume, layout, axes=3)
+        return RawCase(case, patient, image, label, None, (files.volume,))
+    _check_complete(patient, phase, files.slices, layout)
+    paths = files.slice_paths()
+    image, label = read_stack(case, paths, partial(_read_pair, layout=layout, axes=2))
+    return RawCase(case, patient, image, label, None, tuple(paths))
 
 
 def _read_pair(path: Path, layout: str, axes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -222,22 +197,23 @@ def _read_pair(path: Path, layout: str, axes: int) -> tuple[np.ndarray, np.ndarr
 MOST_SLICES = 1000  # far above any short-axis stack: a number beyond it is a stray file's
 
 
-def _check_complete(entry: _Entry, layout: str) -> None:
+def _check_complete(patient: str, phase: str, slices: dict[int, Path], layout: str) -> None:
     """Rejects a stack with a hole; its published height is known for all 100 patients of the split lists."""
-    first, last, example = _FIRST_SLICE[layout], max(entry.slices), next(iter(entry.slices.values()))
-    if min(entry.slices) < first:
-        raise UserError(f"Expected slices from {first} on, but found {entry.slices[min(entry.slices)]}.")
+    case, first, last = _case_name(patient, phase), _FIRST_SLICE[layout], max(slices)
+    if min(slices) < first:
+        raise UserError(f"Expected slices from {first} on, but found {slices[min(slices)]}.")
     if last > MOST_SLICES:
-        raise UserError(f"Expected at most {MOST_SLICES} slices of {entry.case}, but found {entry.slices[last]}.")
-    published = load_list("acdc", "ssl4mis")["slices"].get(entry.patient, {}).get(entry.phase, 0)
+        raise UserError(f"Expected at most {MOST_SLICES} slices of {case}, but found {slices[last]}.")
+    published = load_list("acdc", "ssl4mis")["slices"].get(patient, {}).get(phase, 0)
     expected = range(first, max(last + 1, first + published))
-    missing = [number for number in expected if number not in entry.slices]
+    missing = [number for number in expected if number not in slices]
     if missing:
+        example = slices[last]
         stem = example.name[: example.name.rindex("_") + 1]
         names = ", ".join(f"{stem}{number}{example.suffix}" for number in missing[:4])
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
         raise UserError(
-            f"Expected {len(expected)} slices of {entry.case}, but {len(missing)} are missing in "
+            f"Expected {len(expected)} slices of {case}, but {len(missing)} are missing in "
             f"{example.parent}: {names}{more}. Copy them from the original data set."
         )
 

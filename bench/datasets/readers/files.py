@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.readers.kinds import FOREIGN, NAMES, head_of, kind_of, named
+from bench.datasets.readers.kinds import FOREIGN, NAMES, head_of, kind_of
 from bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     import h5py
 
-# What numpy, h5py, nibabel and gzip raise for bytes that are not what the file's name promises.
+# Errors that numpy, h5py, nibabel and gzip raise for bytes that are not what the file's name promises.
 DAMAGE = (
     OSError,
     EOFError,
@@ -36,8 +36,8 @@ DAMAGE = (
     zipfile.BadZipFile,
 )
 MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter; a file of a few kB can ask for more than the memory holds
-MOST_BYTES = 2**29  # of a table or picture; the largest picture that is taken has less, unpacked
-NOISE = 1e-3  # so far from whole numbers, labels are rounding errors of a computation in floats
+MOST_BYTES = 2**29  # of a table or picture; the largest picture that is accepted has less, unpacked
+NOISE = 1e-3  # labels that are no farther from whole numbers are rounding errors of a computation in floats
 
 
 @contextmanager
@@ -71,15 +71,12 @@ def check_present(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise UserError(f"File {path} is a link to a file that is not there: fetch it (git-annex: `git annex get`).")
     if path.exists() and not path.is_file():
-        raise UserError(f"Expected {path} to be a file, but it is {_no_file(path)}: put the file in its place.")
+        kind = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise UserError(f"Expected {path} to be a file, but it is {kind}: put the file in its place.")
     if not path.is_file():
         raise UserError(f"File {path} is missing: copy it from the original data set.")
     if path.stat().st_size == 0:
         raise UserError(f"File {path} is empty (0 bytes): copy it anew from the original data set.")
-
-
-def _no_file(path: Path) -> str:
-    return "a folder" if path.is_dir() else "a pipe, socket or device"
 
 
 def read_whole(path: Path) -> bytes:
@@ -116,12 +113,14 @@ def check_kind(path: Path, head: bytes, kinds: tuple[str, ...], packed: str = ""
 
 
 def _listed(kinds: tuple[str, ...]) -> str:
-    return " or ".join(named(kind) for kind in kinds)
+    """The names of kinds, without what to do about them."""
+    return " or ".join(NAMES[kind].split(":")[0] for kind in kinds)
 
 
 _RENAMED: dict[tuple[str, ...], str] = {
     ("gzip", "NIfTI"): ": if it holds NIfTI, name it .nii.gz",
     ("NIfTI", "gzip"): ": name it .nii",
+    ("JPEG", "PNG"): ": label maps bear no loss, save them as PNG",
 }
 
 
@@ -243,29 +242,28 @@ def _check_whole(path: Path, label: np.ndarray, scaling: str) -> None:
     """Raises UserError for the label that is farthest from a whole number, with the digits that show it."""
     with np.errstate(invalid="ignore"):
         gaps = np.abs(label - np.round(label)) if label.dtype.kind == "f" else np.zeros(1)
-    bad = ~(gaps == 0)
-    count = int(np.count_nonzero(bad))
+    count = int(np.count_nonzero(~(gaps == 0)))
     if not count:
         return
     worst = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
     value, gap = float(label.flat[worst]), float(gaps.flat[worst])
     digits = f"{value:.9g}" if not float(f"{value:.9g}").is_integer() else repr(value)
-    found = f"Expected integer labels in {path}, but found {digits} ({count} voxels{scaling and f', {scaling}'})"
+    fault = f"Expected integer labels in {path}, but found {digits} ({count} voxels{scaling and f', {scaling}'})"
     if gap <= NOISE:
         raise UserError(
-            f"{found}: at most {gap:.1g} from whole numbers, rounding noise of a computation in floats: round them "
+            f"{fault}: at most {gap:.1g} from whole numbers, rounding noise of a computation in floats: round them "
             "(numpy.rint) and save them as uint8."
         )
     raise UserError(
-        f"{found}: save class ids, not probabilities or interpolated labels"
+        f"{fault}: save class ids, not probabilities or interpolated labels"
         f"{', and without a scale' if scaling else ''} (resample labels by nearest neighbour)."
     )
 
 
-def _check_array(path: Path, what: str, array: np.ndarray, axes: int) -> None:
+def _check_array(path: Path, role: str, array: np.ndarray, axes: int) -> None:
     if array.dtype.kind not in "biuf":
-        raise UserError(f"Expected numbers as {what} in {path}, but its type is {array.dtype}.")
+        raise UserError(f"Expected numbers as {role} in {path}, but its type is {array.dtype}.")
     if array.ndim != axes or array.size == 0:
         raise UserError(
-            f"Expected the {what} in {path} to have {axes} axes and voxels, but its shape is {array.shape}."
+            f"Expected the {role} in {path} to have {axes} axes and voxels, but its shape is {array.shape}."
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.datasets.readers.files import readable
-from bench.datasets.readers.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png, refuse_foreign
+from bench.datasets.readers.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ LONGEST_SIDE = 512
 SHORTEST_SIDE = 8
 # A file of a few kB can ask for gigabytes; the largest slices and photographs have a tenth of this.
 MOST_PIXELS = 2**26
-# Of the levels that 8 bits could show of a 16-bit image, the share that its conversion must keep; data of 12 bits keep
+# The share that the conversion of a 16-bit image must keep of the levels that 8 bits could show; data of 12 bits keep
 # 16 of 256. Our choice.
 LEAST_KEPT = 0.25
 SIXTEEN_BITS = "grey level / 257, rounded: 65535 is 255, in every file alike"
+_WINDOW_IT = "convert it to 8 bit with the window it is to be seen in"
 # What Pillow's readers of headers and tags raise beside `files.DAMAGE`.
 _DAMAGE = (SyntaxError, struct.error, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError)
 
@@ -51,7 +52,10 @@ def read_image(path: Path, channels: int) -> np.ndarray:
     """
     from PIL import ImageOps
 
-    with _decoded(path) as file:
+    with decoded(path, ("PNG", "JPEG"), MOST_PIXELS, _WINDOW_IT) as file:
+        if min(file.size) < SHORTEST_SIDE:
+            size = f"{file.width} x {file.height}"
+            raise UserError(f"Expected {path} to have {SHORTEST_SIDE} pixels a side or more, but it has {size}.")
         image = _eight_bit(path, ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
         array = np.asarray(_bounded(image))
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
@@ -62,68 +66,68 @@ def kept_levels(path: Path) -> tuple[int, int] | None:
     with readable(path), path.open("rb") as file:
         if file.read(25)[24:] != b"\x10" or not is_png(path):  # IHDR's depth
             return None
-    with _decoded(path) as image:
+    with decoded(path, ("PNG",), MOST_PIXELS, _WINDOW_IT) as image:
         levels = np.unique(np.asarray(image))
     return len(levels), len(np.unique(_scale(levels)))
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Image]:
-    """An image file that was found whole, its pixels loaded; all that Pillow raises ends as one line."""
+def decoded(path: Path, formats: tuple[str, ...], most_pixels: int, deep_colours: str) -> Iterator[Image]:
+    """An image file that was found whole, its pixels loaded; all that Pillow raises ends as one line.
+
+    Args:
+        formats: of `kinds.NAMES`, those that the file's content may have.
+        deep_colours: what to do with a file of several channels of 16 bits, of which Pillow drops the lower 8.
+    """
     from PIL import Image
 
     def check_size(width: int, height: int) -> None:
-        if width * height > MOST_PIXELS:
-            raise UserError(f"Expected {path} to have at most {MOST_PIXELS:,} pixels, but it has {width} x {height}.")
+        if width * height > most_pixels:
+            raise UserError(f"Expected {path} to have at most {most_pixels:,} pixels, but it has {width} x {height}.")
 
-    with readable(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of a size that is refused
+    with readable(path, *formats), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of sizes that are refused here
         header = check_png(path, check_size) if is_png(path) else None
         try:
-            with Image.open(path, formats=("PNG", "JPEG")) as file:
+            with Image.open(path, formats=formats) as file:
                 check_size(*file.size)
-                _check_header(path, file, header)
                 if header:
+                    _check_single(path, file, header, deep_colours)
                     load_png(path, file, header)
                 file.load()
                 yield file
         except Image.UnidentifiedImageError as error:
             if header:
                 raise damaged(path, BEFORE_PIXELS) from error
-            refuse_foreign(path, "a PNG or JPEG")
+            raise
         except Image.DecompressionBombError as error:
-            raise UserError(f"Expected {path} to have at most {MOST_PIXELS:,} pixels, but {error}") from error
+            raise UserError(f"Expected {path} to have at most {most_pixels:,} pixels, but {error}") from error
         except _DAMAGE as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def file_facts(path: Path) -> dict[str, str | int]:
-    """What a file says of itself beside its pixels: format, colour mode, sides in pixels, size in bytes.
+def _check_single(path: Path, file: Image, header: Header, deep_colours: str) -> None:
+    """Refuses a PNG that Pillow would decode in part. A camera's JPEG may hold a preview behind the photograph."""
+    if header.depth == 16 and header.channels > 1:
+        channels = header.channels
+        raise UserError(
+            f"Expected {path} to have 8 bits, or 16 in one channel, but it has 16 in {channels}: {deep_colours}."
+        )
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1:
+        raise UserError(f"Expected {path} to be one image, but it has {frames} frames.")
 
-    For a file that `read_image` has read; a label that these predict is not learnt from the picture alone.
+
+def file_facts(path: Path) -> dict[str, str | int]:
+    """Format, colour mode, sides in pixels and size in bytes of a file that `read_image` has read.
+
+    The audit asks whether these facts alone predict the label; no network sees them.
     """
     from PIL import Image
 
     with readable(path), Image.open(path, formats=("PNG", "JPEG")) as file:
         size = {"width": file.width, "height": file.height, "bytes": path.stat().st_size}
         return {"format": str(file.format), "mode": file.mode, **size}
-
-
-def _check_header(path: Path, file: Image, header: Header | None) -> None:
-    """Refuses, before any pixel is decoded, what is no single image of a usable size and depth."""
-    width, height = file.size
-    if min(width, height) < SHORTEST_SIDE:
-        raise UserError(
-            f"Expected {path} to have {SHORTEST_SIDE} pixels a side or more, but it has {width} x {height}."
-        )
-    if header and header.depth == 16 and header.channels > 1:  # Pillow drops the lower 8, whatever range is in use
-        raise UserError(
-            f"Expected {path} to have 8 bits, or 16 in one channel, but it has 16 in {header.channels}: convert it to "
-            "8 bit with the window it is to be seen in."
-        )
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1 and file.format == "PNG":  # a camera's JPEG may hold a preview behind the photograph
-        raise UserError(f"Expected {path} to be one image, but it has {frames} frames.")
 
 
 def _eight_bit(path: Path, image: Image, mode: str) -> Image:
@@ -154,8 +158,8 @@ def _scaled(path: Path, levels: np.ndarray) -> np.ndarray:
     if kept < LEAST_KEPT * shown:
         raise UserError(
             f"Expected {path} to use the range of its 16 bits (0 to 65535), but it goes from {levels.min()} to "
-            f"{levels.max()}: of {distinct:,} grey levels {kept} would be left, where 8 bits can show {shown}. Convert "
-            "it to 8 bit with the window it is to be seen in."
+            f"{levels.max()}: of {distinct:,} grey levels {kept} would be left, where 8 bits can show {shown}. "
+            f"{_WINDOW_IT.capitalize()}."
         )
     return scaled
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import chest
-from bench.datasets.readers.folders import class_places, find_table, image_case, image_files
+from bench.datasets.readers.folders import class_places, find_table, image_files, read_image_case, single_place
 from bench.datasets.readers.metadata import read_table
-from bench.datasets.splits.dealing import by_part, deal, random_split
+from bench.datasets.splits.dealing import by_part, deal, group_sizes, random_split
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def list_cases(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[C
     """
     rows = {row.case: row for row in list_rows(folder, layout)}
     files: dict[str, Path] = {}
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for label, place in sorted(_class_folders(folder, classes).items()):
         for path in image_files(place, CLASSES[label]):
             row = rows.get(path.stem)
@@ -81,7 +81,8 @@ def list_cases(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[C
                 raise UserError(f"The metadata have {path.name} as {CLASSES[row.label]}, but it lies in {path.parent}.")
             files[case] = path
             facts = {**_collection(path.stem), **(row.facts if row else {}), "row": "yes" if row else "no"}
-            cases.append(image_case(path, 1, case, row.patient if row else case, label, facts))
+            patient_id = row.patient if row else case
+            cases.append(partial(read_image_case, path, 1, Row(case, patient_id, label, facts)))
     return cases
 
 
@@ -108,15 +109,7 @@ def list_rows(folder: Path, layout: str, classes: int = len(CLASSES)) -> list[Ro
 def _class_folders(folder: Path, classes: int) -> dict[int, Path]:
     """Label -> folder of that class; CAP may be missing where two classes are asked for."""
     places = class_places(folder, _FOLDERS)
-    if not places:
-        raise UserError(f"Found no Large COVID-19 CT files in {folder}. Known layout is {_LOOK}.")
-    if len(places) > 1:
-        raise UserError(f"Expected one set of class folders in {folder}, but found {places[0][0]} and {places[1][0]}.")
-    place, found = places[0]
-    missing = [CLASSES[label] for label in range(classes) if label not in found]
-    if missing:
-        raise UserError(f"Expected a folder of each class in {place}, but {' and '.join(missing)} is missing.")
-    return {label: found[label] for label in range(classes)}
+    return single_place(folder, places, CLASSES[:classes], "Large COVID-19 CT files", _LOOK)
 
 
 def _collection(case: str) -> dict[str, str | int]:
@@ -134,19 +127,14 @@ def patient(prepared: Prepared) -> Split:
     Raises:
         UserError: the metadata were not there.
     """
-    groups: dict[str, dict[int, int]] = {}
-    for case in prepared.cases:
-        if case.patient != case.case:
-            sizes = groups.setdefault(case.patient, {})
-            sizes[case.label or 0] = sizes.get(case.label or 0, 0) + 1
-    if not groups:
+    sizes = group_sizes([case for case in prepared.cases if case.patient != case.case], lambda case: case.patient)
+    if not sizes:
         raise UserError(
             f"Split 'patient' of {prepared.spec.name} needs the metadata: put meta_data_*.csv beside the folders and "
             "prepare again, or choose another split."
         )
-    largest = max(sum(sizes.values()) for sizes in groups.values())
-    parts = deal(groups, "large-covid-ct patient 1", slack=largest)
-    return Split("patient", _SPLITS["patient"], by_part(list(groups), parts.__getitem__))
+    parts = deal(sizes, "large-covid-ct patient 1")
+    return Split("patient", _SPLITS["patient"], by_part(list(sizes), parts.__getitem__))
 
 
 def random_80_20(prepared: Prepared) -> Split:

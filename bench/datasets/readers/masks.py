@@ -50,46 +50,47 @@ def list_masks(folder: Path) -> tuple[dict[str, Path], int]:
     """
     if not folder.is_dir():
         raise UserError(f"Expected {folder} to be a folder of NIfTI or PNG label maps, but there is no such folder.")
-    found = _masks_in(folder) or _masks_below(folder)
-    others = [p for p in visible(folder) if p.is_file() and p not in found.values()]
-    if not found:
-        named = f" ({', '.join(p.name for p in others[:3])}{', ...' if len(others) > 3 else ''})" if others else ""
+    masks = _masks_in(folder) or _masks_below(folder)
+    others = [path for path in visible(folder) if path.is_file() and path not in masks.values()]
+    if not masks:
+        listed = ", ".join([*(path.name for path in others[:3]), *(["..."] if len(others) > 3 else [])])
+        named = f" ({listed})" if others else ""
         raise UserError(
             f"Expected label maps (.nii.gz, .nii or .png) in {folder}, or one in a folder of each case, but it has "
             f"none; {len(others)} others{named}."
         )
-    return found, len(others)
+    return masks, len(others)
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    found = nifti_files(folder)
+    masks = nifti_files(folder)
     for path in visible(folder):
-        if path.suffix.lower() == ".png" and path.is_file():
-            if path.stem in found:
-                twin = found[path.stem].name
-                raise UserError(f"Expected one file of each name in {folder}, but {twin} and {path.name} are of one.")
-            found[path.stem] = path
-    for path in found.values():
+        if path.suffix.lower() != ".png" or not path.is_file():
+            continue
+        if (twin := masks.setdefault(path.stem, path)) != path:
+            raise UserError(f"Expected one file of each name in {folder}, but {twin.name} and {path.name} are of one.")
+    for path in masks.values():
         check_name(path)
-    return _composed(folder, found)
+    return _composed(folder, masks)
 
 
-def _composed(folder: Path, found: dict[str, Path]) -> dict[str, Path]:
+def _composed(folder: Path, masks: dict[str, Path]) -> dict[str, Path]:
     """The files by the composed form of their names: macOS writes the same name with its accents apart."""
-    names: dict[str, Path] = {}
-    for name, path in sorted(found.items()):
-        if (twin := names.setdefault(unicodedata.normalize("NFC", name), path)) != path:
+    composed: dict[str, Path] = {}
+    for name, path in sorted(masks.items()):
+        if (twin := composed.setdefault(unicodedata.normalize("NFC", name), path)) != path:
             raise UserError(f"Expected one file of each name in {folder}, but {twin.name} stands there twice.")
-    return names
+    return composed
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:
+    """The label map of each case's folder, by the folder's name; of a lone folder that wraps the files, these."""
     below = {child: masks for child in visible(folder) if child.is_dir() and (masks := _masks_in(child))}
     if len(below) == 1:
-        (child, masks) = next(iter(below.items()))
+        ((child, masks),) = below.items()
         if len(masks) > 1 and not _label_maps(child.name, masks):
             return masks
-    found = {}
+    by_case = {}
     for child, masks in below.items():
         check_name(child)
         maps = _label_maps(child.name, masks)
@@ -98,16 +99,16 @@ def _masks_below(folder: Path) -> dict[str, Path]:
                 f"Expected one label map in the case's folder {child}, but it has "
                 f"{', '.join(path.name for path in list(masks.values())[:4])}: leave one, or name it seg.nii.gz."
             )
-        found[child.name] = maps[0]
-    return _composed(folder, found)
+        by_case[child.name] = maps[0]
+    return _composed(folder, by_case)
 
 
 def _label_maps(case: str, masks: dict[str, Path]) -> list[Path]:
     """The only file of a case's folder, or those that are named as label maps: `seg`, `c1_seg`, `c1`."""
     if len(masks) == 1:
         return list(masks.values())
-    rest = {name.lower().removeprefix(case.lower()).strip("_-. "): path for name, path in masks.items()}
-    return [path for word, path in rest.items() if word in _WORDS]
+    words = {name.lower().removeprefix(case.lower()).strip("_-. "): path for name, path in masks.items()}
+    return [path for word, path in words.items() if word in _WORDS]
 
 
 def read_mask(path: Path, spacing: Sequence[float] | None = None) -> Mask:

@@ -25,14 +25,16 @@ def check_palettes(palettes: Iterable[tuple[Path, Colours]]) -> Colours:
     index_of: dict[tuple[int, int, int], tuple[int, Path]] = {}
     for path, colours in palettes:
         for index, colour in colours.items():
-            other, first = colour_of.setdefault(index, (colour, path))
-            place, where = index_of.setdefault(colour, (index, path))
-            if other != colour or place != index:
-                said = f"{listed({index: colour})} in {path}, but "
-                said += listed({index: other}) if other != colour else listed({place: colour})
+            earlier_colour, coloured = colour_of.setdefault(index, (colour, path))
+            earlier_index, indexed = index_of.setdefault(colour, (index, path))
+            if earlier_colour != colour or earlier_index != index:
+                if earlier_colour != colour:
+                    earlier, earlier_path = {index: earlier_colour}, coloured
+                else:
+                    earlier, earlier_path = {earlier_index: colour}, indexed
                 raise UserError(
-                    f"Expected one palette in all label maps that are compared, but found {said} in "
-                    f"{first if other != colour else where}: write class ids as grey levels."
+                    f"Expected one palette in all label maps that are compared, but found {listed({index: colour})} in "
+                    f"{path}, but {listed(earlier)} in {earlier_path}: write class ids as grey levels."
                 )
     return {index: colour for index, (colour, _) in sorted(colour_of.items())}
 
@@ -52,8 +54,8 @@ def even_levels(values: Iterable[Collection[int]], classes: int | None) -> dict[
         return {}
     step = WHITE / (count - 1)
     levels = {grey: k for k in range(count) for grey in (math.floor(k * step), math.ceil(k * step))}
-    found = {value for folder in values if max(folder, default=0) >= count for value in folder}
-    return levels if found <= set(levels) and (count == 2 or found - {0, WHITE}) else {}
+    greys = {value for folder in values if max(folder, default=0) >= count for value in folder}
+    return levels if greys <= set(levels) and (count == 2 or greys - {0, WHITE}) else {}
 
 
 def class_table(values: Collection[int], classes: int | None, levels: dict[int, int]) -> np.ndarray:

@@ -26,26 +26,25 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     with readable(path):
         content = read_whole(path)
     text = _decoded(content)
-    first = text.partition("\n")[0]
-    parted = next((mark for mark in ",;\t" if all(_has(first, mark, column) for column in columns)), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=parted, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, columns), strict=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except csv.Error as error:
         raise UserError(f"Table {path} cannot be read, copy it anew. (line {reader.line_num}: {error})") from error
-    header, *body = [line for line in lines if any(line[1])] or [(1, [])]
-    missing = [column for column in columns if column not in header[1]]
+    (_, header), *body = [line for line in lines if any(line[1])] or [(1, [])]
+    missing = [column for column in columns if column not in header]
     if missing:
         raise UserError(f"Expected the columns {', '.join(columns)} in {path}, but {', '.join(missing)} is missing.")
-    twice = next((column for column in columns if header[1].count(column) > 1), None)
-    if twice:
-        raise UserError(f"Expected each column once in {path}, but {twice} is there twice.")
-    rows = [dict(zip(header[1], line, strict=False)) for _, line in body]
-    if not rows:
+    repeated = [column for column in columns if header.count(column) > 1]
+    if repeated:
+        raise UserError(f"Expected each column once in {path}, but {repeated[0]} is there twice.")
+    if not body:
         raise UserError(f"Expected rows in {path}, but it has only its header.")
-    short = next((n for (n, _), row in zip(body, rows, strict=True) if not row.keys() >= set(columns)), None)
-    if short:
-        raise UserError(f"Expected {', '.join(columns)} in every row of {path}, but line {short} is cut short.")
+    rows = []
+    for number, line in body:
+        rows.append(dict(zip(header, line, strict=False)))
+        if not rows[-1].keys() >= set(columns):
+            raise UserError(f"Expected {', '.join(columns)} in every row of {path}, but line {number} is cut short.")
     return rows
 
 
@@ -58,5 +57,10 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _has(line: str, mark: str, column: str) -> bool:
-    return column in [cell.strip().strip('"') for cell in line.split(mark)]
+def _delimiter(text: str, columns: tuple[str, ...]) -> str:
+    """The first of comma, semicolon and tab that parts all columns from each other in the first line."""
+    header = text.partition("\n")[0]
+    for delimiter in ",;\t":
+        if {cell.strip().strip('"') for cell in header.split(delimiter)}.issuperset(columns):
+            return delimiter
+    return ","

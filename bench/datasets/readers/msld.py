@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage, Split
+from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import skin
-from bench.datasets.readers.folders import class_places, find_table, image_case, image_files, plain
+from bench.datasets.readers.folders import class_places, find_table, image_files, plain, read_image_case, single_place
 from bench.datasets.readers.metadata import read_table
-from bench.datasets.splits.dealing import by_part, deal, random_split
+from bench.datasets.splits.dealing import by_part, deal, group_sizes, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
 
@@ -31,7 +32,7 @@ _AUGMENTED = {"othersaugmented": 0, "monkeypoxaugmented": 1}
 _PARTS = {"train": "train", "val": "val", "test": "test"}
 _ROWS = {"Monkeypox": 1, "Non Monkeypox": 0}
 _TABLE = "Monkeypox_Dataset_metadata.csv"
-_LOOK = "Original Images/{Monkey Pox,Others}/M01_01.jpg"
+_LOOK = "Original Images/{Monkey Pox,Others}/M01_01.jpg, with or without copies"
 _NAME = re.compile(r"(?P<stem>NM|M)(?P<subject>[0-9]{2,3})_(?P<view>[0-9]{2})(?P<copy>_[0-9]{2})?", re.IGNORECASE)
 _OFFICIAL = {"originals": 228, "originals+augmented": 228 * (1 + COPIES)}
 _SPLITS = {
@@ -77,23 +78,23 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
     files: dict[str, tuple[int, Path]] = {}
     for places in (_photographs(folder), _copies(folder)):
         for label, place in sorted(places.items()):
-            found: dict[str, Path] = {}
+            of_class: dict[str, Path] = {}
             for path in image_files(place, CLASSES[label]):
-                if (twin := found.setdefault(_case(path, label), path)) != path:
+                if (twin := of_class.setdefault(_case(path, label), path)) != path:
                     raise UserError(f"Expected each image once, but both {twin} and {path} exist.")
-            files |= {name: (label, found[name]) for name in sorted(found)}
+            files |= {name: (label, of_class[name]) for name in sorted(of_class)}
     for name, (_, path) in files.items():
         if (photograph := photograph_of(name)) not in files:
             raise UserError(f"Expected the photograph {photograph} of the augmented copy {path}, but it is missing.")
     folds, rows = _fold_parts(folder), _rows(folder, files)
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for name, (label, path) in files.items():
         facts: dict[str, str | int] = {"kind": "photograph" if name == photograph_of(name) else "augmented copy"}
         if folds:
             facts["fold1"] = folds.get(name, "none")
         if rows:
             facts["row"] = "yes" if photograph_of(name) in rows else "no"
-        cases.append(image_case(path, 3, name, _subject(name), label, facts))
+        cases.append(partial(read_image_case, path, 3, Row(name, _subject(name), label, facts)))
     return cases
 
 
@@ -111,25 +112,14 @@ def photograph_of(case: str) -> str:
 
 def _photographs(folder: Path) -> dict[int, Path]:
     """Label -> folder of the original photographs."""
-    places = [(place, found) for place, found in class_places(folder, _FOLDERS, 6) if _part(place) is None]
-    if not places:
-        raise UserError(f"Found no MSLD photographs in {folder}. Known layout is {_LOOK}, with or without copies.")
-    return _pair(folder, places)
+    places = [(place, folders) for place, folders in class_places(folder, _FOLDERS, 6) if _part(place) is None]
+    return single_place(folder, places, CLASSES, "MSLD photographs", _LOOK)
 
 
 def _copies(folder: Path) -> dict[int, Path]:
     """Label -> folder of the augmented copies; {} without any."""
     places = class_places(folder, _AUGMENTED, 6)
-    return _pair(folder, places) if places else {}
-
-
-def _pair(folder: Path, places: list[tuple[Path, dict[int, Path]]]) -> dict[int, Path]:
-    if len(places) > 1:
-        raise UserError(f"Expected one pair of class folders in {folder}, but found {places[0][0]} and {places[1][0]}.")
-    place, found = places[0]
-    if set(found) != {0, 1}:
-        raise UserError(f"Expected folders of both classes in {place}, but {CLASSES[1 - min(found)]} is missing.")
-    return found
+    return single_place(folder, places, CLASSES, "augmented copies", _LOOK) if places else {}
 
 
 def _part(place: Path) -> str | None:
@@ -140,10 +130,10 @@ def _part(place: Path) -> str | None:
 def _fold_parts(folder: Path) -> dict[str, str]:
     """Case -> its part in the authors' Fold1; {} where the folder is not there. Its images are not read again."""
     parts: dict[str, str] = {}
-    for place, found in class_places(folder, _FOLDERS, 6):
+    for place, folders in class_places(folder, _FOLDERS, 6):
         part = _part(place)
-        for label, inner in found.items() if part else ():
-            for path in image_files(inner, CLASSES[label]):
+        for label, class_folder in folders.items() if part else ():
+            for path in image_files(class_folder, CLASSES[label]):
                 case = _case(path, label)
                 if parts.setdefault(case, part or "") != part:
                     raise UserError(f"Expected {case} in one part of Fold1, but it is in {parts[case]} and {part}.")
@@ -216,12 +206,8 @@ def fold1(prepared: Prepared) -> Split:
 
 def _by_subject(prepared: Prepared, name: str, official: int, cases: list[Case]) -> Split:
     groups = _subject_groups(prepared)
-    sizes: dict[str, dict[int, int]] = {}
-    for case in prepared.cases:
-        if not _is_copy(case):
-            of_group = sizes.setdefault(groups[case.patient], {})
-            of_group[case.label or 0] = of_group.get(case.label or 0, 0) + 1
-    parts = deal(sizes, "msld subject 1", slack=2)
+    photographs = [case for case in prepared.cases if not _is_copy(case)]
+    parts = deal(group_sizes(photographs, lambda case: groups[case.patient]), "msld subject 1", slack=2)
     return Split(
         name=name,
         source=_SPLITS[name],
@@ -242,10 +228,9 @@ def _subject_groups(prepared: Prepared) -> dict[str, str]:
     """Subject -> the first of those whose photographs are near-duplicates of its own."""
     subjects = sorted({case.patient for case in prepared.cases})
     position = {name: i for i, name in enumerate(subjects)}
-    groups = [[case for case in group if case == photograph_of(case)] for group in prepared.manifest["groups"]]
-    held = [[position[_subject(case)] for case in group] for group in groups]
-    pairs = [(group[0], other) for group in held for other in group[1:]]
-    return {subjects[i]: subjects[members[0]] for members in join(len(subjects), pairs) for i in members}
+    photographs = [[case for case in group if case == photograph_of(case)] for group in prepared.manifest["groups"]]
+    alike = [[position[_subject(case)] for case in group] for group in photographs if group]
+    return {subjects[i]: subjects[members[0]] for members in join(len(subjects), alike) for i in members}
 
 
 def _is_copy(case: Case) -> bool:

@@ -16,15 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_kind, readable
+from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_image, check_kind, check_label, readable
 from bench.datasets.readers.kinds import HEAD, head_of, is_nifti2
 from bench.errors import UserError
 
 Spacing = tuple[float, float, float]
 SUFFIXES = (".nii.gz", ".nii")
 TOLERANCE = 1e-3  # of an entry of an affine, in mm; of a voxel size, as a share
-
-
 _UNITS = ("unknown", "meter", "mm", "micron", "code 4", "code 5", "code 6", "code 7")  # of the lowest three bits
 
 
@@ -66,9 +64,9 @@ def read_nifti(path: Path, spacing: Sequence[float] | None = None) -> Volume:
     from nibabel import imageglobals
 
     kind = "gzip" if path.name.lower().endswith(".gz") else "NIfTI"
-    with readable(path, kind), np.errstate(all="ignore"):  # of a header's numbers that are none
+    with readable(path, kind), np.errstate(all="ignore"):  # a header may hold numbers that are none
         head, size = _unpacked(path)
-        # what nibabel would print of a header, and mend, is said by a line here
+        # nibabel would print what is wrong with a header and mend it; here it ends in one line
         imageglobals.logger.setLevel(logging.CRITICAL)
         try:
             form = nibabel.Nifti2Image if is_nifti2(head) else nibabel.Nifti1Image
@@ -89,9 +87,9 @@ def _volume(path: Path, image: Any, size: int, lenient: bool) -> Volume:
     fault = _fault(path, header)
     if fault and not lenient:
         raise UserError(fault)
-    given = {} if fault else _given_grids(header)
-    doubt = "" if fault else _doubt(header, given)
-    grids = tuple(grid for grid in given.values() if np.isfinite(grid).all())
+    affines = {} if fault else _affines(header)
+    doubt = "" if fault else _doubt(header, affines)
+    grids = tuple(grid for grid in affines.values() if np.isfinite(grid).all())
     if not fault and not doubt:
         grids = grids[:1] or (np.asarray(header.get_base_affine(), float),)
     x, y, z = _voxel_size(header)
@@ -107,7 +105,7 @@ def nifti_files(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: two files of one name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or not is_nifti(path):
             continue
@@ -117,12 +115,12 @@ def nifti_files(folder: Path) -> dict[str, Path]:
             if len(inner) != 1:
                 continue
             path = inner[0]
-        if name in found:
+        if name in files:
             raise UserError(
-                f"Expected one file of each name in {folder}, but {found[name].name} and {path.name} are of one."
+                f"Expected one file of each name in {folder}, but {files[name].name} and {path.name} are of one."
             )
-        found[name] = path
-    return found
+        files[name] = path
+    return files
 
 
 def without_suffix(name: str) -> str:
@@ -130,42 +128,46 @@ def without_suffix(name: str) -> str:
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
-def read_pair(image_path: Path, label_path: Path) -> tuple[Volume, Volume]:
-    """An image and its label map.
+def read_pair(image_path: Path, label_path: Path, classes: int) -> tuple[np.ndarray, np.ndarray, Volume]:
+    """The intensities of an image (D, H, W) float32, its labels below `classes` as uint8, and the image's volume.
 
     Raises:
-        UserError: as `read_nifti`; headers that put the same voxel at different places.
+        UserError: as `read_nifti`, `check_image`, `check_label`; headers that put the same voxel at different places.
     """
     image, label = read_nifti(image_path), read_nifti(label_path)
-    if label.array.shape == image.array.shape:  # another shape is `files.check_label`'s
+    if label.array.shape == image.array.shape:  # another shape is refused below
         check_same_grid(label_path, label.grids, image_path, image.grids, "label map")
-    return image, label
+    intensities = check_image(image_path, image.array, axes=3)
+    return intensities, check_label(label_path, label.array, intensities.shape, classes, label.scaling), image
 
 
-def check_same_grid(path: Path, grids: Sequence[np.ndarray], of: Path, others: Sequence[np.ndarray], what: str) -> None:
+def check_same_grid(
+    path: Path, grids: Sequence[np.ndarray], reference: Path, reference_grids: Sequence[np.ndarray], role: str
+) -> None:
     """Raises UserError where two files' headers put the same voxel at different places.
 
     A header in doubt has several grids: one that agrees is enough. Without any there is nothing to compare.
 
     Args:
-        what: what the first file is, as `prediction`.
+        role: what the first file is, as `prediction`.
     """
-    gaps = [float(np.abs(one - other).max()) for one in grids for other in others]
+    gaps = [float(np.abs(grid - reference_grid).max()) for grid in grids for reference_grid in reference_grids]
     if gaps and not min(gaps) <= TOLERANCE:
-        mirrored = _mirrored(grids[0], others[0])
+        mirrored = _mirrored_axes(grids[0], reference_grids[0])
         raise UserError(
-            f"Expected {path} to have the affine of {of}, but an entry differs by {min(gaps):.4g}{mirrored}: resample "
-            f"the {what} to that grid, or copy the header if only that is lost."
+            f"Expected {path} to have the affine of {reference}, but an entry differs by {min(gaps):.4g}{mirrored}: "
+            f"resample the {role} to that grid, or copy the header if only that is lost."
         )
 
 
-def _mirrored(one: np.ndarray, other: np.ndarray) -> str:
-    axes = [name for k, name in enumerate("xyz") if one[:3, k] @ other[:3, k] < 0]
+def _mirrored_axes(first: np.ndarray, second: np.ndarray) -> str:
+    """`, x and y mirrored` for the axes along which two affines point apart."""
+    axes = [name for k, name in enumerate("xyz") if first[:3, k] @ second[:3, k] < 0]
     return f", {' and '.join(axes)} mirrored" if axes else ""
 
 
 def _unpacked(path: Path) -> tuple[bytes, int]:
-    """First bytes and size of a file, of a compressed one once unpacked: to its end, where its checksum is compared.
+    """First bytes and size of a file. A compressed one is unpacked to its end, where its checksum is compared.
 
     Nothing is kept, so that a header's promises are checked before memory is asked for.
     """
@@ -188,15 +190,15 @@ def _as_written(image: Any) -> Any:
 
 
 def _checked_shape(path: Path, header: Any, size: int) -> tuple[int, ...]:
-    """(x, y, z) of a volume whose voxels are numbers, and are there.
+    """Shape (x, y, z) of a volume, after checks that its voxels are numbers and that the file holds all of them.
 
     Args:
         size: bytes of the file, unpacked.
     """
     dtype, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())
     if dtype.kind not in "biuf":
-        what = {"c": "complex numbers", "V": "colours (RGB)"}.get(dtype.kind, str(dtype))
-        raise UserError(f"Expected {path} to have one real number a voxel, but it has {what}.")
+        values = {"c": "complex numbers", "V": "colours (RGB)"}.get(dtype.kind, str(dtype))
+        raise UserError(f"Expected {path} to have one real number a voxel, but it has {values}.")
     volume = shape[:3] if all(n == 1 for n in shape[3:]) else shape
     if len(volume) == 2:
         volume = (*volume, 1)
@@ -214,7 +216,7 @@ def _checked_shape(path: Path, header: Any, size: int) -> tuple[int, ...]:
 
 
 def _voxel_size(header: Any) -> Spacing:
-    """(x, y, z) as written; of a plane z is 1, since tools leave what it has no axis for at 0."""
+    """(x, y, z) as written; z is 1 for a plane, since tools leave the size of an axis that is not there at 0."""
     x, y, z = (round(float(size), 6) for size in header["pixdim"][1:4])
     return x, y, 1.0 if int(header["dim"][0]) == 2 else z
 
@@ -230,36 +232,34 @@ def _fault(path: Path, header: Any) -> str:
     return ""
 
 
-def _given_grids(header: Any) -> dict[str, np.ndarray]:
-    """The affines that a header gives beside its voxel size."""
-    found = {"sform": header.get_sform(coded=True)[0], "qform": header.get_qform(coded=True)[0]}
-    return {name: np.asarray(grid, float) for name, grid in found.items() if grid is not None}
+def _affines(header: Any) -> dict[str, np.ndarray]:
+    """The affines that a header gives beside its voxel size: `sform`, `qform`, both or none."""
+    coded = {"sform": header.get_sform(coded=True)[0], "qform": header.get_qform(coded=True)[0]}
+    return {name: np.asarray(affine, float) for name, affine in coded.items() if affine is not None}
 
 
-def _doubt(header: Any, given: Mapping[str, np.ndarray]) -> str:
-    """What the voxel size, the sform and the qform say against each other."""
+def _doubt(header: Any, affines: Mapping[str, np.ndarray]) -> str:
+    """How the voxel size, the sform and the qform contradict each other; empty where they agree."""
     sizes = np.array(_voxel_size(header))
-    for name, grid in given.items():
+    for name, affine in affines.items():
         with np.errstate(all="ignore"):
-            columns = np.linalg.norm(grid[:3, :3], axis=0)
+            columns = np.linalg.norm(affine[:3, :3], axis=0)
         axes = min(3, int(header["dim"][0]))  # a plane has no third voxel size
         if not np.allclose(columns[:axes], sizes[:axes], rtol=TOLERANCE, atol=0):
-            return f"voxels of {_listed(sizes)} mm (x, y, z) beside {_AN[name]} of {_listed(columns)}"
-    if len(given) < 2:
+            article = "an" if name == "sform" else "a"
+            return f"voxels of {_listed(sizes)} mm (x, y, z) beside {article} {name} of {_listed(columns)}"
+    if len(affines) < 2:
         return ""
-    mirrored = _mirrored(given["sform"], given["qform"])
+    mirrored = _mirrored_axes(affines["sform"], affines["qform"])
     if mirrored:
         return f"an sform and a qform that differ{mirrored}"
     if int(header["sform_code"]) == int(header["qform_code"]):
-        return _apart(given["sform"] - given["qform"], header.get_data_shape()[:3], sizes)
+        return _apart(affines["sform"] - affines["qform"], header.get_data_shape()[:3], sizes)
     return ""
 
 
-_AN = {"sform": "an sform", "qform": "a qform"}
-
-
 def _apart(difference: np.ndarray, shape: Sequence[int], sizes: np.ndarray) -> str:
-    """How far sform and qform of one space put the same corner, where it is more than half a voxel."""
+    """How far apart sform and qform put a corner of the volume; empty up to half a voxel."""
     corners = np.array(np.meshgrid(*((0, n - 1) for n in shape), [1])).reshape(4, -1)
     gap = float(np.linalg.norm((difference @ corners)[:3], axis=0).max())
     return f"an sform and a qform that put a voxel {gap:.3g} mm apart" if gap > 0.5 * sizes.min() else ""
@@ -270,6 +270,7 @@ def _listed(sizes: np.ndarray) -> str:
 
 
 def _scaling(header: Any) -> str:
+    """How the header scales the stored values, in words; empty where it does not."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
         return ""

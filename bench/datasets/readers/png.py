@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# What a transfer in text mode makes of it, by replaced line ends or a stripped eighth bit.
+# What a transfer in text mode makes of the signature: replaced line ends, or a stripped eighth bit.
 _IN_TEXT_MODE = (b"\x89PNG\n\x1a\n", b"\x89PNG\r\r\n\x1a\r\n", b"\x89PNG\r\r\n\x1a\n", b"\x09PNG\r\n\x1a\n")
-_OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\xff\xd8\xff": "JPEG"}
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # of each colour type
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
-BEFORE_PIXELS = "a chunk before IDAT asks for what the format does not have"  # told where Pillow alone finds it
+BEFORE_PIXELS = "a chunk before IDAT asks for what the format does not have"  # a fault that Pillow alone finds
 # Offset and step of the seven passes of an interlaced image, x then y.
 _ADAM7 = ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2))
 _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26}
@@ -38,7 +37,7 @@ _MOST_TEXTS = 2**26  # and of all of them
 
 @dataclass(frozen=True)
 class Header:
-    """What IHDR says.
+    """The header of a PNG, its chunk IHDR.
 
     Attributes:
         depth: bits a sample. colour: the colour type's number, `PALETTE` for indices into PLTE.
@@ -56,6 +55,18 @@ class Header:
         return _CHANNELS[self.colour]
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk as the file has it; `offset` is the byte at which it begins."""
+
+    kind: bytes
+    offset: int
+    content: bytes
+
+    def __str__(self) -> str:
+        return f"chunk {self.kind.decode()} at byte {self.offset:,}"
+
+
 def is_png(path: Path) -> bool:
     """Whether a file begins as a PNG does.
 
@@ -69,22 +80,6 @@ def is_png(path: Path) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def refuse_foreign(path: Path, expected: str) -> None:
-    """Says what a file is that is no `expected`; what is no image either, `readable` names.
-
-    Raises:
-        UserError: another format of images. ValueError: something else.
-    """
-    with path.open("rb") as file:
-        start = file.read(12)
-    name = next((name for magic, name in _OTHERS.items() if start.startswith(magic)), None)
-    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
-        name = "WebP"
-    if name:
-        raise UserError(f"Expected {path} to be {expected}, but its content is {name}: convert it.")
-    raise ValueError(f"its content is not {expected}")
-
-
 def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
     """Reads all chunks of a PNG: checksums, order, header, palette, sizes of texts, and whether all rows are there.
 
@@ -95,28 +90,23 @@ def check_png(path: Path, check_size: Callable[[int, int], None]) -> Header:
         UserError: damage, with the chunk's name and where it begins.
     """
     header: Header | None = None
-    seen: list[bytes] = []
+    earlier: list[bytes] = []
     pixels: list[bytes] = []
-    texts = 0
-    for kind, at, content in _chunks(path, read_whole(path)):
-        place = f"chunk {kind.decode()} at byte {at:,}"
+    text_bytes = 0
+    for chunk in _chunks(path, read_whole(path)):
         if header is None:
-            header = _read_header(path, kind, place, content)
+            header = _read_header(path, chunk)
             check_size(header.width, header.height)
         else:
-            _check_order(path, kind, place, seen, header)
-        seen.append(kind)
-        least = {0: 2, 2: 6}.get(header.colour, 0) if kind == b"tRNS" else _LENGTHS.get(kind, 0)
-        if len(content) < least:
-            raise damaged(path, f"{place} has {len(content)} bytes, not {least}")
-        if kind == b"PLTE":
-            _check_palette(path, place, content, header)
-        elif kind == b"IDAT":
-            pixels.append(content)
-        elif kind in _TEXTS:
-            texts += _text_size(path, kind, place, content)
-            if texts > _MOST_TEXTS:
-                raise damaged(path, f"its texts up to {place} unpack to more than {_MOST_TEXTS:,} bytes")
+            _check_order(path, chunk, earlier, header)
+        earlier.append(chunk.kind)
+        _check_length(path, chunk, header)
+        if chunk.kind == b"IDAT":
+            pixels.append(chunk.content)
+        elif chunk.kind in _TEXTS:
+            text_bytes += _text_size(path, chunk)
+            if text_bytes > _MOST_TEXTS:
+                raise damaged(path, f"its texts up to {chunk} unpack to more than {_MOST_TEXTS:,} bytes")
     if header is None or not pixels:
         raise damaged(path, "it has no chunk IDAT")
     _check_rows(path, header, b"".join(pixels))
@@ -146,79 +136,85 @@ def damaged(path: Path, why: str) -> UserError:
     return UserError(f"File {path} is a damaged PNG: {why}. Copy it anew from the original data set.")
 
 
-def _chunks(path: Path, data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """(name, offset, content) of every chunk up to IEND."""
-    at, last = len(SIGNATURE), "the signature"
+def _chunks(path: Path, data: bytes) -> Iterator[_Chunk]:
+    """Every chunk up to IEND, its checksum compared."""
+    start, last = len(SIGNATURE), "the signature"
     while True:
-        head = data[at : at + 8]
+        head = data[start : start + 8]
         if not head:
             raise damaged(path, f"it ends behind {last}, without the chunk IEND")
         if len(head) < 8:
-            raise damaged(path, f"it breaks off in the head of a chunk at byte {at:,}, behind {last}")
+            raise damaged(path, f"it breaks off in the head of a chunk at byte {start:,}, behind {last}")
         length, kind = struct.unpack(">I4s", head)
         if not kind.isalpha():
-            raise damaged(path, f"at byte {at:,}, behind {last}, there is no chunk's name, but {kind!r}")
-        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+            raise damaged(path, f"at byte {start:,}, behind {last}, there is no chunk's name, but {kind!r}")
+        end = start + 8 + length
+        chunk, checksum = _Chunk(kind, start, data[start + 8 : end]), data[end : end + 4]
         if len(checksum) < 4:
-            held = f"{len(content):,} of {length:,} bytes are there"
-            raise damaged(path, f"it breaks off in the chunk {kind.decode()} at byte {at:,} ({held})")
-        if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
-            raise damaged(path, f"the checksum of the chunk {kind.decode()} at byte {at:,} is wrong")
-        yield kind, at, content
+            present = f"{len(chunk.content):,} of {length:,} bytes are there"
+            raise damaged(path, f"it breaks off in the {chunk} ({present})")
+        if zlib.crc32(chunk.content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
+            raise damaged(path, f"the checksum of the {chunk} is wrong")
+        yield chunk
         if kind == b"IEND":
             return
-        at, last = at + 12 + length, f"the chunk {kind.decode()}"
+        start, last = end + 4, f"the chunk {kind.decode()}"
 
 
-def _read_header(path: Path, kind: bytes, place: str, content: bytes) -> Header:
-    if kind != b"IHDR":
-        raise damaged(path, f"its first chunk is {kind.decode()}, not IHDR")
-    if len(content) != 13:
-        raise damaged(path, f"{place} has {len(content)} bytes, not 13")
-    width, height, depth, colour, packing, filtering, interlacing = struct.unpack(">IIBBBBB", content)
+def _read_header(path: Path, chunk: _Chunk) -> Header:
+    if chunk.kind != b"IHDR":
+        raise damaged(path, f"its first chunk is {chunk.kind.decode()}, not IHDR")
+    if len(chunk.content) != 13:
+        raise damaged(path, f"{chunk} has {len(chunk.content)} bytes, not 13")
+    width, height, depth, colour, packing, filtering, interlacing = struct.unpack(">IIBBBBB", chunk.content)
     if depth not in _DEPTHS.get(colour, ()):
-        raise damaged(path, f"{place} names a colour type and depth that do not exist ({colour}, {depth} bits)")
+        raise damaged(path, f"{chunk} names a colour type and depth that do not exist ({colour}, {depth} bits)")
     if packing or filtering or interlacing > 1 or not width or not height:
-        ways = f"compression {packing}, filters {filtering}, interlacing {interlacing}"
-        raise damaged(path, f"{place} asks for what does not exist ({width} x {height} pixels, {ways})")
+        methods = f"compression {packing}, filters {filtering}, interlacing {interlacing}"
+        raise damaged(path, f"{chunk} asks for what does not exist ({width} x {height} pixels, {methods})")
     return Header(width, height, depth, colour, bool(interlacing))
 
 
-def _check_order(path: Path, kind: bytes, place: str, seen: list[bytes], header: Header) -> None:
+def _check_order(path: Path, chunk: _Chunk, earlier: list[bytes], header: Header) -> None:
+    """Raises UserError for a chunk that may not stand behind the earlier ones."""
+    kind = chunk.kind
     if kind == b"IHDR":
-        raise damaged(path, f"{place} is a second header")
+        raise damaged(path, f"{chunk} is a second header")
     if kind[:1].isupper() and kind not in _CRITICAL:
-        raise damaged(path, f"{place} is critical, but no part of the format")
-    if kind == b"PLTE" and (b"PLTE" in seen or b"IDAT" in seen):
-        raise damaged(path, f"{place} is a second palette, or stands behind the pixels")
-    if kind != b"IDAT":
-        return
-    if header.colour == PALETTE and b"PLTE" not in seen:
-        raise damaged(path, f"{place} holds indices, but there is no palette (PLTE) before it")
-    if b"IDAT" in seen and seen[-1] != b"IDAT":
-        raise damaged(path, f"{place} is parted from the other IDAT by {seen[-1].decode()}")
+        raise damaged(path, f"{chunk} is critical, but no part of the format")
+    if kind == b"PLTE" and (b"PLTE" in earlier or b"IDAT" in earlier):
+        raise damaged(path, f"{chunk} is a second palette, or stands behind the pixels")
+    if kind == b"PLTE" and header.colour in (0, 4):
+        raise damaged(path, f"{chunk} is a palette, but IHDR says grey levels")
+    if kind == b"IDAT" and header.colour == PALETTE and b"PLTE" not in earlier:
+        raise damaged(path, f"{chunk} holds indices, but there is no palette (PLTE) before it")
+    if kind == b"IDAT" and b"IDAT" in earlier and earlier[-1] != b"IDAT":
+        raise damaged(path, f"{chunk} is parted from the other IDAT by {earlier[-1].decode()}")
 
 
-def _check_palette(path: Path, place: str, content: bytes, header: Header) -> None:
-    if len(content) % 3 or not 3 <= len(content) <= 768:
-        raise damaged(path, f"{place} has {len(content)} bytes, not 3 for each of 1 to 256 colours")
-    if header.colour in (0, 4):
-        raise damaged(path, f"{place} is a palette, but IHDR says grey levels")
+def _check_length(path: Path, chunk: _Chunk, header: Header) -> None:
+    """Raises UserError for a chunk with fewer bytes than its kind has, or a palette of odd colours."""
+    size = len(chunk.content)
+    least = {0: 2, 2: 6}.get(header.colour, 0) if chunk.kind == b"tRNS" else _LENGTHS.get(chunk.kind, 0)
+    if size < least:
+        raise damaged(path, f"{chunk} has {size} bytes, not {least}")
+    if chunk.kind == b"PLTE" and (size % 3 or not 3 <= size <= 768):
+        raise damaged(path, f"{chunk} has {size} bytes, not 3 for each of 1 to 256 colours")
 
 
-def _text_size(path: Path, kind: bytes, place: str, content: bytes) -> int:
+def _text_size(path: Path, chunk: _Chunk) -> int:
     """Bytes that a text or profile unpacks to; of one that is not packed, or cannot be unpacked, its own."""
-    rest, packed = content.partition(b"\0")[2], b""
-    if kind in (b"zTXt", b"iCCP"):
-        packed = rest[1:]
-    elif kind == b"iTXt" and rest[:1] == b"\1":
-        packed = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    text, packed = chunk.content.partition(b"\0")[2], b""
+    if chunk.kind in (b"zTXt", b"iCCP"):
+        packed = text[1:]
+    elif chunk.kind == b"iTXt" and text[:1] == b"\1":
+        packed = text[2:].partition(b"\0")[2].partition(b"\0")[2]
     try:
-        size = max(len(content), len(zlib.decompressobj().decompress(packed, _MOST_TEXT)))
+        size = max(len(chunk.content), len(zlib.decompressobj().decompress(packed, _MOST_TEXT)))
     except zlib.error:  # no pixel depends on it
-        return len(content)
+        return len(chunk.content)
     if packed and size >= _MOST_TEXT:
-        raise damaged(path, f"{place} unpacks to {_MOST_TEXT:,} bytes or more")
+        raise damaged(path, f"{chunk} unpacks to {_MOST_TEXT:,} bytes or more")
     return size
 
 
@@ -236,7 +232,7 @@ def _check_rows(path: Path, header: Header, packed: bytes) -> None:
 
 
 def _bytes_of_rows(header: Header) -> int:
-    """What IDAT unpacks to: for each row of each pass of an interlaced image, its filter's byte and its samples."""
+    """Bytes that IDAT unpacks to: for each row (of each pass where interlaced) its filter's byte, and its samples."""
     sizes = [(header.width, header.height)]
     if header.interlaced:
         passes = _ADAM7

@@ -7,15 +7,13 @@ other reading is possible. What stands in the transparency is no label: a mask t
 
 from __future__ import annotations
 
-import struct
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.readers.files import readable
-from bench.datasets.readers.png import BEFORE_PIXELS, Header, check_png, damaged, is_png, load_png, refuse_foreign
+from bench.datasets.readers.images import decoded
+from bench.datasets.readers.png import damaged
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,14 +21,12 @@ if TYPE_CHECKING:
 
 Colours = dict[int, tuple[int, int, int]]
 MOST_PIXELS = 2**28  # a file of a few kB can ask for gigabytes
-# What Pillow's readers of headers raise beside `files.DAMAGE`.
-_DAMAGE = (SyntaxError, struct.error, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError)
 _ORIENTATION = 0x0112  # of EXIF; 1: as it is
 _WAY_OUT = "write class ids as grey levels"
 
 
 def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
-    """(H, W) values, and of a palette of colours those that occur, by their index.
+    """Reads a label map: values (H, W), and the colours that occur by their index where a palette of colours is kept.
 
     Levels of 16 bits that are all multiples of 257 are 8 bits widened, and are narrowed again.
 
@@ -38,41 +34,14 @@ def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
         UserError: damaged, another format, several frames, too large, to be turned, colours, or labels that are not
             opaque.
     """
-    from PIL import Image
-
-    with readable(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of a size that is refused
-        if not is_png(path):
-            refuse_foreign(path, "a PNG (label maps bear no loss)")
-        header = check_png(path, lambda width, height: _check_size(path, width, height))
-        try:
-            with Image.open(path, formats=("PNG",)) as file:
-                load_png(path, file, header)
-                _check_single(path, file, header)
-                return _values(path, file)
-        except Image.UnidentifiedImageError as error:
-            raise damaged(path, BEFORE_PIXELS) from error
-        except (Image.DecompressionBombError, *_DAMAGE) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise UserError(f"Expected {path} to have at most {MOST_PIXELS:,} pixels, but it has {width} x {height}.")
-
-
-def _check_single(path: Path, file: Image, header: Header) -> None:
-    """Refuses what Pillow would decode in part."""
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1:
-        raise UserError(f"Expected {path} to be one label map, but it is animated: it has {frames} frames.")
-    if header.depth == 16 and header.channels > 1:
-        raise UserError(f"Expected {path} to have one channel, but it has {header.channels} of 16 bits: {_WAY_OUT}.")
-    if file.getexif().get(_ORIENTATION, 1) != 1:
-        raise UserError(f"Expected {path} to be stored as it is seen, but EXIF turns it: turn its pixels.")
+    with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
+        if file.getexif().get(_ORIENTATION, 1) != 1:
+            raise UserError(f"Expected {path} to be stored as it is seen, but EXIF turns it: turn its pixels.")
+        return _values(path, file)
 
 
 def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
+    """What `read_png_mask` gives, of a decoded file."""
     array = np.asarray(file)
     colours: Colours = {}
     if file.mode == "P":
@@ -88,10 +57,10 @@ def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
 
 
 def _by_palette(path: Path, indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, Colours]:
-    """The greys of a palette, or its indices where they alone can be meant.
+    """Values and colours: the greys of a palette, or its indices where nothing else can be meant.
 
-    They can where 0 is the background's and each colour in use has no other index: black at another index than 0, or
-    one colour twice, is a palette that a tool made of the picture.
+    Indices are class ids where 0 is the background's and each colour in use has no other index: black at another index
+    than 0, or one colour twice, is a palette that a tool made of the picture.
     """
     used = np.flatnonzero(np.bincount(indices.ravel()))
     if used[-1] >= len(palette):
@@ -110,7 +79,7 @@ def _by_palette(path: Path, indices: np.ndarray, palette: np.ndarray) -> tuple[n
 
 
 def _one_channel(path: Path, array: np.ndarray) -> np.ndarray:
-    """(H, W) of channels that are equal."""
+    """The values (H, W) of channels that are all equal; other pictures are refused."""
     if (array == array[..., :1]).all():
         return array[..., 0]
     packed, counts = np.unique(array.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32), return_counts=True)

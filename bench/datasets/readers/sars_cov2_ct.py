@@ -8,13 +8,15 @@ uses, tests on patients that were trained on.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.base import DatasetSpec, RawImage, Split
+from bench.datasets.base import DatasetSpec, RawImage, Row, Split
 from bench.datasets.phantoms import lung
-from bench.datasets.readers.folders import class_places, image_case, image_files
+from bench.datasets.readers.folders import class_places, image_files, read_image_case, single_place
 from bench.datasets.splits.dealing import by_part, deal, random_split
 from bench.datasets.splits.duplicates import join
 from bench.errors import UserError
@@ -58,15 +60,15 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawImage]]:
     Raises:
         UserError: an empty class, or a file that is no image or has another name.
     """
-    cases = []
+    cases: list[Callable[[], RawImage]] = []
     for label, number, path in _files(folder):
         name = case_name(label, number)
-        cases.append(image_case(path, 1, name, name, label))
+        cases.append(partial(read_image_case, path, 1, Row(name, name, label)))
     return cases
 
 
 def case_name(label: int, number: int) -> str:
-    """`Covid (12)`, however the file writes it."""
+    """The case's name `Covid (12)`, whatever case of letters and blanks the file's name has."""
     return f"{_STEM[label]} ({number})"
 
 
@@ -75,16 +77,7 @@ def case_name(label: int, number: int) -> str:
 
 def _class_folders(folder: Path) -> dict[int, Path]:
     """The folders of the classes, by label."""
-    places = class_places(folder, _FOLDERS)
-    if not places:
-        raise UserError(f"Found no SARS-COV2-CT-Scan files in {folder}. Known layout is {_LOOK}.")
-    if len(places) > 1:
-        raise UserError(f"Expected one pair of class folders in {folder}, but found {places[0][0]} and {places[1][0]}.")
-    place, found = places[0]
-    if set(found) != {0, 1}:
-        missing = CLASSES[1 - next(iter(found))]
-        raise UserError(f"Expected the folders COVID and non-COVID in {place}, but {missing} is missing.")
-    return found
+    return single_place(folder, class_places(folder, _FOLDERS), CLASSES, "SARS-COV2-CT-Scan files", _LOOK)
 
 
 def _files(folder: Path) -> list[tuple[int, int, Path]]:
@@ -116,38 +109,31 @@ def blocks(prepared: Prepared) -> Split:
     A block counts as 15 images however many of them are there, so that a missing file moves no other image (unless it
     is the one through which two blocks hang together, or the only one of its block).
     """
-    labels = {case.case: _block(case.case) for case in prepared.cases}
-    present = sorted(set(labels.values()))
-    position = {block: i for i, block in enumerate(present)}
-    pairs = [
-        (position[labels[group[0]]], position[labels[other]])
-        for group in prepared.manifest["groups"]
-        for other in group[1:]
-    ]
-    groups: dict[str, dict[int, int]] = {}
+    block_of = {case.case: _block(case.case) for case in prepared.cases}
+    blocks_present = sorted(set(block_of.values()))
+    position = {block: i for i, block in enumerate(blocks_present)}
+    alike = [[position[block_of[case]] for case in group] for group in prepared.manifest["groups"]]
+    sizes: dict[str, dict[int, int]] = {}
     group_of: dict[tuple[int, int], str] = {}
-    for members in join(len(present), pairs):
-        held = [present[i] for i in members]
-        name = case_name(held[0][0], BLOCK * held[0][1] + 1)
-        groups[name] = {k: BLOCK * sum(block[0] == k for block in held) for k in sorted({block[0] for block in held})}
-        group_of |= dict.fromkeys(held, name)
-    parts = deal(groups, "sars-cov2-ct blocks 1", slack=BLOCK)
-    return Split(
-        name="blocks",
-        source=_SPLITS["blocks"],
-        parts=by_part(list(labels), lambda name: parts[group_of[labels[name]]]),
-        groups={name: group_of[block] for name, block in labels.items()},
-    )
+    for members in join(len(blocks_present), alike):
+        joined = [blocks_present[i] for i in members]
+        first_label, first_block = joined[0]
+        name = case_name(first_label, BLOCK * first_block + 1)
+        sizes[name] = {label: BLOCK * n for label, n in Counter(label for label, _ in joined).items()}
+        group_of |= dict.fromkeys(joined, name)
+    parts = deal(sizes, "sars-cov2-ct blocks 1", slack=BLOCK)
+    groups = {case: group_of[block] for case, block in block_of.items()}
+    return Split("blocks", _SPLITS["blocks"], by_part(list(groups), lambda case: parts[groups[case]]), groups=groups)
 
 
 def units(prepared: Prepared) -> dict[str, str]:
     """Case -> its block of the split `blocks`: what counts as one in an interval, whatever the split.
 
-    Not the near-duplicates: of 119 test images they make 101 groups, and change no interval, while neighbouring slices
-    of one patient correlate less than near-duplicates do. Whether a network has an image right still hangs together
-    within a block: for images of one class, the variance of a mean over blocks was up to 4 times that of as many
-    independent images in the six networks trained on the 419 images at hand (over near-duplicates up to 1.5). A patient
-    whose slices lie across the border of two blocks still counts as two.
+    Near-duplicates alone would not do: 119 test images make 101 groups of them, and no interval changes, while
+    neighbouring slices of one patient correlate less than near-duplicates do. Whether a network is right on an image
+    still hangs together within a block: for images of one class, the variance of a mean over blocks was up to 4 times
+    that of as many independent images in the six networks trained on the 419 images at hand (over near-duplicates up
+    to 1.5). A patient whose slices lie across the border of two blocks still counts as two.
     """
     return blocks(prepared).groups
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from bench.datasets.phantoms import abdomen
 from bench.datasets.readers.files import check_image, check_label, read_h5, read_npz, readable
 from bench.datasets.readers.folders import walk
 from bench.datasets.readers.nifti import nifti_files, read_pair
+from bench.datasets.readers.stacks import CaseFiles, ImageAndLabel, read_stack
 from bench.errors import UserError
 
 CLASSES = (
@@ -54,14 +54,6 @@ _NAMES = {
 _DEPTH = 4
 
 
-@dataclass
-class _Files:
-    """The files of one patient: a volume, slices by number, or both; of BTCV the image as volume."""
-
-    volume: Path | None = None
-    slices: dict[int, Path] = field(default_factory=dict)
-
-
 def find_layout(folder: Path) -> str:
     """`transunet`, `btcv`, or `transunet, labels as cascade`: the files' form and the order of their labels.
 
@@ -76,7 +68,7 @@ def find_layout(folder: Path) -> str:
     if len(forms) > 1:
         raise UserError(f"Expected one Synapse layout in {folder}, but found transunet and btcv: give one's folder.")
     form = forms.pop()
-    order = _told(folder) or _seen(folder, form)
+    order = _order_told(folder) or _order_seen(folder, form)
     return form if order == form else f"{form}, labels as {order}"
 
 
@@ -95,64 +87,52 @@ def list_cases(folder: Path, layout: str) -> list[Callable[[], RawCase]]:
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, list[tuple[re.Match[str], Path]]]]:
-    """The folders that hold files of either form, with what their names tell."""
+    """The folders that hold files of either form, with the matches of the files' names."""
     for place in walk(folder, _DEPTH):
         names = _NAMES.get(place.name)
         if names is None:
             continue
         files = nifti_files(place) if place.name == "img" else {path.name: path for path in sorted(place.iterdir())}
-        found = [(match, path) for name, path in files.items() if (match := names.fullmatch(name))]
-        if found:
-            yield place, found
+        matching = [(match, path) for name, path in files.items() if (match := names.fullmatch(name))]
+        if matching:
+            yield place, matching
 
 
-def _patients(folder: Path) -> dict[str, _Files]:
-    patients: dict[str, _Files] = {}
-    for place, found in _places(folder):
-        for match, path in found:
-            files = patients.setdefault(match["patient"], _Files())
+def _patients(folder: Path) -> dict[str, CaseFiles]:
+    """Patient -> the files of the case; of BTCV the image is the volume."""
+    patients: dict[str, CaseFiles] = {}
+    for place, matching in _places(folder):
+        for match, path in matching:
             number = int(match["slice"]) if place.name == "train_npz" else None
-            twin = files.volume if number is None else files.slices.get(number)
-            if twin:
-                raise UserError(f"Expected each volume and slice once, but both {twin} and {path} exist.")
-            if number is None:
-                files.volume = path
-            else:
-                files.slices[number] = path
+            patients.setdefault(match["patient"], CaseFiles()).add(path, number)
     return patients
 
 
-def _read_transunet(patient: str, files: _Files, order: str) -> RawCase:
+def _read_transunet(patient: str, files: CaseFiles, order: str) -> RawCase:
     """A volume, or a stack of slices; where both are there they have to be the same."""
     image, label = _stack(patient, files)
-    label = _in_our_order(files.volume or next(iter(files.slices.values())), label, order)
-    paths = (*([files.volume] if files.volume else []), *(files.slices[k] for k in sorted(files.slices)))
-    return RawCase(f"case{patient}", patient, image, label, None, paths)
+    paths = (*([files.volume] if files.volume else []), *files.slice_paths())
+    return RawCase(f"case{patient}", patient, image, _in_our_order(paths[0], label, order), None, paths)
 
 
-def _stack(patient: str, files: _Files) -> tuple[np.ndarray, np.ndarray]:
+def _stack(patient: str, files: CaseFiles) -> ImageAndLabel:
     """Image and label as the files have them."""
-    pairs = []
-    for position, number in enumerate(sorted(files.slices)):
-        path = files.slices[number]
-        if number != position:
-            missing = path.with_name(f"case{patient}_slice{position:03d}.npz")
-            raise UserError(
-                f"Expected the slices of case{patient} from 000 on, but {missing} is missing: copy it anew."
-            )
-        pairs.append(_pair(path, read_npz(path, ("image", "label")), axes=2))
-        if pairs[-1][0].shape != pairs[0][0].shape:
-            raise UserError(f"Expected the slices of case{patient} to have one shape, but {path} has another.")
-    stack = tuple(np.stack(arrays) for arrays in zip(*pairs, strict=True)) if pairs else ()
+    case, paths = f"case{patient}", files.slice_paths()
+    missing = next((number for number in range(len(paths)) if number not in files.slices), None)
+    if missing is not None:
+        name = paths[0].with_name(f"{case}_slice{missing:03d}.npz")
+        raise UserError(f"Expected the slices of {case} from 000 on, but {name} is missing: copy it anew.")
+    stack = read_stack(case, paths, lambda path: _pair(path, read_npz(path, ("image", "label")))) if paths else None
     if files.volume is None:
-        return stack[0], stack[1]
-    image, label = _pair(files.volume, read_h5(files.volume, ("image", "label")), axes=3)
-    if stack and not (np.array_equal(stack[0], image) and np.array_equal(stack[1], label)):
-        raise UserError(f"Expected the slices of case{patient} to be those of {files.volume}, but they differ.")
-    return image, label
+        assert stack is not None
+        return stack
+    volume = _pair(files.volume, read_h5(files.volume, ("image", "label")), axes=3)
+    if stack and not all(map(np.array_equal, stack, volume)):
+        raise UserError(f"Expected the slices of {case} to be those of {files.volume}, but they differ.")
+    return volume
 
 
-def _pair(path: Path, arrays: Sequence[np.ndarray], axes: int) -> tuple[np.ndarray, np.ndarray]:
+def _pair(path: Path, arrays: Sequence[np.ndarray], axes: int = 2) -> ImageAndLabel:
     image, label = check_image(path, arrays[0], axes), arrays[1]
     if image.min() < -1e-3 or image.max() > 1 + 1e-3:
         raise UserError(
@@ -162,24 +142,23 @@ def _pair(path: Path, arrays: Sequence[np.ndarray], axes: int) -> tuple[np.ndarr
     return image, check_label(path, label, image.shape, len(ORDERS["btcv"]))
 
 
-def _read_btcv(patient: str, files: _Files, order: str) -> RawCase:
-    path = files.volume
-    assert path is not None
-    place = next(parent for parent in path.parents if parent.name == "img").with_name("label")
+def _read_btcv(patient: str, files: CaseFiles, order: str) -> RawCase:
+    image_path = files.volume
+    assert image_path is not None
+    place = next(parent for parent in image_path.parents if parent.name == "img").with_name("label")
     label_path = nifti_files(place).get(f"label{patient}", place / f"label{patient}.nii.gz")
-    image, label = read_pair(path, label_path)
+    units, label, volume = read_pair(image_path, label_path, len(ORDERS["btcv"]))
     low, high = WINDOW
-    pixels = (np.clip(check_image(path, image.array, axes=3), low, high) - low) / (high - low)
-    labels = check_label(label_path, label.array, pixels.shape, len(ORDERS["btcv"]), label.scaling)
-    labels = _in_our_order(label_path, labels, order)
-    paths = (path, label_path)
-    return RawCase(f"case{patient}", patient, pixels.astype(np.float32), labels, image.spacing, paths, image.doubt)
+    image = ((np.clip(units, low, high) - low) / (high - low)).astype(np.float32)
+    label, paths = _in_our_order(label_path, label, order), (image_path, label_path)
+    return RawCase(f"case{patient}", patient, image, label, volume.spacing, paths, volume.doubt)
 
 
 # -- label orders --------------------------------------------------------------------------------------------
 
 
-def _told(folder: Path) -> str | None:
+def _order_told(folder: Path) -> str | None:
+    """The label order that a file `label_order.txt` names; None without one."""
     for path in sorted(folder.rglob(ORDER_FILE)):
         with readable(path):
             word = path.read_text(encoding="utf-8-sig", errors="replace").strip().lower()
@@ -189,30 +168,30 @@ def _told(folder: Path) -> str | None:
     return None
 
 
-def _seen(folder: Path, form: str) -> str:
-    """The order that the first case with enough organs shows; files without any label have TransUNet's, as any."""
+def _order_seen(folder: Path, form: str) -> str:
+    """The label order that the first case with enough organs shows; files without any label count as TransUNet's."""
     if form == "btcv":
         return "btcv"
-    found: set[int] = set()
+    ids: set[int] = set()
     for patient, files in sorted(_patients(folder).items()):
         _, label = _stack(patient, files)
         counts = np.bincount(label.ravel(), minlength=len(ORDERS["btcv"]))
-        found |= set(np.flatnonzero(counts).tolist()) - {0}
+        ids |= set(np.flatnonzero(counts).tolist()) - {0}
         if counts[9:].any():
             return "btcv"
         if counts[5] and counts[6]:
             return "transunet" if counts[5] > counts[6] else "cascade"
-    if found:
+    if ids:
         raise UserError(
             f"Expected liver and pancreas in a case of {folder}, from which the order of the labels is seen, but found "
-            f"only the labels {', '.join(map(str, sorted(found)))}: write {' or '.join(ORDERS)} into "
+            f"only the labels {', '.join(map(str, sorted(ids)))}: write {' or '.join(ORDERS)} into "
             f"{folder / ORDER_FILE}."
         )
     return "transunet"
 
 
 def _in_our_order(path: Path, label: np.ndarray, order: str) -> np.ndarray:
-    """The labels by `CLASSES`, after what anatomy says against the order.
+    """The labels renumbered to `CLASSES`, after a check that anatomy does not contradict the order.
 
     Raises:
         UserError: an id that the order does not have, a pancreas larger than the liver, or a right kidney that lies

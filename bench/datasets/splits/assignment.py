@@ -101,15 +101,10 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
     Raises:
         UserError: a part without any case, but for the test part of an untested split.
     """
-    indices = _indices(cases, split)
-    counts = count_parts(cases, split)
+    indices, counts = _indices(cases, split), count_parts(cases, split)
     _reject_empty(split, counts)
-    return Assignment(
-        indices={part: tuple(indices[part]) for part in PARTS},
-        counts=counts,
-        left_out=len(cases) - len({i for of_part in indices.values() for i in of_part}),
-        partial=_is_partial(counts, split),
-    )
+    left_out = len(cases) - len(set().union(*indices.values()))
+    return Assignment(indices, counts, left_out, _is_partial(counts, split))
 
 
 def _is_partial(counts: Counts, split: Split) -> bool:
@@ -131,23 +126,22 @@ def count_parts(cases: Sequence[HasPatient], split: Split) -> Counts:
     }
 
 
-def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, list[int]]:
-    members = {part: frozenset(split.parts[part]) for part in PARTS}
-    return {
-        part: [i for i, case in enumerate(cases) if split.member(case) in of_part] for part, of_part in members.items()
-    }
+def _indices(cases: Sequence[HasPatient], split: Split) -> dict[str, tuple[int, ...]]:
+    """Part -> the positions of its cases."""
+    names = {part: frozenset(split.parts[part]) for part in PARTS}
+    return {part: tuple(i for i, case in enumerate(cases) if split.member(case) in names[part]) for part in PARTS}
 
 
 def _reject_empty(split: Split, counts: Counts) -> None:
     empty = [part for part in _used_parts(split) if not counts[part]["cases"]]
-    if empty:
-        present = ", ".join(
-            f"{part} {c['present_patients']}"
-            + (f" of {c['official_patients']}" if c["official_patients"] is not None else "")
-            for part, c in counts.items()
-        )
-        raise UserError(
-            f"Expected split {split.name!r} to have patients in every part, but {' and '.join(empty)} "
-            f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {present}). "
-            "Add the missing patients' files and prepare again, or choose another split."
-        )
+    if not empty:
+        return
+    present = []
+    for part, count in counts.items():
+        official = "" if count["official_patients"] is None else f" of {count['official_patients']}"
+        present.append(f"{part} {count['present_patients']}{official}")
+    raise UserError(
+        f"Expected split {split.name!r} to have patients in every part, but {' and '.join(empty)} "
+        f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {', '.join(present)}). "
+        "Add the missing patients' files and prepare again, or choose another split."
+    )

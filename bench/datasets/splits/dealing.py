@@ -6,6 +6,7 @@ What a split does with an image depends on the image's name and group, never on 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,15 @@ def order(names: Sequence[str], seed: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
 
 
-def deal(groups: Mapping[str, Mapping[int, int]], seed: str, slack: int) -> dict[str, str]:
+def group_sizes(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, Counter[int]]:
+    """Group -> class -> how many of the cases; in segmentation all cases count as one class."""
+    sizes: dict[str, Counter[int]] = {}
+    for case in cases:
+        sizes.setdefault(group_of(case), Counter())[case.label or 0] += 1
+    return sizes
+
+
+def deal(groups: Mapping[str, Mapping[int, int]], seed: str, slack: int | None = None) -> dict[str, str]:
     """Gives each group its part, about 60 / 15 / 25 % of each class: large groups first, equal ones shuffled.
 
     A group goes to the part that lacks the largest share of what it is to get, of those that have room for it (up to
@@ -30,11 +39,13 @@ def deal(groups: Mapping[str, Mapping[int, int]], seed: str, slack: int) -> dict
 
     Args:
         groups: name -> class -> size. Sizes that do not count single images keep a split where one is missing.
+        slack: the size of the largest group by default.
 
     Returns:
         Name -> part.
     """
     classes = sorted({label for sizes in groups.values() for label in sizes})
+    slack = max(sum(sizes.values()) for sizes in groups.values()) if slack is None else slack
     total = {label: sum(sizes.get(label, 0) for sizes in groups.values()) for label in classes}
     goal = {part: {label: share * total[label] for label in classes} for part, share in SHARES.items()}
     dealt = {part: dict.fromkeys(classes, 0) for part in PARTS}
@@ -53,7 +64,7 @@ def deal(groups: Mapping[str, Mapping[int, int]], seed: str, slack: int) -> dict
 
 
 def deal_randomly(names: Mapping[int, Sequence[str]], seed: str) -> dict[str, str]:
-    """20 % of each class for testing, a tenth of the rest for validation, whatever they resemble; name -> part.
+    """Name -> part: 20 % of each class test and a tenth of the rest validates, whatever images resemble each other.
 
     Args:
         names: class -> names of its images.
@@ -69,7 +80,7 @@ def deal_randomly(names: Mapping[int, Sequence[str]], seed: str) -> dict[str, st
 
 
 def random_split(cases: Sequence[Case], name: str, source: str, flag: str, seed: str, **fields: Any) -> Split:
-    """`deal_randomly` of the images of each class as a split by case, flagged with why it leaks."""
+    """A split by case that `deal_randomly` makes of the images; its flag says why it leaks."""
     names: dict[int, list[str]] = {}
     for case in cases:
         names.setdefault(case.label or 0, []).append(case.case)

@@ -52,32 +52,29 @@ def near_duplicates(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     hashes = np.stack([perceptual_hash(image) for image in thumbnails])
     alike = correlating(small, CORRELATION)
     pairs = [(pair.i, pair.j) for pair in alike if (hashes[pair.i] != hashes[pair.j]).sum() <= HASH_DISTANCE]
-    return [group for group in join(len(small), pairs) if len(group) > 1]
+    return join_several(len(small), pairs)
 
 
-def join(n: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """The connected components of n things under these pairs (union-find), each ascending, in order of their first."""
-    parent = list(range(n))
-    for i, j in pairs:
-        join_at(parent, i, j)
-    components: dict[int, list[int]] = {}
-    for i, root in enumerate(roots(parent)):
-        components.setdefault(root, []).append(i)
-    return [tuple(members) for members in components.values()]
+def join(n: int, groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The connected components of n things, where those of a group belong together.
+
+    Args:
+        groups: positions below n, at least one in each; a pair is a group of two.
+
+    Returns:
+        All components, also those of a single thing, each ascending, in the order of their first.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = np.array([(group[0], member) for group in groups for member in group[1:]], dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
+    members: dict[int, list[int]] = {}
+    for position, component in enumerate(connected_components(graph, directed=False)[1].tolist()):
+        members.setdefault(component, []).append(position)
+    return [tuple(positions) for positions in members.values()]
 
 
-def join_at(parent: list[int], i: int, j: int) -> None:
-    """Makes two things one component; `parent` begins as range(n)."""
-    low, high = sorted((_root(parent, i), _root(parent, j)))
-    parent[high] = low
-
-
-def roots(parent: list[int]) -> list[int]:
-    """Each thing's component, named by its first member."""
-    return [_root(parent, i) for i in range(len(parent))]
-
-
-def _root(parent: list[int], i: int) -> int:
-    while parent[i] != i:
-        parent[i] = i = parent[parent[i]]
-    return i
+def join_several(n: int, groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The components of `join` that have two members or more."""
+    return [component for component in join(n, groups) if len(component) > 1]

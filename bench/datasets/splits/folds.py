@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.datasets.base import PARTS, Assignment, Split
-from bench.datasets.splits.dealing import by_part, deal, order
+from bench.datasets.splits.dealing import by_part, deal, group_sizes, order
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,12 +23,10 @@ INNER = "inner"  # `blocks/inner5`: five folds of the training part of `blocks`
 def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], folds: int) -> list[list[int]]:
     """Cases dealt to folds group by group; ascending positions, every one in one fold.
 
-    A group is a patient, or what the split keeps together. In an order that is a constant, larger groups first, each
-    goes to the fold that has the fewest cases of its class (of all classes in segmentation).
+    In an order that is a constant, larger groups first, each goes to the fold that has the fewest cases of its class
+    (of all classes in segmentation).
     """
-    members: dict[str, list[int]] = {}
-    for i in sorted(indices):
-        members.setdefault(_group(cases[i], split), []).append(i)
+    members = _members(cases, split, sorted(indices))
     names = sorted(members)
     shuffled = [names[i] for i in np.random.default_rng(_ORDER).permutation(len(names))]
     dealt: list[list[int]] = [[] for _ in range(folds)]
@@ -41,8 +39,8 @@ def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], fold
 def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
     """One fold of a cross-validation over all cases of a split: that fold tests, the next one validates.
 
-    Dealt by patient, it is not flagged as the random split is whose cases it takes; where no patients are known, a fold
-    is as random as that, and keeps the flag.
+    Folds by patient leak nothing, so that the flag of a random split is dropped; where no patients are known, a fold is
+    as random as the split it takes the cases of, and keeps its flag.
 
     Args:
         fold: 0 to folds - 1.
@@ -52,7 +50,7 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
     """
     listed = {name for part in PARTS for name in split.parts[part]}
     indices = [i for i, case in enumerate(cases) if split.member(case) in listed]
-    groups = len({_group(cases[i], split) for i in indices})
+    groups = len(_members(cases, split, indices))
     if groups < folds:
         raise UserError(f"Expected {folds} patients or groups or more for {folds} folds, but {groups} are present.")
     dealt = deal_folds(cases, split, indices, folds)
@@ -85,7 +83,7 @@ def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> S
         raise UserError(f"Expected a fold from 0 to {folds - 1} of {folds} folds of a training part, but got {fold}.")
     listed = set(split.parts["train"])
     indices = [i for i, case in enumerate(cases) if split.member(case) in listed]
-    groups = len({_group(cases[i], split) for i in indices})
+    groups = len(_members(cases, split, indices))
     if groups < folds:
         raise UserError(
             f"Expected {folds} patients or groups or more in the training part of {split.name} for {folds} folds, but "
@@ -119,20 +117,15 @@ def any_split(prepared: Prepared) -> Split:
 
     Of two volumes' patients one trains and validates (the one with more classes), the other tests.
     """
-    groups: dict[str, dict[int, int]] = {}
-    for case in prepared.cases:
-        sizes = groups.setdefault(case.patient, {})
-        sizes[case.label or 0] = sizes.get(case.label or 0, 0) + 1
+    sizes = group_sizes(prepared.cases, lambda case: case.patient)
     source = "ours: whatever files are there, dealt about 60/15/25 % by patient where patients are known"
-    if prepared.spec.task == "segmentation" and len(groups) == 2:
+    if prepared.spec.task == "segmentation" and len(sizes) == 2:
         shown = {case.patient: sum(n > 0 for n in case.voxels) for case in prepared.cases}
-        first, last = sorted(groups, key=lambda name: (-shown[name], name))
+        first, last = sorted(sizes, key=lambda name: (-shown[name], name))
         parts: dict[str, tuple[str, ...]] = {"train": (first,), "val": (first,), "test": (last,)}
         source = "ours: whatever files are there: of two patients one trains and validates, the other tests"
     else:
-        largest = max(sum(sizes.values()) for sizes in groups.values())
-        part_of = deal(groups, f"{prepared.spec.name} any 1", slack=largest)
-        parts = by_part(list(groups), part_of.__getitem__)
+        parts = by_part(list(sizes), deal(sizes, f"{prepared.spec.name} any 1").__getitem__)
     return Split(ANY, source, parts, official_cases=len(prepared.cases))
 
 
@@ -144,9 +137,7 @@ def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, c
     Raises:
         UserError: fewer than there are, or so few that a class is left without a case.
     """
-    members: dict[str, list[int]] = {}
-    for i in assignment.indices["train"]:
-        members.setdefault(_group(cases[i], split), []).append(i)
+    members = _members(cases, split, assignment.indices["train"])
     if not 1 <= count <= len(members):
         raise UserError(f"Expected 1 to {len(members)} training patients or groups, which are there, but got {count}.")
     classes: dict[int | None, list[str]] = {}
@@ -175,13 +166,17 @@ def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, c
 def count_training(
     cases: Sequence[Case], split: Split, assignment: Assignment, subset: int | float | None
 ) -> int | None:
-    """How many training patients (or groups) a number or a share in (0, 1] of them is; all of them are None."""
+    """Training patients (or groups) for `subset`, a number or a share in (0, 1]; None where that is all of them."""
     if subset is None:
         return None
-    present = len({_group(cases[i], split) for i in assignment.indices["train"]})
+    present = len(_members(cases, split, assignment.indices["train"]))
     count = max(1, round(subset * present)) if isinstance(subset, float) else subset
     return None if count == present else count
 
 
-def _group(case: Case, split: Split) -> str:
-    return split.groups.get(split.member(case), case.patient)
+def _members(cases: Sequence[Case], split: Split, indices: Sequence[int]) -> dict[str, list[int]]:
+    """Group -> the positions of its cases; a group is a patient, or what the split keeps together."""
+    members: dict[str, list[int]] = {}
+    for i in indices:
+        members.setdefault(split.groups.get(split.member(cases[i]), cases[i].patient), []).append(i)
+    return members

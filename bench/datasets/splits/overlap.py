@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.datasets.base import Assignment, Prepared
+    from bench.datasets.base import Assignment, Case, Prepared
 
 
 def leak_figures(prepared: Prepared, assignment: Assignment) -> dict[str, float | None]:
@@ -15,16 +16,24 @@ def leak_figures(prepared: Prepared, assignment: Assignment) -> dict[str, float 
 
     None where no patients are known, or (in segmentation) no near-duplicates were sought.
     """
-    cases = prepared.cases
     tested = "test" if assignment.indices["test"] else "val"
-    train, test = ([cases[i] for i in assignment.indices[part]] for part in ("train", tested))
-    patients = {case.patient for case in train}
-    known = any(case.patient != case.case for case in cases)
+    train, test = ([prepared.cases[i] for i in assignment.indices[part]] for part in ("train", tested))
     groups: list[list[str]] | None = prepared.manifest.get("groups")
-    group_of = {name: i for i, group in enumerate(groups or []) for name in group}
-    seen = {group_of[case.case] for case in train if case.case in group_of}
-    alike = sum(group_of.get(case.case) in seen for case in test) / len(test)
+    first_of_group = {name: group[0] for group in groups or [] for name in group}
+    alike = trained_share(train, test, lambda case: first_of_group.get(case.case, case.case))
+    known = patients_known(prepared.cases)
     return {
-        "patient": sum(case.patient in patients for case in test) / len(test) if known else None,
+        "patient": trained_share(train, test, lambda case: case.patient) if known else None,
         "near_duplicate": None if groups is None else alike,
     }
+
+
+def trained_share(train: Sequence[Case], test: Sequence[Case], origin: Callable[[Case], Hashable]) -> float:
+    """The share of test cases of whose origin (a patient, a photograph) a case is trained on."""
+    trained = {origin(case) for case in train}
+    return sum(origin(case) in trained for case in test) / len(test)
+
+
+def patients_known(cases: Sequence[Case]) -> bool:
+    """Whether the cases' patients are more than the cases' own names."""
+    return any(case.patient != case.case for case in cases)

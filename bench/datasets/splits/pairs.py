@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 AREAS, BLOCK = 16, 1024
-# What single precision may get wrong: nothing within it of the threshold is decided by it.
+# Error of a correlation in single precision: what comes closer to the threshold is decided in whole numbers.
 _MARGIN = 1e-4
 # Share of a block's pairs above which one product of matrices is cheaper than gathering them.
 _DENSE = 0.005
@@ -44,7 +44,7 @@ def oriented(small: np.ndarray, degrees: int, mirrored: bool) -> np.ndarray:
     if degrees % 90 == 0:
         return np.rot90(small, degrees // 90, (-2, -1))
     flat = np.ascontiguousarray(small).reshape(-1, *small.shape[-2:])
-    turned = [np.asarray(Image.fromarray(one).rotate(degrees, Image.Resampling.BILINEAR)) for one in flat]
+    turned = [np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR)) for image in flat]
     return np.stack(turned).reshape(small.shape)
 
 
@@ -82,7 +82,7 @@ def correlating(
     for a, first in enumerate(blocks):
         of_first = _normalised(small[first.start : first.stop])
         for second in blocks[a:]:
-            found: dict[tuple[int, int], Pair] = {}
+            best: dict[tuple[int, int], Pair] = {}
             for degrees, mirrored in orientations:
                 turned = oriented(whole[second.start : second.stop], degrees, mirrored)
                 turned = discs(turned) if disc else turned
@@ -92,17 +92,17 @@ def correlating(
                 for i, j in zip(rows[later].tolist(), columns[later].tolist(), strict=True):
                     correlation = exact_correlation(small[first.start + i], turned[j])
                     pair = Pair(first.start + i, second.start + j, correlation, degrees, mirrored)
-                    if correlation >= least and correlation > getattr(found.get((i, j)), "correlation", 0):
-                        found[i, j] = pair
-            yield from (found[key] for key in sorted(found))
+                    if correlation >= least and correlation > getattr(best.get((i, j)), "correlation", 0):
+                        best[i, j] = pair
+            yield from (best[key] for key in sorted(best))
             done += 1
             if progress:
                 progress(done, total)
 
 
-def exact_correlation(one: np.ndarray, two: np.ndarray) -> float:
-    """Of two images of grey levels; their sums are whole numbers below 2**53, so that every machine gets the same."""
-    x, y, n = one.ravel().astype(np.int64), two.ravel().astype(np.int64), one.size
+def exact_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's correlation of two images; the sums are whole numbers below 2**53, so that all machines agree."""
+    x, y, n = first.ravel().astype(np.int64), second.ravel().astype(np.int64), first.size
     total_x, total_y = int(x.sum()), int(y.sum())
     spread_x, spread_y = n * int(x @ x) - total_x**2, n * int(y @ y) - total_y**2
     if spread_x == 0 or spread_y == 0:
@@ -139,7 +139,7 @@ def _normalised(small: np.ndarray) -> np.ndarray:
 
 
 def _hashes(small: np.ndarray) -> np.ndarray:
-    """(N, 257) float32: the part on the areas, and the length of the rest."""
+    """Hashes (N, 257) float32: the 256 numbers on the areas, and the length of what they leave."""
     n, side = len(small), small.shape[-1]
     each = side // AREAS
     flat = _normalised(small)
@@ -149,7 +149,7 @@ def _hashes(small: np.ndarray) -> np.ndarray:
 
 
 def _turned_hashes(hashes: np.ndarray, block: range, turned: np.ndarray, degrees: int, mirrored: bool) -> np.ndarray:
-    """The hashes of a block's images as they are when these are turned: moved, where the turn moves whole areas."""
+    """The hashes of a block's images after a turn: the same numbers at other places where whole areas move."""
     if degrees % 90:
         return _hashes(turned)
     part = hashes[block.start : block.stop]

@@ -24,6 +24,6 @@ def unit_table(prepared: Prepared, label: str) -> dict[str, Any] | None:
     spec = prepared.spec
     if spec.units is None:
         return None
-    found = spec.units(prepared)
-    cases = {case.case: found[case.case] for case in prepared.cases if found[case.case] != case.patient}
+    unit_of = spec.units(prepared)
+    cases = {case.case: unit_of[case.case] for case in prepared.cases if unit_of[case.case] != case.patient}
     return {"dataset": label, "fingerprint": prepared.fingerprint, "unit": spec.unit, "cases": cases}

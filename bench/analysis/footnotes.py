@@ -1,0 +1,43 @@
+"""The footnotes of a results table: rows without a rank, tuned values, initial weights, what rows differ in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.checklist import PROVENANCE
+from bench.analysis.folds import missing_folds
+from bench.analysis.own_settings import own_settings
+from bench.analysis.short_budget import is_short_comparison
+
+
+def footnotes(
+    cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], seeds: frozenset[int]
+) -> tuple[str, ...]:
+    """Which rows are not ranked, what was chosen for each model, and what rows differ in though a table compares them.
+
+    Args:
+        cells: all of one comparison. titles, ranked: of each model in it. seeds: those that a ranked row has.
+    """
+    notes: list[str] = []
+    chance = set(cells.loc[cells["family"] == "chance", "model"])
+    lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
+    if lacking:
+        what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
+        notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
+    notes += own_settings(cells, titles)
+    for column, label in PROVENANCE.items():
+        values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
+        common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
+        shown = "; ".join(f"{v}: {', '.join(cells['model'][values == v].map(titles).unique())}" for v in rest)
+        if rest:
+            notes.append(f"Rows differ in {label}: {common}, but {shown}.")
+    return tuple(notes)
+
+
+def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
+    """The folds that rows lack, which have figures of the folds that they have, and no rank; blank where none lacks."""
+    texts = {model: missing_folds(*(frame[frame["model"] == model] for frame in (cells, scored))) for model in titles}
+    lacking = "; ".join(f"{titles[model]}, {text}" for model, text in texts.items() if text)
+    return f"Folds that are missing: {lacking}." * bool(lacking)
