@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from ablations.plans import Plan, label, make_arms, null_seeds
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
-from bench.analysis.captions import PHANTOM, budget_mark, preset_words
+from bench.analysis.captions import PHANTOM, preset_words
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import budget_mark
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError
@@ -143,7 +145,7 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     chosen = best(study)
     limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
-    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(about["preset"])]
+    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(_images_seen(about))]
     caption = (
         f"{''.join(f'{mark}. ' for mark in marks if mark)}Search over {about['model']}: {about['dataset']}, "
         f"preset {preset_words(about['preset'])}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation "
@@ -169,6 +171,14 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
         )
         tables.append(Sheet(text, frame, name=f"{study.study_name}-importances"))
     return tables
+
+
+def _images_seen(about: dict[str, Any]) -> int:
+    """In a trial of a search; its journal holds the steps, and the batch where the preset's label has another."""
+    name, _, changes = about["preset"].partition(" with ")
+    changed = re.search(r"\bbatch_size=(\d+)", changes)
+    task = dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
+    return int(about["steps"]) * (int(changed[1]) if changed else PRESETS[name].of(task).batch_size)
 
 
 def _state_of(trial: Any) -> str:

@@ -19,6 +19,7 @@ from ablations.effects import (
 from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.statistics import Interval
 
 ARM_NOTE = (
@@ -69,7 +70,7 @@ def _arms(stored: Stored) -> Sheet:
     frame = pd.DataFrame(rows).fillna("")
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
     notes, name = _arm_notes(stored, frame), f"{stored.slug}-arms"
-    return Sheet(_caption(stored, "Ablation"), frame, notes, _bold(bold, frame), name)
+    return Sheet(_caption(stored, "Ablation"), frame, notes, _bold(stored, bold, frame), name)
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:
@@ -132,11 +133,13 @@ def _effects(stored: Stored) -> Sheet | None:
     frame = pd.DataFrame(rows)
     caption = _caption(stored, "Factorial")
     notes = (EFFECT_NOTE, verdict(stored, effects))
-    return Sheet(caption, frame, notes, _bold(bold, frame), f"{stored.slug}-factorial")
+    return Sheet(caption, frame, notes, _bold(stored, bold, frame), f"{stored.slug}-factorial")
 
 
-def _bold(marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows' marks as a frame of booleans that has the shape of the table."""
+def _bold(stored: Stored, marks: Sequence[dict[str, bool]], frame: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows' marks as a frame of booleans that has the shape of the table; None: a short budget marks nothing."""
+    if is_short_comparison(stored.first):
+        return None
     return pd.DataFrame([[row.get(str(name), False) for name in frame] for row in marks], frame.index, frame.columns)
 
 

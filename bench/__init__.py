@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "run": "bench.runs.runner",
+    "budget": "bench.analysis.curves",
     "develop": "bench.analysis.development",
     "build_model": "bench.zoo.registry",
     "register_model": "bench.zoo.entry",

@@ -11,28 +11,27 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import classification, segmentation
+from bench.analysis.short_budget import budget_mark, is_short_comparison
 from bench.analysis.shown import Shown
 
 TASKS: dict[str, ModuleType] = {"segmentation": segmentation, "classification": classification}
 
 SUBSTITUTE = "SUBSTITUTE images: other files in the dataset's layout, no result about it"
 PHANTOM = "PHANTOM images: a plumbing check, no result about real patients"
-SHORT_BUDGET = "short budget: networks have not converged"
 
 
 def caption_marks(first: pd.Series[Any]) -> list[str]:
     """What counts against a comparison's figures, to stand before all else."""
+    return [mark for mark in (*image_marks(first), budget_mark(first["images_seen"])) if mark]
+
+
+def image_marks(first: pd.Series[Any]) -> list[str]:
+    """What counts against figures on these images, whatever was trained on them."""
     marks = [
         {"phantom": PHANTOM, "substitute": SUBSTITUTE}.get(first["source"], ""),
         TASKS[first["task"]].PARTIAL if first["partial"] else "",
-        budget_mark(first["preset"]),
     ]
     return [mark for mark in marks if mark]
-
-
-def budget_mark(preset: str) -> str:
-    """What counts against figures of a preset's length; blank where nothing does."""
-    return SHORT_BUDGET if preset.startswith("quick") else ""
 
 
 def preset_words(preset: str) -> str:
@@ -73,16 +72,17 @@ def where(first: pd.Series[Any]) -> str:
     kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
     name = f"{kind}{first['dataset_title']} ({first['dataset']})"
     against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
-    return f"{name}, preset {first['preset']}{_changes(first)}, split {first['split']}{against}"
+    short = f" (short budget: {first['images_seen']:,} images seen)" if is_short_comparison(first) else ""
+    return f"{name}, preset {first['preset']}{changes(first)}{short}, split {first['split']}{against}"
 
 
 def setting(first: pd.Series[Any]) -> str:
     """What data sets must share to be ranked together; blank where a table may not be ranked with others."""
     usable = first["source"] == "real" and pd.isna(first.get("split_flag"))
-    return f"{first['preset']}{_changes(first)}" if usable else ""
+    return f"{first['preset']}{changes(first)}" if usable else ""
 
 
-def _changes(first: pd.Series[Any]) -> str:
+def changes(first: pd.Series[Any]) -> str:
     """What else than the preset differs from a plain run: fewer training patients, pretrained weights."""
     few = first.get("train_patients")
     trained = "" if few is None or pd.isna(few) else f", {few:.0f} training patients or groups"

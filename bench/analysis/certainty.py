@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.folds import fold_count
+from bench.analysis.short_budget import NO_RANKS
 from bench.analysis.shown import DEFAULT, Shown
 from bench.analysis.statistics import (
     PAIRS,
@@ -71,7 +72,9 @@ class Certainty:
         marks: of the frame's shape, `best` where a difference's interval excludes 0.
         reference: the title of the model from whose figure the others' differ; blank where nothing is claimed.
         gaps: model -> the reference's figure less its own.
-        ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples.
+        figures: model -> its own figure, of those that have an interval.
+        ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples. Empty where nothing
+            is ranked.
         measure: what both are of, `Dice % (strict)`.
         patients_known: whether the cases say whose they are.
     """
@@ -82,6 +85,7 @@ class Certainty:
     footnotes: tuple[str, ...] = ()
     reference: str = ""
     gaps: dict[str, Interval] = field(default_factory=dict)
+    figures: dict[str, Interval] = field(default_factory=dict)
     ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
     measure: str = ""
     patients_known: bool = True
@@ -95,6 +99,7 @@ def certainty(
     titles: dict[str, str],
     tests: bool = False,
     shown: Shown = DEFAULT,
+    marked: bool = True,
 ) -> Certainty:
     """The intervals of one comparison.
 
@@ -107,6 +112,7 @@ def certainty(
         order: the models, best first; titles: of each.
         tests: show p-values of these trained networks as well.
         shown: which of the stored figures.
+        marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
     scores, reference = task.counted(scores), _reference(cells, order)
     units = scores[unit_column(scores)].nunique()
@@ -121,7 +127,8 @@ def certainty(
     rows_of = {model: scores[scores["model"] == model] for model in order}
     grids = {model: scores_of(rows_of[model], main) for model in order}
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
-    frame[f"{main.name} [95 %]"] = [interval_text(main.figure(grids[model])) for model in order]
+    figures = {model: main.figure(grids[model]) for model in order}
+    frame[f"{main.name} [95 %]"] = [interval_text(figures[model]) for model in order]
     for measure in others:
         frame[f"{measure.name} [95 %]"] = [
             interval_text(measure.figure(scores_of(rows_of[model], measure))) for model in order
@@ -134,20 +141,24 @@ def certainty(
         means = {model: unit_means(grids[model]) for model in order}
         values = {model: wilcoxon(means[reference], means[model]) for model in rivals}
         frame["p, these trained networks only"] = _adjusted(values, order)
-    ranks = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
-    frame["First %"] = [f"{100 * share:.0f}" for share in ranks[:, 0]]
+    ranks = pd.DataFrame()
+    if marked:
+        shares = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
+        frame["First %"] = [f"{100 * share:.0f}" for share in shares[:, 0]]
+        ranks = pd.DataFrame(shares, index=[titles[model] for model in order], columns=range(1, len(order) + 1))
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
-    marks[gap] = ["best" if model in gaps and gaps[model].excludes_zero else "" for model in order]
+    marks[gap] = ["best" if marked and model in gaps and gaps[model].excludes_zero else "" for model in order]
     drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
     drawn += f", {fold_count(cells)} folds together" if fold_count(cells) else ""
     return Certainty(
         f"How sure: two-way bootstrap over {drawn}{', seeds in pairs' * paired}.",
         frame,
         marks,
-        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests),),
+        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests, marked),),
         titles[reference],
         {titles[model]: interval for model, interval in gaps.items()},
-        pd.DataFrame(ranks, index=[titles[model] for model in order], columns=range(1, len(order) + 1)),
+        {titles[model]: interval for model, interval in figures.items()},
+        ranks,
         main.name,
         patients_known(scores),
     )
@@ -270,11 +281,12 @@ def p_text(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _note(main: Measure, reference: str, family: int, units: str, tests: bool) -> str:
+def _note(main: Measure, reference: str, family: int, units: str, tests: bool, marked: bool) -> str:
     p = f" p: Wilcoxon over {units} on means over seeds, Holm over the {family} comparisons of this table; it says "
+    bold = f"Bold: the difference in {main.name} from {reference} excludes 0."
+    first = f" First %: of resamples, by {main.name}."
     return (
         f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
         f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
-        f"Bold: the difference in {main.name} from {reference} excludes 0."
-        f"{f'{p}nothing of another training.' if tests else ''} First %: of resamples, by {main.name}."
+        f"{bold if marked else NO_RANKS}{f'{p}nothing of another training.' if tests else ''}{first if marked else ''}"
     )

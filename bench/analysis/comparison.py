@@ -21,6 +21,7 @@ from bench.analysis.checklist import checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, pooled, same_folds, whole_seeds
 from bench.analysis.footnotes import footnotes, missing_folds_note
+from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
@@ -176,6 +177,7 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     frame = pd.DataFrame([_row([r for r in rows if r["model"] == model], columns, compared) for model in order])
     best = [model for model in order if ranked[model] and pd.notna(headline[model])]
+    short = is_short_comparison(first)
     sure = _certainty(compared, best, tests)
     notes = (
         task.note(first, figures, compared.shown),
@@ -197,14 +199,14 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
         footnotes=tuple(filter(None, notes)),
         frame=frame,
-        marks=_marks(frame, columns, list(ranked)),
+        marks=_marks(frame, columns, [not short and one for one in ranked]),
         columns=columns,
-        figures=figures,
+        figures=figures.assign(ranked=figures["ranked"] & (not short)),
         sure=sure,
         checklist=checklist(first, cells, titles, ranked, sure, compared.shown),
         task=first["task"],
         setting=setting(first),
-        headline={model: (titles[model], float(headline[model])) for model in best},
+        headline={model: (titles[model], float(headline[model])) for model in best if not short},
     )
 
 
@@ -212,7 +214,8 @@ def _certainty(compared: _Compared, order: list[str], tests: bool) -> Certainty:
     """The intervals of the ranked models, from the seeds that all of them have."""
     scores = compared.scores
     rows = scores[scores["model"].isin(order) & scores["seed"].isin(compared.seeds)]
-    return certainty(compared.task, compared.scored, rows, order, compared.titles, tests, compared.shown)
+    marked = not is_short_comparison(compared.first)
+    return certainty(compared.task, compared.scored, rows, order, compared.titles, tests, compared.shown, marked)
 
 
 def _check_seeds(cells: pd.DataFrame) -> None:

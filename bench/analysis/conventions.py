@@ -12,6 +12,7 @@ from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
 from bench.analysis.folds import same_folds, whole_seeds
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import budget_mark, is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
 from bench.errors import unknown
@@ -121,11 +122,14 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
         rows.append({"Model": titles[model], **texts, "Seeds": str(seeds[model])})
     ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
+    short = is_short_comparison(first)
+    mark = f"{budget_mark(first['images_seen'])}. " if short else ""
     caption = (
-        f"Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, split {first['split']}, "
-        f"weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison {first['comparison']}.{older}"
+        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, "
+        f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
+        f"{first['comparison']}.{older}"
     )
-    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair) for pair in PAIRS), *aside))
+    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, short) for pair in PAIRS), *aside))
 
 
 def _means(scores: pd.DataFrame) -> dict[str, float]:
@@ -133,8 +137,12 @@ def _means(scores: pd.DataFrame) -> dict[str, float]:
     return {name: figure(scores_of(scores, measures[column])) for name, column in SHOWN.items()}
 
 
-def _change(values: pd.DataFrame, usual: str, instead: str) -> str:
-    """What showing another figure than the usual one does: by how much it differs, and to the models' order."""
+def _change(values: pd.DataFrame, usual: str, instead: str, short: bool = False) -> str:
+    """What showing another figure than the usual one does: by how much it differs, and to the models' order.
+
+    Args:
+        short: of a budget under which nothing is best: no model is named.
+    """
     gaps = values[instead] - values[usual]
     merits = {name: next(m.merit for m in MEASURES if m.column == column) for name, column in SHOWN.items()}
     before, after = ((-merits[name] * values[name]).rank(method="min") for name in (usual, instead))
@@ -145,4 +153,5 @@ def _change(values: pd.DataFrame, usual: str, instead: str) -> str:
     first = [" and ".join(ranks.index[ranks == 1]) for ranks in (before, after)]
     best = f"first stays {first[0]}" if first[0] == first[1] else f"first is {first[1]} in place of {first[0]}"
     most = f", by at most {(before - after).abs().max():.0f}" if moved else ""
-    return f"{instead} for {usual}: {size_of}; {moved} of {size} models change rank{most}; {best}."
+    change = f"{instead} for {usual}: {size_of}; {moved} of {size} models change rank{most}"
+    return f"{change}." if short else f"{change}; {best}."

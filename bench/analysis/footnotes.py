@@ -9,6 +9,7 @@ import pandas as pd
 from bench.analysis.checklist import PROVENANCE
 from bench.analysis.folds import missing_folds
 from bench.analysis.own_settings import own_settings
+from bench.analysis.short_budget import is_short_comparison
 
 
 def footnotes(
@@ -23,7 +24,8 @@ def footnotes(
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
-        notes.append(f"Not ranked for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
+        what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
+        notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
     notes += own_settings(cells, titles)
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))

@@ -49,6 +49,13 @@ class Shown:
 DEFAULT = Shown()
 
 
+def named_apart(cases: pd.DataFrame) -> pd.DataFrame:
+    """The cases of segmentation with another name for a class `mean`, which stands for the mean over classes."""
+    classes = cases["class"]
+    renamed = classes.where(cases["outcome"].isna(), classes.replace({"mean": "mean (class)"}))
+    return cases.assign(**{"class": renamed})
+
+
 def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     """The rows of cases.csv of the test part under the chosen weights, with the chosen HD95 under the chosen policy.
 

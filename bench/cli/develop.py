@@ -125,7 +125,7 @@ def develop(request: Development, jobs: int, force: bool, kept: Kept, display: D
         counts = run_jobs(work, jobs, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     judged = [judge(own) for own in by_dataset(found)]
-    _show([development_sheet(own) for own in judged], display)
+    show_sheets([development_sheet(own) for own in judged], display)
     if kept.store_rates:
         _store_rates(judged, kept.weights, Path(request.results))
     if kept.study is not None:
@@ -158,7 +158,7 @@ def _write_study(judged: list[list[Judged]], kept: Kept, results: Path) -> None:
         click.echo(f"written: study {study.study_name}, {len(study.get_trials(deepcopy=False))} trials", err=True)
 
 
-def _show(sheets: list[Sheet], display: Display) -> None:
+def show_sheets(sheets: list[Sheet], display: Display) -> None:
     """Prints the tables; a file gets them in the form that was asked for, as Markdown where none was."""
     from bench.records.store import write_text
     from bench.report.sheets import print_sheets, render_sheets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli.ablate import ablate
+from bench.cli.budget import budget
 from bench.cli.data import data
 from bench.cli.develop import develop
 from bench.cli.doctor import doctor
@@ -27,7 +28,7 @@ def main() -> None:
     """
 
 
-for command in (run, plan, develop, report, models, profile, data, ablate, evaluate, doctor):
+for command in (run, plan, budget, develop, report, models, profile, data, ablate, evaluate, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.comparison import Table
+    from bench.analysis.curves import Curve
+    from bench.analysis.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,15 @@ class Instead:
     speeds: bool
     ranks: bool
     conventions: bool
+    budgets: bool
     figures: Path | None
 
     def __post_init__(self) -> None:
-        if self.trials + self.speeds + self.ranks + self.conventions + self.brief + (self.figures is not None) > 1:
+        drawn = self.figures is not None and not self.budgets
+        if self.trials + self.speeds + self.ranks + self.conventions + self.brief + self.budgets + drawn > 1:
             raise UserError(
-                "Expected one of --trials, --speeds, --ranks, --conventions, --brief and --figures, but got several."
+                "Expected one of --trials, --speeds, --ranks, --conventions, --brief, --budgets and --figures, but got "
+                "several; --budgets and --figures go together."
             )
 
 
@@ -78,6 +83,7 @@ INSTEAD: Option = gathered(
     click.option("--speeds", is_flag=True, help="All stored profiles instead, as markdown."),
     click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown."),
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
+    click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
     click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
 )
 INTO = click.option(
@@ -104,7 +110,7 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
     if instead.figures is not None:
-        _draw(selection, instead.figures)
+        _draw(selection, instead.figures, instead.budgets)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
     elif into is not None and selection.dataset is not None:
@@ -142,12 +148,32 @@ def _print(selection: Selection, instead: Instead, checklist: bool, display: Dis
     from bench.report.render import print_tables
     from bench.report.sheets import print_sheets
 
+    if instead.budgets:
+        sheets, notes = _curve_sheets(selection)
+        print_sheets(make_console(display.wide), sheets)
+        click.echo(notes_text(notes, "rich"), nl=False)
+        return
     tables, notes = _tables(selection)
     if instead.brief:
         print_sheets(make_console(display.wide), [brief_sheet(table) for table in tables])
         click.echo(notes_text(notes, "rich"), nl=False)
     else:
         print_tables(make_console(display.wide), tables, checklist, notes)
+
+
+def _curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]:
+    from bench.analysis.curves import stored_curves
+    from bench.analysis.shown import Shown
+
+    shown = Shown(selection.policy, selection.definition, selection.weights)
+    return stored_curves(selection.results, selection.dataset, selection.preset, shown)
+
+
+def _curve_sheets(selection: Selection) -> tuple[list[Sheet], tuple[str, ...]]:
+    from bench.report.curves import curve_sheet
+
+    curves, notes = _curves(selection)
+    return [curve_sheet(curve) for curve in curves], notes
 
 
 def _text(selection: Selection, instead: Instead, form: str) -> str:
@@ -169,16 +195,27 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
         from bench.report.costs import stored_profiles
 
         return stored_profiles(selection.results)
+    of_sheets = "markdown" if form == "rich" else form
+    if instead.budgets:
+        sheets, notes = _curve_sheets(selection)
+        return render_sheets(sheets, of_sheets) + notes_text(notes, of_sheets)
     tables, notes = _tables(selection)
     if instead.brief:
-        return render_sheets([brief_sheet(table) for table in tables], form) + notes_text(notes, form)
+        return render_sheets([brief_sheet(table) for table in tables], of_sheets) + notes_text(notes, of_sheets)
     return render_tables(tables, "ranks" if instead.ranks else form, notes)
 
 
-def _draw(selection: Selection, folder: Path) -> None:
+def _draw(selection: Selection, folder: Path, budgets: bool) -> None:
     from bench.report.figures import draw_report
     from bench.report.notes import few
 
+    if budgets:
+        from bench.report.curves import draw_curves_in
+
+        curves, notes = _curves(selection)
+        for said in (*map(str, draw_curves_in(curves, folder)), *few(notes)):
+            click.echo(said)
+        return
     tables, notes = _tables(selection)
     for line in (*(line for lines in draw_report(tables, folder) for line in lines), *few(notes)):
         click.echo(line)

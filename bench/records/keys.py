@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ADDED = ("train_patients", "tuned", "init", "unscored")  # fields of a cell that later versions added
+LENGTH = ("steps", "epochs", "steps_min", "steps_max")  # of the protocol: how long training takes
 FIELDS = ("dataset", "fingerprint", "source", "split", "parts", "fold", "model", "protocol", "seed")
 
 
@@ -38,6 +39,19 @@ def comparison_key(cell: Mapping[str, Any]) -> str:
     if fields.get("tuned"):  # each model has its own values, found in the same way
         fields["tuned"] = {k: v for k, v in fields["tuned"].items() if k not in ("lr", "weight_decay")}
     return digest(fields)
+
+
+def key_over_budgets(cell: Mapping[str, Any]) -> str:
+    """The comparison key but for how long training takes: what may stand in one curve over images seen."""
+    protocol = {name: value for name, value in cell["protocol"].items() if name not in LENGTH}
+    return comparison_key({**cell, "protocol": protocol})
+
+
+def key_over_patients(cell: Mapping[str, Any]) -> str:
+    """The comparison key but for the training patients, and the steps where epochs give them: one curve over these."""
+    steps = ("steps",) if cell["protocol"].get("epochs") else ()
+    protocol = {name: value for name, value in cell["protocol"].items() if name not in steps}
+    return comparison_key({**cell, "train_patients": None, "protocol": protocol})
 
 
 def has_known_fields(cell: Mapping[str, Any]) -> bool:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.records.keys import cell_key, comparison_key, has_known_fields
+from bench.records.keys import (
+    cell_key,
+    comparison_key,
+    has_known_fields,
+    key_over_budgets,
+    key_over_patients,
+)
 
 COLUMNS = [
-    *("key", "comparison", "status", "preset", "task", "dataset", "dataset_title", "fingerprint", "source", "split"),
+    *("key", "comparison", "over_budgets", "over_patients"),
+    *("status", "preset", "task", "dataset", "dataset_title", "fingerprint", "source", "split"),
     *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
     *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
     *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
-    *("torch", "commit", "dirty", "threads", "averaged", "seconds", "error"),
+    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "seconds", "error"),
 ]
 
 
@@ -27,6 +34,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "key": record["key"],
         "comparison": comparison_of(record),
+        **_curves_of(record),
         "status": record["status"],
         "preset": record["preset"],
         "task": task_of(record),
@@ -65,6 +73,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "commit": env.get("commit"),
         "dirty": env.get("dirty"),
         "threads": protocol["threads"],
+        "images_seen": protocol["steps"] * protocol["batch_size"],
         "averaged": bool(protocol.get("average")),
         "seconds": (record["training"] or {}).get("seconds"),
         "error": record["error"],
@@ -79,6 +88,13 @@ def key_of(record: dict[str, Any]) -> str:
 def comparison_of(record: dict[str, Any]) -> str:
     """The comparison key of a record's cell, computed; the stored one counts as in `key_of`."""
     return comparison_key(record["cell"]) if has_known_fields(record["cell"]) else str(record["comparison"])
+
+
+def _curves_of(record: dict[str, Any]) -> dict[str, str]:
+    """The keys of the curves that a record's cell is a point of; of another version's cell a curve of its own."""
+    if not has_known_fields(record["cell"]):
+        return dict.fromkeys(("over_budgets", "over_patients"), str(record["comparison"]))
+    return {"over_budgets": key_over_budgets(record["cell"]), "over_patients": key_over_patients(record["cell"])}
 
 
 def _split_flag(record: dict[str, Any]) -> str | None:

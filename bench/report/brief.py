@@ -67,6 +67,7 @@ def _certainty_of(sure: Certainty, kept: Sequence[str]) -> Certainty:
         frame=sure.frame[rows].reset_index(drop=True),
         marks=sure.marks[rows].reset_index(drop=True),
         gaps={title: gap for title, gap in sure.gaps.items() if title in kept},
+        figures={title: figure for title, figure in sure.figures.items() if title in kept},
         ranks=sure.ranks.loc[sure.ranks.index.isin(list(kept))],
     )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.analysis.captions import PHANTOM, SUBSTITUTE, preset_words
 from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import budget_mark
 from bench.analysis.statistics import Interval
 
 PLACE = (
@@ -59,13 +60,14 @@ def _gap(gap: Interval | None, measure: Measure) -> str:
 def _caption(judged: Sequence[Judged]) -> str:
     cell, preset = judged[0].candidate.jobs[0].cell, judged[0].candidate.jobs[0].preset
     against = {"phantom": f"{PHANTOM}. ", "substitute": f"{SUBSTITUTE}. "}.get(cell.source["kind"], "")
+    short = budget_mark(cell.protocol["steps"] * cell.protocol["batch_size"])
     base, _, inner = cell.split.partition("/inner")
     jobs = judged[0].candidate.jobs
     folds = sorted({job.cell.fold for job in jobs if job.cell.fold is not None})
     seeds = sorted({job.cell.seed for job in jobs})
     return (
-        f"{against}Development on {cell.dataset_label}, folds {_listed(folds)} of {inner} of the training part of "
-        f"{base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
+        f"{against}{f'{short}. ' if short else ''}Development on {cell.dataset_label}, folds {_listed(folds)} of "
+        f"{inner} of the training part of {base}; seeds {_listed(seeds)}; first variant: preset {preset_words(preset)}."
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from bench.analysis.certainty import p_text
 from bench.analysis.comparison import Table
 from bench.analysis.rankings import LEAST, Ranking, rankings
+from bench.analysis.short_budget import NO_RANKS
 from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
 from bench.errors import UserError
 from bench.records.filenames import file_name
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # Of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
 RASTER = 200  # dots an inch of the PNG
+# Suffix -> what a file of that form would say of when and by what it was made, which is left out.
+FORMS = {".png": ("Software",), ".pdf": ("CreationDate", "Producer", "Creator"), ".svg": ("Date", "Creator")}
 INCHES = 7.0  # width of a figure: a page's text
 
 
@@ -40,7 +43,8 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
     for table in tables:
         if table.sure.gaps:
             name = file_name(f"{table.name}-{table.key[:8]}")
-            drawn += [(f"{name}-differences", differences(table)), (f"{name}-ranks", rank_map(table))]
+            drawn.append((f"{name}-differences", differences(table)))
+            drawn += [] if table.sure.ranks.empty else [(f"{name}-ranks", rank_map(table))]
     notes = [
         f"{table.where}: no figure. {table.sure.caption}"
         if not table.sure.reference
@@ -48,6 +52,7 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
         for table in tables
         if not table.sure.gaps
     ]
+    notes += [f"{t.where}: no figure of ranks. {NO_RANKS}" for t in tables if t.sure.gaps and t.sure.ranks.empty]
     ranked = rankings(tables)
     enough = [ranking for ranking in ranked if len(ranking.datasets) >= LEAST]
     drawn += [(_file_name(ranking), critical(ranking)) for ranking in enough]
@@ -62,14 +67,17 @@ def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Writes a figure as PNG and PDF, without a date in them. Raises UserError where it cannot be written."""
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
+    return [save_as(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "pdf")]
+
+
+def save_as(figure: Figure, path: Path) -> Path:
+    """Writes a figure in the form that the path's suffix names, one of `FORMS`. Raises UserError where it cannot."""
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], dpi=RASTER, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Producer": None, "Creator": None})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=RASTER, metadata=dict.fromkeys(FORMS[path.suffix]))
     except OSError as error:
-        raise UserError(f"Cannot write {paths[0]}: {error.strerror}. Name another folder.") from None
-    return paths
+        raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder.") from None
+    return path
 
 
 def new_figure(height: float, title: str, width: float = INCHES) -> tuple[Figure, Axes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.comparison import CSV, Table, kinds_of_models, summarise
-from bench.analysis.shown import DEFAULT, Shown
+from bench.analysis.shown import DEFAULT, Shown, named_apart
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
@@ -75,9 +75,7 @@ def results_tables(
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     cells, clashes = _without_clashes(cells)
-    overall = {"mean": "mean (class)"}  # `mean` is what stands for the mean over classes
-    cases = cases.assign(**{"class": cases["class"].where(cases["outcome"].isna(), cases["class"].replace(overall))})
-    cells, cases = with_units(with_leaks(cells, results), cases, results)
+    cells, cases = with_units(with_leaks(cells, results), named_apart(cases), results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
     return summarise(cells, cases, classes, kept, tests, shown), (*notes, *clashes)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.analysis.classification import CONFUSION
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import NO_RANKS
 from bench.report.sheets import Setting
 
 CLASS_METRICS = {"sensitivity": "Sensitivity %", "specificity": "Specificity %", "precision": "Precision %"}
@@ -92,7 +93,7 @@ def rank_sheet(table: Table) -> Sheet:
     """How often each model has each rank among the resamples; the caption alone where nothing is claimed."""
     sure = table.sure
     if sure.ranks.empty:
-        return Sheet(f"{table.where}. {sure.caption}", sure.ranks)
+        return Sheet(f"{table.where}. {NO_RANKS if sure.gaps else sure.caption}", sure.ranks)
     caption = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
     shares = (100 * sure.ranks).map("{:.0f}".format).rename(columns=str)
     return Sheet(caption, shares.rename_axis("Model").reset_index())

@@ -28,7 +28,7 @@ def read_arguments(arguments: Mapping[str, Any], takes: Mapping[str, Taken]) -> 
     for name, value in arguments.items():
         try:
             read[name] = takes[name].read(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # of `infk` images
             shown = " ".join(repr(value).split())[:80]
             raise UserError(f"Expected {name} to be {takes[name].what}, but got {shown}.") from None
     return read
@@ -161,7 +161,18 @@ def _budget(value: Any) -> int:
     return _whole(value, 1, None)
 
 
+def _several(value: Any, read: Callable[[Any], int]) -> tuple[int, ...]:
+    """Numbers by commas in a text, or in a list."""
+    listed = value.split(",") if isinstance(value, str) else list(value)
+    return tuple(read(part) for part in listed)
+
+
 BUDGET = Taken("a number of images (48000, or '48k')", _budget)
+BUDGETS = Taken("numbers of images by commas ('4k,16k') or in a list ([4000, 16000])", lambda v: _several(v, _budget))
+COUNTS = Taken(
+    "whole numbers from 1 on by commas ('5,15') or in a list ([5, 15])",
+    lambda v: _several(v, lambda part: _whole(int(part) if isinstance(part, str) else part, 1, None)),
+)
 FLAG = Taken("True or False", _flag)
 NUMBER = Taken("a number", _number)
 FOLDER = Taken("a path", _path)

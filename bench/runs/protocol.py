@@ -317,9 +317,10 @@ def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") ->
     """`quick`, or `quick with steps=50` when fields were overridden; threads are no part of the label."""
     base = PRESETS[preset].of(task)
     apart = {"threads", "steps" if protocol.epochs else "epochs"}  # what the other of both says is not said
+    fixed = {"steps"} if base.epochs and not protocol.epochs else set()  # in place of the preset's epochs
     changed = [
         f"{f.name}={getattr(protocol, f.name)}"
         for f in dataclasses.fields(Protocol)
-        if f.name not in apart and getattr(protocol, f.name) != getattr(base, f.name)
+        if f.name in fixed or (f.name not in apart and getattr(protocol, f.name) != getattr(base, f.name))
     ]
     return f"{preset} with {', '.join(changed)}" if changed else preset

@@ -52,6 +52,8 @@ def a_cell(model: str, seed: int, params: float, macs: float, version: int) -> d
         "selection": "best-val",
         "policy": "strict",
         "threads": 2,
+        "images_seen": 48_000,
+        "averaged": False,
     }
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from table_cells import table_cell
 
-from bench.analysis.captions import PHANTOM, SHORT_BUDGET
+from bench.analysis.captions import PHANTOM
 from bench.analysis.classification import CHANCE, NOTE, PARTIAL
 from bench.analysis.comparison import Table, summarise
+from bench.analysis.short_budget import budget_mark
 from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
 from bench.report.sheets import to_latex, to_markdown, to_screen
@@ -94,7 +95,7 @@ SHORT = (
     (cell("chance", 1, "Chance (majority class)", family="chance", params=0, macs=0), (0.6,) * 4),
 )
 CAPTION = (
-    f"{SHORT_BUDGET}. SARS-COV2-CT-Scan (sars-cov2-ct), real images, preset quick. "
+    "SARS-COV2-CT-Scan (sars-cov2-ct), real images, preset quick. "
     "Images present / published: 20 / 2481. "
     "Split blocks (reduces leakage); images: train 12 (non-COVID 5, COVID 7), val 4 (non-COVID 2, COVID 2), "
     "test 4 (non-COVID 2, COVID 2). 4 test images; seeds 0, 1; weights best-val. 2 threads. Reduced width: A (of a)."
@@ -206,9 +207,10 @@ def test_a_split_that_leaks_a_part_of_the_images_and_phantoms_are_said() -> None
         "split_source": "80/20 images",
         "split_flag": "patients in both",
         "partial": True,
+        "images_seen": 4_000,
     }
     caption = one((cell("b", 0, "B", source="phantom", dataset="sars-cov2-ct-phantom", **fields), RIGHT)).caption
-    assert caption.startswith(f"{PHANTOM}. {PARTIAL}. {SHORT_BUDGET}. ")
+    assert caption.startswith(f"{PHANTOM}. {PARTIAL}. {budget_mark(4_000)}. ")
     assert "Split random-80-20 (80/20 images), flagged: patients in both; images: train 12" in caption
 
 

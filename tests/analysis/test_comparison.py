@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from table_cells import table_cell
 
-from bench.analysis.captions import PHANTOM, SHORT_BUDGET
+from bench.analysis.captions import PHANTOM
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.segmentation import NOTE, PARTIAL, POLICIES
+from bench.analysis.short_budget import CONVERGED, NO_RANKS, budget_mark
 from bench.analysis.shown import Shown, shown_cases
 from bench.errors import UserError
 from bench.report.render import render_tables, to_csv
@@ -86,7 +87,7 @@ SHORT = (
     (cell("b", 1, "B", missed=2), 0.8),
 )
 CAPTION = (
-    f"{SHORT_BUDGET}. ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, "
+    "ACDC (acdc), real images, preset quick. Split mtunet; patients present / official: train 3 / 70, "
     "test 2 / 2. 2 test cases; seeds 0, 1; weights best-val. 2 threads. Reduced width: A_1 & 50% (of a)."
 )
 STRICT = f"{NOTE} strict: {POLICIES['strict']}."
@@ -222,14 +223,45 @@ def test_keys_are_never_mixed() -> None:
 
 def test_caption_partial_reconstruction_fold_and_no_list() -> None:
     counts = {**COUNTS, "val": {"present_patients": 1, "official_patients": None, "cases": 2}}
-    ours = cell("m", 0, "MedNeXt-T (reconstr.)", partial=True, fold=2, counts=counts, family="proposed")
+    fields = {"partial": True, "fold": 2, "counts": counts, "family": "proposed", "images_seen": 480}
+    ours = cell("m", 0, "MedNeXt-T (reconstr.)", **fields)
     assert one((ours, 0.5)).caption == (
-        f"{PARTIAL}. {SHORT_BUDGET}. ACDC (acdc), real images, preset quick. "
+        f"{PARTIAL}. {budget_mark(480)}. ACDC (acdc), real images, preset quick. "
         "Split mtunet, 1 of 3 folds together, each case tested once (train and val: of one fold); "
         "patients present / official: train 3 / 70, test 2 / 2, val 1 / no list. "
         "2 test cases; seeds 0; weights best-val. 2 threads. "
         "MedNeXt-T (reconstr.): our reconstruction from the abstract of PLoS ONE e0340108."
     )
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard with steps=500"])
+def test_a_short_budget_marks_and_ranks_nothing_whatever_the_preset_is_called(preset: str) -> None:
+    short = {"preset": preset, "images_seen": CONVERGED - 8}
+    pairs = [(cell(name, seed, **short), base) for name, base in (("a", 0.5), ("b", 0.9)) for seed in range(3)]
+    table = one(*pairs, (cell("few", 0, **short), 0.7), tests=True)
+    said = "short budget: 23,992 images seen, networks have not converged; nothing is marked best"
+    assert table.caption.startswith(f"{said}. ACDC (acdc), real images, preset {preset}")
+    assert f"preset {preset} (short budget: 23,992 images seen)" in table.where
+    assert table.sure.gaps["A"].excludes_zero, "a mark would be due"
+    for form, signs in {
+        "markdown": ("**", "<u>", "First %"),
+        "latex": ("textbf", "underline", "First"),
+        "csv": (",rank,", "True"),
+        "rich": ("First", "Bold"),
+    }.items():
+        text = render_tables([table], form)
+        assert "short budget: 23,992 images seen" in text or form == "csv"
+        assert not [sign for sign in signs if sign in text], form
+    assert render_tables([table], "ranks") == f"{table.where}. {NO_RANKS}\n"
+    assert any(note.startswith("Without an interval for lack of seeds") for note in table.footnotes)
+    assert not table.headline, "no ranking over data sets takes it"
+
+
+def test_a_long_budget_of_quick_is_marked_as_any_other() -> None:
+    table = one(*SHORT)
+    assert table.preset == "preset quick"
+    assert "short budget" not in table.caption
+    assert marks(table, DICE) == {"B": "best", "A_1 & 50%": "second"}
 
 
 def test_an_arm_never_reads_as_the_model() -> None:

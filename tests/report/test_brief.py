@@ -9,7 +9,6 @@ from test_certainty import table as table_of
 from test_certainty import three
 from test_comparison import one
 
-from bench.analysis.captions import SHORT_BUDGET
 from bench.analysis.comparison import Table
 from bench.errors import UserError
 from bench.report.brief import brief_sheet, top_rows, write_into
@@ -55,7 +54,7 @@ def test_a_brief_table_has_intervals_costs_and_what_the_budget_means(table: Tabl
     sure = table.sure.frame.set_index("Model")
     assert sheet.frame.set_index("Model").loc["B", intervals[0]] == sure.loc["B", intervals[0]]
     assert sheet.frame["Params (M)"].to_list() == ["1.50"] * 3
-    assert SHORT_BUDGET in sheet.caption
+    assert "preset quick" in sheet.caption
     assert sheet.notes[0] == "3 of 4 rows: the first ones and the proposed model."
 
 

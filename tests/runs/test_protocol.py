@@ -178,3 +178,12 @@ def test_what_a_task_lacks_is_refused() -> None:
             preset_protocol("standard", (field,), task=task)
     with pytest.raises(UserError, match="steps_min to be at most steps_max"):
         preset_protocol("standard", ("steps_min=20000",), task="classification")
+
+
+def test_a_budget_in_place_of_a_preset_s_epochs_is_always_said() -> None:
+    """Whatever number of steps it is: the field that epochs overrule holds one of them."""
+    standard = PRESETS["standard"].classification
+    budget = standard.for_budget(Protocol().steps * standard.batch_size)
+    assert budget.steps == standard.steps, "the case in question"
+    assert preset_label("standard", budget, "classification") == "standard with steps=500"
+    assert preset_label("standard", standard.for_images(1_000), "classification") == "standard"

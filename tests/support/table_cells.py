@@ -22,6 +22,8 @@ OF_ANY_TASK: dict[str, Any] = {
     "input": "1x1x64x64",
     "partial": False,
     "image_size": 64,
+    "images_seen": 48_000,
+    "averaged": False,
     "cpu": "X",
     "torch": "2.15.0",
     "commit": "abc",

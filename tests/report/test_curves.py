@@ -1,0 +1,80 @@
+"""The figure of a curve: the proposed model stands out, lines differ without colour, no text lies on another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.analysis.curves import Curve, Line, Point
+from bench.analysis.statistics import Interval
+from bench.report.curves import curve_figure, curve_sheet, draw_curves
+
+PLACES = (4_000, 16_000, 17_000, 48_000)
+
+
+def curve(lines: int = 14, places: tuple[int, ...] = PLACES, dataset: str = "acdc") -> Curve:
+    found = []
+    for k in range(lines):
+        family = "proposed" if k == 1 else "cnn"
+        title = "MedNeXt-T (reconstr.) [laffn=none,sem=none]" if k == 1 else f"Another long network {k} (reduced)"
+        points = {
+            place: Point(Interval(60.0 + 8 * i - k, 58.0 - k, 61.0 + 9 * i), "3") for i, place in enumerate(places)
+        }
+        found.append(Line(f"m{k}", title, family, points))
+    title = "ACDC (acdc), split ssl4mis, partial, preset standard with image_size=96, batch_size=4, seeds 0, 1, 2"
+    return Curve("images_seen", dataset, "ssl4mis", "standard", "c.", title, "Dice %", 2, places, tuple(found), ())
+
+
+@pytest.mark.parametrize("lines", [2, 14])
+def test_no_text_lies_on_another_and_none_is_cut_off(lines: int) -> None:
+    from matplotlib.text import Text
+
+    figure = curve_figure(curve(lines))
+    figure.canvas.draw()
+    low, high = figure.axes[0].get_ylim()
+    beyond = [label for label in figure.axes[0].get_yticklabels() if not low <= label.get_position()[1] <= high]
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible() and text not in beyond]
+    boxes = {text.get_text(): text.get_window_extent() for text in texts}
+    assert len(boxes) > lines + 5
+    for (one, box), (other, of_other) in itertools.combinations(boxes.items(), 2):
+        assert not box.overlaps(of_other), (one, other)
+    for text, box in boxes.items():
+        assert figure.bbox.x0 - 1 <= box.x0, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert figure.bbox.y0 - 1 <= box.y0, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+    assert "17,000" in boxes
+    assert "16,000" not in boxes, "it has no room beside 17,000"
+
+
+def test_the_proposed_model_is_thickest_and_lines_differ_without_colour() -> None:
+    drawn = [line for line in curve_figure(curve()).axes[0].lines if not line.get_label().startswith("_")]
+    proposed, *others = sorted(drawn, key=lambda line: -line.get_linewidth())
+    assert proposed.get_label().startswith("MedNeXt-T (reconstr.)")
+    assert proposed.get_linewidth() > 2 * others[0].get_linewidth()
+    assert proposed.get_zorder() > max(line.get_zorder() for line in others)
+    looks = {(line.get_marker(), str(line._unscaled_dash_pattern)) for line in drawn}  # type: ignore[attr-defined]
+    assert len(looks) == len(drawn)
+
+
+def test_a_place_that_failed_is_said_in_the_table_and_left_out_of_the_figure() -> None:
+    given = curve(2)
+    given.lines[0].points[16_000] = Point(Interval(math.nan, math.nan, math.nan), "failed (3 of 3 seeds)")
+    given.lines[1].points[16_000] = Point(Interval(70.0, math.nan, math.nan), "2 of 3; failed (1 of 3 seeds)")
+    del given.lines[1].points[17_000]
+    row, other = curve_sheet(given).frame.to_dict("records")
+    assert row["16,000 images"] == "(failed (3 of 3 seeds))"
+    assert other["16,000 images"] == "70.00 (2 of 3; failed (1 of 3 seeds))"
+    assert other["17,000 images"] == ""
+    first, second = (line for line in curve_figure(given).axes[0].lines if not line.get_label().startswith("_"))
+    assert (len(first.get_xdata()), len(second.get_xdata())) == (3, 3)
+
+
+def test_one_curve_has_the_file_s_name_and_several_say_of_what_each_is(tmp_path: Path) -> None:
+    assert draw_curves([curve(2)], tmp_path / "one.png") == [tmp_path / "one.png"]
+    both = draw_curves([curve(2), curve(2, dataset="synapse")], tmp_path / "two.pdf")
+    assert [path.name for path in both] == [f"two-{d}-ssl4mis-images-seen-standard.pdf" for d in ("acdc", "synapse")]
+    assert all(path.is_file() for path in both)
