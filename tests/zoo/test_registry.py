@@ -44,7 +44,7 @@ def test_one_config_has_one_name(text: str, canonical: str) -> None:
     ("text", "message"),
     [
         ("unett", "Unknown model 'unett'. Did you mean: unet"),
-        ("mednext_tiny[sme=none]", "Unknown config field of mednext_tiny 'sme'. Did you mean: sem?"),
+        ("mednext_tiny[sme=none]", "Unknown config field of mednext_tiny 'sme'. Did you mean: sem, stem?"),
         (
             "mednext_tiny[sem=none",
             "Expected a model as name[field=value,...], but got 'mednext_tiny[sem=none': the clos",
