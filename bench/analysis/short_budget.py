@@ -23,7 +23,11 @@ def is_short_comparison(first: pd.Series[Any]) -> bool:
     return is_short(first["images_seen"])
 
 
+def short_words(images: float) -> str:
+    """That networks which saw so many images have not converged; blank where they saw enough."""
+    return f"short budget: {images:,.0f} images seen, networks have not converged" if is_short(images) else ""
+
+
 def budget_mark(images: float) -> str:
-    """What counts against figures of networks that saw so many images; blank where nothing does."""
-    said = f"short budget: {images:,.0f} images seen, networks have not converged; nothing is marked best"
-    return said if is_short(images) else ""
+    """What counts against figures in a table of networks that saw so many images; blank where nothing does."""
+    return f"{short_words(images)}; nothing is marked best" if is_short(images) else ""

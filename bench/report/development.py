@@ -11,7 +11,7 @@ import pandas as pd
 from bench.analysis.captions import PHANTOM, SUBSTITUTE, preset_words
 from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
 from bench.analysis.sheet import Sheet
-from bench.analysis.short_budget import budget_mark
+from bench.analysis.short_budget import short_words
 from bench.analysis.statistics import Interval
 
 PLACE = (
@@ -60,7 +60,7 @@ def _gap(gap: Interval | None, measure: Measure) -> str:
 def _caption(judged: Sequence[Judged]) -> str:
     cell, preset = judged[0].candidate.jobs[0].cell, judged[0].candidate.jobs[0].preset
     against = {"phantom": f"{PHANTOM}. ", "substitute": f"{SUBSTITUTE}. "}.get(cell.source["kind"], "")
-    short = budget_mark(cell.protocol["steps"] * cell.protocol["batch_size"])
+    short = short_words(cell.protocol["steps"] * cell.protocol["batch_size"])
     base, _, inner = cell.split.partition("/inner")
     jobs = judged[0].candidate.jobs
     folds = sorted({job.cell.fold for job in jobs if job.cell.fold is not None})

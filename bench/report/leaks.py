@@ -11,6 +11,7 @@ import pandas as pd
 from bench.analysis.aside import set_aside
 from bench.analysis.folds import pooled, same_folds
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import is_short
 from bench.analysis.shown import DEFAULT, shown_cases
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
@@ -91,14 +92,22 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
 
 def worth_sheet(cells: pd.DataFrame, cases: pd.DataFrame, notes: tuple[str, ...] = ()) -> Sheet:
     """The accuracy of models that were trained on a flagged split and on others of the same data set."""
+    frame = pd.DataFrame(_worth_rows(cells, cases), columns=list(WORTH))
     return Sheet(
-        "Accuracy on splits that leak (flagged) beside others.",
-        pd.DataFrame(_worth_rows(cells, cases), columns=list(WORTH)),
+        f"Accuracy on splits that leak (flagged) beside others.{_short(cells, frame['data set'])}",
+        frame,
         notes,
         name="worth",
         left=("model", "split"),
         details=("tested on", "trained on"),
     )
+
+
+def _short(cells: pd.DataFrame, shown: pd.Series[str]) -> str:
+    """Which of the rows' data sets and presets have a short budget."""
+    least = cells["images_seen"].groupby(cells["dataset"] + ", " + cells["preset"]).min()
+    short = [name for name in dict.fromkeys(shown) if name and is_short(least[name])]
+    return f" Short budgets, networks have not converged: {'; '.join(short)}." if short else ""
 
 
 def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.analysis.short_budget import short_words
 from bench.errors import UserError
 from bench.records.store import TUNING, read_records
 from bench.report.notes import in_a_line, notes_text
@@ -58,4 +59,8 @@ def _search_sheet(where: str, task: str, trials: list[dict[str, Any]]) -> Sheet:
     frame = texts.fillna("").set_axis(heads.tolist(), axis=1).reset_index()
     bold = first.set_axis(heads.tolist(), axis=1).reset_index().assign(Model=False)
     what = f"Validation score ({SCORES[task]}), the chosen trial in bold."
-    return Sheet(f"Trials of learning rate and weight decay, {where}. {what}", frame, bold=bold)
+    protocol = trials[0]["cell"]["protocol"]
+    short = short_words(protocol["steps"] * protocol["batch_size"])
+    return Sheet(
+        f"{f'{short}. ' if short else ''}Trials of learning rate and weight decay, {where}. {what}", frame, bold=bold
+    )
