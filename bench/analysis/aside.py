@@ -37,7 +37,7 @@ def without_arms(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.
     """
     if kept is None:
         return cells, ()
-    plain = cells["model"].str.partition("[")[0]
+    plain = cells["model"].str.split("[").str[0]
     is_arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
     is_arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
     is_arm &= ~cells["model"].isin(list(kept))
@@ -51,7 +51,7 @@ def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
 
     So do all configs of such a model, `net[width=8]` too.
     """
-    plain = cells["model"].str.partition("[")[0]
+    plain = cells["model"].str.split("[").str[0]
     several = cells.groupby([cells["comparison"], plain])["version"].transform("nunique") > 1
     suffix = cells["version"].map(" v{}".format).where(several, "")
     return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)

@@ -107,6 +107,8 @@ def to_csv(sheets: Sequence[Sheet]) -> str:
     columns = ["table", "row", "figure", "value"]
     long = []
     for sheet in sheets:
+        if sheet.frame.empty:
+            continue
         texts = sheet.frame.melt(id_vars=sheet.frame.columns[0], var_name="figure").assign(table=sheet.name)
         long.append(texts.rename(columns={sheet.frame.columns[0]: "row"})[columns])
     return csv_text(pd.concat(long, ignore_index=True) if long else pd.DataFrame(columns=columns))

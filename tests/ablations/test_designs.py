@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_ins import leave_record
 
 from ablations.designs import write_designs
 from ablations.journal import read_study
@@ -14,7 +15,6 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs.development import Candidate, Development, candidates
 from bench.runs.runner import run_jobs
-from tests.support.stand_ins import leave_record
 
 DESIGNS = "mednext_tiny,mednext_tiny[sem=none],resnet10t"
 

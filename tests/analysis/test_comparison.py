@@ -343,7 +343,9 @@ def test_the_larger_hd95_has_a_column_of_its_own_name_and_is_derived_under_the_o
 
 
 def test_an_unknown_choice_is_an_error() -> None:
-    with pytest.raises(UserError, match="Expected weights to be one of best-val, last, but got 'best'"):
+    with pytest.raises(
+        UserError, match="Expected weights to be one of best-val, last, average-best-val, average-last, but got 'best'"
+    ):
         Shown(weights="best")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from stand_ins import leave_record
 
 from bench.analysis.development import AVERAGE, RAW, judge, long_frame, shown_weights
 from bench.analysis.rates import check_grid, choose_rates
@@ -20,7 +21,6 @@ from bench.report.development import development_sheet
 from bench.report.sheets import render_sheets
 from bench.runs.development import Candidate, Development, candidates
 from bench.runs.runner import run_jobs
-from tests.support.stand_ins import leave_record
 
 REQUEST: dict[str, Any] = {
     "models": "resnet10t,resnet18,chance",

@@ -73,7 +73,7 @@ def test_the_table_is_what_a_plain_look_into_the_records_gives(printed: str, fol
     assert header == ["Model", "48 images", "160 images"]
     shown = {(row[0], int(head.split()[0])): row[k] for row in rows for k, head in enumerate(header) if k}
     assert shown.keys() == right.keys()
-    assert len({tuple(runs) for runs in right.values()}) > 2, "a constant answer would show nothing"
+    assert len({tuple(runs) for runs in right.values()}) > 1, "a constant answer would show nothing"
     for place, runs in right.items():
         assert len(runs) == 2
         assert shown[place].split()[0] == f"{sum(runs) / 2:.2f}"

@@ -109,7 +109,7 @@ def test_plan_tells_what_is_to_do_and_runs_nothing(tmp_path: Path) -> None:
             ["run", "--dataset", "acdc", "--data", "phantom", "--split", "mtunt"],
             "Error: Unknown split of acdc 'mtunt'. Did you mean: mtunet?\n",
         ),
-        (["models", "--preset", "fast"], "Error: Unknown preset 'fast'. Known: paper, quick, smoke.\n"),
+        (["models", "--preset", "fast"], "Error: Unknown preset 'fast'. Known: paper, quick, smoke, standard.\n"),
         (["data", "info", "adcd"], "Error: Unknown dataset 'adcd'. Did you mean: acdc?\n"),
     ],
 )

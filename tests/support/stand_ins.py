@@ -38,6 +38,7 @@ def leave_record(
     record.pop("validation", None)
     if validation is not None:
         record["validation"] = validation
+    record["cases_sha256"] = None
     job.folder.mkdir(parents=True, exist_ok=True)
     if rows is not None:
         store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[like["dataset"]["task"]], rows)
