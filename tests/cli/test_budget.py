@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from click.testing import CliRunner
 import bench
 from bench.analysis.curves import Curve, stored_curves
 from bench.cli.main import main
+from bench.errors import UserError
 from bench.report.curves import curve_figure, curve_sheet
 from bench.report.render import results_tables
+from bench.runs.curves import curve_runs
+from bench.runs.request import Request
 
 MODELS = ("mobilenetv3_small", "resnet10t")
 OPTIONS = [
@@ -141,6 +145,16 @@ def test_score_against_training_patients_has_the_same_table(printed: str, folder
     assert "short budget: 8 images seen" in result.output
     (curve,) = stored_curves(tmp_path)[0]
     assert curve.places == (3, 6)
+
+
+def test_all_training_patients_are_a_place_though_such_a_cell_names_no_number(tmp_path: Path) -> None:
+    request = Request(**REQUEST, seeds=1, results=tmp_path)
+    with pytest.raises(UserError, match=r"Expected 1 to \d+ training patients") as refused:
+        curve_runs(request, train_patients=[3, 10_000])
+    total = int(re.findall(r"1 to (\d+)", str(refused.value))[0])
+    runs = curve_runs(request, train_patients=f"{total},3")
+    assert [job.cell.train_patients for job in runs.jobs] == [3, 3, None, None]
+    assert [runs.places[job.cell.comparison] for job in runs.jobs] == [3, 3, total, total]
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,7 @@ def test_a_table_with_intervals_needs_neither_scikit_learn_nor_torch(results: Pa
 
 
 def test_tables_and_ranks_are_sheets_that_every_format_renders(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "bench.analysis.short_budget.CONVERGED", 1
-    )  # as if networks had been trained long
+    monkeypatch.setattr("bench.analysis.short_budget.CONVERGED", 1)  # as if networks had been trained long
     table = max(results_tables(results)[0], key=lambda table: len(table.sure.gaps))
     first = table.frame["Model"].iloc[0]
     for sheet in (table_sheet(table), rank_sheet(table)):
