@@ -12,7 +12,8 @@ import pytest
 import torch
 from scipy.ndimage import rotate, zoom
 
-from bench.datasets.loading import augment, network_input, network_label
+from bench.datasets.augmentation.batches import augment
+from bench.datasets.loading import network_input, network_label
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import generator
 

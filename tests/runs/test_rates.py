@@ -12,6 +12,7 @@ import pytest
 
 from bench.analysis.own_settings import own_settings
 from bench.errors import UserError
+from bench.records import store
 from bench.records.damage import check_record
 from bench.runs import rates
 from bench.runs.cell import Cell
@@ -168,7 +169,7 @@ def test_a_record_holds_what_a_cell_took_of_the_grid(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "results" / "example" / "records"
     record = json.loads(next(iter(sorted(example.rglob("record.json")))).read_text())
     record["cell"]["tuned"] = {"grid": [1e-3], "chosen": True, "lr": 1e-3, "weight_decay": 0.01}
-    check_record(tmp_path, record)
+    check_record(tmp_path, record, store.SCHEMA)
     record["cell"]["tuned"]["chosen"] = 1
     with pytest.raises(UserError, match="where true or false should be"):
-        check_record(tmp_path, record)
+        check_record(tmp_path, record, store.SCHEMA)
