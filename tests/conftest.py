@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+LONGEST = (
+    *("test_docs.py::test_every_command_of", "ablations/test_command.py", "ablations/test_search.py"),
+    "runs/test_runner.py",
+)
 # Threads that wait for each other on a busy machine make seconds into minutes; children inherit these.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -77,3 +81,8 @@ def _idle_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
     """No test's output depends on what else the machine does, and none waits to find out."""
     if request.path.name != "test_environment.py":
         monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests come first, so that of two processes none waits for the other at the end."""
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
