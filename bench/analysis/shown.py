@@ -43,7 +43,11 @@ class Shown:
 
     def weights_of(self, stored: Collection[str]) -> str:
         """Which of the sets of weights that a cell was scored with its figures are of."""
-        return self.weights or next((name for name in PREFERRED if name in stored), PREFERRED[-1])
+        if self.weights is None:
+            return next((name for name in PREFERRED if name in stored), PREFERRED[-1])
+        return (
+            self.weights if self.weights in stored else self.weights.removeprefix("average-")
+        )  # chance has no average
 
 
 DEFAULT = Shown()

@@ -119,7 +119,7 @@ def _peculiar(cell: Cell) -> list[str]:
     parts = {
         f"fold {cell.fold}": cell.fold,
         f"{cell.train_patients} training patients": cell.train_patients,
-        "tuned": cell.tuned,
+        "tuned": cell.tuned if "trials" in (cell.tuned or {}) else None,  # a rate of the grid is the preset's own
         "pretrained": cell.init,
     }
     return [text for text, value in parts.items() if value is not None]

@@ -34,6 +34,7 @@ from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
+from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
 
@@ -270,6 +271,8 @@ def _read_results(results: str | Path) -> tuple[Found, dict[Path, pd.DataFrame]]
     records = [min(copies, key=_standing) for copies in found.values()]
     strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
+    kept, superseded = one_rate_each(kept)
+    left_out += superseded
     places = {record["key"]: folder / "cases.csv" for folder, record in records}
     left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
     return Found(kept, tuple(left_out)), {folder: cases[folder] for folder, _ in kept if folder in cases}

@@ -112,8 +112,8 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
     said, found = _once(report), {}
     for values in variants(request.vary, request.factorial):
         settings = (*request.settings, *(f"{name}={value}" for name, value in values.items()))
-        plain = Request(**{name: getattr(request, name) for name in Request.__dataclass_fields__})
-        whole_run = make_jobs(replace(plain, folds=None, seeds=1, settings=settings), said)
+        fields = {name: getattr(request, name) for name in Request.__dataclass_fields__}
+        whole_run = make_jobs(Request(**fields | {"folds": None, "seeds": 1, "settings": settings}), said)
         protocols = {job.cell.dataset: job.cell.protocol for job in whole_run}
         for dataset, protocol in protocols.items():
             chosen = (*settings, *_length(request, protocol))

@@ -307,6 +307,8 @@ def preset_protocol(
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
     if "steps" in changes and "epochs" not in changes:  # so many steps, whatever the training part
         changes["epochs"] = 0
+    if changes.get("epochs") and not {"steps_min", "steps_max"} & set(changes):  # they are meant, however few
+        changes |= {"steps_min": 1, "steps_max": Protocol.steps_max}
     protocol = dataclasses.replace(base, **changes)
     if task == "classification" and protocol.loss != "ce":
         raise UserError(f"Expected protocol field loss to be ce for {task}, but got {protocol.loss!r}.")

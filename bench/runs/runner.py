@@ -76,8 +76,8 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
         listed = make_split(spec, prepared, name_of_split, fold)
         assigned = assign(prepared.cases, listed)
         kept = count_training(prepared.cases, listed, assigned, request.subset)
-        if not jobs:  # the first fold's number of images sets the steps of all
-            first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, seeds[0])
+        if not jobs:  # the first fold's number of images, as seed 0 draws them, sets the steps of all
+            first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, 0)
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
         validated = count_images(prepared.cases, assigned.indices["val"])
         for seed in seeds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from bench.runs.estimate import PlannedCell
 from bench.runs.evaluate import predict_logits
 from bench.runs.job import Job
 from bench.runs.losses import make_loss
+from bench.runs.protocol import Protocol
 from bench.runs.seeding import build_seeded
 from bench.runs.train import Loop, make_optimizer
 from bench.zoo.registry import dataset_spec
@@ -29,29 +30,44 @@ def measured(cells: list[PlannedCell]) -> list[PlannedCell]:
     """The cells with seconds from their own steps, timed now; each model's and protocol's once. Done ones keep 0.
 
     A cell takes its steps, and a forward pass of each validation image in each round, for the average too. Test scores
-    are left out: they take seconds.
+    are left out: they take seconds. A network that cannot be timed keeps its estimate.
     """
-    seconds: dict[tuple[str, str], float] = {}
-    out = []
-    for cell in cells:
-        if cell.state == "done":
-            out.append(cell)
-            continue
-        key = (cell.job.model, repr(cell.job.cell.settings()))
-        if key not in seconds:
-            seconds[key] = seconds_of_cell(cell.job)
-        out.append(replace(cell, seconds=seconds[key], basis=f"{STEPS} steps of it, timed here"))
-    return out
+    timed: dict[tuple[str, str, str], Pace | None] = {}
+    return [cell if cell.state == "done" else _measured(cell, timed) for cell in cells]
 
 
-def seconds_of_cell(job: Job) -> float:
-    """Training and validation of a cell, from the median of a few steps and passes with the protocol's threads."""
-    protocol, spec = job.cell.settings(), dataset_spec(job.cell.dataset)
+def _measured(cell: PlannedCell, timed: dict[tuple[str, str, str], Pace | None]) -> PlannedCell:
+    protocol = replace(cell.job.cell, tuned=None).settings()  # a rate takes no time
+    key = (cell.job.cell.dataset, cell.job.model, repr(protocol))
+    if key not in timed:
+        try:
+            timed[key] = pace(cell.job, protocol)
+        except Exception:  # a network's own code, on images of noise
+            timed[key] = None
+    found = timed[key]
+    if found is None:
+        return replace(cell, basis=f"{cell.basis}; its steps could not be timed")
+    rounds = protocol.evaluations * (2 if protocol.average else 1)
+    seconds = protocol.steps * found.step + rounds * cell.job.validated * found.image
+    return replace(cell, seconds=seconds, basis=f"{STEPS} steps of it, timed here")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a training step, and of a forward pass, an image; medians with the protocol's threads."""
+
+    step: float
+    image: float
+
+
+def pace(job: Job, protocol: Protocol) -> Pace:
+    """Times a few steps and passes of a cell's network, on noise. Raises whatever the network does."""
+    spec = dataset_spec(job.cell.dataset)
     torch.set_num_threads(protocol.threads)
     entry, shape = job.entry(), (spec.channels, len(spec.classes), protocol.image_size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **job.cell.model["config"]), job.cell.seed)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        return 0.0
+        return Pace(0.0, 0.0)
     fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
     speed_up_training(model)
     network = fabric.setup_module(model.to(memory_format=torch.channels_last))
@@ -64,11 +80,11 @@ def seconds_of_cell(job: Job) -> float:
     labels = torch.randint(0, len(spec.classes), of_images, dtype=torch.int64 if len(of_images) == 1 else torch.uint8)
     for step in range(WARM_UP):
         loop.step(images, labels, step)
-    step_seconds = median(_seconds(lambda: loop.step(images, labels, WARM_UP)) for _ in range(STEPS))
     passed = torch.randn(PASSES, spec.channels, side, side)
-    forward = median(_seconds(lambda: predict_logits(network, passed)) for _ in range(3)) / PASSES
-    rounds = protocol.evaluations * (2 if average else 1)
-    return protocol.steps * step_seconds + rounds * job.validated * forward
+    return Pace(
+        median(_seconds(lambda: loop.step(images, labels, WARM_UP)) for _ in range(STEPS)),
+        median(_seconds(lambda: predict_logits(network, passed)) for _ in range(3)) / PASSES,
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -223,7 +223,8 @@ class Loop:
     def _logits(self, x_NCHW: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """What the loss is of: logits, or under deep supervision those of several resolutions."""
         if self.protocol.deep_supervision == "own" and hasattr(self.model, DEEP):
-            return cast(Any, self.model).training_logits(x_NCHW)
+            with self.fabric.autocast():  # Fabric gives it to `forward` alone
+                return [logits.float() for logits in cast(Any, self.model).training_logits(x_NCHW)]
         return self.model(x_NCHW)
 
     def validate(self, progress: Progress, mean_loss: float, validate: Callable[[nn.Module], float]) -> None:

@@ -92,7 +92,8 @@ def _score(trial: Job) -> float:
     record = store.read_record(trial.folder)
     if record is None or record["status"] == "failed":
         raise UserError(f"Trial {trial.folder} is not done: give the same command again, or see its error.log.")
-    score = record["training"]["val_score"] if record["status"] == "complete" else None
+    training = record["training"] or {}  # of averaged weights, where there are some: tables show these
+    score = (training.get("average") or training)["val_score"] if record["status"] == "complete" else None
     return -np.inf if score is None else float(score)
 
 

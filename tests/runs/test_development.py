@@ -165,3 +165,8 @@ def test_an_inner_fold_is_asked_for_by_its_command_alone(request_of: dict[str, A
     plain = Request(**{name: value for name, value in request_of.items() if name not in ("vary", "folds")})
     with pytest.raises(UserError, match="pass --folds 3 to `medbench develop`"):
         make_jobs(replace(plain, split="patient/inner3"))
+
+
+def test_two_folds_are_enough(request_of: dict[str, Any]) -> None:
+    jobs = all_jobs(found_of(request_of, models="resnet10t", folds=2, use=2))
+    assert {job.cell.fold for job in jobs} == {0, 1}

@@ -187,3 +187,10 @@ def test_a_budget_in_place_of_a_preset_s_epochs_is_always_said() -> None:
     assert budget.steps == standard.steps, "the case in question"
     assert preset_label("standard", budget, "classification") == "standard with steps=500"
     assert preset_label("standard", standard.for_images(1_000), "classification") == "standard"
+
+
+def test_epochs_that_are_asked_for_are_not_bounded() -> None:
+    recipe = preset_protocol("standard", ("epochs=7",), task="classification").for_images(1476)
+    assert recipe.steps == 646  # 7 x 1476 / 16, though the preset takes 3,000 at least
+    bounded = preset_protocol("standard", ("epochs=7", "steps_min=1000"), task="classification").for_images(1476)
+    assert bounded.steps == 1000

@@ -11,6 +11,7 @@ from bench.runs import timing
 from bench.runs.estimate import plan_cells
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
+from bench.runs.tuning import pending_jobs, trial_jobs
 
 
 @pytest.fixture
@@ -45,3 +46,26 @@ def test_what_is_done_takes_no_time(jobs, tmp_path: Path) -> None:
     [planned] = plan_cells([job], tmp_path / "results")
     done = replace(planned, state="done", seconds=0.0)
     assert timing.measured([done]) == [done]
+
+
+def test_trials_are_timed_with_their_networks_own_steps(jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tuning will choose is not known yet, and takes no time of its own."""
+    monkeypatch.setattr(timing, "_seconds", lambda work: (work(), 1.0)[1])
+    [job] = jobs("mobilenetv3_small", "msld")
+    planned = plan_cells([*trial_jobs([job], 2), *pending_jobs([job], 2)], tmp_path / "results")
+    assert len({cell.seconds for cell in timing.measured(planned)}) == 1
+
+
+def test_a_network_that_fails_on_noise_keeps_its_estimate(
+    jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job] = jobs("mobilenetv3_small", "msld")
+    [planned] = plan_cells([job], tmp_path / "results")
+
+    def fail(*arguments: object) -> timing.Pace:
+        raise ValueError("no such size")
+
+    monkeypatch.setattr(timing, "pace", fail)
+    [cell] = timing.measured([planned])
+    assert cell.seconds == planned.seconds
+    assert cell.basis == f"{planned.basis}; its steps could not be timed"

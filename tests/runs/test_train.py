@@ -404,3 +404,35 @@ def test_label_smoothing_is_cross_entropys() -> None:
     smoothed = make_loss(replace(IMAGES, label_smoothing=0.1))(logits, labels)
     targets = 0.9 * nn.functional.one_hot(labels, 3) + 0.1 / 3
     torch.testing.assert_close(smoothed, nn.functional.cross_entropy(logits, targets))
+
+
+class Supervised(nn.Module):
+    """A convolution that is supervised at half the resolution too; keeps the kinds of numbers that it computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 1)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+    def training_logits(self, x: torch.Tensor) -> list[torch.Tensor]:
+        out = self.conv(x)
+        self.seen.append(out.dtype)
+        return [out, nn.functional.avg_pool2d(out, 2)]
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_deep_supervision_is_in_the_protocols_precision_and_only_where_it_is_asked_for(
+    tmp_path: Path, precision: str
+) -> None:
+    torch.manual_seed(0)
+    network = Supervised()
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    fit(tmp_path, replace(PROTOCOL, deep_supervision="own", precision=precision), network=network, fabric=fabric)
+    assert set(network.seen) == {torch.bfloat16 if precision == "bf16-mixed" else torch.float32}
+    assert len(network.seen) == PROTOCOL.steps
+    plain = Supervised()
+    fit(tmp_path / "plain", PROTOCOL, network=plain)
+    assert plain.seen == []
