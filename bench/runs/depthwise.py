@@ -1,9 +1,10 @@
 """Training steps' depth-wise convolutions on the CPU: the same function, its gradients by kernels that are fast there.
 
-More than half of a training step of a small network of depth-wise convolutions is their backward pass: oneDNN, which
-torch calls, has fast gradients for plain 3x3 kernels alone, and takes four to thirty times as long per image for
-dilated ones, for kernels of 5x5 and larger, and for such of which the image touches the centre alone. Written out in
-other convolutions, the same sums are fast ones; N images, C channels, H x W pixels, gy the gradient of the output:
+Much of a training step of a small network of depth-wise convolutions is their backward pass: oneDNN, which torch
+calls, has fast gradients for plain 3x3 kernels alone, and slow ones for dilated kernels, for those of 5x5 and larger,
+and for such of which the image touches the centre alone (`medbench profile --step --baseline plain` says by how much).
+Written out in other convolutions, the same sums are fast ones; N images, C channels, H x W pixels, gy the gradient of
+the output:
 
     input's gradient     of a dilated kernel: the convolution of gy with the flipped kernel.
     weight's gradient    `grouped`: one convolution of all N C maps of the input, each with its map of gy as the kernel,

@@ -204,7 +204,7 @@ class Preset:
 # CT slices keep their orientation: no quarter turns.
 _IMAGES = Protocol(image_size=128, steps=500, batch_size=8, lr=1e-3, rot90=0.0, loss="ce", evaluations=5)
 
-# The recipe that CNNs, hybrids and Transformers all learn under; the README says which of its choices were tested.
+# The recipe meant for CNNs, hybrids and Transformers alike; docs/recipe.md says which of its choices are untested.
 _STANDARD = Protocol(
     image_size=128,
     steps=6_000,

@@ -32,21 +32,21 @@ def measured(cells: list[PlannedCell]) -> list[PlannedCell]:
     A cell takes its steps, and a forward pass of each validation image in each round, for the average too. Test scores
     are left out: they take seconds. A network that cannot be timed keeps its estimate.
     """
-    timed: dict[tuple[str, str, str], Pace | None] = {}
+    timed: dict[tuple[str, str, str], Pace | str] = {}
     return [cell if cell.state == "done" else _measured(cell, timed) for cell in cells]
 
 
-def _measured(cell: PlannedCell, timed: dict[tuple[str, str, str], Pace | None]) -> PlannedCell:
+def _measured(cell: PlannedCell, timed: dict[tuple[str, str, str], Pace | str]) -> PlannedCell:
     protocol = replace(cell.job.cell, tuned=None).settings()  # a rate takes no time
     key = (cell.job.cell.dataset, cell.job.model, repr(protocol))
     if key not in timed:
         try:
             timed[key] = pace(cell.job, protocol)
-        except Exception:  # a network's own code, on images of noise
-            timed[key] = None
+        except Exception as error:  # a network's own code, on images of noise
+            timed[key] = f"{type(error).__name__}: {error}".splitlines()[0]
     found = timed[key]
-    if found is None:
-        return replace(cell, basis=f"{cell.basis}; its steps could not be timed")
+    if isinstance(found, str):
+        return replace(cell, basis=f"{cell.basis}; its steps cannot be timed: {found}")
     rounds = protocol.evaluations * (2 if protocol.average else 1)
     seconds = protocol.steps * found.step + rounds * cell.job.validated * found.image
     return replace(cell, seconds=seconds, basis=f"{STEPS} steps of it, timed here")

@@ -68,4 +68,4 @@ def test_a_network_that_fails_on_noise_keeps_its_estimate(
     monkeypatch.setattr(timing, "pace", fail)
     [cell] = timing.measured([planned])
     assert cell.seconds == planned.seconds
-    assert cell.basis == f"{planned.basis}; its steps could not be timed"
+    assert cell.basis == f"{planned.basis}; its steps cannot be timed: ValueError: no such size"
