@@ -99,6 +99,7 @@ def test_a_matched_arm_has_the_full_model_s_budget(folder: Path) -> None:
     assert "without sdffn, params matched" in done.stdout
 
 
+@pytest.mark.slow
 def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_path: Path) -> None:
     assert call(folder, "--all", "--seeds", "2", "--no-null").exit_code == 0
     line = ["ablate", "show", "--results", str(folder), "--format", "markdown", "--output", str(tmp_path / "out")]
@@ -145,7 +146,14 @@ def test_every_help_ends_with_an_example() -> None:
     ]
 
 
-@pytest.mark.parametrize("words", [words for words in examples() if words[1] != "list"], ids=lambda words: words[1])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=[pytest.mark.slow] if words[1] in ("factorial", "search") else [], id=words[1])
+        for words in examples()
+        if words[1] != "list"
+    ],
+)
 def test_the_example_of_each_help_runs(
     words: list[str], folder: Path, example: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

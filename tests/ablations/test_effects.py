@@ -168,6 +168,7 @@ def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
     assert len(to_screen(arms).rows) == len(arms.frame)
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_bytes_when_drawn_again(stored: object, tmp_path: Path) -> None:
     first = draw_ablation(stored, tmp_path / "a")  # type: ignore[arg-type]
     second = draw_ablation(stored, tmp_path / "b")  # type: ignore[arg-type]

@@ -139,6 +139,7 @@ def test_a_budget_that_admits_nothing_is_one_line(
         run_search(Goal(max_macs=1e3), template, tmp_path / "results")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_two_objectives_give_a_front_that_nothing_beats(template: object, tmp_path: Path) -> None:
     study = run_search(Goal(trials=4, pareto=True), template, tmp_path / "results")  # type: ignore[arg-type]
     done = [t for t in study.get_trials() if t.state.name == "COMPLETE"]

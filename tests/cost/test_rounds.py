@@ -153,6 +153,7 @@ def test_rounds_of_processes_are_told_apart() -> None:
     assert ratio(old).value == 2.0, "samples from before there were processes"
 
 
+@pytest.mark.slow
 def test_the_interval_covers_what_other_processes_would_give() -> None:
     """Shifts of 1.2 % between processes, as were measured here; and the rounds of one alone cover far less."""
     rng = np.random.default_rng(11)
@@ -164,6 +165,7 @@ def test_the_interval_covers_what_other_processes_would_give() -> None:
     assert np.mean([f.low <= 3 <= f.high for f in alone]) < 0.75
 
 
+@pytest.mark.slow
 def test_two_measurements_of_several_processes_overlap_and_two_of_one_often_do_not() -> None:
     rng, overlaps = np.random.default_rng(12), {1: 0, 5: 0}
     for count in overlaps:

@@ -263,6 +263,7 @@ def check_against_itself(results: Path, seconds: float) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.slow
 def test_a_model_against_itself_is_about_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "subprocess", SimpleNamespace(run=answer_here))
     check_against_itself(tmp_path, seconds=0.4)

@@ -44,6 +44,7 @@ def test_a_patient_does_not_depend_on_the_others(tmp_path: Path) -> None:
     assert all(more[name] == content for name, content in few.items())
 
 
+@pytest.mark.slow
 def test_counts_by_part(cases: list[RawCase]) -> None:
     counts = assign(cases, load_split("acdc", "mtunet")).counts
     assert {part: c["present_patients"] for part, c in counts.items()} == cardiac.PATIENTS

@@ -60,6 +60,7 @@ def test_a_patient_does_not_depend_on_the_others(tmp_path: Path) -> None:
     assert all(more[name] == content for name, content in few.items())
 
 
+@pytest.mark.slow
 def test_colour_modes_are_dealt_alike_to_both_classes_and_hold_grey(images: dict[str, list[Image.Image]]) -> None:
     modes = {name: [image.mode for image in found] for name, found in images.items()}
     assert modes["COVID"] == modes["non-COVID"]
@@ -109,6 +110,7 @@ def outline(k: int, z: float) -> np.ndarray:
     return thorax.lungs(patient.body, z * patient.body.height, y, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finding", ["covid", "cap"])
 def test_a_finding_brightens_the_lungs_and_nothing_else(finding: str) -> None:
     shares = []

@@ -31,6 +31,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not(tmp_path: Path) -> No
     assert not set(content["a"].values()) & set(content["c"].values())
 
 
+@pytest.mark.slow
 def test_every_split_can_be_made_of_them(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     skin.draw(tmp_path / "raw", 0, copies=2)
@@ -48,6 +49,7 @@ def test_every_split_can_be_made_of_them(tmp_path: Path) -> None:
         assert all(part["cases"] for part in counts.values()), name
 
 
+@pytest.mark.slow
 def test_views_of_a_subject_resemble_each_other_more_in_colour_than_those_of_others(tmp_path: Path) -> None:
     skin.draw(tmp_path, 0, copies=0)
     means: dict[str, list[np.ndarray]] = {}

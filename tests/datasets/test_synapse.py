@@ -209,6 +209,7 @@ def test_a_stack_that_is_shorter_than_published_is_told(tmp_path: Path) -> None:
     assert said in prepared_text(data).splitlines()
 
 
+@pytest.mark.slow
 def test_the_real_label_volumes_agree_with_the_order(real_data: Path) -> None:
     from bench.datasets.readers.synapse import _in_our_order
 

@@ -25,6 +25,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.metrics.doctor, "_drawn", lambda: iter(pairs))
 
 
+@pytest.mark.slow
 def test_it_agrees_on_drawn_and_on_hard_volumes() -> None:
     pytest.importorskip("medpy.metric.binary", reason="medpy is the oracle: pip install medbench[check]")
     found = {one.metric: one for one in bench.metrics.doctor.compare_with_medpy(rounds=1)}

@@ -22,7 +22,7 @@ VARIANT_TASKS = [
 FORMS = ("training", "fused")
 # With one block a stage all operations are there: the whole networks are exported in the slow ones.
 SHORT = "mednext_tiny[depths=1-1-1-1]"
-EXPORTED = [(SHORT, "classification", "training"), (SHORT, "segmentation", "fused")]
+EXPORTED = [(SHORT, "segmentation", "fused"), pytest.param(SHORT, "classification", "training", marks=pytest.mark.slow)]
 EXPORTED += [pytest.param(*case, marks=pytest.mark.slow) for case in itertools.product(VARIANTS, TASKS, FORMS)]
 
 
@@ -74,7 +74,7 @@ def test_channels_last_gives_the_same_logits(variant: str, task: str, form: str)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("task", TASKS)
 def test_autocast_is_near_to_float32(task: str, form: str, dtype: torch.dtype) -> None:
@@ -88,7 +88,7 @@ def test_autocast_is_near_to_float32(task: str, form: str, dtype: torch.dtype) -
     assert (got.float() - expected).abs().max() < 0.05 * (expected.max() - expected.min())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_training_step_under_autocast_has_finite_gradients(task: str, dtype: torch.dtype) -> None:
     model = network("mednext_tiny", task).train()

@@ -135,7 +135,9 @@ def test_a_wrong_config_is_one_clear_line(field: str, value: object, message: st
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [VARIANTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS[1:])]
+)
 def test_only_convolutions_and_linear_layers(variant: str, task: str) -> None:
     """No N x N attention: with twice the side, the MACs of every operator are four times as many, none is quadratic."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -226,12 +228,12 @@ def test_drop_path_drops_whole_images_and_only_in_training() -> None:
 
 
 # One narrow block a stage and half the images: the whole network learns eight by heart in the slow ones.
-LEARNT = [("mednext_tiny[depths=1-1-1-1,widths=16-24-32-48]", 4, 100, 0.2)]
-LEARNT += [pytest.param(variant, 8, 250, 0.05, marks=pytest.mark.slow) for variant in VARIANTS]
+NARROW = ("mednext_tiny[depths=1-1-1-1,widths=16-24-32-48]", 4, 100, 0.2)
+LEARNT = [(*NARROW, "classification"), pytest.param(*NARROW, "segmentation", marks=pytest.mark.slow)]
+LEARNT += [pytest.param(name, 8, 250, 0.05, task, marks=pytest.mark.slow) for name in VARIANTS for task in TASKS]
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("variant", "number", "steps", "limit"), LEARNT)
+@pytest.mark.parametrize(("variant", "number", "steps", "limit", "task"), LEARNT)
 def test_a_handful_of_images_is_learnt_by_heart(variant: str, number: int, steps: int, limit: float, task: str) -> None:
     """So many steps of the presets' recipe at 32 px take the loss to near zero; drop path as the variant has it."""
     torch.manual_seed(0)

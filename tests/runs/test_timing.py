@@ -25,7 +25,9 @@ def jobs(tmp_path: Path):
     return make
 
 
-@pytest.mark.parametrize(("model", "dataset"), [("unext", "acdc"), ("mobilenetv3_small", "msld")])
+@pytest.mark.parametrize(
+    ("model", "dataset"), [("unext", "acdc"), pytest.param("mobilenetv3_small", "msld", marks=pytest.mark.slow)]
+)
 def test_steps_and_validation_are_counted(
     jobs, model: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +50,7 @@ def test_what_is_done_takes_no_time(jobs, tmp_path: Path) -> None:
     assert timing.measured([done]) == [done]
 
 
+@pytest.mark.slow
 def test_trials_are_timed_with_their_networks_own_steps(jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tuning will choose is not known yet, and takes no time of its own."""
     monkeypatch.setattr(timing, "_seconds", lambda work: (work(), 1.0)[1])

@@ -221,6 +221,7 @@ def classify(folder: Path, stop_at: int = 0) -> tuple[nn.Module, Progress]:
     return model, progress
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

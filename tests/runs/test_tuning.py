@@ -102,6 +102,7 @@ def test_tuning_is_resumed_and_a_missing_trial_is_one_line(request_of: dict) -> 
     assert len([job for job in trial_jobs(jobs, 4) if not store.is_done(job.folder)]) == 4
 
 
+@pytest.mark.slow
 def test_the_command_tunes_plans_and_says_so(request_of: dict) -> None:
     options = ["--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--models", "resnet10t,chance"]
     options += [part for setting in SETTINGS for part in ("--set", setting)]

@@ -222,6 +222,7 @@ def test_what_is_stored_is_printed_without_torch() -> None:
     assert _imported(*commands) == {"models": [], "models --check": [], "ablate --list": []}
 
 
+@pytest.mark.slow
 def test_a_run_whose_cells_are_done_imports_no_torch(tmp_path: Path) -> None:
     results = ["--results", str(tmp_path / "results")]
     first = CliRunner().invoke(main, [*RUN, *results])

@@ -162,6 +162,7 @@ def test_a_record_keeps_the_code_that_it_can_be_built_from(tmp_path: Path) -> No
     assert not list((job.folder / "sources").rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_files_of_one_name_run_beside_each_other_in_another_process_and_changed_code_is_one_line(
     tmp_path: Path,
 ) -> None:
