@@ -29,7 +29,7 @@ DATA_ROOT = click.option(
 RESULTS = click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
 SETTINGS = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field.")
 THREADS = click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]")
-DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]")
+DEVICE = click.option("--device", type=TEXT, default="cpu", help="cpu, cuda, cuda:N; auto: a GPU if there.  [cpu]")
 FORM = click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 CHECKLIST = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
 EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE)

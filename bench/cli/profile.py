@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.cli.options import RESULTS
+from bench.cli.options import DEVICE, RESULTS
 from bench.cli.terminal import PATH, TEXT, make_console, say, wide_option
 from bench.errors import UserError
 
@@ -21,7 +21,7 @@ from bench.errors import UserError
 @click.option("--classes", default=2, help="Classes of the output.  [2]")
 @click.option("--batch", default=8, help="Images a pass.  [8]")
 @click.option("--threads", default=2, help="torch's threads.  [2]")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to measure.  [cpu]")
+@DEVICE
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="bf16, fp16: autocast.")
 @click.option("--reference", type=TEXT, help="Any model.  [resnet18; segmentation: unet_s]")
 @click.option("--fused", is_flag=True, help="The proposed model's inference form beside its training form.")

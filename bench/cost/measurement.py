@@ -11,6 +11,7 @@ from typing import Any
 from bench.errors import UserError, unknown
 from bench.records.profiles import Setting
 from bench.runs.arguments import DEVICE, FLAG, MODELS, argument, check_fields, or_none, text, whole
+from bench.runs.devices import found_device
 from bench.runs.protocol import PRESETS
 from bench.zoo.entry import ModelEntry
 from bench.zoo.registry import listed_names, parse_model, select_models
@@ -33,7 +34,7 @@ class Measurement:
         image_size: side of the square input, in pixels. channels: of the input. classes: of the output.
         batch: images a pass.
         threads: torch's.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto`.
         precision: `fp32`, or autocast to `bf16` or `fp16`.
         reference: any model's name; None: `resnet18`, or `unet_s` for segmentation.
         fused: measure the proposed model's inference form as well; other families have none here.
@@ -83,9 +84,10 @@ def make_settings(request: Measurement) -> list[Setting]:
     Raises:
         UserError: an unknown name, a device that is not there, or `fused` where no model has that form.
     """
-    _check_device(request.device, request.precision)
+    device = found_device(request.device, request.precision)
     reference = _resolved(*_only_model(request.reference or REFERENCES[request.task], request.task))
     shared: dict[str, Any] = {name: getattr(request, name) for name in SHARED}
+    shared["device"] = device
     shared |= {"work": "training-step" if request.step else "inference"}
     shared |= {"torch": version("torch"), "allocator": ALLOCATOR}
     if request.step:
@@ -113,16 +115,6 @@ def _models(request: Measurement) -> list[tuple[ModelEntry, dict[str, Any]]]:
         names = ", ".join(entry.name for entry, _ in chosen)
         raise UserError(f"Fused forms are offered for the proposed model alone, but got {names}: leave out --fused.")
     return chosen
-
-
-def _check_device(device: str, precision: str) -> None:
-    if device == "cpu" and precision == "fp16":
-        raise UserError("Expected precision fp32 or bf16 on the CPU, but got fp16.")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
 
 
 def _only_model(name: str, task: str) -> tuple[ModelEntry, dict[str, Any]]:

@@ -100,6 +100,7 @@ def time_rounds(setting: Setting, candidate: nn.Module, reference: str, seconds:
     device = torch.device(setting.device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, as in training
     load = _load_average()
     run = make_pass(candidate, setting, device, setting.compiled)
     warm = min(WARM_SECONDS, seconds / 10)
@@ -149,7 +150,16 @@ def _backends(device: torch.device) -> dict[str, Any]:
     if device.type != "cuda":
         return {}
     convolutions = torch.backends.cudnn.allow_tf32
-    return {"backends": {"tf32_convolutions": convolutions, "matmul": torch.get_float32_matmul_precision()}}
+    backends = {"tf32_convolutions": convolutions, "matmul": torch.get_float32_matmul_precision()}
+    return {"backends": backends, "clock_mhz": _clock(device)}
+
+
+def _clock(device: torch.device) -> int | None:
+    """The clock of a GPU's multiprocessors right after the rounds, in MHz; None where its library cannot be asked."""
+    try:
+        return torch.cuda.clock_rate(device)
+    except (ImportError, RuntimeError):  # torch asks NVIDIA's library through a package of its own
+        return None
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ADDED = ("train_patients", "tuned", "init", "unscored")  # fields of a cell that later versions added
+ADDED_TO_PROTOCOL = {"tf32": False}  # fields of a protocol that later versions added, as it was before
 LENGTH = ("steps", "epochs", "steps_min", "steps_max")  # of the protocol: how long training takes
 FIELDS = ("dataset", "fingerprint", "source", "split", "parts", "fold", "model", "protocol", "seed")
 
@@ -67,6 +68,8 @@ def dataset_label(dataset: str, source: Mapping[str, Any]) -> str:
 def _hashed(cell: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a key hashes: one that a later version added only where it differs from what was done before."""
     fields = {name: value for name, value in cell.items() if name not in ADDED or value is not None}
+    before = ADDED_TO_PROTOCOL.items()
+    fields["protocol"] = {name: value for name, value in fields["protocol"].items() if (name, value) not in before}
     if fields.get("tuned"):  # whether a rate was chosen or is the grid's middle trains nothing otherwise
         fields["tuned"] = {name: value for name, value in fields["tuned"].items() if name != "chosen"}
     return fields

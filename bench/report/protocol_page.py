@@ -78,6 +78,8 @@ def allowed_values(name: str) -> str:
     """The choices of a field, or the range of its numbers."""
     if name in CHOICES:
         return ", ".join(f"`{choice}`" for choice in CHOICES[name])
+    if isinstance(getattr(Protocol, name), bool):
+        return "true, false"
     low, high = RANGES[name]
     return f"{low:,g} to {high:,.0f}" if high >= 1 else f"{low:,g} to {high:g}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -126,6 +127,12 @@ def _call(value: Any) -> Any:
     return value
 
 
+def _device(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|auto|cuda(:\d{1,3})?", value):
+        raise TypeError
+    return value
+
+
 def _path(value: Any) -> str | Path:
     if not isinstance(value, str | Path) or not str(value):
         raise TypeError
@@ -178,6 +185,6 @@ NUMBER = Taken("a number", _number)
 FOLDER = Taken("a path", _path)
 REPORT = Taken("a function", _call)
 MODELS = names("names of models", "unet_s")
-DEVICE = text("", "cpu", "cuda")
+DEVICE = Taken("cpu, cuda, cuda:N or auto", _device)
 SEEDS = Taken("how many (2), which ([0, 1]) or None for the preset's number", _seeds)
 SETTINGS = Taken("texts ('lr=3e-4',) or a dict ({'lr': 3e-4})", _settings)

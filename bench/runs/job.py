@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.records import store
@@ -270,22 +270,21 @@ def _counts(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, A
 def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
     import torch
-    from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
     from bench.runs.depthwise import speed_up_training
+    from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, undetermined
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
 
     cell, protocol = job.cell, job.cell.settings()
-    torch.set_num_threads(protocol.threads)
-    torch.use_deterministic_algorithms(job.device == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    set_arithmetic(job.device, protocol)
+    set_back_peak(job.device)
     spec = dataset_spec(cell.dataset)
     data = _open_data(job)
     parts = _divide(job, data)[1].indices
-    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
+    fabric = make_fabric(job.device, protocol)
     size = protocol.image_size
     entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **cell.model["config"]), cell.seed)
@@ -296,7 +295,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     model = fabric.setup_module(model.to(memory_format=torch.channels_last))
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
-    images, labels = training_arrays(data, parts["train"], protocol)
+    images, labels = placed(*training_arrays(data, parts["train"], protocol), fabric.device)
     watch = Watch(
         make_validation(data, parts["val"], protocol),
         on_step=lambda step: report(Event("step", job, step)),
@@ -304,9 +303,12 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         stop=stop,
     )
     checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
-    progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
+    with undetermined() as operators:
+        progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = _training_figures(progress)
+    if job.device != "cpu":
+        training |= {"peak_bytes": peak_bytes(job.device), "undetermined": sorted(operators)}
     if progress.diverged:
         return _record(job, "diverged", training=training, error="the training loss is not finite")
     if progress.stopped:

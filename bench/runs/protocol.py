@@ -60,6 +60,7 @@ class Protocol:
         erasing: probability of a rectangle of 2 to 33 % of the area that becomes the image's mean.
         mixup: alpha of the Beta distribution by which half of the batches are mixed; 0: none.
         precision: Lightning Fabric's name of the arithmetic.
+        tf32: products of 32-true on a GPU with 10 bits of mantissa (TF32); has no effect on the CPU.
         threads: torch's intra-op threads; results are bit-identical for equal threads, CPU type and torch version.
         evaluations: number of validation rounds, at equal fractions of the steps, the last one at the end.
         output: `logits` (resized linearly to the file's grid, then argmax) or `labels` (argmax, then nearest).
@@ -103,6 +104,7 @@ class Protocol:
     erasing: float = 0.0
     mixup: float = 0.0
     precision: str = "32-true"
+    tf32: bool = False
     threads: int = 2
     evaluations: int = 5
     output: str = "logits"
@@ -301,7 +303,7 @@ def preset_protocol(
         if name in (SEGMENTATION_ONLY if task == "classification" else CLASSIFICATION_ONLY):
             raise UserError(f"Protocol field {name} has no meaning for {task}: leave --set {setting} out.")
         try:
-            changes[name] = types[name](text)
+            changes[name] = _flag(text) if types[name] is bool else types[name](text)
         except ValueError:
             kind = types[name].__name__
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
@@ -313,6 +315,11 @@ def preset_protocol(
     if task == "classification" and protocol.loss != "ce":
         raise UserError(f"Expected protocol field loss to be ce for {task}, but got {protocol.loss!r}.")
     return protocol
+
+
+def _flag(text: str) -> bool:
+    """`true` or `false`. Raises ValueError for anything else."""
+    return ("false", "true").index(text.lower()) == 1
 
 
 def preset_label(preset: str, protocol: Protocol, task: str = "segmentation") -> str:

@@ -15,6 +15,7 @@ from bench.records.environment import too_few_idle
 from bench.records.keys import digest
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
 from bench.runs.cell import Cell, parse_seeds
+from bench.runs.devices import found_device
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
@@ -60,7 +61,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
 
     protocol = preset_protocol(request.preset, with_own_rate(request.settings), request.threads, spec.task)
     protocol = protocol.for_budget(request.budget)
-    _check_device(request.device, protocol)
+    device = found_device(request.device, protocol.precision)
     preset = PRESETS[request.preset]
     names, seeds = select_models(request.models, preset.models, spec.task), parse_seeds(request.seeds, preset.seeds)
     prepared = _locate(request, spec, report)
@@ -101,7 +102,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                 )
                 shown, results = canonical_name(entry, config), Path(request.results)
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
-                where = (results, folder, root, request.device)
+                where = (results, folder, root, device)
                 jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated))
     return jobs
 
@@ -132,16 +133,6 @@ def _folds_named(split: str) -> str:
 
     folds = split.partition("/")[2]
     return f"{folds.removeprefix(INNER)} to `medbench develop`" if folds.startswith(INNER) else folds
-
-
-def _check_device(device: str, protocol: Protocol) -> None:
-    if device == "cpu" and protocol.precision == "16-mixed":
-        raise UserError("Expected precision 32-true or bf16-mixed on the CPU, but got 16-mixed.")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
 
 
 def _note_drawing(report: Report, what: str, done: int, total: int) -> None:

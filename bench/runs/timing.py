@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, cast
+from typing import cast
 
 import torch
-from lightning_fabric import Fabric
 
 from bench.runs.averaging import WeightAverage
 from bench.runs.depthwise import speed_up_training
+from bench.runs.devices import make_fabric
 from bench.runs.estimate import PlannedCell
 from bench.runs.evaluate import predict_logits
 from bench.runs.job import Job
@@ -68,7 +68,7 @@ def pace(job: Job, protocol: Protocol) -> Pace:
     model = build_seeded(lambda: entry.build(spec.task, *shape, **job.cell.model["config"]), job.cell.seed)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return Pace(0.0, 0.0)
-    fabric = Fabric(accelerator=job.device, devices=1, precision=cast(Any, protocol.precision))
+    fabric = make_fabric(job.device, protocol)
     speed_up_training(model)
     network = fabric.setup_module(model.to(memory_format=torch.channels_last))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(network, protocol)))

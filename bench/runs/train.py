@@ -17,6 +17,7 @@ from torch import nn
 from bench.datasets.augmentation.batches import augment, mix
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
+from bench.runs.devices import drawn_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import derive, generator
@@ -151,7 +152,7 @@ def train(
 
     Args:
         model: set up by Fabric; what has no parameters to train may have a method `fit(labels)`, which is called once.
-        images: (N, C, S, S) float32. labels: (N, S, S) uint8, or class indices (N,) int64.
+        images: (N, C, S, S) float32, on any device. labels: (N, S, S) uint8, or class indices (N,) int64.
 
     Returns:
         The run's progress, with the best weights by validation and the history.
@@ -201,9 +202,9 @@ class Loop:
         """One optimiser step; the loss, without waiting for a device."""
         protocol = self.protocol
         chosen = batch_indices(len(images), step, protocol, self.seed)
-        x_NCHW, y = augment(images, labels, protocol, generator(self.seed, "augment", step), chosen)
+        drawn = drawn_batch(images, labels, chosen, self.fabric.device)
+        x_NCHW, y = augment(*drawn[:2], protocol, generator(self.seed, "augment", step), drawn[2])
         x_NCHW, mixture = mix(x_NCHW, protocol.mixup, derive(self.seed, "mixup", step))
-        x_NCHW, y = self.fabric.to_device(x_NCHW), self.fabric.to_device(y)
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         torch.manual_seed(derive(self.seed, "dropout", step))
         for group in self.optimizer.param_groups:

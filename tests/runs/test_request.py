@@ -73,7 +73,7 @@ WRONG = [
     ({"folds": 1}, "Expected folds to be a whole number from 3 to 100, or None, but got 1."),
     ({"train_fraction": "half"}, "Expected train_fraction to be a number, or None"),
     ({"data": "fantom"}, "Expected data to be one of auto, real, phantom, but got 'fantom'."),
-    ({"device": "tpu"}, "Expected device to be one of cpu, cuda"),
+    ({"device": "tpu"}, "Expected device to be cpu, cuda, cuda:N or auto"),
     ({"results": None}, "Expected results to be a path, but got None."),
     ({"data_root": 5}, "Expected data_root to be a path, or None"),
     ({"pretrained": "yes"}, "Expected pretrained to be True or False"),

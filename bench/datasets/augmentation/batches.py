@@ -61,5 +61,5 @@ def mix(images: torch.Tensor, alpha: float, seed: int) -> tuple[torch.Tensor, Mi
         return images, None
     weight = float(rng.beta(alpha, alpha))
     weight = max(weight, 1 - weight)
-    partner = torch.arange(len(images) - 1, -1, -1)
+    partner = torch.arange(len(images) - 1, -1, -1, device=images.device)
     return images * weight + images[partner] * (1 - weight), Mixture(partner, weight)

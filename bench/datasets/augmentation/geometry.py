@@ -26,9 +26,11 @@ def move(
     """Flips, quarter turns and affine maps, drawn for each image from the generator alone.
 
     The number of draws depends on the size of the batch alone, so that one setting does not change what another draws.
+    They are drawn on the CPU wherever the images are, so that every device sees the same images up to rounding.
 
     Args:
-        images: (N, C, S, S) float32. labels: (N, S, S) uint8, which move with their image, or (N,), which do not.
+        images: (N, C, S, S) float32, on any device. labels: (N, S, S) uint8, which move with their image, or (N,),
+            which do not.
         chosen: the batch's positions among the images, (B,); all of them by default.
     """
     chosen = torch.arange(len(images)) if chosen is None else chosen
@@ -43,16 +45,18 @@ def move(
     moved, moved_labels = images.new_empty(n, *images.shape[1:]), labels.new_empty(n, *labels.shape[1:])
     for way, members in ways.items():
         places = torch.tensor(members)
-        source = chosen[places]
+        source = chosen[places].to(images.device)
+        places = places.to(images.device)
         moved.index_copy_(0, places, _turned(images.index_select(0, source), way))
         if maps:
             moved_labels.index_copy_(0, places, _turned(labels.index_select(0, source), way))
     if not maps:
-        moved_labels = labels[chosen]
+        moved_labels = labels[chosen.to(labels.device)]
     matrices, resampled = affine_maps(draws[:, 4:6], further, protocol)
     places = resampled.nonzero().flatten()
     if len(places):
-        grid = sampling_grid(matrices[places], images.shape[-1])
+        grid = sampling_grid(matrices[places].to(images.device), images.shape[-1])
+        places = places.to(images.device)
         moved.index_copy_(0, places, _sample_images(moved.index_select(0, places), grid))
         if maps:
             moved_labels.index_copy_(0, places, _sample_labels(moved_labels.index_select(0, places), grid))
@@ -99,8 +103,8 @@ def sampling_grid(matrices: torch.Tensor, size: int) -> torch.Tensor:
 
     As torch's affine_grid without aligned corners, in a tenth of its time: two outer sums in place of a product.
     """
-    middle = torch.linspace(-1, 1, size) * (size - 1) / size
-    grid = torch.empty(len(matrices), size, size, 2)
+    middle = torch.linspace(-1, 1, size, device=matrices.device) * (size - 1) / size
+    grid = torch.empty(len(matrices), size, size, 2, device=matrices.device)
     for axis in (0, 1):
         of_x, of_y, shift = (matrices[:, axis, k, None] for k in range(3))
         torch.add((middle * of_x + shift)[:, None, :], (middle * of_y)[:, :, None], out=grid[..., axis])

@@ -23,8 +23,8 @@ def change_intensities(
 ) -> torch.Tensor:
     """The images (N, C, S, S) with changed intensities, each drawn for itself from the generator; changes in place.
 
-    In nnU-Net's order: noise, blur, brightness, contrast, low resolution, inverted gamma, gamma; then colour and
-    erasing. `intensity` multiplies nnU-Net's probabilities.
+    The draws are made on the CPU, wherever the images are. In nnU-Net's order: noise, blur, brightness, contrast, low
+    resolution, inverted gamma, gamma; then colour and erasing. `intensity` multiplies nnU-Net's probabilities.
     """
     n, strength = len(images), protocol.intensity
     whether, amount = torch.rand(n, 10, generator=generator), torch.rand(n, 10, generator=generator)
@@ -40,9 +40,10 @@ def change_intensities(
     for k, (probability, change) in enumerate(changes):
         places = (whether[:, k] < probability).nonzero().flatten()
         if len(places):
-            images.index_copy_(0, places, change(images.index_select(0, places), amount[places, k]))
+            draws, places = amount[places, k].to(images.device), places.to(images.device)
+            images.index_copy_(0, places, change(images.index_select(0, places), draws))
     if protocol.colour and images.shape[1] == 3:
-        images = _jitter_colour(images, protocol.colour, amount[:, 7:9])
+        images = _jitter_colour(images, protocol.colour, amount[:, 7:9].to(images.device))
     places = (whether[:, 9] < protocol.erasing).nonzero().flatten()
     if len(places):
         _erase(images, places.tolist(), generator)
@@ -56,13 +57,13 @@ def _shaped(values: torch.Tensor) -> torch.Tensor:
 def _add_noise(x: torch.Tensor, sd: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Gaussian noise; its standard deviation is in units of each image's own."""
     own = x.std(dim=(1, 2, 3), correction=0)
-    return x + torch.randn(x.shape, generator=generator) * _shaped(sd * own)
+    return x + torch.randn(x.shape, generator=generator).to(x.device) * _shaped(sd * own)
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """A Gaussian of each image's own sigma, in pixels, along rows and then columns; borders are reflected."""
     n, channels, side, _ = x.shape
-    offsets = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
+    offsets = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=x.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     flat = x.reshape(1, n * channels, side, side)
@@ -108,11 +109,11 @@ def _jitter_colour(x: torch.Tensor, strength: float, draws: torch.Tensor) -> tor
     Args:
         draws: (N, 2) uniform.
     """
-    yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=x.device)
     saturation = 1 + (2 * draws[:, 0] - 1) * strength
     angle = (2 * draws[:, 1] - 1) * strength * math.pi / 2
     cos, sin = saturation * angle.cos(), saturation * angle.sin()
-    turn = torch.zeros(len(x), 3, 3)
+    turn = torch.zeros(len(x), 3, 3, device=x.device)
     turn[:, 0, 0] = 1
     turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
     return torch.einsum("nij,njhw->nihw", torch.linalg.inv(yiq) @ turn @ yiq, x)
