@@ -10,11 +10,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 Task = Literal["classification", "segmentation"]
 Source = Literal["real", "phantom"]
@@ -177,17 +180,18 @@ class Values:
         self.file = path.open("rb", buffering=0)
         self.lock = threading.Lock()
 
-    def read(self, case: Case) -> np.ndarray:
-        """A case's values, read-only, in its shape.
+    def read(self, case: Case, one: int | None = None) -> np.ndarray:
+        """A case's values, read-only, in its shape; or `one` of its slices, as a volume of it alone.
 
         Raises:
             UserError: the file ends before, or cannot be read.
         """
-        values = np.empty(case.shape, self.dtype)
+        values = np.empty(case.shape if one is None else (1, *case.shape[1:]), self.dtype)
+        first = case.offset + (one or 0) * case.shape[1] * case.shape[2]
         left = values.data.cast("B")
         try:
             with self.lock:
-                self.file.seek(self.start + case.offset * self.dtype.itemsize)
+                self.file.seek(self.start + first * self.dtype.itemsize)
                 while left and (count := self.file.readinto(left)):
                     left = left[count:]
         except OSError as error:
@@ -311,6 +315,23 @@ def broken(folder: Path, why: str) -> UserError:
         f"The cache {folder} is unusable: {why}. "
         f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."
     )
+
+
+class Selected(Protocol):
+    """Images or labels of which a batch takes some: a tensor, or what makes them when they are asked for."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor: ...
 
 
 Counts = dict[str, dict[str, int | None]]

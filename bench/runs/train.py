@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from bench.datasets.augmentation.batches import Mixture, augment, mix
+from bench.datasets.base import Selected
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
 from bench.runs.losses import batch_loss, make_loss
@@ -150,8 +151,8 @@ def excepted_names(model: nn.Module) -> set[str]:
 
 def train(
     model: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    images: Selected,
+    labels: Selected,
     protocol: Protocol,
     seed: int,
     fabric: Fabric,
@@ -169,7 +170,7 @@ def train(
     """
     if not any(p.requires_grad for p in model.parameters()):
         if hasattr(model, "fit"):
-            cast(Any, model).fit(fabric.to_device(labels))
+            cast(Any, model).fit(fabric.to_device(labels.index_select(0, torch.arange(len(labels)))))
         return Progress(best=Best(watch.validate(model), 0, _state(model)))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     average = WeightAverage(model, protocol.average) if protocol.average else None
@@ -209,7 +210,7 @@ class Loop:
     fabric: Fabric
     pieces: int = 1
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> torch.Tensor:
+    def step(self, images: Selected, labels: Selected, step: int) -> torch.Tensor:
         """One optimiser step; the loss, without waiting for a device."""
         protocol = self.protocol
         chosen = batch_indices(len(images), step, protocol, self.seed)

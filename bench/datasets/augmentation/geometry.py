@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from bench.datasets.augmentation.settings import AugmentationSettings
+from bench.datasets.base import Selected
 
 CROP_RATIOS = (3 / 4, 4 / 3)  # width to height of a random resized crop, as torchvision's
 ZOOMS = (0.7, 1.4)  # nnU-Net's
 
 
 def move(
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    images: Selected,
+    labels: Selected,
     protocol: AugmentationSettings,
     generator: torch.Generator,
     chosen: torch.Tensor | None = None,
@@ -40,7 +41,8 @@ def move(
     ways: dict[tuple[bool, bool, bool], list[int]] = {}
     for i, way in enumerate(zip(across.tolist(), down.tolist(), turns.tolist(), strict=True)):
         ways.setdefault(_dihedral(*way), []).append(i)
-    moved, moved_labels = images.new_empty(n, *images.shape[1:]), labels.new_empty(n, *labels.shape[1:])
+    moved = torch.empty(n, *images.shape[1:], dtype=images.dtype)
+    moved_labels = torch.empty(n, *labels.shape[1:], dtype=labels.dtype)
     for way, members in ways.items():
         places = torch.tensor(members)
         source = chosen[places]
@@ -48,7 +50,7 @@ def move(
         if maps:
             moved_labels.index_copy_(0, places, _turned(labels.index_select(0, source), way))
     if not maps:
-        moved_labels = labels[chosen]
+        moved_labels = labels.index_select(0, chosen)
     matrices, resampled = affine_maps(draws[:, 4:6], further, protocol)
     places = resampled.nonzero().flatten()
     if len(places):
