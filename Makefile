@@ -41,11 +41,11 @@ MAIN_TABLE := $(BIN)/medbench report --results results/example --dataset acdc --
 example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
-	  --exclude=.lock -cf - . | tar -C $(RECORDS) -xf -
+	  --exclude=.lock --exclude='.lease*' -cf - . | tar -C $(RECORDS) -xf -
 	mkdir -p results/example/units
 	cp results/units/*.json results/example/units
 	mkdir -p results/example/tuning
-	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=.lock -cf - . | tar -C results/example/tuning -xf -
+	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=.lock --exclude='.lease*' -cf - . | tar -C results/example/tuning -xf -
 	$(REPORT)/tables.md --format markdown
 	$(REPORT)/tables.tex --format latex
 	$(REPORT)/tables.csv --format csv

@@ -1,7 +1,7 @@
 """Studies: Optuna's journal on disk, shared by processes; in a search, with a lease of ours on each running trial.
 
     results/studies/<name>.log      Optuna's journal (JournalStorage), or any storage URL in its place
-    results/studies/<name>.claim    locked while a process writes or claims trials; a kill releases it
+    results/studies/<name>.claim    the lease of a process that writes or claims trials; a kill ends it
 
 JournalStorage has no heartbeat: a killed search leaves its trial RUNNING for ever. So each running trial carries a
 lease (host, process, its start, time). A lease ends when its process is gone, or, seen from another host, when it was
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
-from filelock import FileLock
 
 from bench.errors import UserError
+from bench.records.leases import hold
 from bench.records.store import check_writable
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ def _drop_half_line(path: Path) -> None:
 
 @contextmanager
 def claiming(results: Path, name: str) -> Iterator[None]:
-    """Holds a study's claim lock: one process at a time adds, enqueues, claims and takes back."""
+    """Holds a study's claim: one process at a time adds, enqueues, claims and takes back."""
     folder = results / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.claim"):
+    with hold(folder / f"{name}.claim", wait=True):
         yield
 
 

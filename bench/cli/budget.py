@@ -27,9 +27,9 @@ from bench.cli.options import (
 from bench.cli.run import (
     BUDGET,
     DATASET,
+    EXECUTION,
     FOLDS,
     FORCE,
-    JOBS,
     MODELS,
     PRETRAINED,
     TRAIN_FRACTION,
@@ -39,6 +39,7 @@ from bench.cli.run import (
 from bench.cli.terminal import PATH, TEXT, make_console
 
 if TYPE_CHECKING:
+    from bench.runs.execution import Execution
     from bench.runs.request import Request
 
 REQUEST: Option = gathered(
@@ -61,7 +62,7 @@ DISPLAY: Option = displayed("Write the table to a file as well.")
 @REQUEST
 @BUDGETS
 @PATIENTS
-@JOBS
+@EXECUTION
 @FORCE
 @FIGURE
 @DISPLAY
@@ -69,7 +70,7 @@ def budget(
     request: Request,
     budgets: str | None,
     patients: str | None,
-    jobs: int,
+    how: Execution,
     force: bool,
     figure: Path | None,
     display: Display,
@@ -91,11 +92,11 @@ def budget(
     console = make_console(display.wide)
     runs = curve_runs(request, budgets, patients, notes_on(console))
     to_run = [job for job in runs.jobs if force or not is_done(job.folder)]
-    note = load_note(to_run, jobs)
+    note = load_note(to_run, how)
     if note:
         click.echo(note, err=True)
     with show_progress(console, to_run) as report:
-        counts = run_jobs(runs.jobs, jobs, force, report)
+        counts = run_jobs(runs.jobs, how, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(runs.jobs)} cells")
     curves = curves_of(runs, request.results)
     show_sheets([curve_sheet(curve) for curve in curves], display)

@@ -26,8 +26,8 @@ from bench.cli.options import (
 from bench.cli.run import (
     BUDGET,
     DATASET,
+    EXECUTION,
     FORCE,
-    JOBS,
     MODELS,
     PRETRAINED,
     TRAIN_FRACTION,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bench.analysis.development import Judged
     from bench.analysis.sheet import Sheet
     from bench.runs.development import Development
+    from bench.runs.execution import Execution
 
 REQUEST: Option = gathered(
     "request",
@@ -90,11 +91,11 @@ KEPT: Option = gathered(
 
 @click.command()
 @REQUEST
-@JOBS
+@EXECUTION
 @FORCE
 @KEPT
 @DISPLAY
-def develop(request: Development, jobs: int, force: bool, kept: Kept, display: Display) -> None:
+def develop(request: Development, how: Execution, force: bool, kept: Kept, display: Display) -> None:
     """Compare recipes, rates and designs on folds of the TRAINING patients; no validation or test part is read.
 
     Each model is trained under each variant of the protocol, once for each fold and seed. Finished cells are reused,
@@ -118,11 +119,11 @@ def develop(request: Development, jobs: int, force: bool, kept: Kept, display: D
         check_grid(found)
     work = all_jobs(found)
     to_run = [job for job in work if force or not is_done(job.folder)]
-    note = load_note(to_run, jobs)
+    note = load_note(to_run, how)
     if note:
         click.echo(note, err=True)
     with show_progress(console, to_run) as report:
-        counts = run_jobs(work, jobs, force, report)
+        counts = run_jobs(work, how, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     judged = [judge(own) for own in by_dataset(found)]
     show_sheets([development_sheet(own) for own in judged], display)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli.ablate import ablate
+from bench.cli.archive import results
 from bench.cli.budget import budget
 from bench.cli.data import data
 from bench.cli.develop import develop
@@ -13,6 +14,7 @@ from bench.cli.evaluate import evaluate
 from bench.cli.models import models
 from bench.cli.profile import profile
 from bench.cli.report import report
+from bench.cli.reproduce import reproduce
 from bench.cli.run import plan, run
 from bench.cli.terminal import Group
 
@@ -28,7 +30,21 @@ def main() -> None:
     """
 
 
-for command in (run, plan, budget, develop, report, models, profile, data, ablate, evaluate, doctor):
+for command in (
+    run,
+    plan,
+    budget,
+    develop,
+    report,
+    models,
+    profile,
+    data,
+    ablate,
+    evaluate,
+    doctor,
+    reproduce,
+    results,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

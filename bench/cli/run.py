@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -23,9 +24,11 @@ from bench.cli.options import (
     gathered,
 )
 from bench.cli.terminal import TEXT, make_console, wide_option
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.report.screen import Screen
+    from bench.runs.execution import Execution
     from bench.runs.job import Job, Report
     from bench.runs.request import Request
 
@@ -53,19 +56,75 @@ REQUEST: Option = gathered(
     "bench.runs.request:Request",
     *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED),
 )
-JOBS = click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]")
+EXECUTION: Option = gathered(
+    "how",
+    "bench.runs.execution:Execution",
+    click.option(
+        "--jobs",
+        type=TEXT,
+        metavar="N|auto",
+        help="Cells at a time, in processes of their own; auto: by cores or GPUs.  [one, in this process]",
+    ),
+    click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="Where cells run.  [local]"),
+    click.option("--address", type=TEXT, help="Of the Ray cluster, or auto.  [a new one, of this machine]"),
+    click.option("--gpus-per-cell", type=click.FloatRange(0), default=0.0, help="Of the Ray cluster's GPUs.  [0]"),
+    click.option("--memory-per-cell", type=click.FloatRange(0), default=0.0, help="GB of the Ray cluster's.  [0]"),
+    click.option(
+        "--retries", type=click.IntRange(0), default=1, help="How often a cell that fails is tried again.  [1]"
+    ),
+    click.option(
+        "--cell-timeout",
+        type=TEXT,
+        default="auto",
+        help="30m, 2h: a cell that takes longer is ended; none.  [10 x its estimate]",
+    ),
+    click.option(
+        "--on-oom",
+        type=click.Choice(["fail", "halve"]),
+        default="fail",
+        help="Out of memory: fail, or pass batches in halves, gradients summed.  [fail]",
+    ),
+)
+PICKED: Option = gathered(
+    "picked",
+    f"{__name__}:Picked",
+    click.option("--shard", type=TEXT, metavar="I/N", help="The I-th of N shares of the cells, equal in cost."),
+    click.option("--only", type=TEXT, metavar="KEY,KEY", help="The cells of these keys alone."),
+)
 TUNE = click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation.")
 FORCE = click.option("--force", is_flag=True, help="Run finished cells anew.")
 
 
+@dataclass(frozen=True)
+class Picked:
+    """Which cells of a request this command takes.
+
+    Attributes:
+        shard: one share of several, `2/5`. only: keys by commas.
+    """
+
+    shard: str | None = None
+    only: str | None = None
+
+    def of(self, jobs: list[Job]) -> list[Job]:
+        """The cells that are taken."""
+        from bench.runs.shares import only_cells, shard_of
+
+        kept = jobs if self.only is None else only_cells(jobs, self.only)
+        return kept if self.shard is None else shard_of(kept, self.shard)
+
+
 @click.command()
 @REQUEST
-@JOBS
+@PICKED
+@EXECUTION
 @TUNE
 @FORCE
 @CHECKLIST
 @wide_option
-def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: bool, wide: bool) -> None:
+def run(
+    request: Request, picked: Picked, how: Execution, tune: int | None, force: bool, checklist: bool, wide: bool
+) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
     \b
@@ -77,17 +136,17 @@ def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: b
     from bench.runs.runner import load_note, make_jobs, run_jobs, tuned
 
     console = make_console(wide)
-    work = make_jobs(request, notes_on(console))
-    note = load_note(_to_run(work, force), jobs)
+    work = picked.of(make_jobs(request, notes_on(console)))
+    note = load_note(_to_run(work, force), how)
     if note:
         click.echo(note, err=True)
     if tune:
         from bench.runs.tuning import trial_jobs
 
         with show_progress(console, _to_run(trial_jobs(work, tune), force)) as report:
-            work = tuned(work, tune, jobs, force, report)
+            work = tuned(work, tune, how, force, report)
     with show_progress(console, _to_run(work, force)) as report:
-        counts = run_jobs(work, jobs, force, report)
+        counts = run_jobs(work, how, force, report)
     console.print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) + f" of {len(work)} cells")
     comparisons = {job.cell.comparison for job in work}
     tables, notes = results_tables(request.results, comparisons, kept={job.model for job in work})
@@ -123,12 +182,26 @@ def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) ->
         context.exit()
 
 
+def _print_commands(request: Request, picked: Picked, tune: int | None, force: bool) -> None:
+    """A line for each cell that is not done, on standard output; notes go to standard error."""
+    from bench.runs.commands import cell_commands
+    from bench.runs.runner import make_jobs
+
+    if tune:
+        raise UserError("Expected --commands without --tune: a tuned cell waits for all trials. Give --shard I/N.")
+    work = picked.of(make_jobs(request, lambda event: click.echo(event.text, err=True)))
+    for line in cell_commands(request, _to_run(work, force), force):
+        click.echo(line)
+
+
 @click.command()
 @REQUEST
-@JOBS
+@PICKED
+@EXECUTION
 @TUNE
 @FORCE
 @wide_option
+@click.option("--commands", is_flag=True, help="Print a command for each cell that is not done, for a queue.")
 @click.option("--measure", is_flag=True, help="Time a few steps of each model here, in place of an estimate.")
 @click.option(
     *("--protocol", "_protocol"),
@@ -138,7 +211,16 @@ def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) ->
     callback=_print_protocol,
     help="Print every field of the protocol instead: meaning, range, value in each preset.",
 )
-def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool, measure: bool) -> None:
+def plan(
+    request: Request,
+    picked: Picked,
+    how: Execution,
+    tune: int | None,
+    force: bool,
+    wide: bool,
+    commands: bool,
+    measure: bool,
+) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -154,7 +236,10 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool,
     from bench.runs.runner import make_jobs
 
     console = make_console(wide)
-    work = make_jobs(request, notes_on(console))
+    if commands:
+        _print_commands(request, picked, tune, force)
+        return
+    work = picked.of(make_jobs(request, notes_on(console)))
     if tune:
         from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
@@ -165,8 +250,9 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool,
         from bench.runs.timing import measured
 
         cells = measured(cells)
-    print_sheets(console, plan_sheets(cells, jobs))
-    for line in plan_total(cells, jobs):
+    at_once = how.cells_at_once(max((job.cell.protocol["threads"] for job in work), default=1), len(work))
+    print_sheets(console, plan_sheets(cells, at_once))
+    for line in plan_total(cells, at_once):
         console.print_lines(line)
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_comparison = [job for job in work if job.cell.comparison == comparison]

@@ -6,15 +6,18 @@ The types that readers, cache, splits and audit share; none of these rooms is im
 from __future__ import annotations
 
 import json
-import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 Task = Literal["classification", "segmentation"]
 Source = Literal["real", "phantom"]
@@ -162,13 +165,54 @@ class Case:
     label: int | None = None
 
 
+class Values:
+    """The values of all cases in a cache's file, which is opened once and read case by case.
+
+    It is not mapped into memory: where a mapped file is cut by another process, the next look at it is a bus error,
+    which ends the process without a word.
+
+    Args:
+        start: where the first value lies in the file, in bytes.
+    """
+
+    def __init__(self, path: Path, dtype: str, start: int) -> None:
+        self.path, self.dtype, self.start = path, np.dtype(dtype), start
+        self.file = path.open("rb", buffering=0)
+        self.lock = threading.Lock()
+
+    def read(self, case: Case, one: int | None = None) -> np.ndarray:
+        """A case's values, read-only, in its shape; or `one` of its slices, as a volume of it alone.
+
+        Raises:
+            UserError: the file ends before, or cannot be read.
+        """
+        values = np.empty(case.shape if one is None else (1, *case.shape[1:]), self.dtype)
+        first = case.offset + (one or 0) * case.shape[1] * case.shape[2]
+        left = values.data.cast("B")
+        try:
+            with self.lock:
+                self.file.seek(self.start + first * self.dtype.itemsize)
+                while left and (count := self.file.readinto(left)):
+                    left = left[count:]
+        except OSError as error:
+            raise broken(self.path.parent, f"{self.path.name} cannot be read ({error.strerror})") from error
+        if left:
+            raise broken(self.path.parent, f"{self.path.name} was cut: it ends in the middle of {case.case}")
+        values.flags.writeable = False
+        return values
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            self.file.close()
+
+
 @dataclass(frozen=True)
 class Prepared:
     """An opened cache.
 
     Attributes:
         fingerprint: 12 hex digits of the content: preparation version, values, shapes, spacing, classes, ids.
-        images: all images, one after another. labels: all label maps, or None in classification.
+        images: where all images lie, one after another. labels: all label maps, or None in classification.
         kept: `prepare` found the same content there already and wrote nothing.
     """
 
@@ -179,8 +223,8 @@ class Prepared:
     fingerprint: str
     cases: tuple[Case, ...] = field(repr=False)
     manifest: dict[str, Any] = field(repr=False)
-    images: np.ndarray = field(repr=False)
-    labels: np.ndarray | None = field(repr=False)
+    images: Values = field(repr=False)
+    labels: Values | None = field(repr=False)
     kept: bool = False
 
     @property
@@ -189,13 +233,13 @@ class Prepared:
         return cache_name(self.spec, self.kind)
 
     def image(self, i: int) -> np.ndarray:
-        """Case i as a read-only view of the file: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
-        return _view(self.images, self.cases[i])
+        """Case i as the file has it, read-only: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
+        return self.images.read(self.cases[i])
 
     def label(self, i: int) -> np.ndarray:
-        """Label map i of a segmentation as a read-only (D, H, W) uint8 view of the file."""
+        """Label map i of a segmentation as the file has it, read-only: (D, H, W) uint8."""
         assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
-        return _view(self.labels, self.cases[i])
+        return self.labels.read(self.cases[i])
 
     def facts(self) -> dict[str, dict[str, str | int]]:
         """Case -> what its file and the metadata say of it beside the pixels; {} where nothing was kept.
@@ -253,10 +297,6 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deep") from error
 
 
-def _view(flat: np.ndarray, case: Case) -> np.ndarray:
-    return flat[case.offset : case.offset + math.prod(case.shape)].reshape(case.shape)
-
-
 def count_images(cases: Sequence[Case], indices: Iterable[int]) -> int:
     """How many images, or slices of volumes, these cases have."""
     return sum(1 if cases[i].label is not None else cases[i].shape[0] for i in indices)
@@ -275,6 +315,23 @@ def broken(folder: Path, why: str) -> UserError:
         f"The cache {folder} is unusable: {why}. "
         f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."
     )
+
+
+class Selected(Protocol):
+    """Images or labels of which a batch takes some: a tensor, or what makes them when they are asked for."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor: ...
 
 
 Counts = dict[str, dict[str, int | None]]

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.datasets.base import Prepared
+from bench.datasets.base import Prepared, Selected, count_images
+
+IN_MEMORY = 2**30  # bytes of inputs beyond which they are made batch by batch; no result depends on it
 
 
 class LoadingSettings(Protocol):
@@ -39,13 +41,18 @@ def network_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     `zscore` is per slice, before resizing; `minmax` is per volume, to [0, 1], as the literature prepares ACDC.
     """
     slices = torch.from_numpy(np.array(image, dtype=np.float32))[:, None]
+    zero, one = _levels(slices, protocol)
+    return _resized((slices - zero) / one, protocol)
+
+
+def _levels(slices: torch.Tensor, protocol: LoadingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """What becomes 0 of each slice (D, 1, H, W), and what becomes 1 more than that: (D, 1, 1, 1) each."""
     if protocol.normalise == "zscore":
         sd, mean = torch.std_mean(slices, dim=(1, 2, 3), keepdim=True, correction=0)
-        slices = (slices - mean) / (sd + 1e-6)
-    else:
-        low, high = slices.min(), slices.max()
-        slices = (slices - low) / (high - low).clamp_min(1e-6)
-    return _resized(slices, protocol)
+        return mean, sd + 1e-6
+    low, high = slices.min(), slices.max()
+    shape = (len(slices), 1, 1, 1)
+    return low.expand(shape), (high - low).clamp_min(1e-6).expand(shape)
 
 
 def images_input(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> torch.Tensor:
@@ -83,18 +90,104 @@ def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: LoadingSet
     return nearest(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), shape, protocol.resize)
 
 
-def training_arrays(
-    data: Prepared, cases: Sequence[int], protocol: LoadingSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What training sees, in memory: images (N, C, S, S) float32 and labels.
+def training_arrays(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> tuple[Selected, Selected]:
+    """What training sees: images (N, C, S, S) float32 and labels; in memory, unless that takes more than `IN_MEMORY`.
 
     Segmentation: all slices of the cases, labels (N, S, S) uint8. Classification: an image a case, labels (N,) int64.
     """
+    if is_large(data, cases, protocol):
+        if data.spec.task == "classification":
+            return StoredImages(data, cases, protocol), class_labels(data, cases)
+        slices = StoredSlices(data, cases, protocol)
+        return slices, StoredMaps(slices)
     if data.spec.task == "classification":
         return images_input(data, cases, protocol), class_labels(data, cases)
     images = [network_input(data.image(i), protocol) for i in cases]
     labels = [network_label(data.label(i), protocol) for i in cases]
     return torch.cat(images), torch.cat(labels)
+
+
+def is_large(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> bool:
+    """Whether the inputs of these cases would take more memory than `IN_MEMORY`."""
+    numbers = count_images(data.cases, cases) * data.spec.channels * protocol.image_size**2
+    return 4 * numbers > IN_MEMORY
+
+
+class StoredImages:
+    """The inputs of images of a classification dataset, made from the cache when a batch asks for them.
+
+    The cache has 8 bits a pixel, a quarter of a network's input, and lies on the disk: a dataset may be larger than the
+    memory. The inputs are those of `images_input`, bit for bit.
+    """
+
+    dtype, ndim = torch.float32, 4
+
+    def __init__(self, data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> None:
+        self.data, self.cases, self.protocol = data, cases, protocol
+
+    @property
+    def shape(self) -> torch.Size:
+        size = self.protocol.image_size
+        return torch.Size((len(self.cases), self.data.spec.channels, size, size))
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor:
+        return images_input(self.data, [self.cases[i] for i in index.tolist()], self.protocol)
+
+
+class StoredSlices:
+    """The inputs of all slices of volumes, made from the cache when a batch asks, as `network_input` makes them.
+
+    Each volume is read once at the start, for the levels of its slices.
+    """
+
+    dtype, ndim = torch.float32, 4
+
+    def __init__(self, data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> None:
+        self.data, self.protocol = data, protocol
+        self.places = [(i, k) for i in cases for k in range(data.cases[i].shape[0])]
+        levels = [_levels(torch.from_numpy(np.array(data.image(i)))[:, None], protocol) for i in cases]
+        self.zeros, self.ones = (torch.cat(of_cases) for of_cases in zip(*levels, strict=True))
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self.places), 1, self.protocol.image_size, self.protocol.image_size))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor:
+        return torch.cat([self._slice(n) for n in index.tolist()])
+
+    def _slice(self, n: int) -> torch.Tensor:
+        i, k = self.places[n]
+        image = torch.from_numpy(np.array(self.data.images.read(self.data.cases[i], k)))[None]
+        return _resized((image - self.zeros[n]) / self.ones[n], self.protocol)
+
+
+class StoredMaps:
+    """The label maps of the same slices."""
+
+    dtype, ndim = torch.uint8, 3
+
+    def __init__(self, slices: StoredSlices) -> None:
+        self.slices = slices
+
+    @property
+    def shape(self) -> torch.Size:
+        n, _, *sides = self.slices.shape
+        return torch.Size((n, *sides))
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor:
+        data, places = self.slices.data, [self.slices.places[n] for n in index.tolist()]
+        assert data.labels is not None, f"{data.name} has no label maps"
+        maps = [data.labels.read(data.cases[i], k) for i, k in places]
+        return torch.cat([network_label(one, self.slices.protocol) for one in maps])
 
 
 def class_labels(data: Prepared, cases: Sequence[int]) -> torch.Tensor:

@@ -20,6 +20,7 @@ import csv
 import io
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +29,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
+from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
@@ -95,7 +95,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """As `write_text`, for bytes."""
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")  # one id on two machines
     try:
         with beside.open("wb") as file:
             file.write(data)
@@ -199,21 +199,14 @@ def is_done(folder: Path) -> bool:
 
 
 @contextmanager
-def lock(folder: Path, wait: bool) -> Iterator[bool]:
-    """Holds a cell's lock; yields False when another process has it and `wait` is off. A kill releases it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / ".lock")
-    try:
-        held.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    try:
-        for leftover in folder.glob("*.tmp-*"):  # of a killed process
-            leftover.unlink()
-        yield True
-    finally:
-        held.release()
+def lock(folder: Path, wait: bool) -> Iterator[Lease | None]:
+    """Holds a cell's lease; yields None when another process has it and `wait` is off. A kill ends it."""
+    with hold(folder / NAME, wait) as lease:
+        if lease:
+            for leftover in folder.glob("*.tmp-*"):  # of a killed process
+                if not leftover.name.startswith(NAME):
+                    leftover.unlink(missing_ok=True)
+        yield lease
 
 
 def find_records(results: Path) -> list[Path]:

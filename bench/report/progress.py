@@ -12,10 +12,12 @@ from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress
 
     from bench.runs.job import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
+SHOWN = 8  # running cells with a bar of their own
 ENDS = ("complete", "failed", "diverged", "pruned", "reused")
 
 
@@ -55,101 +57,116 @@ def counting(screen: Screen, what: str) -> Iterator[Callable[[str, int, int], No
     yield report
 
 
+class Standing:
+    """How far a running cell is: its name, since when, the first step that was seen, the last, loss, score and bar."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: Progress | None = None
+        self.last = self.begin = time.monotonic()
+        self.first = self.step = 0
+        self.loss: float | None = None
+        self.score: float | None = None
+
+    def take(self, event: Event) -> None:
+        """The first step seen of a resumed cell is not step 1: its rate is that of the steps seen."""
+        self.step, self.first = event.step, self.first or event.step
+        self.loss = self.loss if event.loss is None else event.loss
+        self.score = self.score if event.score is None else event.score
+
+    def left(self, job: Job, now: float) -> float:
+        """Seconds that the cell will take from now on."""
+        return (now - self.begin) / (self.step - self.first + 1) * (_steps(job) - self.step)
+
+
 class PlainLines:
     """One line when a cell starts and ends, and one every half minute between, with the time left."""
 
     def __init__(self, screen: Screen, cells: int) -> None:
         self.screen, self.cells, self.ended = screen, cells, 0
-        self.last = self.begin = time.monotonic()
-        self.running = ""
-        self.first = 0
-        self.loss: float | None = None
-        self.score: float | None = None
+        self.running: dict[str, Standing] = {}
 
     def __call__(self, event: Event) -> None:
         if event.job is None:
             self.screen.print_lines(event.text)
+            return
+        key = event.job.cell.key
+        if event.kind == "started":
+            self.running[key] = Standing(cell_name(event))
+            self.start(event.job, self.running[key])
         elif event.kind == "step":
-            self.loss = self.loss if event.loss is None else event.loss
-            self.score = self.score if event.score is None else event.score
-            self.step(event.job, event)
-        elif event.kind == "started":
-            self.begin = self.last = time.monotonic()
-            self.running, self.first, self.loss, self.score = cell_name(event), 0, None, None
-            self.start(event.job, event)
+            if key not in self.running:
+                self.running[key] = Standing(cell_name(event))
+            self.running[key].take(event)
+            self.step(event.job, self.running[key])
         elif event.kind == "waiting":
             self.screen.print_lines(f"waiting   {cell_name(event)}: another process is running it")
+        elif event.kind == "retried":
+            self.screen.print_lines(f"again     {cell_name(event)}: {event.text}")
+            self.running.pop(key, None)
         elif event.kind in ENDS:
             self.ended += 1
             self.end(event.job, event)
+            self.running.pop(key, None)
 
-    def start(self, job: Job, event: Event) -> None:
+    def start(self, job: Job, standing: Standing) -> None:
         """Says that a cell has started."""
-        self.screen.print_lines(f"started   {self.running}")
+        self.screen.print_lines(f"started   {standing.name}")
 
-    def step(self, job: Job, event: Event) -> None:
-        """The first step seen of a resumed cell is not step 1: the rate is that of the steps seen."""
+    def step(self, job: Job, standing: Standing) -> None:
+        """Says now and then how far a cell is."""
         now = time.monotonic()
-        self.first = self.first or event.step
-        if now - self.last >= EVERY:
-            left = (now - self.begin) / (event.step - self.first + 1) * (_steps(job) - event.step)
-            shown = [f"step {event.step} of {_steps(job)}", *figures(job, self.loss, self.score)]
-            self.screen.print_lines(f"          {cell_name(event)}: {', '.join(shown)}, {left:.0f} s left in this cell")
-            self.last = now
+        if now - standing.last >= EVERY:
+            shown = [f"step {standing.step} of {_steps(job)}", *figures(job, standing.loss, standing.score)]
+            left = f"{standing.left(job, now):.0f} s left in this cell"
+            self.screen.print_lines(f"          {standing.name}: {', '.join(shown)}, {left}")
+            standing.last = now
 
     def end(self, job: Job, event: Event) -> None:
         """What became of a cell, with its figures."""
         self.screen.print_lines(f"{self._end(job, event)}, {self.ended} of {self.cells} cells")
 
     def _end(self, job: Job, event: Event) -> str:
-        name = cell_name(event)
-        seconds = f" ({time.monotonic() - self.begin:.0f} s)" if self.running == name else ""
+        ran = self.running.get(job.cell.key)
+        seconds = f" ({time.monotonic() - ran.begin:.0f} s)" if ran else ""
         shown = ", ".join(figures(job, event.loss, event.score, "best val"))
-        return f"{event.kind:9} {name}{seconds}{f': {shown}' if shown else ''}"
+        return f"{event.kind:9} {cell_name(event)}{seconds}{f': {shown}' if shown else ''}"
 
 
 class Bars(PlainLines):
-    """The running cell's name, its bar and one of all steps, never over the terminal; what has ended stands above."""
+    """The running cells' names and bars, and one of all steps, never over the terminal; what has ended stands above."""
 
     def __init__(self, screen: Screen, jobs: Sequence[Job]) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
         super().__init__(screen, len(jobs))
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-        )
-        self.bars = Progress(*columns, console=screen, expand=True)
-        self.cell = self.bars.add_task("cell", visible=False, figures="")
-        self.all = self.bars.add_task("all", total=sum(map(_steps, jobs)), figures=f"0 of {len(jobs)} cells")
+        self.all = _bars(screen)
+        self.total = self.all.add_task("all", total=sum(map(_steps, jobs)), figures=f"0 of {len(jobs)} cells")
         self.done: dict[str, int] = {}
+        self.steps = 0
 
     def render(self) -> RenderableType:
         """What stands at the bottom of the terminal now."""
         from rich.console import Group
         from rich.text import Text
 
-        name = [Text("\n".join(wrap(self.running, self.screen.width)))] if self.running else []
-        return Group(*name, self.bars)
+        parts: list[RenderableType] = []
+        running = list(self.running.values())
+        for standing in running[:SHOWN]:
+            parts += [Text("\n".join(wrap(standing.name, self.screen.width))), *filter(None, [standing.bar])]
+        more = len(running) - SHOWN
+        parts += [Text(f"and {more} more")] if more > 0 else []
+        return Group(*parts, self.all)
 
-    def start(self, job: Job, event: Event) -> None:
-        self.bars.reset(self.cell, total=_steps(job), visible=True, figures="")
+    def start(self, job: Job, standing: Standing) -> None:
+        standing.bar = _bars(self.screen)
+        standing.bar.add_task("cell", total=_steps(job), figures="")
 
-    def step(self, job: Job, event: Event) -> None:
-        shown = ", ".join(figures(job, self.loss, self.score))
-        self.bars.update(self.cell, completed=event.step, figures=shown)
-        self._count(job, event.step)
+    def step(self, job: Job, standing: Standing) -> None:
+        if standing.bar is None:
+            self.start(job, standing)
+        shown = ", ".join(figures(job, standing.loss, standing.score))
+        assert standing.bar is not None
+        standing.bar.update(standing.bar.task_ids[0], completed=standing.step, figures=shown)
+        self._count(job, standing.step)
 
     def end(self, job: Job, event: Event) -> None:
         self.screen.print_lines(self._end(job, event))
@@ -157,13 +174,35 @@ class Bars(PlainLines):
 
     def finish(self) -> None:
         """Leaves the bar of all steps alone."""
-        self.running = ""
-        self.bars.update(self.cell, visible=False)
+        self.running.clear()
 
     def _count(self, job: Job, steps: int) -> None:
+        self.steps += steps - self.done.get(job.cell.key, 0)
         self.done[job.cell.key] = steps
         cells = f"{self.ended} of {self.cells} cells"
-        self.bars.update(self.all, completed=sum(self.done.values()), figures=cells)
+        self.all.update(self.total, completed=self.steps, figures=cells)
+
+
+def _bars(screen: Screen) -> Progress:
+    """A bar with its counts, times and figures, as wide as the terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+    )
+    return Progress(*columns, console=screen, expand=True)
 
 
 def figures(job: Job, loss: float | None, score: float | None, best: str = "val") -> list[str]:

@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
+    from bench.datasets.base import Selected
+
 ROOM = 0.5  # of a GPU's free memory: the most that the training images may take of it
 WORKSPACE = ":4096:8"  # with it cuBLAS is deterministic (CUDA's documentation)
 _NOT_DETERMINISTIC = re.compile(r"^(\S+) does not have a deterministic implementation")
 
 
 def found_device(name: str, precision: str = "32-true") -> str:
-    """`cpu`, or `cuda:N` of a GPU that is there: what `cpu`, `cuda`, `cuda:N` and `auto` mean on this machine.
+    """`cpu`, `cuda` or `cuda:N`, if it is there: what these and `auto` mean on this machine.
 
     Args:
-        name: `auto` is the first GPU, or the CPU where there is none.
+        name: `cuda` is the first GPU, or where several cells run at a time one GPU for each; `auto` is `cuda`, or the
+            CPU where there is no GPU.
         precision: of the protocol, or a profile's; half precision has no kernels on the CPU.
 
     Raises:
@@ -49,10 +52,10 @@ def _gpu(name: str) -> str:
         if name == "auto":
             return "cpu"
         raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
-    number = int(name.partition(":")[2] or 0)
-    if number >= count:
+    number = name.partition(":")[2]
+    if number and int(number) >= count:
         raise UserError(f"Expected --device cuda:N with N from 0 to {count - 1}, but got {name!r}.")
-    return f"cuda:{number}"
+    return f"cuda:{int(number)}" if number else "cuda"
 
 
 def set_arithmetic(device: str, protocol: Protocol) -> None:
@@ -64,6 +67,8 @@ def set_arithmetic(device: str, protocol: Protocol) -> None:
     import torch
 
     torch.set_num_threads(protocol.threads)
+    if torch.get_num_threads() != protocol.threads:  # what a scheduler sets may not be overruled, and changes bits
+        raise RuntimeError(f"torch runs with {torch.get_num_threads()} threads, where {protocol.threads} were set")
     if device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)  # read when the first product is computed
         torch.backends.cudnn.benchmark = False
@@ -103,32 +108,35 @@ def undetermined() -> Iterator[set[str]]:
         yield operators
 
 
-def placed(images: torch.Tensor, labels: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images where batches are drawn from: on a GPU that has room for them, else in pinned memory.
+def placed(images: Selected, labels: Selected, device: torch.device) -> tuple[Selected, Selected]:
+    """The training images where batches are drawn from: on a GPU that has room for them, else where they are.
 
     Args:
         images: (N, C, S, S). labels: (N, S, S) or (N,).
     """
     import torch
 
-    if device.type != "cuda":
+    if device.type != "cuda" or not isinstance(images, torch.Tensor) or not isinstance(labels, torch.Tensor):
         return images, labels
     size = images.numel() * images.element_size() + labels.numel() * labels.element_size()
     if size <= ROOM * torch.cuda.mem_get_info(device)[0]:
         return images.to(device), labels.to(device)
-    return images.pin_memory(), labels.pin_memory()
+    return images, labels
 
 
 def drawn_batch(
-    images: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    images: Selected, labels: Selected, chosen: torch.Tensor, device: torch.device
+) -> tuple[Selected, Selected, torch.Tensor | None]:
     """What augmentation takes: images, labels and the batch's positions among them, None for all.
 
-    Images that are not on the device of training come to it, the batch's own alone; else nothing is copied.
+    Images that are not on the device of training come to it from pinned memory, the batch's own alone; else nothing
+    is copied.
     """
-    if images.device.type == device.type:
+    import torch
+
+    if device.type == "cpu" or (isinstance(images, torch.Tensor) and images.device == device):
         return images, labels, chosen
-    batch = (tensor[chosen].pin_memory().to(device, non_blocking=True) for tensor in (images, labels))
+    batch = (kept.index_select(0, chosen).pin_memory().to(device, non_blocking=True) for kept in (images, labels))
     return next(batch), next(batch), None
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.datasets.base import Prepared
-from bench.datasets.loading import class_labels, images_input, label_map, network_input
+from bench.datasets.loading import class_labels, images_input, is_large, label_map, network_input
 from bench.metrics import classification
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
@@ -140,18 +140,25 @@ def make_validation(data: Prepared, cases: Sequence[int], protocol: Protocol) ->
     """
     if data.spec.task == "segmentation":
         return lambda model: validation_dice(model, data, cases, protocol)
-    images, labels = images_input(data, cases, protocol), class_labels(data, cases)
+    labels, large = class_labels(data, cases), is_large(data, cases, protocol)
+    kept = None if large else images_input(data, cases, protocol)
 
     def score(model: nn.Module) -> float:
-        logits = predict_logits(model, images)
+        logits = _logits_of(model, data, cases, protocol) if kept is None else predict_logits(model, kept)
         return -nn.functional.cross_entropy(logits, labels).item() if logits.isfinite().all() else math.nan
 
     return score
 
 
+def _logits_of(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> torch.Tensor:
+    """Logits (N, K) of images that are read a batch at a time."""
+    chunks = [cases[start : start + IMAGES] for start in range(0, len(cases), IMAGES)]
+    return torch.cat([predict_logits(model, images_input(data, chunk, protocol)) for chunk in chunks])
+
+
 def accuracy(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> float:
     """The share of these images of a classification dataset whose class the model predicts; nan as in validation."""
-    logits = predict_logits(model, images_input(data, cases, protocol))
+    logits = _logits_of(model, data, cases, protocol)
     if not logits.isfinite().all():
         return math.nan
     predicted = logits.argmax(dim=1)

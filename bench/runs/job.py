@@ -6,6 +6,7 @@ import errno
 import hashlib
 import math
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.records import store
+from bench.records.leases import NAME
 from bench.runs.cell import Cell
+from bench.runs.exhaustion import ran_out_of_memory
 from bench.zoo.complexity import inference_parameters
 from bench.zoo.costs import cache_file
 from bench.zoo.entry import ModelEntry
@@ -38,6 +41,7 @@ class Job:
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
         validated: images, or slices, that a validation round passes through the network; for an estimate.
+        attempt: how often it was begun, from 1. pieces: into how many parts a batch is cut where memory ran out.
     """
 
     cell: Cell
@@ -50,6 +54,8 @@ class Job:
     cost: dict[str, Any]
     place: str = ""
     validated: int = 0
+    attempt: int = 1
+    pieces: int = 1
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
@@ -116,51 +122,64 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         stop: takes step and score of each validation round; true prunes a trial of a search there.
 
     Returns:
-        `complete`, `diverged`, `failed`, `pruned`, `reused` (another process finished it meanwhile) or `busy`.
+        `complete`, `diverged`, `failed`, `pruned`, `reused` (another process finished it meanwhile) or `busy`: another
+        process has its lease, or took it over from this one.
 
     Raises:
         UserError: the disk is full or may not be written to.
     """
     try:
-        with store.lock(job.folder, wait) as held:
-            if not held:
+        with store.lock(job.folder, wait) as lease:
+            if lease is None:
                 return "busy"
             if not force and is_reusable(job):
                 return "reused"
             if force:
-                _clear(job.folder)
+                clear(job.folder)
             report(Event("started", job))
-            outcome = _run_recorded(job, report, stop)
-            report(ended(job, outcome))
-            return outcome
+            record = perform(job, report, stop)
+            if not lease.holds():  # stopped for so long that it was taken for gone
+                return "busy"
+            conclude(job, record)
+            report(ended(job, record["status"]))
+            return str(record["status"])
     except BrokenPipeError:  # standard output, not the results
         raise
     except OSError as error:  # what a cell's own code raises is recorded; this is the results folder
-        raise UserError(
-            f"Cannot write {error.filename or job.folder}: {error.strerror}. Finished cells are kept; make the "
-            "folder writable or make room, and give the same command again."
-        ) from None
+        raise cannot_write(job, error) from None
 
 
-def _run_recorded(job: Job, report: Report, stop: Stop) -> str:
-    """Runs a locked cell; any exception but those of the disk ends as a failed record with a traceback beside it."""
+def cannot_write(job: Job, error: OSError) -> UserError:
+    """The error for a results folder that cannot be written to."""
+    what = f"Cannot write {error.filename or job.folder}: {error.strerror}. Finished cells are kept"
+    return UserError(f"{what}; make the folder writable or make room, and give the same command again.")
+
+
+def perform(job: Job, report: Report = silent, stop: Stop = never) -> dict[str, Any]:
+    """Trains and scores a cell whose lease is held; its record, which is not written yet.
+
+    Any exception but those of the disk ends as a failed record with a traceback beside it.
+    """
     store.write_json(job.folder / "cell.json", asdict(job.cell))
     store.write_sources(job.folder, job.entry().sources)
     try:
-        record = _train_and_score(job, report, stop)
+        return _train_and_score(job, report, stop)
     except OSError as error:
         if error.errno in DISK:
             raise
-        record = _failed(job, error)
+        return _failed(job, error)
     except UserError:
         raise
     except Exception as error:
-        record = _failed(job, error)
+        return _failed(job, error)
+
+
+def conclude(job: Job, record: dict[str, Any]) -> None:
+    """Writes a cell's record, with which it is finished, and removes what only an unfinished one needs."""
     store.write_json(job.folder / "record.json", record)
     if record["status"] != "failed":
         (job.folder / "checkpoint.pt").unlink(missing_ok=True)
         (job.folder / "error.log").unlink(missing_ok=True)
-    return record["status"]
 
 
 def _open_data(job: Job) -> Prepared:
@@ -190,20 +209,23 @@ def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
     return split, assignment
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
+    """Removes what a folder holds of a cell, but for the lease on it."""
     for path in folder.iterdir():
-        if path.name != ".lock":
+        if not path.name.startswith(NAME):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _failed(job: Job, error: Exception) -> dict[str, Any]:
     store.write_text(job.folder / "error.log", "".join(traceback.format_exception(error)))
     line = f"{type(error).__name__}: {error}".splitlines()[0]
-    return _record(job, "failed", error=line)
+    kind = "memory" if ran_out_of_memory(error) else "raised"
+    return make_record(job, "failed", error=line, failure={"kind": kind, "attempts": job.attempt})
 
 
-def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
+def make_record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     """The record of a cell, with what is missing as None."""
+    from bench.datasets.splits.assignment import counts_by_class
     from bench.datasets.splits.overlap import leak_figures
     from bench.metrics.cases import CONVENTIONS
     from bench.records.environment import environment
@@ -234,7 +256,7 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
             "task": spec.task,
             "classes": list(spec.classes),
             "channels": spec.channels,
-            "counts": _counts(prepared, assignment),
+            "counts": counts_by_class(prepared, assignment),
             "partial": assignment.partial,
             "left_out": assignment.left_out,
             "present_cases": len(prepared.cases) - (assignment.left_out if split.by_case else 0),
@@ -249,22 +271,16 @@ def _record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
         "metrics": parts.get("metrics"),
         **({"validation": parts["validation"]} if "validation" in parts else {}),
         "conventions": CONVENTIONS if spec.task == "segmentation" else None,
-        "environment": environment(job.device, cell.protocol["threads"]),
+        "environment": environment(job.device, cell.protocol["threads"]) | _threads_in_effect(),
         "cases_sha256": parts.get("cases_sha256"),
         "error": parts.get("error"),
+        **({"failure": parts["failure"]} if "failure" in parts else {}),
     }
 
 
-def _counts(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, Any]]:
-    """What of each part is present; in classification with its images of each class."""
-    if prepared.spec.task == "segmentation":
-        return dict(assignment.counts)
-    counts: dict[str, dict[str, Any]] = {}
-    for part, indices in assignment.indices.items():
-        labels = [prepared.cases[i].label for i in indices]
-        of_class = {name: labels.count(k) for k, name in enumerate(prepared.spec.classes)}
-        counts[part] = {**assignment.counts[part], "classes": of_class}
-    return counts
+def _threads_in_effect() -> dict[str, int]:
+    """What torch itself says of its threads, where it is loaded: what a cluster sets may differ from what was asked."""
+    return {"threads_in_effect": sys.modules["torch"].get_num_threads()} if "torch" in sys.modules else {}
 
 
 def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
@@ -301,39 +317,40 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         on_step=lambda step: report(Event("step", job, step)),
         on_figures=lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score)),
         stop=stop,
+        pieces=job.pieces,
     )
     checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
     with undetermined() as operators:
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
-    training = _training_figures(progress)
+    training = _training_figures(progress, job)
     if job.device != "cpu":
         training |= {"peak_bytes": peak_bytes(job.device), "undetermined": sorted(operators)}
     if progress.diverged:
-        return _record(job, "diverged", training=training, error="the training loss is not finite")
+        return make_record(job, "diverged", training=training, error="the training loss is not finite")
     if progress.stopped:
-        return _record(job, "pruned", training=training)
+        return make_record(job, "pruned", training=training)
     if cell.is_trial and not math.isfinite(progress.best.score):
-        return _record(job, "diverged", training=training, error=NOT_FINITE)
+        return make_record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
     try:
         rows = score_weights(model, data, scored_parts, protocol, progress)
     except FloatingPointError as error:
-        return _record(job, "diverged", training=training, error=str(error))
+        return make_record(job, "diverged", training=training, error=str(error))
     figures = {part: _headlines(rows, part) for part in scored_parts}
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     if cell.is_trial:
-        return _record(job, "complete", training=training, validation=figures["val"], cases_sha256=sha256)
+        return make_record(job, "complete", training=training, validation=figures["val"], cases_sha256=sha256)
     _save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
         _save_weights(job.folder / "average.safetensors", progress.average_best.state)
-    return _record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
+    return make_record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
 
 
-def _training_figures(progress: TrainingRun) -> dict[str, Any]:
+def _training_figures(progress: TrainingRun, job: Job) -> dict[str, Any]:
     """What a record says of training."""
     figures: dict[str, Any] = {
         "steps": progress.step,
@@ -342,6 +359,8 @@ def _training_figures(progress: TrainingRun) -> dict[str, Any]:
         "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
         "seconds": round(progress.seconds, 1),
     }
+    if job.pieces > 1:
+        figures["pieces_of_a_batch"] = job.pieces
     if progress.average:
         best = progress.average_best
         figures["average"] = {"best_val_step": best.step, "val_score": _finite(best.score)}

@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from bench.errors import unknown
 from bench.records import store
 from bench.records.damage import NUMBER, Damaged, Shape, check_schema, fault, read_json
+from bench.records.leases import hold
 from bench.runs.protocol import Protocol
 from bench.zoo.registry import model_names, parse_model
 
@@ -59,7 +58,7 @@ def store_choices(results: Path, choices: Sequence[Choice]) -> Path:
     """
     store.check_writable(results)
     path = results / FILE
-    with FileLock(results / f".{FILE}.lock"):
+    with hold(results / f".{FILE}.lease", wait=True):
         kept = {_identity(choice): choice for choice in (*read_choices(path), *choices)}
         ordered = [kept[key] for key in sorted(kept, key=str)]
         store.write_json(path, {"schema": SCHEMA, "choices": ordered})

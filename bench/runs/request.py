@@ -46,7 +46,7 @@ class Request:
         results: folder of records.
         settings: fields of the protocol in place of the preset's, `lr=3e-4`.
         threads: of each cell; None: the preset's.
-        device: `cpu`, `cuda` (the first GPU), `cuda:N`, or `auto`: a GPU where there is one.
+        device: `cpu`, `cuda` (a GPU for each cell that runs), `cuda:N` (that one), or `auto`: `cuda` if there is one.
         pretrained: start from weights of the hub, where a model has some.
     """
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +12,11 @@ from bench.records import store
 from bench.records.environment import too_few_idle
 from bench.records.keys import digest
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
+from bench.runs.attempts import outcomes
 from bench.runs.cell import Cell, parse_seeds
 from bench.runs.devices import found_device
-from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
+from bench.runs.execution import Execution, execution
+from bench.runs.job import Event, Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
 from bench.runs.request import Request
@@ -164,7 +164,9 @@ def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
         raise UserError(f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line}") from error
 
 
-def tuned(jobs: list[Job], trials: int, workers: int = 1, force: bool = False, report: Report = silent) -> list[Job]:
+def tuned(
+    jobs: list[Job], trials: int, workers: int | Execution = 1, force: bool = False, report: Report = silent
+) -> list[Job]:
     """Runs the trials of the jobs' models that are not done, and gives the jobs their best values (`tuning`)."""
     from bench.runs.tuning import trial_jobs, tuned_jobs
 
@@ -197,14 +199,20 @@ def run(
     return cells[cells["key"].isin([job.cell.key for job in jobs])].reset_index(drop=True)
 
 
-def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Report = silent) -> dict[str, int]:
+def run_jobs(
+    jobs: list[Job], workers: int | Execution = 1, force: bool = False, report: Report = silent
+) -> dict[str, int]:
     """Runs what is not done; counts by outcome: `reused`, `complete`, `diverged`, `failed`.
 
     A cell that another process is running is left to it, and waited for at the end. A cell that fails is recorded,
     and the others go on.
+
+    Args:
+        workers: processes, or all of how cells are run.
     """
-    if workers < 1:
-        raise UserError(f"Expected at least one worker, but got {workers}.")
+    how = execution(workers)
+    if not jobs:
+        return dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
     store.check_writable(jobs[0].results)
     write_unit_tables(jobs)
     counts = dict.fromkeys(("reused", "complete", "diverged", "failed"), 0)
@@ -212,7 +220,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     counts["reused"] = len(jobs) - len(todo)
     for wait in (False, True):
         busy = []
-        for job, outcome in _outcomes(todo, workers, force, wait, report):
+        for job, outcome in outcomes(todo, how, force, wait, report):
             if outcome == "busy":
                 busy.append(job)
                 report(Event("waiting", job))
@@ -222,11 +230,12 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
     return counts
 
 
-def load_note(jobs: Sequence[Job], workers: int = 1) -> str | None:
+def load_note(jobs: Sequence[Job], workers: int | Execution = 1) -> str | None:
     """A line where cells that are to run ask for more threads than cores are idle; None where they do not."""
-    if not jobs:
+    if not jobs or (isinstance(workers, Execution) and workers.executor != "local"):
         return None
-    at_once, threads = min(workers, len(jobs)), max(job.cell.protocol["threads"] for job in jobs)
+    threads = max(job.cell.protocol["threads"] for job in jobs)
+    at_once = min(workers.cells_at_once(threads, len(jobs)) if isinstance(workers, Execution) else workers, len(jobs))
     few, asked = too_few_idle(threads * at_once), f"{threads * at_once} thread{'s' * (threads * at_once > 1)}"
     asked += f" ({at_once} cells at a time with {threads} each)" * (at_once > 1)
     ways = f"take fewer: --threads{', --jobs' * (at_once > 1)}" if threads * at_once > 1 else "be patient"
@@ -248,31 +257,3 @@ def write_unit_tables(jobs: Sequence[Job]) -> None:
             table = unit_table(open_prepared(spec, job.data_root, kind), label)
             if table is not None:
                 store.write_units(job.results, table)
-
-
-def _outcomes(jobs: list[Job], workers: int, force: bool, wait: bool, report: Report) -> Iterator[tuple[Job, str]]:
-    """Each job with its outcome, as they end; with several workers only starts and ends are reported."""
-    if workers == 1:
-        for job in jobs:
-            yield job, run_cell(job, force, wait, report)
-        return
-    # fresh processes, spawned and not forked: torch's threads do not survive a fork
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        futures = {executor.submit(run_cell, job, force, wait): job for job in jobs}
-        for future in as_completed(futures):
-            outcome = future.result()
-            if outcome != "busy":
-                report(ended(futures[future], outcome))
-            yield futures[future], outcome
-    except BrokenExecutor:
-        raise UserError(
-            "A worker process died (killed, or out of memory). Finished cells are kept; give the same command again, "
-            "with fewer --jobs."
-        ) from None
-    except BaseException:  # an interrupt, a full disk: unfinished cells go on from their checkpoints another time
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from bench.datasets.augmentation.batches import augment, mix
+from bench.datasets.augmentation.batches import Mixture, augment, mix
+from bench.datasets.base import Selected
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
 from bench.runs.devices import drawn_batch
@@ -66,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who looks at a training run.
+    """Who looks at a training run, and what of it is no part of the protocol.
 
     Attributes:
         validate: scores the model on the validation part; higher is better.
@@ -75,12 +76,15 @@ class Watch:
             and the score of each validation round.
         stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
             run there. Only a trial of a search has it.
+        pieces: parts of each batch that pass through the network one after another, their gradients summed: less memory
+            for more time. Norms over a batch then see a part of it.
     """
 
     validate: Callable[[nn.Module], float]
     on_step: Callable[[int], None] = lambda step: None
     on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None
     stop: Callable[[int, float], bool] = lambda step, score: False
+    pieces: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ def batch_indices(count: int, step: int, protocol: Protocol, seed: int) -> torch
     return order[place * protocol.batch_size : (place + 1) * protocol.batch_size]
 
 
+def closed_parts(count: int, pieces: int) -> list[list[int]]:
+    """So many parts of a batch, or fewer, each with the partners of its images in reverse order (`batches.mix`)."""
+    pairs = [sorted({i, count - 1 - i}) for i in range((count + 1) // 2)]
+    size = math.ceil(len(pairs) / pieces)
+    groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    return [sorted(i for pair in group for i in pair) for group in groups]
+
+
 def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
     """AdamW; biases, what has one dimension (norms, scales), and what a network excepts are not decayed.
 
@@ -140,8 +152,8 @@ def excepted_names(model: nn.Module) -> set[str]:
 
 def train(
     model: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    images: Selected,
+    labels: Selected,
     protocol: Protocol,
     seed: int,
     fabric: Fabric,
@@ -159,11 +171,11 @@ def train(
     """
     if not any(p.requires_grad for p in model.parameters()):
         if hasattr(model, "fit"):
-            cast(Any, model).fit(fabric.to_device(labels))
+            cast(Any, model).fit(fabric.to_device(labels.index_select(0, torch.arange(len(labels)))))
         return Progress(best=Best(watch.validate(model), 0, _state(model)))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     average = WeightAverage(model, protocol.average) if protocol.average else None
-    loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric)
+    loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric, watch.pieces)
     progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
         progress.stopped |= watch.stop(row["step"], row["val_score"])
@@ -197,8 +209,9 @@ class Loop:
     protocol: Protocol
     seed: int
     fabric: Fabric
+    pieces: int = 1
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> torch.Tensor:
+    def step(self, images: Selected, labels: Selected, step: int) -> torch.Tensor:
         """One optimiser step; the loss, without waiting for a device."""
         protocol = self.protocol
         chosen = batch_indices(len(images), step, protocol, self.seed)
@@ -210,16 +223,29 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, protocol)
         self.model.train()
-        outputs = self._logits(x_NCHW)
-        loss = batch_loss(self.loss, outputs, y.long() if protocol.loss == "ce" else y[:, None].long(), mixture)
+        y = y.long() if protocol.loss == "ce" else y[:, None].long()
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
+        if self.pieces == 1:
+            loss = batch_loss(self.loss, self._logits(x_NCHW), y, mixture)
+            self.fabric.backward(loss)
+        else:
+            loss = self._in_pieces(x_NCHW, y, mixture)
         if protocol.clip:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=protocol.clip, error_if_nonfinite=False)
         self.optimizer.step()
         if self.average:
             self.average.update()
         return loss.detach()
+
+    def _in_pieces(self, x_NCHW: torch.Tensor, y: torch.Tensor, mixture: Mixture | None) -> torch.Tensor:
+        """The gradients of a batch, a part of it after another, and its loss: the mean over images."""
+        losses = []
+        for part in closed_parts(len(x_NCHW), self.pieces):
+            weight = len(part) / len(x_NCHW)
+            mixed = mixture and Mixture(torch.arange(len(part) - 1, -1, -1), mixture.weight)
+            losses.append(weight * batch_loss(self.loss, self._logits(x_NCHW[part]), y[part], mixed))
+            self.fabric.backward(losses[-1])
+        return torch.stack([loss.detach() for loss in losses]).sum()
 
     def _logits(self, x_NCHW: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """What the loss is of: logits, or under deep supervision those of several resolutions."""

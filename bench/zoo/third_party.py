@@ -6,6 +6,7 @@ once in a process, and again where it or what it imports was changed since.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -54,6 +55,27 @@ def loaded(model: Mapping[str, Any]) -> ModelEntry | None:
         if (entry.name, entry.version) == (model["name"], model["version"]):
             return entry
     return None
+
+
+def load_copy(model: Mapping[str, Any], folder: Path) -> ModelEntry:
+    """The entry of a resolved model from a copy of its sources, under the name that it had where it was written.
+
+    Raises:
+        UserError: the copy lacks its file, or is not the code of that version.
+    """
+    place, _, attribute = model["name"].rpartition(":")
+    name = place if place.endswith(".py") else f"{place.replace('.', '/')}.py"
+    wanted = {name, f"{name.removesuffix('.py')}/__init__.py"}
+    found = [p for p in sorted(folder.rglob("*.py")) if any(p.as_posix().endswith(f"/{end}") for end in wanted)]
+    if not found:
+        raise UserError(f"{folder} has no {name}, in which {model['name']} was written.")
+    with contextlib.chdir(folder):  # what lay beside its package is imported from where the copy lies
+        entry = load_third_party(f"{min(found, key=lambda path: len(path.parts)).resolve()}:{attribute}")
+    if entry.version != model["version"]:
+        raise UserError(f"The sources in {folder} are not those of {model['name']}, version {model['version']}.")
+    named = dataclasses.replace(entry, name=model["name"])
+    _ENTRIES[f"{folder}:{attribute}", id(entry.build)] = named
+    return named
 
 
 def _loaded_before(name: str, place: str) -> ModelEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 import torch
 from scipy.ndimage import zoom
 
+from bench.datasets import loading
+from bench.datasets.augmentation.batches import augment
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.loading import (
     images_input,
     label_map,
@@ -18,6 +22,7 @@ from bench.datasets.loading import (
     network_label,
     training_arrays,
 )
+from bench.datasets.readers.acdc import SPEC
 from bench.runs.protocol import Protocol
 
 RNG = np.random.default_rng(0)
@@ -117,3 +122,37 @@ def test_classification_trains_on_images_and_their_classes() -> None:
     assert images.shape == (2, 1, 64, 64)
     assert labels.tolist() == [1, 2]
     assert labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalise": "minmax"}, {"resize": "transunet", "normalise": "minmax"}])
+def test_slices_made_batch_by_batch_are_those_in_memory_bit_for_bit(
+    settings: dict[str, str], source: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepare(SPEC, source, root)
+    protocol = Protocol(image_size=48, **settings)
+    images, labels = training_arrays(data, [2, 0, 1], protocol)
+    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    stored, maps = training_arrays(data, [2, 0, 1], protocol)
+    assert isinstance(images, torch.Tensor)
+    assert not isinstance(stored, torch.Tensor)
+    assert (stored.shape, maps.shape) == (images.shape, labels.shape)
+    assert (stored.dtype, maps.dtype, stored.ndim, maps.ndim) == (images.dtype, labels.dtype, images.ndim, labels.ndim)
+    chosen = torch.tensor([3, 0, len(images) - 1, 3])
+    assert torch.equal(stored.index_select(0, chosen), images.index_select(0, chosen))
+    assert torch.equal(maps.index_select(0, chosen), labels.index_select(0, chosen))
+    pairs = ((images, labels), (stored, maps))
+    drawn = [augment(*pair, protocol, torch.Generator().manual_seed(1), chosen) for pair in pairs]
+    assert all(torch.equal(*both) for both in zip(*drawn, strict=True))
+
+
+def test_images_made_batch_by_batch_are_those_in_memory_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = photographs(*RNG.integers(0, 256, (5, 3, 50, 60), dtype=np.uint8), labels=(0, 2, 1, 0, 1))
+    protocol = Protocol(image_size=32, loss="ce")
+    images, labels = training_arrays(data, [4, 2, 1], protocol)
+    monkeypatch.setattr(loading, "IN_MEMORY", 0)
+    stored, same_labels = training_arrays(data, [4, 2, 1], protocol)
+    assert not isinstance(stored, torch.Tensor)
+    assert (stored.shape, len(stored)) == (images.shape, 3)
+    chosen = torch.tensor([2, 0])
+    assert torch.equal(stored.index_select(0, chosen), images.index_select(0, chosen))
+    assert torch.equal(same_labels.index_select(0, chosen), labels.index_select(0, chosen))

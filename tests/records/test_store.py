@@ -73,7 +73,7 @@ import sys, time
 from pathlib import Path
 from bench.records import store
 with store.lock(Path({str(tmp_path)!r}), wait=False) as held:
-    print(held, flush=True)
+    print(bool(held), flush=True)
     time.sleep(60)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

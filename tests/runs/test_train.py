@@ -22,9 +22,11 @@ from bench.runs.protocol import Protocol
 from bench.runs.seeding import build_seeded
 from bench.runs.train import (
     Checkpoint,
+    Loop,
     Progress,
     Watch,
     batch_indices,
+    closed_parts,
     evaluation_steps,
     learning_rate,
     make_optimizer,
@@ -437,3 +439,32 @@ def test_deep_supervision_is_in_the_protocols_precision_and_only_where_it_is_ask
     plain = Supervised()
     fit(tmp_path / "plain", PROTOCOL, network=plain)
     assert plain.seen == []
+
+
+@pytest.mark.parametrize(("count", "pieces"), [(8, 2), (8, 4), (5, 2), (7, 64), (1, 2)])
+def test_parts_of_a_batch_hold_each_image_once_with_its_partner(count: int, pieces: int) -> None:
+    parts = closed_parts(count, pieces)
+    assert sorted(i for part in parts for i in part) == list(range(count))
+    for part in parts:
+        assert [count - 1 - i for i in part] == part[::-1]
+    assert len(parts) <= pieces
+
+
+@pytest.mark.parametrize("weight", [None, 0.7])
+def test_gradients_of_parts_sum_to_those_of_the_batch(weight: float | None) -> None:
+    from bench.datasets.augmentation.batches import Mixture
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 2))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    x, y = torch.randn(6, 3, 4, 4), torch.randint(0, 2, (6,))
+    mixture = None if weight is None else Mixture(torch.arange(5, -1, -1), weight)
+    gradients = []
+    for pieces in (1, 3):
+        loop = Loop(network, None, torch.nn.CrossEntropyLoss(), None, IMAGES, 0, fabric, pieces)  # type: ignore[arg-type]
+        network.zero_grad()
+        loss = loop._in_pieces(x, y, mixture)
+        gradients.append([p.grad.clone() for p in network.parameters()] + [loss])  # type: ignore[union-attr]
+    for whole, summed in zip(*gradients, strict=True):
+        torch.testing.assert_close(summed, whole)
+    whole_loss = batch_loss(torch.nn.CrossEntropyLoss(), network(x), y, mixture)
+    torch.testing.assert_close(gradients[1][-1], whole_loss.detach())

@@ -10,6 +10,7 @@ import torch
 from bench.datasets.augmentation.geometry import move
 from bench.datasets.augmentation.intensity import change_intensities
 from bench.datasets.augmentation.settings import AugmentationSettings
+from bench.datasets.base import Selected
 
 MIXED_SHARE = 0.5  # of the batches, where there is mixup
 
@@ -28,8 +29,8 @@ class Mixture:
 
 
 def augment(
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    images: Selected,
+    labels: Selected,
     protocol: AugmentationSettings,
     generator: torch.Generator,
     chosen: torch.Tensor | None = None,

@@ -11,14 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from bench.datasets.augmentation.settings import AugmentationSettings
+from bench.datasets.base import Selected
 
 CROP_RATIOS = (3 / 4, 4 / 3)  # width to height of a random resized crop, as torchvision's
 ZOOMS = (0.7, 1.4)  # nnU-Net's
 
 
 def move(
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    images: Selected,
+    labels: Selected,
     protocol: AugmentationSettings,
     generator: torch.Generator,
     chosen: torch.Tensor | None = None,
@@ -42,21 +43,21 @@ def move(
     ways: dict[tuple[bool, bool, bool], list[int]] = {}
     for i, way in enumerate(zip(across.tolist(), down.tolist(), turns.tolist(), strict=True)):
         ways.setdefault(_dihedral(*way), []).append(i)
-    moved, moved_labels = images.new_empty(n, *images.shape[1:]), labels.new_empty(n, *labels.shape[1:])
+    place = images.device if isinstance(images, torch.Tensor) else torch.device("cpu")
+    moved = torch.empty(n, *images.shape[1:], dtype=images.dtype, device=place)
+    moved_labels = torch.empty(n, *labels.shape[1:], dtype=labels.dtype, device=place)
     for way, members in ways.items():
         places = torch.tensor(members)
-        source = chosen[places].to(images.device)
-        places = places.to(images.device)
+        source, places = chosen[places].to(place), places.to(place)
         moved.index_copy_(0, places, _turned(images.index_select(0, source), way))
         if maps:
             moved_labels.index_copy_(0, places, _turned(labels.index_select(0, source), way))
     if not maps:
-        moved_labels = labels[chosen.to(labels.device)]
+        moved_labels = labels.index_select(0, chosen.to(place))
     matrices, resampled = affine_maps(draws[:, 4:6], further, protocol)
     places = resampled.nonzero().flatten()
     if len(places):
-        grid = sampling_grid(matrices[places].to(images.device), images.shape[-1])
-        places = places.to(images.device)
+        grid, places = sampling_grid(matrices[places].to(place), images.shape[-1]), places.to(place)
         moved.index_copy_(0, places, _sample_images(moved.index_select(0, places), grid))
         if maps:
             moved_labels.index_copy_(0, places, _sample_labels(moved_labels.index_select(0, places), grid))

@@ -1,4 +1,4 @@
-"""The memory-mapped cache of a dataset: flat arrays and a manifest, written once, renamed into place.
+"""The cache of a dataset: flat arrays and a manifest, written once, renamed into place.
 
 Segmentation: `<root>/<name>/images.npy` (float32) and `labels.npy` (uint8) hold all volumes one after another.
 Classification: `images.npy` (uint8) holds all images; their classes stand in the manifest. `manifest.json` says where
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, Prepared, Source, broken, cache_name, read_json
+from bench.datasets.base import DatasetSpec, Prepared, Source, Values, broken, cache_name, read_json
 from bench.datasets.cache.archives import opened
 from bench.datasets.cache.manifest import FORMATS, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.cache.resuming import adopt
@@ -133,7 +133,7 @@ def _failure(error: OSError, source: Path, root: Path) -> str:
 
 
 def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepared:
-    """Opens `<root>/<name>`; reads the manifest, maps the arrays.
+    """Opens `<root>/<name>`; reads the manifest, opens the arrays.
 
     Raises:
         UserError: nothing there, original files instead of a cache, or a cache that is broken or outdated.
@@ -160,7 +160,7 @@ def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared
         raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']}, {task})")
     if manifest["layout"] not in list(spec.default_split) or manifest["classes"] != list(spec.classes):
         raise broken(folder, f"manifest.json names a layout or classes that {spec.name} does not have")
-    arrays = {name: _map(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
+    arrays = {name: _values(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
     return Prepared(
         spec=spec,
         folder=folder,
@@ -175,16 +175,16 @@ def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared
     )
 
 
-def _map(path: Path, dtype: str, manifest: dict[str, Any]) -> np.ndarray:
+def _values(path: Path, dtype: str, manifest: dict[str, Any]) -> Values:
     try:
         if path.exists() and not path.is_file():
             raise OSError("it is no file")  # a pipe would be waited for
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # which reads the header alone
     except (OSError, ValueError, EOFError) as error:
         raise broken(path.parent, f"{path.name} cannot be read ({error})") from error
     if array.shape != (manifest["counts"]["voxels"],) or array.dtype.str != dtype:
         raise broken(path.parent, f"{path.name} has {array.size} values instead of {manifest['counts']['voxels']}")
-    return array
+    return Values(path, dtype, array.offset)
 
 
 def verify(prepared: Prepared) -> list[str]:

@@ -145,3 +145,15 @@ def _reject_empty(split: Split, counts: Counts) -> None:
         f"{'is' if len(empty) == 1 else 'are'} empty (patients present: {', '.join(present)}). "
         "Add the missing patients' files and prepare again, or choose another split."
     )
+
+
+def counts_by_class(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, Any]]:
+    """What of each part is present; in classification with its images of each class."""
+    if prepared.spec.task == "segmentation":
+        return dict(assignment.counts)
+    counts: dict[str, dict[str, Any]] = {}
+    for part, indices in assignment.indices.items():
+        labels = [prepared.cases[i].label for i in indices]
+        of_class = {name: labels.count(k) for k, name in enumerate(prepared.spec.classes)}
+        counts[part] = {**assignment.counts[part], "classes": of_class}
+    return counts
