@@ -51,7 +51,8 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
     full, *arms = make_arms(plan)
     models, lines = [arm.model for arm in arms], []
     if plan.match:
-        shape = _input_of(str(request.dataset), request.preset, request.settings, request.threads)
+        named = (str(request.dataset), request.preset, request.settings, request.threads)
+        shape = _input_of(*named, request.data_root)
         matched = [match(model, full.model, plan.match, *shape) for model in models]
         models = [scaled.name for scaled in matched]
         lines = [
@@ -65,9 +66,11 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
     return jobs, lines
 
 
-def _input_of(dataset: str, preset: str, settings: Sequence[str], threads: int | None) -> tuple[str, int, int, int]:
+def _input_of(
+    dataset: str, preset: str, settings: Sequence[str], threads: int | None, data_root: str | Path | None = None
+) -> tuple[str, int, int, int]:
     """Task, channels, classes and image size of the networks that a dataset's cells train."""
-    spec = dataset_spec(dataset)
+    spec = dataset_spec(dataset, data_root)
     protocol = preset_protocol(preset, tuple(settings), threads, spec.task)
     return spec.task, spec.channels, len(spec.classes), protocol.image_size
 

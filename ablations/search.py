@@ -287,7 +287,7 @@ def _trial_job(model: str, template: Job) -> Job:
     entry, config = parse_model(model)
     identity = {"name": entry.name, "config": config, "version": entry.version}
     cell = replace(template.cell, model=identity, seed=SEED, unscored=True)
-    cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
+    cost = cost_of(model, dataset_spec(cell.dataset, template.data_root), template.cell.settings())
     job = replace(template, model=model, cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 

@@ -36,9 +36,12 @@ class LoadingSettings(Protocol):
 def network_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     """Normalises and resizes a volume's slices: (D, H, W) intensities -> (D, 1, S, S) float32.
 
+    Pictures in colour, (D, 3, H, W), become (D, 3, S, S), their channels normalised together.
+
     `zscore` is per slice, before resizing; `minmax` is per volume, to [0, 1], as the literature prepares ACDC.
     """
-    slices = torch.from_numpy(np.array(image, dtype=np.float32))[:, None]
+    slices = torch.from_numpy(np.array(image, dtype=np.float32))
+    slices = slices[:, None] if slices.ndim == 3 else slices
     if protocol.normalise == "zscore":
         sd, mean = torch.std_mean(slices, dim=(1, 2, 3), keepdim=True, correction=0)
         slices = (slices - mean) / (sd + 1e-6)

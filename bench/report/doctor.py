@@ -23,7 +23,7 @@ from bench.records.environment import (
     idle_cores,
     thread_settings,
 )
-from bench.zoo.registry import dataset_names, dataset_spec
+from bench.zoo.registry import dataset_names, dataset_spec, own_names
 
 WIDTH = 80
 INDENT = 11
@@ -44,7 +44,8 @@ def doctor_text(results: Path, data_root: str | None = None) -> str:
 
     root, _ = resolve_root(data_root, must_exist=False)
     facts = [*_machine(), ("disk free", _disks(results, root)), ("data", f"under {root}")]
-    data = [line for name in dataset_names() for line in _dataset_lines(dataset_spec(name), root)]
+    names = (*dataset_names(), *own_names(data_root))
+    data = [line for name in names for line in _dataset_lines(dataset_spec(name, data_root), root)]
     lines = [line for name, text in facts for line in _wrapped(name, text)]
     return "\n".join([*lines, *data, *(line for name in EXTRAS for line in _extra(name))])
 
