@@ -97,6 +97,7 @@ def test_two_volumes_make_two_parts(root: Path, tmp_path: Path) -> None:
     prepared = added(root, volumes(tmp_path / "raw", "images/{}.nii.gz", "masks/{}.nii.gz", 2))
     split = make_split(prepared.spec, prepared, "patient")
     assert split.parts["train"] == split.parts["val"] != split.parts["test"]
+    assert split.note == "of two patients one trains and validates, the other tests"
 
 
 def test_nnunets_tree_brings_its_classes(root: Path, tmp_path: Path) -> None:

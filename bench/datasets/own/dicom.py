@@ -47,6 +47,20 @@ def read_series(folder: Path) -> tuple[np.ndarray, tuple[float, float, float], t
     return array.astype(np.float32), (float(z), float(y), float(x)), (_grid(image),)
 
 
+def turned_to(array: np.ndarray, grid: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A volume (D, H, W) and its grid with those axes mirrored that run the other way in a reference grid.
+
+    Converters from DICOM to NIfTI mirror axes, so that a label map of the NIfTI file and the series differ so.
+    """
+    grid = grid.copy()
+    for k, axis in enumerate((2, 1, 0)):
+        if grid[:3, k] @ reference[:3, k] < 0:
+            array = np.flip(array, axis)
+            grid[:3, 3] += grid[:3, k] * (array.shape[axis] - 1)
+            grid[:3, k] *= -1
+    return array, grid
+
+
 def _grid(image: Any) -> np.ndarray:
     """The voxel grid in NIfTI's axes: DICOM points to the left and the back, NIfTI to the right and the front."""
     grid = np.eye(4)

@@ -74,7 +74,11 @@ def read_own_volume(item: Item, channels: int, classes: Sequence[str], values: M
             files = (*visible(item.image), item.mask)
         check_size(item, array.shape, stored.shape)
         if is_nifti(item.mask):
-            check_same_grid(item.mask, read_nifti(item.mask).grids, item.image, grids, "label map")
+            of_mask = read_nifti(item.mask).grids
+            if item.image.is_dir() and of_mask:
+                array, grid = dicom.turned_to(array, grids[0], of_mask[0])
+                grids = (grid,)
+            check_same_grid(item.mask, of_mask, item.image, grids, "label map")
         image = check_image(item.image, array, axes=3)
     else:
         image = _picture(item, channels, (stored.shape[1], stored.shape[2]))

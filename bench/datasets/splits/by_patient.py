@@ -49,8 +49,9 @@ def by_patient(prepared: Prepared) -> Split:
         )
     if prepared.spec.task == "segmentation" and count == 2:
         halves = any_split(prepared)
-        source = "ours: of two patients one trains and validates, the other tests"
-        return Split(BY_PATIENT, source, halves.parts, note=note, unpublished=True)
+        told = "of two patients one trains and validates, the other tests"
+        notes = "; ".join(filter(None, (note, told)))
+        return Split(BY_PATIENT, f"ours: {told}", halves.parts, note=notes, unpublished=True)
     sizes = group_sizes(prepared.cases, lambda case: groups[case.case])
     parts = deal(sizes, f"{prepared.spec.name} {BY_PATIENT} 1")
     kept = "by groups of near-duplicates (patients unknown)" if note else "by patient"
