@@ -28,6 +28,7 @@ from bench.zoo.registry import dataset_names, dataset_spec, own_names
 WIDTH = 80
 INDENT = 11
 EXTRAS = {  # what is not needed -> for what, how to get it; modules, and one program
+    "SimpleITK": ("DICOM in `data add`", "pip install 'medbench[dicom]'"),
     "medpy": ("doctor --metrics", "pip install 'medbench[check]'"),
     "onnx": ("tests of the export", "pip install onnx onnxruntime onnxscript"),
     "pdflatex": ("compiling tables.tex", "install TeX Live with booktabs"),
@@ -88,7 +89,7 @@ def _state(spec: DatasetSpec, root: Path, kind: Source) -> tuple[str, str]:
     """`prepared`, `not prepared`, `BROKEN`, and of the last why."""
     from bench.datasets.cache.prepared import open_prepared
 
-    absent = "not prepared" if kind == "real" else "drawn when asked for"
+    absent = "not prepared" if kind == "real" else "drawn when asked for" if spec.draw_phantom else "none"
     if not (root / cache_name(spec, kind)).exists():
         return absent, ""
     try:
