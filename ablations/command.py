@@ -148,7 +148,7 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     chosen = best(study)
     limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
-    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(_images_seen(about))]
+    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(_images_seen(study))]
     caption = (
         f"{''.join(f'{mark}. ' for mark in marks if mark)}Search over {about['model']}: {about['dataset']}, "
         f"preset {preset_words(about['preset'])}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation "
@@ -176,11 +176,13 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     return tables
 
 
-def _images_seen(about: dict[str, Any]) -> int:
+def _images_seen(study: optuna.Study) -> int:
     """In a trial of a search; its journal holds the steps, and the batch where the preset's label has another."""
+    about = study.user_attrs["about"]
     name, _, changes = about["preset"].partition(" with ")
     changed = re.search(r"\bbatch_size=(\d+)", changes)
-    task = dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
+    task = study.user_attrs.get("task")  # of studies that were begun before it was kept, by the name of their data
+    task = task or dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
     return int(about["steps"]) * (int(changed[1]) if changed else PRESETS[name].of(task).batch_size)
 
 

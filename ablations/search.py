@@ -23,7 +23,7 @@ from bench.records import store
 from bench.records.filenames import file_name
 from bench.runs.job import Event, Job, Report, run_cell, silent
 from bench.runs.tuning import SEED, placed
-from bench.zoo.registry import canonical_name, parse_model
+from bench.zoo.registry import canonical_name, dataset_spec, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -129,6 +129,7 @@ def run_search(
     name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
     directions: list[Direction] = ["maximize", "minimize"] if goal.pareto else ["maximize"]
     opened = open_study(results, name, _about(goal, template), directions, storage)
+    opened.set_user_attr("task", dataset_spec(template.cell.dataset, template.data_root).task)
     with claiming(results, name):
         if not opened.get_trials(deepcopy=False):
             opened.enqueue_trial(starting_point(goal.model))
@@ -282,7 +283,6 @@ def _repeat(study: optuna.Study, trial: optuna.Trial, earlier: optuna.trial.Froz
 def _trial_job(model: str, template: Job) -> Job:
     """The job of one configuration: the template's with another model and the search's seed; no test part is read."""
     from bench.runs.runner import cost_of
-    from bench.zoo.registry import dataset_spec
 
     entry, config = parse_model(model)
     identity = {"name": entry.name, "config": config, "version": entry.version}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.datasets.splits.overlap import patients_known
 from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec, own_names
 
@@ -43,7 +44,7 @@ def info_text(name: str, data_root: str | None) -> str:
     spec = dataset_spec(name, data_root)
     root, _ = resolve_root(data_root, must_exist=False)
     lines = [
-        f"{spec.title} ({spec.name}): {spec.task}, {spec.channels} channel(s)",
+        f"{spec.title}{f' ({spec.name})' if spec.title != spec.name else ''}: {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",
         f"citation  {spec.citation}",
         f"licence   {spec.licence}",
@@ -149,7 +150,6 @@ def _sixteen_bits(prepared: Prepared) -> list[str]:
 def _parts(prepared: Prepared, name: str) -> str:
     """A split's parts as they are present, or why it cannot be made of what is present."""
     from bench.datasets.splits.assignment import count_parts, make_split
-    from bench.datasets.splits.overlap import patients_known
 
     spec = prepared.spec
     title = f"{name}{' (default)' if name == spec.default_split[prepared.layout] else ''}"
@@ -187,6 +187,9 @@ def _counts(prepared: Prepared) -> str:
     patients = {case.patient for case in cases}
     if spec.task == "segmentation":
         slices = sum(case.shape[0] for case in cases)
+        if slices == len(cases) and spec.is_divided_here:
+            known = f"{len(patients)} patients" if patients_known(cases) else "patients unknown"
+            return f"{slices:,} pictures, {known}"
         return f"{len(patients)} patients, {len(cases)} volumes, {slices} slices"
     of_class = " + ".join(f"{sum(case.label == k for case in cases):,} {name}" for k, name in enumerate(spec.classes))
     known = "patients unknown" if patients == {case.case for case in cases} else f"{len(patients)} patients"

@@ -66,7 +66,8 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
     if not split.unpublished:
         official = split.official_cases or round(len(indices) * len(listed) / len(present))
     parts = by_part(list(part_of), part_of.__getitem__)
-    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
+    note = split.note if split.unpublished else ""
+    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note=note)
 
 
 def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
