@@ -104,6 +104,26 @@ def test_a_table_of_paths_labels_patients_and_parts(root: Path, tmp_path: Path) 
     } == dict.fromkeys(PARTS, 4)
 
 
+def test_a_table_of_bare_names_finds_the_pictures_below(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for i in range(6):
+        save(raw / "images" / f"ISIC_{i}.jpg", picture(i, (24, 24, 3)), quality=95)
+    table(raw / "truth.csv", ["image_id,dx", *(f"ISIC_{i},{'mel' if i % 2 else 'nv'}" for i in range(6))])
+    found = understood(root, raw).found
+    assert (found.layout, found.classes) == ("table", ("mel", "nv"))
+    assert found.items[1].case == "images/ISIC_1"
+    save(raw / "copies" / "ISIC_3.jpg", picture(3, (24, 24, 3)))
+    with pytest.raises(UserError, match=r"one picture of the name 'ISIC_3' in .*, but there are"):
+        understood(root, raw)
+
+
+def test_a_table_that_tells_nothing_is_named(root: Path, tmp_path: Path) -> None:
+    save(tmp_path / "raw" / "a.png", picture(1))
+    table(tmp_path / "raw" / "gt.csv", ["image,MEL,NV", "a,0,1"])
+    with pytest.raises(UserError, match=r"gt.csv has the columns image, MEL, NV\). Known:"):
+        understood(root, tmp_path / "raw")
+
+
 def test_a_table_of_images_and_maps(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 4)
     rows = ["image,mask,subject", *(f"images/c{i}.png,masks/c{i}.png,s{i // 2}" for i in range(4))]

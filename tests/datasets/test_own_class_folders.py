@@ -153,7 +153,8 @@ def test_classes_are_chosen_renamed_and_put_in_order(root: Path, tmp_path: Path)
     ("counts", "line"),
     [
         ({"benign": 4}, "Expected two classes or more, but there is only benign"),
-        ({"benign": 4, "rare": 1, "worse": 2}, "each class, but rare has 1: .* --classes benign,worse"),
+        ({"benign": 4, "rare": 1, "worse": 3}, "each class, .* but rare has 1: .* --classes benign,worse"),
+        ({"benign": 4, "rare": 2}, "Expected 3 images or more of each class, one for each part, but rare has 2"),
         ({}, "Found nothing that is known in"),
     ],
 )
@@ -163,16 +164,29 @@ def test_what_cannot_be_told_apart_is_one_line(root: Path, tmp_path: Path, count
         understood(root, write_classes(tmp_path / "raw", counts))
 
 
-def test_two_images_a_class_say_what_they_are_too_few_for(root: Path, tmp_path: Path) -> None:
-    prepared = added(root, write_classes(tmp_path / "raw", {"a": 2, "b": 2}))
-    with pytest.raises(UserError, match="to have every class in every part"):
-        make_split(prepared.spec, prepared, "patient")
+def test_three_images_a_class_make_three_parts(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}))
+    split = make_split(prepared.spec, prepared, "patient")
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 2, "val": 2, "test": 2}
+
+
+def test_a_division_without_validation_gets_one_of_its_training_part(root: Path, tmp_path: Path) -> None:
+    for k, part in enumerate(("train", "test")):
+        write_classes(tmp_path / "raw" / part, {"a": 10, "b": 10}, first=100 * k)
+    prepared = added(root, tmp_path / "raw", patient_pattern="^(?:train|test)/./..")
+    split = make_split(prepared.spec, prepared, "given")
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 16, "val": 4, "test": 20}
+    assert {name.partition("/")[0] for name in split.parts["val"]} == {"train"}
+    assert {case.patient for case in prepared.cases if case.case in split.parts["val"]}.isdisjoint(
+        case.patient for case in prepared.cases if case.case in split.parts["train"]
+    )
+    assert split.note == "a fixed fifth of train, by patient or group, validates"
 
 
 @pytest.mark.parametrize("name", ["acdc", "My Data", "x-phantom", "all", "../up", ""])
 def test_names_that_cannot_be_had(root: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="name"):
-        understood(root, write_classes(tmp_path / "raw", {"a": 2, "b": 2}), name)
+        understood(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}), name)
 
 
 def test_a_description_needs_task_and_place_alone(root: Path, tmp_path: Path) -> None:
@@ -205,7 +219,7 @@ def test_a_bad_description_is_one_line(tmp_path: Path, text: str, line: str) -> 
 def test_there_are_no_phantoms_of_it(root: Path, tmp_path: Path) -> None:
     from bench.datasets.cache.prepared import locate
 
-    prepared = added(root, write_classes(tmp_path / "raw", {"a": 2, "b": 2}))
+    prepared = added(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}))
     with pytest.raises(UserError, match=r"No phantoms can be drawn of mine: .* Pass --data real."):
         locate(prepared.spec, "phantom", root)
     assert locate(prepared.spec, "auto", root).kind == "real"

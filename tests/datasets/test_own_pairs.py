@@ -120,6 +120,27 @@ def test_names_with_words_in_one_folder(root: Path, tmp_path: Path) -> None:
     assert [item.case for item in understood(root, tmp_path / "raw").found.items] == [f"benign ({i})" for i in range(3)]
 
 
+def test_folders_of_images_with_maps_are_classes_where_that_is_said(root: Path, tmp_path: Path) -> None:
+    for k, name in enumerate(("benign", "malignant")):
+        for i in range(3):
+            save(tmp_path / "raw" / name / f"{name} ({i}).png", picture(10 * k + i))
+            save(tmp_path / "raw" / name / f"{name} ({i})_mask.png", disc(i))
+    corner = np.zeros((SIDE, SIDE), np.uint8)
+    corner[-3:, -3:] = 255
+    save(tmp_path / "raw" / "benign" / "benign (0)_mask_1.png", corner)
+    found = understood(root, tmp_path / "raw").found
+    assert (found.task, len(found.items)) == ("segmentation", 6)
+    assert found.notes[:2] == (
+        "the folders benign, malignant may be classes: --task classification",
+        "the maps of 1 images with several are laid over each other",
+    )
+    prepared = added(root, tmp_path / "raw")
+    np.testing.assert_array_equal(prepared.label(0)[0], np.maximum(disc(0), corner) // 255)
+    found = understood(root, tmp_path / "raw", task="classification").found
+    assert (found.classes, len(found.items)) == (("benign", "malignant"), 6)
+    assert found.notes == ("left out: 7 files that are named as the masks of others",)
+
+
 def test_an_image_without_a_map_is_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     (raw / "masks" / "c1.png").unlink()

@@ -27,9 +27,10 @@ from bench.datasets.own.mask_values import check_stands, resolved
 from bench.datasets.own.reading import seen_channels
 from bench.datasets.own.recognising import recognise
 from bench.datasets.own.specs import FILES_OF_ALL, spec_of
+from bench.datasets.splits.by_patient import CARVED
 from bench.errors import UserError
 
-FEWEST_OF_CLASS = 2  # of one image nothing can be trained and tested
+FEWEST_OF_CLASS = 3  # one to train, one to validate and one to test on
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
         channels=channels,
         has_parts=any(item.part for item in found.items) and not description.split,
     )
-    if description.has_parts and len({item.part for item in found.items if item.part}) < len(PARTS):
-        lacking = [part for part in PARTS if all(item.part != part for item in found.items)]
+    lacking = [part for part in PARTS if all(item.part != part for item in found.items)]
+    if description.has_parts and lacking == ["val"]:
+        found = replace(found, notes=(*found.notes, f"nothing validates in the files' own division: {CARVED} does"))
+    elif description.has_parts and lacking:
         note = f"the files' own division has no {' and no '.join(lacking)}: it is not used, --split gives another"
         found, description = replace(found, notes=(*found.notes, note)), replace(description, has_parts=False)
     return Understood(description, found)
@@ -193,9 +196,10 @@ def _check_classes(found: Found) -> None:
     few = [name for label, name in enumerate(found.classes) if counts[label] < FEWEST_OF_CLASS]
     if few:
         label = found.classes.index(few[0])
+        kept = ",".join(name for name in found.classes if name not in few)
         raise UserError(
-            f"Expected {FEWEST_OF_CLASS} images or more of each class, but {few[0]} has {counts[label]}: add images, "
-            f"or leave the class out with --classes {','.join(name for name in found.classes if name not in few)}."
+            f"Expected {FEWEST_OF_CLASS} images or more of each class, one for each part, but {few[0]} has "
+            f"{counts[label]}: add images, or leave the class out with --classes {kept}."
         )
 
 

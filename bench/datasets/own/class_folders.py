@@ -13,6 +13,7 @@ from bench.errors import UserError
 
 _MASK = re.compile(r"(.+)_mask(_[0-9]+)?", re.IGNORECASE)
 DEPTH = 6  # of folders below a class's
+PATIENT_FOLDERS = "if each is a patient's, say --patient-pattern '([^/]+)/[^/]+$'"
 PICTURES = (*IMAGES, *FOREIGN_IMAGES, *DICOM)
 
 
@@ -70,6 +71,10 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
     notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
+    inner = {item.case.rpartition("/")[0] for item in items.values()} - {
+        "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
+    }
+    notes += [f"{len(inner)} folders lie in the classes': {PATIENT_FOLDERS}"] if inner else []
     notes += [f"left out: {masks} files that are named as the masks of others"] if masks else []
     return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes))
 

@@ -24,6 +24,7 @@ _MASK_WORD = "mask|masks|seg|segmentation|label|labels|labelmap|gt|groundtruth|a
 _IMAGE_WORD = "img|image|volume|vol|scan|0000"
 _MASK_END = re.compile(rf"(?i)[-_. ](?:{_MASK_WORD})$")
 _MASK_BEGIN = re.compile(rf"(?i)^(?:{_MASK_WORD})(?=[-_. 0-9])[-_. ]?")
+_MASK_MORE = re.compile(rf"(?i)(.*[-_. ](?:{_MASK_WORD}))[-_. ]?[0-9]+")
 _IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
 _IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
 _FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
@@ -56,8 +57,13 @@ def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
             first = name.partition("/")[0].lower()
             own_part = part or (PART_WORDS.get(first) if "/" in name else None)
             items.append(Item(f"{part}/{name}" if part else name, image, mask=mask, part=own_part))
-    items = items or _mixed(folder)
     notes = [f"left out: {len(spare)} label maps without an image, such as {spare[0].name}"] if spare else []
+    if not items:
+        items = _mixed(folder)
+        folders = sorted({item.case.rpartition("/")[0] for item in items})
+        notes += [f"the folders {', '.join(folders)} may be classes: --task classification"] if len(folders) > 1 else []
+        several = sum(bool(item.more_masks) for item in items)
+        notes += [f"the maps of {several} images with several are laid over each other"] if several else []
     return Found("images-masks", "segmentation", tuple(classes), tuple(items), tuple(notes))
 
 
@@ -155,13 +161,16 @@ def _mixed(folder: Path) -> list[Item]:
             continue
         files = {name: path for name, path in _named(place).items() if "/" not in name}
         masks = {name: path for name, path in files.items() if _MASK_END.search(name) or _MASK_BEGIN.search(name)}
-        images = {name: path for name, path in files.items() if name not in masks}
+        named = {name: match[1] for name in files if (match := _MASK_MORE.fullmatch(name)) and match[1] in masks}
+        more = {masks[first]: tuple(files[m] for m in named if named[m] == first) for first in named.values()}
+        masks = {name: path for name, path in masks.items() if name not in named}
+        images = {name: path for name, path in files.items() if name not in {*masks, *named}}
         if not masks or not images:
             continue
         paired, _ = pair(images, masks, place)
         prefix = place.relative_to(folder).as_posix()
         items += [
-            Item(name if prefix == "." else f"{prefix}/{name}", image, mask=mask)
+            Item(name if prefix == "." else f"{prefix}/{name}", image, mask=mask, more_masks=more.get(mask, ()))
             for name, (image, mask) in paired.items()
         ]
     return items

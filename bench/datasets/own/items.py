@@ -27,6 +27,7 @@ class Item:
         image: its file; of an archive the archive's; of a DICOM series the series' folder.
         label: the class of an image; None in segmentation.
         mask: the file of its label map; in classification None.
+        more_masks: further maps of the same image, whose structures are added.
         row: which image of an archive, `(part, index)`; else None.
         patient: whose it is, where that is known.
         part: `train`, `val` or `test`, where something says so.
@@ -36,6 +37,7 @@ class Item:
     image: Path
     label: int | None = None
     mask: Path | None = None
+    more_masks: tuple[Path, ...] = ()
     row: tuple[str, int] | None = None
     patient: str | None = None
     part: str | None = None

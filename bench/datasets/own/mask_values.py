@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def mask_array(item: Item) -> np.ndarray:
         UserError: an unreadable file, or one that is no label map.
     """
     assert item.mask is not None
+    if item.more_masks:
+        each = [mask_array(replace(item, mask=path, more_masks=())) for path in (item.mask, *item.more_masks)]
+        for path, array in zip(item.more_masks, each[1:], strict=True):
+            check_size(replace(item, mask=path), each[0].shape, array.shape)
+        return np.maximum.reduce(each)
     path = item.mask
     if item.row:
         part, index = item.row

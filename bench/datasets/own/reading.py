@@ -64,7 +64,7 @@ def read_own_volume(item: Item, channels: int, classes: Sequence[str], values: M
     """
     assert item.mask is not None
     stored, spacing, doubt = mask_array(item), None, ""
-    files: tuple[Path, ...] = (item.image, item.mask)
+    files: tuple[Path, ...] = (item.image, item.mask, *item.more_masks)
     if is_nifti(item.image) or item.image.is_dir():
         if is_nifti(item.image):
             volume = read_nifti(item.image)

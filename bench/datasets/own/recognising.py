@@ -12,6 +12,7 @@ from bench.datasets.own import class_folders, image_masks, npz_archives, tables
 from bench.datasets.own.description import Description, check_pattern
 from bench.datasets.own.items import Found, Item
 from bench.datasets.readers.folders import visible
+from bench.datasets.readers.metadata import table_columns
 from bench.errors import UserError
 
 KNOWN = (
@@ -73,7 +74,13 @@ def _layout(source: Path, description: Description) -> str:
         return "class-folders"
     if image_masks.has_pairs(source):
         return "images-masks"
-    raise UserError(f"Found nothing that is known in {source}. Known: {KNOWN}.")
+    raise UserError(f"Found nothing that is known in {source}{_of_tables(source)}. Known: {KNOWN}.")
+
+
+def _of_tables(source: Path) -> str:
+    """What the first table of a folder has, for the line that says that nothing is known in it."""
+    found = next((path for path in visible(source) if path.suffix.lower() in (".csv", ".tsv") and path.is_file()), None)
+    return f" ({found.name} has the columns {', '.join(table_columns(found)[:8])})" if found else ""
 
 
 def _only(folder: Path, fits: Callable[[Path], bool]) -> Path | None:

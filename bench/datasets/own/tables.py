@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.datasets.base import PARTS, Task
+from bench.datasets.own.class_folders import pictures
 from bench.datasets.own.items import PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name, check_present
 from bench.datasets.readers.metadata import read_table, table_columns
 from bench.errors import UserError
 
 # What a column of each kind may be called, in small letters; the first is the one that messages name.
-PATHS = ("path", "image", "file", "filename", "file name", "image_path", "img")
-CASES = ("case", *PATHS, "image_id", "imageid", "name", "id")
+PATHS = ("path", "image", "file", "filename", "file name", "image_path", "img", "image_id", "imageid")
+CASES = ("case", *PATHS, "name", "id")
 LABELS = ("label", "class", "diagnosis", "category", "dx")
 MASKS = ("mask", "mask_path", "segmentation", "label_path")
 PATIENTS = ("patient", "patient_id", "patientid", "patient id", "subject", "subject_id", "subjectid", "subject id")
@@ -32,7 +33,14 @@ def is_path_table(path: Path) -> bool:
     """Whether a table names files, and what each shows: its class or its label map."""
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return False
-    return column_of(path, PATHS) is not None and column_of(path, (*LABELS, *MASKS)) is not None
+    column = column_of(path, PATHS)
+    if column is None or column_of(path, (*LABELS, *MASKS)) is None:
+        return False
+    try:
+        _file_of(path, read_table(path, (column,))[0][column], {})
+    except UserError:
+        return False
+    return True
 
 
 def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> Found:
@@ -53,25 +61,53 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         raise UserError(f"Expected columns path and {shown} in {table}, but it has {', '.join(table_columns(table))}.")
     rows = read_table(table, tuple(column for column in columns.values() if column))
     lines = [{key: row[column] for key, column in columns.items() if column} for row in rows]
-    named = sorted({line[shown] for line in lines}, key=lambda text: (not text.isdecimal(), text.zfill(9), text))
+    named = sorted({line[shown] for line in lines}, key=lambda text: (text.isdecimal() and len(text), text))
     classes = (chosen or {name: name for name in named}) if task == "classification" else {}
     label_of = {stands: label for label, stands in enumerate(classes.values())}
     items: dict[str, Item] = {}
-    left_out = 0
+    left_out, index = 0, _index(table)
     for line in lines:
         if task == "classification" and line["label"] not in label_of:
             left_out += 1
             continue
-        image = _inside(table, line["path"])
+        image = _file_of(table, line["path"], index)
         case = image.relative_to(table.parent.resolve()).with_suffix("").as_posix()
         if case in items:
             raise UserError(f"Expected each image once in {table}, but {case} is there twice.")
-        mask = _inside(table, line["mask"]) if task == "segmentation" else None
+        mask = _file_of(table, line["mask"], {}) if task == "segmentation" else None
         label = label_of[line["label"]] if task == "classification" else None
         part = _part(table, line["part"]) if line.get("part") else None
         items[case] = Item(case, image, label, mask, patient=line.get("patient") or None, part=part)
     notes = [f"left out: {left_out} rows of other classes"] if left_out else []
     return Found("table", task, tuple(classes), tuple(items.values()), tuple(notes))
+
+
+def _index(table: Path) -> dict[str, list[Path]]:
+    """File name, and name without suffix -> the pictures of that name below the table's folder."""
+    index: dict[str, list[Path]] = {}
+    for path in pictures(table.parent.resolve()):
+        for name in (path.name, path.stem):
+            index.setdefault(name, []).append(path)
+    return index
+
+
+def _file_of(table: Path, text: str, index: dict[str, list[Path]]) -> Path:
+    """The file that a row names by its path, or by its name alone where one picture below has it.
+
+    Args:
+        index: as `_index` makes it; empty: made where it is needed.
+    """
+    try:
+        return _inside(table, text)
+    except UserError:
+        found = (index or _index(table)).get(text, [])
+        if len(found) > 1:
+            raise UserError(
+                f"Expected one picture of the name {text!r} of {table}, but got {found[0]} and {found[1]}."
+            ) from None
+        if not found:
+            raise
+        return found[0]
 
 
 def _inside(table: Path, text: str) -> Path:

@@ -5,12 +5,13 @@ Where no case tells its patient, near-duplicates are what is kept together, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.datasets.base import BY_PATIENT, GIVEN, PARTS, Split
 from bench.datasets.splits.dealing import by_part, deal, group_sizes
 from bench.datasets.splits.duplicates import join
-from bench.datasets.splits.folds import any_split
+from bench.datasets.splits.folds import any_split, deal_folds
 from bench.datasets.splits.overlap import patients_known
 from bench.errors import UserError
 
@@ -27,6 +28,8 @@ NOTES = {
     ),
     GIVEN: "the division that came with the files",
 }
+FOLDS_OF_TRAIN = 5
+CARVED = "a fixed fifth of train, by patient or group,"
 LEAK = "cases of one patient stand in several parts"
 
 
@@ -69,6 +72,9 @@ def given(prepared: Prepared) -> Split:
         UserError: no case has a part, or a part has none.
     """
     parts = {part: tuple(case.case for case in prepared.cases if case.part == part) for part in PARTS}
+    is_carved = bool(parts["train"] and parts["test"] and not parts["val"])
+    if is_carved:
+        parts |= _carved(prepared, parts["train"])
     empty = [part for part, names in parts.items() if not names]
     if empty:
         raise UserError(
@@ -79,18 +85,29 @@ def given(prepared: Prepared) -> Split:
     for case in prepared.cases:
         if case.part:
             part_of.setdefault(case.patient, set()).add(case.part)
+    told = f"{CARVED} validates" if is_carved else ""
     leaks = any(len(of_patient) > 1 for of_patient in part_of.values())
     known = patients_known(prepared.cases) or _are_volumes(prepared)
     return Split(
         GIVEN,
-        f"theirs: {NOTES[GIVEN]}" + ("" if known else f", {UNKNOWN}"),
+        "; ".join(filter(None, (f"theirs: {NOTES[GIVEN]}", told, "" if known else UNKNOWN))),
         parts,
         flag=LEAK if leaks else None,
         groups={} if known else kept_together(prepared),
         by_case=True,
         unpublished=True,
-        note="" if known else UNKNOWN,
+        note="; ".join(filter(None, ("" if known else UNKNOWN, told))),
     )
+
+
+def _carved(prepared: Prepared, train: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Train without a fixed fifth of its patients or groups, which validates, where the files have no such part."""
+    names = set(train)
+    indices = [i for i, case in enumerate(prepared.cases) if case.case in names]
+    groups = kept_together(prepared)
+    whole = Split(GIVEN, "", {"train": tuple(train)}, groups=groups, by_case=True)
+    held_out = {prepared.cases[i].case for i in deal_folds(prepared.cases, whole, indices, FOLDS_OF_TRAIN)[0]}
+    return {"train": tuple(name for name in train if name not in held_out), "val": tuple(sorted(held_out))}
 
 
 def kept_together(prepared: Prepared) -> dict[str, str]:
