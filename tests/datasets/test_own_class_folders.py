@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,21 @@ def test_a_division_of_ones_own_is_taken(root: Path, tmp_path: Path) -> None:
         "test": ["b2", "m2"],
     }
     assert (split.flag, split.unpublished) == (None, True)
+
+
+def test_a_division_without_a_test_part_is_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    table = tmp_path / "parts.csv"
+    table.write_text("case,part\na/a0_a,train\nb/b0_a,val\n")
+    with pytest.raises(UserError, match=r"Expected train, val and test in .*parts.csv, but it has no test"):
+        understood(root, raw, split=table)
+
+
+def test_an_archive_of_a_folder_is_read_as_it_is(root: Path, tmp_path: Path) -> None:
+    write_classes(tmp_path / "raw" / "lesions", {"a": 3, "b": 3})
+    archive = shutil.make_archive(str(tmp_path / "lesions"), "zip", tmp_path / "raw")
+    assert len(added(root, Path(archive)).cases) == 6
+    assert f'from = "{archive}"' in (root / "mine.toml").read_text()
 
 
 def test_a_patient_in_two_parts_is_refused_or_flagged(root: Path, tmp_path: Path) -> None:

@@ -68,8 +68,10 @@ def test_single_files_are_pictures_by_their_window(root: Path, tmp_path: Path) -
         )
         (tmp_path / "raw").mkdir(exist_ok=True)
         folder.rename(tmp_path / "raw" / name)
+        (tmp_path / "raw" / name / "0.dcm").rename(tmp_path / "raw" / name / "CT.1.0")  # as scanners name them
     prepared = added(root, tmp_path / "raw")
-    np.testing.assert_allclose(prepared.image(0)[0].astype(int), picture(0), atol=1)
+    assert [case.case for case in prepared.cases[:3]] == ["a/1", "a/2", "a/CT.1.0"]
+    np.testing.assert_allclose(prepared.image(2)[0].astype(int), picture(0), atol=1)
 
 
 def test_without_the_library_there_is_one_line(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

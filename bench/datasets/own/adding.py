@@ -102,8 +102,13 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
         has_parts=any(item.part for item in found.items) and not description.split,
     )
     lacking = [part for part in PARTS if all(item.part != part for item in found.items)]
-    if description.has_parts and lacking == ["val"]:
-        found = replace(found, notes=(*found.notes, f"nothing validates in the files' own division: {CARVED} does"))
+    origin = "the table" if description.split else "the files' own division"
+    if description.split and set(lacking) - {"val"}:
+        raise UserError(
+            f"Expected train, val and test in {description.split}, but it has no {' and no '.join(lacking)}."
+        )
+    if (description.has_parts or description.split) and lacking == ["val"]:
+        found = replace(found, notes=(*found.notes, f"nothing validates in {origin}: {CARVED} does"))
     elif description.has_parts and lacking:
         note = f"the files' own division has no {' and no '.join(lacking)}: it is not used, --split gives another"
         found, description = replace(found, notes=(*found.notes, note)), replace(description, has_parts=False)
@@ -196,10 +201,11 @@ def _check_classes(found: Found) -> None:
     few = [name for label, name in enumerate(found.classes) if counts[label] < FEWEST_OF_CLASS]
     if few:
         label = found.classes.index(few[0])
-        kept = ",".join(name for name in found.classes if name not in few)
+        kept = [name for name in found.classes if name not in few]
+        way_out = f", or leave the class out with --classes {','.join(kept)}" if len(kept) > 1 else ""
         raise UserError(
             f"Expected {FEWEST_OF_CLASS} images or more of each class, one for each part, but {few[0]} has "
-            f"{counts[label]}: add images, or leave the class out with --classes {kept}."
+            f"{counts[label]}: add images{way_out}."
         )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bench.datasets.own.dicom import is_dicom
 from bench.datasets.own.items import DICOM, FOREIGN_IMAGES, IMAGES, PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name
 from bench.datasets.readers.folders import visible, walk
@@ -66,7 +67,7 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
             masks += of_class
             for path in files:
                 check_name(path)
-                case = "/".join(filter(None, (part, name, path.relative_to(place).with_suffix("").as_posix())))
+                case = "/".join(filter(None, (part, name, _named(path.relative_to(place)))))
                 if case in items:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
@@ -74,9 +75,14 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
     inner = {item.case.rpartition("/")[0] for item in items.values()} - {
         "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
     }
-    notes += [f"{len(inner)} folders lie in the classes': {PATIENT_FOLDERS}"] if inner else []
+    notes += [f"{len(inner)} folders lie inside the classes: {PATIENT_FOLDERS}"] if inner else []
     notes += [f"left out: {masks} files that are named as the masks of others"] if masks else []
     return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes))
+
+
+def _named(path: Path) -> str:
+    """A way without the suffix; what scanners write behind a last dot is none."""
+    return (path.with_suffix("") if path.suffix.lower() in PICTURES else path).as_posix()
 
 
 def pictures(folder: Path) -> Iterator[Path]:
@@ -85,8 +91,10 @@ def pictures(folder: Path) -> Iterator[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is named as an image, also of a kind that has to be converted first."""
-    return path.suffix.lower() in PICTURES and path.is_file()
+    """Whether a file is named as an image, also of a kind that is to be converted, or is DICOM under a scanner's name."""
+    if path.suffix.lower() in PICTURES:
+        return path.is_file()
+    return (path.suffix[1:].isdecimal() and is_dicom(path)) or (not path.suffix and is_dicom(path))
 
 
 def _without_masks(files: list[Path]) -> tuple[list[Path], int]:

@@ -103,7 +103,7 @@ def _file_of(table: Path, text: str, index: dict[str, list[Path]]) -> Path:
         found = (index or _index(table)).get(text, [])
         if len(found) > 1:
             raise UserError(
-                f"Expected one picture of the name {text!r} of {table}, but got {found[0]} and {found[1]}."
+                f"Expected one picture of the name {text!r} in {table}, but there are {found[0]} and {found[1]}."
             ) from None
         if not found:
             raise
