@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from own_folders import picture, save, write_classes, write_pairs
@@ -50,6 +51,25 @@ def test_from_class_folders_to_a_report(tmp_path: Path, monkeypatch: pytest.Monk
     assert "Images present / published: 16 / no published number" in table
     assert "my-lesions" in call("report", "--format", "markdown").output
     assert "1 x 3" in call("plan", "--models", "chance", "--dataset", "my-lesions", "--folds", "3", *TINY).output
+
+
+def test_from_an_archive_as_medmnist_s_to_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "root"))
+    arrays = {}
+    for k, (part, count) in enumerate({"train": 12, "val": 4, "test": 8}.items()):
+        arrays[f"{part}_images"] = np.stack([picture(100 * k + i, (28, 28)) for i in range(count)])
+        arrays[f"{part}_labels"] = np.arange(count)[:, None] % 2
+    np.savez(tmp_path / "breastmnist.npz", **arrays)
+    call(
+        "data", "add", "breast", "--from", "breastmnist.npz", "--classes", "malignant,normal", "--title", "BreastMNIST"
+    )
+    assert call("data", "verify", "breast", "--from", ".").output.endswith("and the original files with it\n")
+    call("run", "--models", "chance", "--dataset", "breast", *TINY)
+    table = call("report", "--format", "markdown").output
+    assert "BreastMNIST (breast), real images, preset smoke" in table
+    assert "Split given (theirs: the division that came with the files; patients unknown)" in table
+    assert "train 12 (malignant 6, normal 6), val 4 (malignant 2, normal 2), test 8 (malignant 4, normal 4)" in table
 
 
 def test_other_content_needs_replace(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def pictures(folder: Path) -> Iterator[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is named as an image, also of a kind that is to be converted, or is DICOM under a scanner's name."""
+    """Whether a file is named as an image, also of a kind to be converted, or is DICOM under a scanner's name."""
     if path.suffix.lower() in PICTURES:
         return path.is_file()
     return (path.suffix[1:].isdecimal() and is_dicom(path)) or (not path.suffix and is_dicom(path))

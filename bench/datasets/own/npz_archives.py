@@ -49,7 +49,7 @@ def find_archive_cases(path: Path, names: Sequence[str]) -> Found:
     if names and len(names) != count:
         raise UserError(f"Expected {count} classes in --classes, as {path} has them, but got {len(names)}.")
     classes = tuple(names) or tuple(f"class {k}" for k in range(count))
-    notes = () if names else (f"classes are numbers in the file: name them with --classes {'A,' * (count - 1)}Z",)
+    notes = () if names else (f"classes are numbers in the file: name all {count} with --classes A,B,...",)
     return Found("npz", task, classes, tuple(items), notes)
 
 
