@@ -129,7 +129,6 @@ def run_search(
     name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
     directions: list[Direction] = ["maximize", "minimize"] if goal.pareto else ["maximize"]
     opened = open_study(results, name, _about(goal, template), directions, storage)
-    opened.set_user_attr("task", dataset_spec(template.cell.dataset, template.data_root).task)
     with claiming(results, name):
         if not opened.get_trials(deepcopy=False):
             opened.enqueue_trial(starting_point(goal.model))
@@ -312,6 +311,8 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
     record = store.read_record(job.folder) or {"status": "lost"}
     training = record.get("training") or {}
     trial.set_user_attr("outcome", record["status"])
+    if "dataset" in record:
+        study.set_user_attr("task", record["dataset"]["task"])
     trial.set_user_attr("steps", training.get("steps"))
     score = training.get("val_score")
     if record["status"] == "complete" and score is not None:
