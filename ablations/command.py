@@ -51,7 +51,8 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
     full, *arms = make_arms(plan)
     models, lines = [arm.model for arm in arms], []
     if plan.match:
-        shape = _input_of(str(request.dataset), request.preset, request.settings, request.threads)
+        named = (str(request.dataset), request.preset, request.settings, request.threads)
+        shape = _input_of(*named, request.data_root)
         matched = [match(model, full.model, plan.match, *shape) for model in models]
         models = [scaled.name for scaled in matched]
         lines = [
@@ -65,9 +66,11 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
     return jobs, lines
 
 
-def _input_of(dataset: str, preset: str, settings: Sequence[str], threads: int | None) -> tuple[str, int, int, int]:
+def _input_of(
+    dataset: str, preset: str, settings: Sequence[str], threads: int | None, data_root: str | Path | None = None
+) -> tuple[str, int, int, int]:
     """Task, channels, classes and image size of the networks that a dataset's cells train."""
-    spec = dataset_spec(dataset)
+    spec = dataset_spec(dataset, data_root)
     protocol = preset_protocol(preset, tuple(settings), threads, spec.task)
     return spec.task, spec.channels, len(spec.classes), protocol.image_size
 
@@ -145,7 +148,7 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     chosen = best(study)
     limit = "" if about["max_macs"] is None else f", at most {about['max_macs'] / 1e9:g} GMACs"
-    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(_images_seen(about))]
+    marks = [PHANTOM] * ("phantom" in about["dataset"]) + [budget_mark(_images_seen(study))]
     caption = (
         f"{''.join(f'{mark}. ' for mark in marks if mark)}Search over {about['model']}: {about['dataset']}, "
         f"preset {preset_words(about['preset'])}, {about['steps']} steps a trial{limit}. Trials: {counts}. Validation "
@@ -173,11 +176,13 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
     return tables
 
 
-def _images_seen(about: dict[str, Any]) -> int:
+def _images_seen(study: optuna.Study) -> int:
     """In a trial of a search; its journal holds the steps, and the batch where the preset's label has another."""
+    about = study.user_attrs["about"]
     name, _, changes = about["preset"].partition(" with ")
     changed = re.search(r"\bbatch_size=(\d+)", changes)
-    task = dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
+    task = study.user_attrs.get("task")  # of studies that were begun before it was kept, by the name of their data
+    task = task or dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
     return int(about["steps"]) * (int(changed[1]) if changed else PRESETS[name].of(task).batch_size)
 
 

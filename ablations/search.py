@@ -23,7 +23,7 @@ from bench.records import store
 from bench.records.filenames import file_name
 from bench.runs.job import Event, Job, Report, run_cell, silent
 from bench.runs.tuning import SEED, placed
-from bench.zoo.registry import canonical_name, parse_model
+from bench.zoo.registry import canonical_name, dataset_spec, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -282,12 +282,11 @@ def _repeat(study: optuna.Study, trial: optuna.Trial, earlier: optuna.trial.Froz
 def _trial_job(model: str, template: Job) -> Job:
     """The job of one configuration: the template's with another model and the search's seed; no test part is read."""
     from bench.runs.runner import cost_of
-    from bench.zoo.registry import dataset_spec
 
     entry, config = parse_model(model)
     identity = {"name": entry.name, "config": config, "version": entry.version}
     cell = replace(template.cell, model=identity, seed=SEED, unscored=True)
-    cost = cost_of(model, dataset_spec(cell.dataset), template.cell.settings())
+    cost = cost_of(model, dataset_spec(cell.dataset, template.data_root), template.cell.settings())
     job = replace(template, model=model, cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 
@@ -312,6 +311,8 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
     record = store.read_record(job.folder) or {"status": "lost"}
     training = record.get("training") or {}
     trial.set_user_attr("outcome", record["status"])
+    if "dataset" in record:
+        study.set_user_attr("task", record["dataset"]["task"])
     trial.set_user_attr("steps", training.get("steps"))
     score = training.get("val_score")
     if record["status"] == "complete" and score is not None:

@@ -15,6 +15,9 @@ _HOMES = {
     "load_cells": "bench.records.store",
     "profile": "bench.cost.speed",
     "load_profiles": "bench.records.profiles",
+    "DatasetSpec": "bench.datasets.base",
+    "RawCase": "bench.datasets.base",
+    "RawImage": "bench.datasets.base",
 }
 __all__ = sorted(_HOMES)
 

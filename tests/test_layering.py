@@ -30,7 +30,7 @@ FLOORS = (
     {"records"},
     {"errors"},
 )
-DATASETS = ({"loading", "augmentation", "audit"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
+DATASETS = ({"loading", "augmentation", "audit", "own"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
 # What networks know of the zoo: the registry's decorator, and which fillings are stored.
 OF_ZOO = {"bench.zoo.entry", "bench.zoo.catalogue"}
 

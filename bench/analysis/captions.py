@@ -41,8 +41,14 @@ def preset_words(preset: str) -> str:
 
 def lead(first: pd.Series[Any]) -> str:
     """What counts against the figures, then data set and images."""
-    what = f"{first['dataset_title']} ({first['dataset']}), {first['source']} images"
+    what = f"{_named(first)}, {first['source']} images"
     return ". ".join([*caption_marks(first), what])
+
+
+def _named(first: pd.Series[Any]) -> str:
+    """A data set's title with its name, where they differ."""
+    title, name = first["dataset_title"], first["dataset"]
+    return str(title) if title == name else f"{title} ({name})"
 
 
 def split_words(first: pd.Series[Any]) -> str:
@@ -70,7 +76,7 @@ def about(first: pd.Series[Any], scored: pd.DataFrame, shown: Shown) -> str:
 def where(first: pd.Series[Any]) -> str:
     """`ACDC (acdc), preset quick, split ssl4mis`; of other than real images it says so first."""
     kind = {"phantom": "PHANTOM images, ", "substitute": "SUBSTITUTE images, "}.get(first["source"], "")
-    name = f"{kind}{first['dataset_title']} ({first['dataset']})"
+    name = f"{kind}{_named(first)}"
     against = f"{'' if pd.isna(first.get('split_flag')) else ' (flagged)'}{', partial' if first['partial'] else ''}"
     short = f" (short budget: {first['images_seen']:,} images seen)" if is_short_comparison(first) else ""
     return f"{name}, preset {first['preset']}{changes(first)}{short}, split {first['split']}{against}"

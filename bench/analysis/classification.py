@@ -101,6 +101,8 @@ def parts(first: pd.Series[Any]) -> str:
     """Images present and published, the split with its source and flag, and its parts, for the caption."""
     published = "no published number" if pd.isna(first["official_cases"]) else f"{first['official_cases']:.0f}"
     source = "" if pd.isna(first["split_source"]) else f" ({first['split_source']})"
+    note = first.get("split_note")
+    source += "" if pd.isna(note) or str(note) in source else f" ({note})"
     flag = "" if pd.isna(first["split_flag"]) else f", flagged: {first['split_flag']}{_leak(first.get('split_leak'))}"
     fold = first.get("fold_text", "")
     counts = ", ".join(f"{part} {_count(first['counts'][part], first['classes'])}" for part in PARTS)

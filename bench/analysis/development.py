@@ -96,7 +96,8 @@ def judge(found: Sequence[Candidate]) -> list[Judged]:
     The reference of a difference is the first variant of the same model; where nothing varies, the first model.
     """
     records = {job.cell.key: store.read_record(job.folder) for job in all_jobs(found)}
-    task = dataset_spec(found[0].jobs[0].cell.dataset).task
+    first_job = found[0].jobs[0]
+    task = dataset_spec(first_job.cell.dataset, first_job.data_root).task
     figures = [_figures(candidate, records, task) for candidate in found]
     units = [_unit_values(candidate, records, own) for candidate, own in zip(found, figures, strict=True)]
     judged = []

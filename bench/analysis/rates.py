@@ -44,7 +44,8 @@ def choose_rates(judged: Sequence[Judged], weights: str | None = None) -> tuple[
 
 
 def _task(candidate: Candidate) -> str:
-    return dataset_spec(candidate.jobs[0].cell.dataset).task
+    first = candidate.jobs[0]
+    return dataset_spec(first.cell.dataset, first.data_root).task
 
 
 def _why_none(own: Sequence[Judged], weights: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.analysis.certainty import Measure, limited
 from bench.analysis.columns import Column, cost_columns
 from bench.analysis.shown import Shown
+from bench.datasets.splits.by_patient import UNKNOWN
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
 POLICIES = {
@@ -103,7 +104,8 @@ def parts(first: pd.Series[Any]) -> str:
     flag = "" if pd.isna(first.get("split_flag")) else f", flagged: {first['split_flag']}"
     fold = first.get("fold_text", "")
     note = "" if pd.isna(first.get("split_note")) else f" ({first['split_note']})"
-    return f"Split {first['split']}{fold}{note}{flag}; patients present / official: {counts}"
+    what = "cases" if UNKNOWN in note else "patients"
+    return f"Split {first['split']}{fold}{note}{flag}; {what} present / official: {counts}"
 
 
 UNITS = {True: "patients", False: "patients (a volume each)"}

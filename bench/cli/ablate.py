@@ -262,7 +262,7 @@ def _time_front(full: str, others: Sequence[str], template: Job, seconds: float)
     from bench.cost.speed import profile
     from bench.zoo.registry import dataset_spec
 
-    spec, protocol = dataset_spec(template.cell.dataset), template.cell.settings()
+    spec, protocol = dataset_spec(template.cell.dataset, template.data_root), template.cell.settings()
     profile(
         others,
         results=template.results,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.data_add import data_add
 from bench.cli.options import DATA_ROOT, RESULTS, SHOWN, Display
 from bench.cli.terminal import PATH, make_console, wide_option
 from bench.errors import UserError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 @click.group()
 def data() -> None:
     """Datasets: what there is, how to get it, prepare it, verify it."""
+
+
+data.add_command(data_add)
 
 
 @data.command("list")
@@ -75,10 +79,10 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
     root, is_named = resolve_root(data_root, must_exist=False)
     with counting(make_console(), "cases") as report:
         if source is None:
-            spec = dataset_spec(name)
+            spec = dataset_spec(name, data_root)
             prepared = locate(spec, "phantom", root if is_named else None, report)
         else:
-            prepared = prepare(dataset_spec(name), source, root, replace=replace, report=report)
+            prepared = prepare(dataset_spec(name, data_root), source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
     make_console().print_lines(prepared_text(prepared))
 
@@ -92,7 +96,7 @@ def _opened(name: str, data: str, data_root: str | None) -> tuple[Prepared, Path
     from bench.zoo.registry import dataset_spec
 
     root = resolve_root(data_root)[0]
-    return open_prepared(dataset_spec(name), root, "phantom" if data == "phantom" else "real"), root
+    return open_prepared(dataset_spec(name, data_root), root, "phantom" if data == "phantom" else "real"), root
 
 
 @data.command("verify")
@@ -195,7 +199,7 @@ def data_units(name: str, results: Path, data: str, data_root: str | None) -> No
         click.echo(f"{prepared.name}: one patient is one unit, nothing to write")
         return
     check_writable(results)
-    click.echo(f"{prepared.name}: {prepared.spec.unit}, written to {write_units(results, table)}")
+    click.echo(f"{prepared.name}: {table['unit']}, written to {write_units(results, table)}")
 
 
 @data.command("draw")
@@ -212,6 +216,8 @@ def data_draw(name: str, folder: Path, seed: int) -> None:
     from bench.zoo.registry import dataset_spec
 
     spec = dataset_spec(name)
+    if spec.draw_phantom is None:
+        raise UserError(f"No phantoms can be drawn of {name}: nothing here knows how its images look.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"Expected a new or empty folder, but {folder} is there already.")
     try:

@@ -69,7 +69,7 @@ def metric_change(
     if not chosen:
         return None
     folder, first, preset = chosen[0]
-    spec = dataset_spec(first.dataset)
+    spec = dataset_spec(first.dataset, data_root)
     kind: Source = "phantom" if first.source["kind"] == "phantom" else "real"
     data = open_prepared(spec, resolve_root(data_root)[0], kind)
     split = make_split(spec, data, first.split, first.fold)

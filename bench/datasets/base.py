@@ -24,6 +24,8 @@ Source = Literal["real", "phantom"]
 PARTS = ("train", "val", "test")
 # Beside the pixels: what is known of each case, and the published metadata. Not part of the fingerprint.
 FACTS, ROWS = "facts.json", "rows.json"
+# The general split, and the layout of a data set that has only one; the split that comes with the files themselves.
+BY_PATIENT, FILES, GIVEN = "patient", "files", "given"
 DOUBT = "header"  # the fact of a volume whose header contradicts itself
 T = TypeVar("T")
 
@@ -35,11 +37,12 @@ class RawCase:
     Attributes:
         case: name of the volume, unique in the dataset, e.g. `patient001_ED`.
         patient: patient id as the published split lists spell it, e.g. `001`.
-        image: (D, H, W) float32, the file's own intensities.
+        image: (D, H, W) float32, the file's own intensities; of pictures in colour (D, H, W, 3) uint8.
         label: (D, H, W) uint8, values are indices into the dataset's classes.
         spacing: (z, y, x) in mm, or None where the files do not carry it.
         files: the files read, for their hashes.
         doubt: what the files' headers say against themselves (`nifti.Volume.doubt`); empty where nothing.
+        part: the part that the data set's own division gives it; None where it has none.
     """
 
     case: str
@@ -49,6 +52,7 @@ class RawCase:
     spacing: tuple[float, float, float] | None
     files: tuple[Path, ...]
     doubt: str = ""
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class RawImage:
         facts: what is known of the image beside its pixels (`images.file_facts`, columns of metadata), for the audit:
             a network never sees it.
         levels: of a file of 16 bits how many grey levels it has, and how many its 8 bits here keep apart; else None.
+        part: as in `RawCase`.
     """
 
     case: str
@@ -73,6 +78,7 @@ class RawImage:
     files: tuple[Path, ...]
     facts: dict[str, str | int] = field(default_factory=dict)
     levels: tuple[int, int] | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,23 @@ class Row:
     facts: dict[str, str | int] = field(default_factory=dict)
 
 
+def any_folder(folder: Path) -> str:
+    """The layout of a data set that has only one.
+
+    Raises:
+        UserError: no folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"Expected a folder, but {folder} is not a folder.")
+    return FILES
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """A dataset's description, and the functions that read and draw it.
+
+    The first five fields are all that a dataset needs; what is left out is filled in: any folder is the layout `files`,
+    and the split is `patient`, which is made of the prepared cases (`splits.by_patient`).
 
     Attributes:
         channels: of an image as the network gets it: 1 grey, 3 RGB.
@@ -99,7 +119,7 @@ class DatasetSpec:
         list_cases: (folder, layout) -> a function for each case that reads it (RawCase in segmentation, RawImage in
             classification), in one order whatever the file system's; raises UserError for bad names, the functions
             for a bad file. They may be called side by side.
-        draw_phantom: (folder, seed) -> None; writes phantoms in one of the original layouts.
+        draw_phantom: (folder, seed) -> None; writes phantoms in one of the original layouts; None: there are none.
         phantom_version: changes whenever the same seed draws other images.
         split_functions: name -> function of the prepared cases, for splits that are computed instead of listed.
         split_notes: name -> how a computed split comes about, and what is wrong with it.
@@ -113,20 +133,20 @@ class DatasetSpec:
     """
 
     name: str
-    title: str
     task: Task
     channels: int
     classes: tuple[str, ...]
-    citation: str
-    licence: str
-    homepage: str
-    how_to_get: tuple[str, ...]
-    splits: tuple[str, ...]
-    default_split: dict[str, str]
-    find_layout: Callable[[Path], str]
     list_cases: Callable[[Path, str], Sequence[Callable[[], RawCase]] | Sequence[Callable[[], RawImage]]]
-    draw_phantom: Callable[[Path, int], None]
-    phantom_version: int
+    title: str = ""
+    citation: str = "not given"
+    licence: str = "not given"
+    homepage: str = "not given"
+    how_to_get: tuple[str, ...] = ("It is not said where the files are: ask who gave you this data set",)
+    splits: tuple[str, ...] = (BY_PATIENT,)
+    default_split: dict[str, str] = field(default_factory=lambda: {FILES: BY_PATIENT})
+    find_layout: Callable[[Path], str] = any_folder
+    draw_phantom: Callable[[Path, int], None] | None = None
+    phantom_version: int = 0
     split_functions: dict[str, Callable[[Prepared], Split]] = field(default_factory=dict)
     split_notes: dict[str, str] = field(default_factory=dict)
     official_cases: dict[str, int] = field(default_factory=dict)
@@ -136,6 +156,14 @@ class DatasetSpec:
     unit: str = "patients"
     variant_of: str | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
+
+    @property
+    def is_divided_here(self) -> bool:
+        """Whether its split `patient` is the general one, made of whatever cases are prepared."""
+        return BY_PATIENT in self.splits and BY_PATIENT not in self.split_functions
 
     def read_cases(self, folder: Path, layout: str) -> Iterator[RawCase | RawImage]:
         """Reads the cases of a folder one by one; raises UserError for the first bad file."""
@@ -154,6 +182,7 @@ class Case:
         offset: index of its first value in the flat arrays.
         voxels: a volume's voxels of each class, by label id; of an image none.
         label: an image's class; of a volume None.
+        part: the part that the data set's own division gives it; None where it has none.
     """
 
     case: str
@@ -163,6 +192,7 @@ class Case:
     offset: int
     voxels: tuple[int, ...] = ()
     label: int | None = None
+    part: str | None = None
 
 
 class Values:
@@ -188,7 +218,7 @@ class Values:
         """
         values = np.empty(case.shape if one is None else (1, *case.shape[1:]), self.dtype)
         first = case.offset + (one or 0) * case.shape[1] * case.shape[2]
-        left = values.data.cast("B")
+        left = values.view(np.uint8).data.cast("B")  # of colours too, which are three bytes each
         try:
             with self.lock:
                 self.file.seek(self.start + first * self.dtype.itemsize)
@@ -233,7 +263,18 @@ class Prepared:
         return cache_name(self.spec, self.kind)
 
     def image(self, i: int) -> np.ndarray:
-        """Case i as the file has it, read-only: a volume (D, H, W) float32, or an image (C, H, W) uint8."""
+        """Case i as the file has it, read-only: an image (C, H, W) uint8, or a volume (D, H, W) float32.
+
+        Of pictures in colour with label maps (D, 3, H, W) uint8.
+        """
+        return _in_channels(self.stored_image(i))
+
+    def image_slice(self, i: int, k: int) -> np.ndarray:
+        """Slice k of volume i, in a volume of it alone."""
+        return _in_channels(self.images.read(self.cases[i], k))
+
+    def stored_image(self, i: int) -> np.ndarray:
+        """The values of case i as they lie in the file: of pictures in colour (D, H, W) of three bytes each."""
         return self.images.read(self.cases[i])
 
     def label(self, i: int) -> np.ndarray:
@@ -281,6 +322,13 @@ class Prepared:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise broken(self.folder, f"{name} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _in_channels(stored: np.ndarray) -> np.ndarray:
+    """Pictures in colour (D, H, W) of three bytes each as (D, 3, H, W) uint8; anything else as it is."""
+    if stored.dtype.kind != "V":
+        return stored
+    return stored.view(np.uint8).reshape(*stored.shape, -1).transpose(0, 3, 1, 2)
 
 
 def read_json(path: Path) -> Any:
@@ -359,6 +407,7 @@ class Split:
         flag: why results of this split are not to be trusted, or None.
         official_cases: how many cases were published, where the parts are no official list; else None.
         groups: patient (or case's name) -> what the split keeps together, where that is more than a patient.
+        unpublished: nobody published how many cases there are to be; whatever is there is all of it.
         untested: it has no test part: a division of another split's training part, to choose recipes and designs by.
     """
 
@@ -371,6 +420,7 @@ class Split:
     by_case: bool = False
     note: str = ""
     untested: bool = False
+    unpublished: bool = False
 
     def member(self, case: HasPatient) -> str:
         """The name under which the parts list a case."""

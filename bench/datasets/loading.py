@@ -38,15 +38,23 @@ class LoadingSettings(Protocol):
 def network_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
     """Normalises and resizes a volume's slices: (D, H, W) intensities -> (D, 1, S, S) float32.
 
+    Pictures in colour, (D, 3, H, W), become (D, 3, S, S), their channels normalised together.
+
     `zscore` is per slice, before resizing; `minmax` is per volume, to [0, 1], as the literature prepares ACDC.
     """
-    slices = torch.from_numpy(np.array(image, dtype=np.float32))[:, None]
+    slices = _with_channels(image)
     zero, one = _levels(slices, protocol)
     return _resized((slices - zero) / one, protocol)
 
 
+def _with_channels(image: np.ndarray) -> torch.Tensor:
+    """Slices (D, H, W), or pictures in colour (D, 3, H, W), as (D, C, H, W) float32."""
+    slices = torch.from_numpy(np.array(image, dtype=np.float32))
+    return slices[:, None] if slices.ndim == 3 else slices
+
+
 def _levels(slices: torch.Tensor, protocol: LoadingSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """What becomes 0 of each slice (D, 1, H, W), and what becomes 1 more than that: (D, 1, 1, 1) each."""
+    """What becomes 0 of each slice (D, C, H, W), and what becomes 1 more than that: (D, 1, 1, 1) each."""
     if protocol.normalise == "zscore":
         sd, mean = torch.std_mean(slices, dim=(1, 2, 3), keepdim=True, correction=0)
         return mean, sd + 1e-6
@@ -148,12 +156,13 @@ class StoredSlices:
     def __init__(self, data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> None:
         self.data, self.protocol = data, protocol
         self.places = [(i, k) for i in cases for k in range(data.cases[i].shape[0])]
-        levels = [_levels(torch.from_numpy(np.array(data.image(i)))[:, None], protocol) for i in cases]
+        levels = [_levels(_with_channels(data.image(i)), protocol) for i in cases]
         self.zeros, self.ones = (torch.cat(of_cases) for of_cases in zip(*levels, strict=True))
 
     @property
     def shape(self) -> torch.Size:
-        return torch.Size((len(self.places), 1, self.protocol.image_size, self.protocol.image_size))
+        size = self.protocol.image_size
+        return torch.Size((len(self.places), self.data.spec.channels, size, size))
 
     def __len__(self) -> int:
         return len(self.places)
@@ -163,7 +172,7 @@ class StoredSlices:
 
     def _slice(self, n: int) -> torch.Tensor:
         i, k = self.places[n]
-        image = torch.from_numpy(np.array(self.data.images.read(self.data.cases[i], k)))[None]
+        image = _with_channels(self.data.image_slice(i, k))
         return _resized((image - self.zeros[n]) / self.ones[n], self.protocol)
 
 

@@ -170,7 +170,7 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
     import numpy as np
     from PIL import Image
 
-    from bench.datasets.audit.findings import grey_levels
+    from bench.datasets.splits.duplicates import grey_levels
 
     array = np.asarray(prepared.image(case))
     if prepared.spec.task == "segmentation":

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.datasets.splits.overlap import patients_known
 from bench.errors import UserError
-from bench.zoo.registry import dataset_names, dataset_spec
+from bench.zoo.registry import dataset_names, dataset_spec, own_names
 
 if TYPE_CHECKING:
     from bench.datasets.base import DatasetSpec, Prepared
@@ -20,8 +21,8 @@ def list_sheet(data_root: str | None) -> Sheet:
 
     root, _ = resolve_root(data_root, must_exist=False)
     rows = []
-    for name in dataset_names():
-        spec = dataset_spec(name)
+    for name in (*dataset_names(), *own_names(data_root)):
+        spec = dataset_spec(name, data_root)
         try:
             prepared = _counts(open_prepared(spec, root, "real")) if (root / name).exists() else "no"
         except UserError:
@@ -40,10 +41,10 @@ def info_text(name: str, data_root: str | None) -> str:
     """A dataset's description, the steps to get it, its splits, and what is prepared of it."""
     from bench.datasets.cache.prepared import open_prepared, resolve_root
 
-    spec = dataset_spec(name)
+    spec = dataset_spec(name, data_root)
     root, _ = resolve_root(data_root, must_exist=False)
     lines = [
-        f"{spec.title} ({spec.name}): {spec.task}, {spec.channels} channel(s)",
+        f"{spec.title}{f' ({spec.name})' if spec.title != spec.name else ''}: {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",
         f"citation  {spec.citation}",
         f"licence   {spec.licence}",
@@ -51,7 +52,7 @@ def info_text(name: str, data_root: str | None) -> str:
         *([f"note      {spec.note}"] if spec.note else []),
         "how to get it",
         *(f"  {i}. {step}" for i, step in enumerate(spec.how_to_get, 1)),
-        "splits" if spec.split_functions else "splits by patient",
+        "splits" if spec.split_functions or spec.is_divided_here else "splits by patient",
         *(f"  {split}: {_split_text(spec, split)}" for split in spec.splits),
     ]
     if (root / name).exists():
@@ -62,10 +63,11 @@ def info_text(name: str, data_root: str | None) -> str:
 def _split_text(spec: DatasetSpec, name: str) -> str:
     """A split's sizes, where it is a list, the layouts whose default it is, and how it came about."""
     from bench.datasets.splits.assignment import load_split
+    from bench.datasets.splits.by_patient import NOTES
 
-    if name in spec.split_functions:
+    if name in spec.split_functions or spec.is_divided_here:
         default = "default; " if name in spec.default_split.values() else ""
-        return f"{default}{spec.split_notes[name]}"
+        return f"{default}{spec.split_notes.get(name) or NOTES.get(name, 'not described')}"
     split = load_split(spec.name, name)
     sizes = ", ".join(f"{len(patients)} {part}" for part, patients in split.parts.items())
     layouts = [layout for layout, default in spec.default_split.items() if default == name]
@@ -109,10 +111,10 @@ def _doubtful_headers(prepared: Prepared) -> list[str]:
 
 def _short_stacks(prepared: Prepared) -> list[str]:
     """The cases that have fewer slices than were published, where the split's list says how many."""
-    from bench.datasets.splits.assignment import load_list
+    from bench.datasets.splits.assignment import load_list, split_names
 
     spec = prepared.spec
-    if prepared.kind != "real":
+    if prepared.kind != "real" or spec.default_split[prepared.layout] not in split_names(spec.name):
         return []
     published = load_list(spec.name, spec.default_split[prepared.layout]).get("slices", {})
     counts = {case.case: (case.shape[0], published.get(case.patient)) for case in prepared.cases}
@@ -156,15 +158,25 @@ def _parts(prepared: Prepared, name: str) -> str:
     except UserError as error:
         return f"{title}: not usable: {error}"
     counts = count_parts(prepared.cases, split)
-    if name not in spec.split_functions:
+    if spec.task == "segmentation" and spec.is_divided_here:
+        known = patients_known(prepared.cases)
+        shown = ", ".join(
+            f"{part} {c['cases']}" + (f" ({c['present_patients']} patients)" if known else "")
+            for part, c in counts.items()
+        )
+        return (
+            f"{title}: cases {shown}{f'; {split.note}' if split.note else ''}{f'; {split.flag}' if split.flag else ''}"
+        )
+    if name not in spec.split_functions and not spec.is_divided_here:
         shown = ", ".join(f"{part} {c['present_patients']}/{c['official_patients']}" for part, c in counts.items())
         return f"{title}: patients present/official {shown}"
-    label = {split.member(case): case.label for case in prepared.cases}
+    members = {part: set(names) for part, names in split.parts.items()}
+    labels = {
+        part: [case.label for case in prepared.cases if split.member(case) in members[part]] for part in split.parts
+    }
     shown = ", ".join(
-        f"{part} {counts[part]['cases']} ("
-        + " + ".join(str(sum(label[p] == k for p in patients)) for k in range(len(spec.classes)))
-        + ")"
-        for part, patients in split.parts.items()
+        f"{part} {counts[part]['cases']} (" + " + ".join(str(of.count(k)) for k in range(len(spec.classes))) + ")"
+        for part, of in labels.items()
     )
     flag = f"; {split.flag}" if split.flag else ""
     return f"{title}: images {shown}{flag}"
@@ -175,6 +187,9 @@ def _counts(prepared: Prepared) -> str:
     patients = {case.patient for case in cases}
     if spec.task == "segmentation":
         slices = sum(case.shape[0] for case in cases)
+        if slices == len(cases) and spec.is_divided_here:
+            known = f"{len(patients)} patients" if patients_known(cases) else "patients unknown"
+            return f"{slices:,} pictures, {known}"
         return f"{len(patients)} patients, {len(cases)} volumes, {slices} slices"
     of_class = " + ".join(f"{sum(case.label == k for case in cases):,} {name}" for k, name in enumerate(spec.classes))
     known = "patients unknown" if patients == {case.case for case in cases} else f"{len(patients)} patients"

@@ -23,11 +23,12 @@ from bench.records.environment import (
     idle_cores,
     thread_settings,
 )
-from bench.zoo.registry import dataset_names, dataset_spec
+from bench.zoo.registry import dataset_names, dataset_spec, own_names
 
 WIDTH = 80
 INDENT = 11
 EXTRAS = {  # what is not needed -> for what, how to get it; modules, and one program
+    "SimpleITK": ("DICOM in `data add`", "pip install 'medbench[dicom]'"),
     "medpy": ("doctor --metrics", "pip install 'medbench[check]'"),
     "onnx": ("tests of the export", "pip install onnx onnxruntime onnxscript"),
     "pdflatex": ("compiling tables.tex", "install TeX Live with booktabs"),
@@ -44,7 +45,8 @@ def doctor_text(results: Path, data_root: str | None = None) -> str:
 
     root, _ = resolve_root(data_root, must_exist=False)
     facts = [*_machine(), ("disk free", _disks(results, root)), ("data", f"under {root}")]
-    data = [line for name in dataset_names() for line in _dataset_lines(dataset_spec(name), root)]
+    names = (*dataset_names(), *own_names(data_root))
+    data = [line for name in names for line in _dataset_lines(dataset_spec(name, data_root), root)]
     lines = [line for name, text in facts for line in _wrapped(name, text)]
     return "\n".join([*lines, *data, *(line for name in EXTRAS for line in _extra(name))])
 
@@ -87,7 +89,7 @@ def _state(spec: DatasetSpec, root: Path, kind: Source) -> tuple[str, str]:
     """`prepared`, `not prepared`, `BROKEN`, and of the last why."""
     from bench.datasets.cache.prepared import open_prepared
 
-    absent = "not prepared" if kind == "real" else "drawn when asked for"
+    absent = "not prepared" if kind == "real" else "drawn when asked for" if spec.draw_phantom else "none"
     if not (root / cache_name(spec, kind)).exists():
         return absent, ""
     try:

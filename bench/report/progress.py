@@ -209,7 +209,7 @@ def figures(job: Job, loss: float | None, score: float | None, best: str = "val"
     """`loss 0.412` and `val Dice 78.3 %`, or of classification `val loss 0.398`; what is not known is left out."""
     shown = [] if loss is None else [f"loss {loss:.3g}"]
     if score is not None:
-        is_dice = dataset_spec(job.cell.dataset).task == "segmentation"
+        is_dice = dataset_spec(job.cell.dataset, job.data_root).task == "segmentation"
         shown.append(f"{best} Dice {100 * score:.1f} %" if is_dice else f"{best} loss {-score:.3g}")
     return shown
 

@@ -33,6 +33,8 @@ IMAGES = 64  # images a forward pass, likewise
 def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> np.ndarray:
     """Label map (D, H, W) uint8 of a volume (D, H, W), slice by slice, in the file's own grid.
 
+    Pictures in colour are (D, 3, H, W).
+
     The model is put into eval mode, and left in the mode it was in.
 
     Raises:
@@ -42,7 +44,7 @@ def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> n
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     slices = network_input(image, protocol).contiguous(memory_format=torch.channels_last)
-    shape = (image.shape[1], image.shape[2])
+    shape = (image.shape[-2], image.shape[-1])
     try:
         batches = (_finite(model(batch.to(device))) for batch in slices.split(BATCH))
         return np.concatenate([label_map(logits, shape, protocol) for logits in batches])

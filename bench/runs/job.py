@@ -187,7 +187,7 @@ def _open_data(job: Job) -> Prepared:
     from bench.datasets.cache.prepared import open_prepared
 
     kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
-    data = open_prepared(dataset_spec(job.cell.dataset), job.data_root, kind)
+    data = open_prepared(dataset_spec(job.cell.dataset, job.data_root), job.data_root, kind)
     if data.fingerprint != job.cell.fingerprint:
         raise UserError(
             f"The prepared data in {data.folder} changed while running (fingerprint {data.fingerprint}, expected "
@@ -232,7 +232,7 @@ def make_record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
 
     cell = job.cell
     entry = job.entry()
-    spec = dataset_spec(cell.dataset)
+    spec = dataset_spec(cell.dataset, job.data_root)
     prepared = _open_data(job)
     split, assignment = _divide(job, prepared)
     return {
@@ -297,7 +297,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     cell, protocol = job.cell, job.cell.settings()
     set_arithmetic(job.device, protocol)
     set_back_peak(job.device)
-    spec = dataset_spec(cell.dataset)
+    spec = dataset_spec(cell.dataset, job.data_root)
     data = _open_data(job)
     parts = _divide(job, data)[1].indices
     fabric = make_fabric(job.device, protocol)

@@ -50,7 +50,7 @@ def make_jobs(request: Request, report: Report = silent) -> list[Job]:
         names = [name for name in dataset_names() if dataset_spec(name).variant_of is None]
     if not names or len(set(names)) < len(names):
         raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {request.dataset!r}.")
-    return [job for name in names for job in _dataset_jobs(request, dataset_spec(name), report)]
+    return [job for name in names for job in _dataset_jobs(request, dataset_spec(name, request.data_root), report)]
 
 
 def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[Job]:
@@ -251,8 +251,8 @@ def write_unit_tables(jobs: Sequence[Job]) -> None:
     from bench.datasets.splits.unit_table import unit_table
 
     for label, job in {job.cell.dataset_label: job for job in jobs}.items():
-        spec = dataset_spec(job.cell.dataset)
-        if spec.units is not None:
+        spec = dataset_spec(job.cell.dataset, job.data_root)
+        if spec.units is not None or spec.is_divided_here:
             kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
             table = unit_table(open_prepared(spec, job.data_root, kind), label)
             if table is not None:

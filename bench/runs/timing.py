@@ -62,7 +62,7 @@ class Pace:
 
 def pace(job: Job, protocol: Protocol) -> Pace:
     """Times a few steps and passes of a cell's network, on noise. Raises whatever the network does."""
-    spec = dataset_spec(job.cell.dataset)
+    spec = dataset_spec(job.cell.dataset, job.data_root)
     torch.set_num_threads(protocol.threads)
     entry, shape = job.entry(), (spec.channels, len(spec.classes), protocol.image_size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **job.cell.model["config"]), job.cell.seed)

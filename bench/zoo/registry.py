@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from bench.errors import UserError, unknown
@@ -35,7 +36,7 @@ def model_names() -> list[str]:
 
 
 def dataset_names() -> list[str]:
-    """All dataset names, in alphabetical order; imports nothing."""
+    """The names of all datasets that packages bring, in alphabetical order; imports nothing."""
     return sorted(_targets("medbench.datasets"))
 
 
@@ -67,11 +68,37 @@ def imported_entry(name: str) -> ModelEntry:
     return MODELS[name]
 
 
-def dataset_spec(name: str) -> DatasetSpec:
-    """The description of a dataset. Raises UserError for an unknown name."""
+def own_names(data_root: str | Path | None = None) -> list[str]:
+    """The names of the datasets that `medbench data add` described under a data root, in alphabetical order."""
+    from bench.datasets.cache.prepared import resolve_root
+    from bench.datasets.own.description import described
+
+    return [name for name in described(resolve_root(data_root, must_exist=False)[0]) if name not in dataset_names()]
+
+
+def dataset_spec(name: str, data_root: str | Path | None = None) -> DatasetSpec:
+    """The description of a dataset: a package's, or one of the user's own, which lies under the data root.
+
+    Args:
+        data_root: as `bench.datasets.cache.prepared.resolve_root` takes it.
+
+    Raises:
+        UserError: an unknown name, or a damaged description.
+    """
+    from bench.datasets.base import DatasetSpec
+
     if name not in _targets("medbench.datasets"):
-        raise unknown("dataset", name, dataset_names())
-    return _targets("medbench.datasets")[name].load()
+        from bench.datasets.cache.prepared import resolve_root
+        from bench.datasets.own.specs import own_spec
+
+        if name not in own_names(data_root):
+            line = unknown("dataset", name, [*dataset_names(), *own_names(data_root)])
+            raise UserError(f"{line} Your own becomes one by `medbench data add {name} --from DIR`.")
+        return own_spec(resolve_root(data_root, must_exist=False)[0], name)
+    spec = _targets("medbench.datasets")[name].load()
+    if not isinstance(spec, DatasetSpec):
+        raise UserError(f"Expected entry point {name!r} to name a DatasetSpec, but it names a {type(spec).__name__}.")
+    return spec
 
 
 def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:

@@ -26,7 +26,7 @@ def test_one_screen_of_80_columns_names_the_machine_and_every_data_set(tmp_path:
     assert len(lines) <= 45
     heads = [line.split()[0] for line in lines if line[0] != " "]
     facts = ["medbench", "versions", "cpu", "devices", "threads", "BLAS", "disk", "data"]
-    assert heads == [*facts, "medpy", "onnx", "pdflatex"]
+    assert heads == [*facts, "SimpleITK", "medpy", "onnx", "pdflatex"]
     text = " ".join(result.output.split())
     for name in dataset_names():
         assert f"medbench data prepare {name} --from" in text

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.datasets.base import Case
 from bench.datasets.splits.assignment import assign, make_split
-from bench.datasets.splits.duplicates import CORRELATION, join_several, thumbnail
+from bench.datasets.splits.duplicates import CORRELATION, grey_levels, join_several, thumbnail
 from bench.datasets.splits.overlap import patients_known, trained_share
 from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, Pair, Progress, correlating
 from bench.errors import UserError
@@ -155,12 +155,6 @@ def audit(
     }
     worst = [ranked[-1] for ranked in sorted(tally.worst, key=lambda ranked: ranked[:-1], reverse=True)]
     return Audit(figures, [(pair, pictures[pair.i], pictures[pair.j]) for pair in worst])
-
-
-def grey_levels(plane: np.ndarray) -> np.ndarray:
-    """A slice (H, W) of any intensities as (1, H, W) uint8, from its least to its greatest."""
-    low, high = float(plane.min()), float(plane.max())
-    return np.round(255 * (plane - low) / max(high - low, 1e-12)).astype(np.uint8)[None]
 
 
 def _pictures(prepared: Prepared) -> tuple[list[Picture], np.ndarray]:

@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.datasets.base import FACTS, ROWS, Case, Task, broken, read_json
+from bench.datasets.base import FACTS, PARTS, ROWS, Case, Task, broken, read_json
 from bench.datasets.readers.folders import is_litter
 from bench.datasets.splits import duplicates
 
@@ -52,7 +52,18 @@ FORMATS: dict[Task, Format] = {
         hashed=("case", "patient", "shape", "label", "image_sha256"),
     ),
 }
+# Pictures in colour with label maps: three bytes a pixel, so that offsets count pixels in both files.
+COLOUR = replace(
+    FORMATS["segmentation"],
+    preprocessing="8 bit, axes (z, y, x, c); turned as EXIF says, alpha laid over black; labels as uint8, own size",
+    arrays={"images.npy": "|V3", "labels.npy": "|u1"},
+)
 FILES = {"manifest.json", FACTS, ROWS, *(name for form in FORMATS.values() for name in form.arrays)}
+
+
+def form_of(task: Task, channels: int) -> Format:
+    """How the caches of a task and of so many channels are laid out."""
+    return COLOUR if task == "segmentation" and channels > 1 else FORMATS[task]
 
 
 def fingerprint(
@@ -61,7 +72,7 @@ def fingerprint(
     """12 hex digits of what training can see; where the files came from is not part of it.
 
     Args:
-        groups: in classification the near-duplicates, which splits keep together.
+        groups: the near-duplicates, which splits keep together; None where none were sought.
     """
     form = FORMATS[task]
     content: list[Any] = [form.preparation, [[entry[key] for key in form.hashed] for entry in entries]]
@@ -119,8 +130,8 @@ def _counted(case: Case, classes: list[str]) -> bool:
 
 
 def _groups(manifest: dict[str, Any], cases: list[Case], task: Task) -> list[list[str]] | None:
-    """The near-duplicates of a classification manifest; ValueError where they are not disjoint sets of its cases."""
-    if task == "segmentation":
+    """The near-duplicates of a manifest, None of volumes; ValueError where they are not disjoint sets of its cases."""
+    if task == "segmentation" and "groups" not in manifest:
         return None
     groups: list[list[str]] = manifest["groups"]
     if manifest["duplicates"] != duplicates.SETTINGS:
@@ -128,7 +139,7 @@ def _groups(manifest: dict[str, Any], cases: list[Case], task: Task) -> list[lis
     members = [name for group in groups for name in group]
     if len(set(members)) < len(members) or not set(members) <= {case.case for case in cases}:
         raise ValueError("groups name other cases")
-    if any(case.label not in range(len(manifest["classes"])) for case in cases):
+    if task == "classification" and any(case.label not in range(len(manifest["classes"])) for case in cases):
         raise ValueError("a label names no class")
     return groups
 
@@ -136,7 +147,11 @@ def _groups(manifest: dict[str, Any], cases: list[Case], task: Task) -> list[lis
 def read_case(entry: dict[str, Any], task: Task = "segmentation") -> Case:
     """A case of the manifest; KeyError, TypeError or ValueError where it is not one."""
     a, h, w = entry["shape"]
+    part = entry.get("part")
+    if part not in (None, *PARTS):
+        raise ValueError(f"{part!r} is no part")
     if task == "classification":
-        return Case(entry["case"], entry["patient"], (a, h, w), None, entry["offset"], label=entry["label"])
+        return Case(entry["case"], entry["patient"], (a, h, w), None, entry["offset"], label=entry["label"], part=part)
     spacing = entry["spacing"] and (entry["spacing"][0], entry["spacing"][1], entry["spacing"][2])
-    return Case(entry["case"], entry["patient"], (a, h, w), spacing, entry["offset"], tuple(entry["voxels"]))
+    voxels = tuple(entry["voxels"])
+    return Case(entry["case"], entry["patient"], (a, h, w), spacing, entry["offset"], voxels, part=part)

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.datasets.base import DatasetSpec, Prepared, Source, Values, broken, cache_name, read_json
 from bench.datasets.cache.archives import opened
-from bench.datasets.cache.manifest import FORMATS, is_cache, load_manifest, manifest_task, read_case
+from bench.datasets.cache.manifest import FORMATS, form_of, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.cache.resuming import adopt
 from bench.datasets.cache.writing import Report, file_sha256, publish, write_cache
 from bench.datasets.readers.folders import all_files, visible
@@ -142,8 +142,8 @@ def open_prepared(spec: DatasetSpec, root: Path, kind: Source = "real") -> Prepa
     if not folder.exists():
         option = "" if root == default_root() else f" --data-root {root}"
         raise UserError(
-            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR{option}`, "
-            "or pass --data phantom."
+            f"No prepared {spec.name} in {root}: run `medbench data prepare {spec.name} --from DIR{option}`"
+            f"{'' if spec.draw_phantom is None else ', or pass --data phantom'}."
         )
     if not is_cache(folder):
         raise UserError(
@@ -160,7 +160,8 @@ def _open(spec: DatasetSpec, folder: Path, kind: Source, kept: bool) -> Prepared
         raise broken(folder, f"it is {manifest['dataset']} ({manifest['kind']}, {task})")
     if manifest["layout"] not in list(spec.default_split) or manifest["classes"] != list(spec.classes):
         raise broken(folder, f"manifest.json names a layout or classes that {spec.name} does not have")
-    arrays = {name: _values(folder / name, dtype, manifest) for name, dtype in FORMATS[task].arrays.items()}
+    form = form_of(task, spec.channels)
+    arrays = {name: _values(folder / name, dtype, manifest) for name, dtype in form.arrays.items()}
     return Prepared(
         spec=spec,
         folder=folder,
@@ -191,11 +192,11 @@ def verify(prepared: Prepared) -> list[str]:
     """Hashes the cache again; one line for each array of a case whose bytes are not those that were prepared."""
     problems = []
     for i, entry in enumerate(prepared.manifest["cases"]):
-        arrays = {"image": prepared.image(i)}
+        arrays = {"image": prepared.stored_image(i)}
         if prepared.labels is not None:
             arrays["label"] = prepared.label(i)
         for role, array in arrays.items():
-            if hashlib.sha256(array.data).hexdigest() != entry[f"{role}_sha256"]:
+            if hashlib.sha256(array.view(np.uint8).data).hexdigest() != entry[f"{role}_sha256"]:
                 problems.append(f"{prepared.folder / (role + 's.npy')}: the {role} of {entry['case']} has changed.")
     return problems
 
@@ -269,10 +270,20 @@ def locate(
     """
     if source not in ("auto", "real", "phantom"):
         raise unknown("data source", source, ("auto", "real", "phantom"))
+    if spec.draw_phantom is None:
+        _reject_phantoms(spec, source)
+        return open_prepared(spec, resolve_root(data_root)[0], "real")
     root, chosen = resolve_root(data_root, must_exist=source != "phantom")
     if source == "phantom" or (source == "auto" and not chosen and not (root / spec.name).exists()):
         return _phantom(spec, root, report)
     return open_prepared(spec, root, "real")
+
+
+def _reject_phantoms(spec: DatasetSpec, source: str) -> None:
+    if source == "phantom":
+        raise UserError(
+            f"No phantoms can be drawn of {spec.name}: nothing here knows how its images look. Pass --data real."
+        )
 
 
 def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
@@ -286,6 +297,7 @@ def _phantom(spec: DatasetSpec, root: Path, report: Report | None) -> Prepared:
     except OSError as error:
         line = f"Cannot make the folder {root} for phantoms: {error.strerror}."
         raise UserError(f"{line} Name another with --data-root or {ENVIRONMENT}.") from None
+    assert spec.draw_phantom is not None
     with tempfile.TemporaryDirectory(prefix=f"medbench-{spec.name}-") as raw:
         spec.draw_phantom(Path(raw), 0)
         return prepare(spec, Path(raw), root, kind="phantom", replace=drawn, report=report)

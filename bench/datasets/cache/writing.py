@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from bench.datasets.base import DOUBT, FACTS, ROWS, DatasetSpec, RawCase, RawImage
-from bench.datasets.cache.manifest import FORMATS, fingerprint, load_manifest
+from bench.datasets.cache.manifest import fingerprint, form_of, load_manifest
 from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_arrays, restore, source_state
 from bench.datasets.readers.images import SIXTEEN_BITS
 from bench.datasets.splits import duplicates
-from bench.datasets.splits.duplicates import near_duplicates, thumbnail
+from bench.datasets.splits.duplicates import grey_levels, near_duplicates, thumbnail
 from bench.errors import UserError
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def write_cache(
     Cases are read by several threads and written in their order. Where the folder holds the finished cases of an
     interrupted preparation of the same files, it goes on behind them.
     """
-    form = FORMATS[spec.task]
+    form = form_of(spec.task, spec.channels)
     state = source_state(source, {"preparation": form.preparation, "layout": layout, "kind": kind})
     lines = finished_lines(folder, state, form.arrays, _NPY_HEADER)
     reads = spec.list_cases(source, layout)
@@ -64,7 +64,7 @@ def write_cache(
         line["entry"]["offset"] = offset
     entries = [line["entry"] for line in lines]
     facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
-    groups = None if spec.task == "segmentation" else _groups(folder, entries)
+    groups = _groups(spec, folder, entries)
     manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups) | _conversion(lines)
     if facts:
         (folder / FACTS).write_text(json.dumps(facts, indent=0) + "\n", encoding="utf-8")
@@ -98,14 +98,15 @@ def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:
 def _load(read: Callable[[], RawCase | RawImage], spec: DatasetSpec, source: Path) -> tuple[list[np.ndarray], Line]:
     """A case's arrays as they are written, and its line in the journal."""
     case = read()
-    files = {path.relative_to(source).as_posix(): file_sha256(path) for path in case.files}
+    files = {path.relative_to(source).as_posix(): _source_sha256(path) for path in case.files}
     if isinstance(case, RawCase):
         arrays, entry = _volume(case, spec)
         facts: Line = {"facts": {DOUBT: case.doubt} if case.doubt else {}}
     else:
         arrays, entry = _image(case, spec)
         facts = {"facts": case.facts, **({"levels": case.levels} if case.levels else {})}
-    return arrays, {"entry": {**entry, "files": files}, **facts}
+    part = {"part": case.part} if case.part else {}
+    return arrays, {"entry": {**entry, **part, "files": files}, **facts}
 
 
 def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
@@ -119,13 +120,30 @@ def _conversion(lines: Sequence[Line]) -> dict[str, Any]:
     return {"sixteen_bits": {"rule": SIXTEEN_BITS, **facts, "worst": {"case": worst, "levels": list(kept[worst])}}}
 
 
-def _groups(folder: Path, entries: list[dict[str, Any]]) -> list[list[str]]:
-    """The near-duplicates among the images that were written, as cases' names."""
-    flat = np.memmap(folder / "images.npy", np.uint8, "r", offset=_NPY_HEADER)
+def _groups(spec: DatasetSpec, folder: Path, entries: list[dict[str, Any]]) -> list[list[str]] | None:
+    """The near-duplicates among the images that were written, as cases' names; None where none are sought.
+
+    In segmentation they are sought among single pictures whose patients are unknown, which nothing else groups.
+    """
+    if spec.task == "segmentation" and not (spec.is_divided_here and all(map(_is_lone_picture, entries))):
+        return None
+    dtype = form_of(spec.task, spec.channels).arrays["images.npy"]
+    flat = np.memmap(folder / "images.npy", np.dtype(dtype), "r", offset=_NPY_HEADER)
     shapes = [entry["shape"] for entry in entries]
     images = (flat[e["offset"] : e["offset"] + math.prod(s)].reshape(s) for e, s in zip(entries, shapes, strict=True))
-    thumbnails = [thumbnail(np.asarray(image)) for image in images]
+    thumbnails = [thumbnail(_shown(np.asarray(image))) for image in images]
     return [[entries[i]["case"] for i in group] for group in near_duplicates(thumbnails)]
+
+
+def _is_lone_picture(entry: dict[str, Any]) -> bool:
+    return bool("voxels" in entry and entry["shape"][0] == 1 and entry["patient"] == entry["case"])
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """A stored image as (C, H, W) uint8."""
+    if image.dtype.kind == "V":
+        return image[0].view(np.uint8).reshape(*image.shape[1:], -1).transpose(2, 0, 1)
+    return image if image.dtype == np.uint8 else grey_levels(image[0])
 
 
 def _manifest(
@@ -136,23 +154,26 @@ def _manifest(
     voxels: int,
     groups: list[list[str]] | None,
 ) -> dict[str, Any]:
+    form = form_of(spec.task, spec.channels)
     counts: dict[str, Any] = {"cases": len(entries), "patients": len({e["patient"] for e in entries})}
     images: dict[str, Any] = {}
+    if groups is not None:
+        images = {"duplicates": duplicates.SETTINGS, "groups": groups}
     if spec.task == "classification":
-        images = {"task": spec.task, "duplicates": duplicates.SETTINGS, "groups": groups}
+        images = {"task": spec.task, **images}
         of_class = Counter(e["label"] for e in entries)
         counts["classes"] = [of_class[k] for k in range(len(spec.classes))]
     else:
         counts["slices"] = sum(e["shape"][0] for e in entries)
     return {
-        "schema": FORMATS[spec.task].schema,
-        "preparation_version": FORMATS[spec.task].preparation,
+        "schema": form.schema,
+        "preparation_version": form.preparation,
         "dataset": spec.name,
         "kind": kind,
         "phantom_version": spec.phantom_version if kind == "phantom" else None,
         "layout": layout,
         "classes": list(spec.classes),
-        "preprocessing": FORMATS[spec.task].preprocessing,
+        "preprocessing": form.preprocessing,
         "counts": {**counts, "voxels": voxels},
         "fingerprint": fingerprint(entries, spec.task, groups),
         **images,
@@ -162,18 +183,27 @@ def _manifest(
 
 def _volume(case: RawCase, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
     """The arrays of a volume as they are written, and its entry in the manifest."""
-    image = np.ascontiguousarray(case.image, dtype="<f4")
+    image = _stored_volume(case.image, spec)
     label = np.ascontiguousarray(case.label, dtype=np.uint8)
     return [image, label], {
         "case": case.case,
         "patient": case.patient,
-        "shape": list(image.shape),
+        "shape": list(label.shape),
         "offset": 0,  # known when all cases are written
         "spacing": None if case.spacing is None else [float(x) for x in case.spacing],
         "voxels": np.bincount(label.ravel(), minlength=len(spec.classes)).tolist(),
         "image_sha256": hashlib.sha256(image.data).hexdigest(),
         "label_sha256": hashlib.sha256(label.data).hexdigest(),
     }
+
+
+def _stored_volume(image: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """(D, H, W) float32, or of colours (D, H, W, 3) uint8, as its bytes are written."""
+    if spec.channels == 1:
+        return np.ascontiguousarray(image, dtype="<f4")
+    assert image.dtype == np.uint8, image.dtype
+    assert image.ndim == 4 and image.shape[-1] == spec.channels, image.shape  # noqa: PT018
+    return np.ascontiguousarray(image)
 
 
 def _image(case: RawImage, spec: DatasetSpec) -> tuple[list[np.ndarray], dict[str, Any]]:
@@ -203,6 +233,17 @@ def file_sha256(path: Path) -> str:
     """Hex digits of the hash of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source_sha256(path: Path) -> str:
+    """The hash of a source file; one that holds all cases is read once."""
+    facts = path.stat()
+    return _hashed_once(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hashed_once(path: Path, size: int, changed: int) -> str:
+    return file_sha256(path)
 
 
 def publish(temporary: Path, final: Path, manifest: dict[str, Any], replace: bool) -> bool:

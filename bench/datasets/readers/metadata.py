@@ -48,6 +48,18 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     return rows
 
 
+def table_columns(path: Path) -> list[str]:
+    """The column names of a table, parted by whichever of comma, semicolon and tab gives the most.
+
+    Raises:
+        UserError: unreadable, or empty.
+    """
+    with readable(path):
+        header = _decoded(read_whole(path)).lstrip().partition("\n")[0]
+    rows = [next(csv.reader([header], delimiter=delimiter), []) for delimiter in ",;\t"]
+    return [cell.strip() for cell in max(rows, key=len)]
+
+
 def _decoded(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace")

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.datasets.base import PARTS, Assignment, Counts, DatasetSpec, HasPatient, Prepared, Split
+from bench.datasets.base import BY_PATIENT, GIVEN, PARTS, Assignment, Counts, DatasetSpec, HasPatient, Prepared, Split
+from bench.datasets.splits.by_patient import by_patient, given
 from bench.datasets.splits.folds import ANY, INNER, any_split, fold_split, inner_split
 from bench.errors import UserError, unknown
 
 # Under this share of the official test patients (or published cases, where no list is official) a row is `partial`.
 COMPLETE_SHARE = 0.8
+_GENERAL = {BY_PATIENT: by_patient, GIVEN: given}
 _LISTS = Path(__file__).parent / "lists"
 
 
@@ -61,6 +63,8 @@ def make_split(spec: DatasetSpec, prepared: Prepared, name: str, fold: int | Non
         raise unknown(f"split of {spec.name}", base, (*spec.splits, ANY))
     if base == ANY:
         split = any_split(prepared)
+    elif spec.is_divided_here and base in _GENERAL:
+        split = _GENERAL[base](prepared)
     elif base not in spec.split_functions:
         split = load_split(spec.name, base)
     else:
@@ -108,6 +112,8 @@ def assign(cases: Sequence[HasPatient], split: Split) -> Assignment:
 
 
 def _is_partial(counts: Counts, split: Split) -> bool:
+    if split.unpublished:
+        return False
     if split.official_cases is not None:
         return sum(of_part["cases"] or 0 for of_part in counts.values()) < COMPLETE_SHARE * split.official_cases
     present, official = counts["test"]["present_patients"], counts["test"]["official_patients"]
@@ -116,10 +122,11 @@ def _is_partial(counts: Counts, split: Split) -> bool:
 
 def count_parts(cases: Sequence[HasPatient], split: Split) -> Counts:
     """Part -> `present_patients`, `official_patients` (None without a list), `cases`; an empty part counts 0."""
+    is_listed = split.official_cases is None and not split.unpublished
     return {
         part: {
             "present_patients": len({cases[i].patient for i in present}),
-            "official_patients": len(split.parts[part]) if split.official_cases is None else None,
+            "official_patients": len(split.parts[part]) if is_listed else None,
             "cases": len(present),
         }
         for part, present in _indices(cases, split).items()

@@ -32,6 +32,13 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return np.asarray(grey.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
+def grey_levels(plane: np.ndarray) -> np.ndarray:
+    """A slice of any intensities, (H, W) or in colour (3, H, W), as (1, H, W) uint8, from its least to its greatest."""
+    grey = plane if plane.ndim == 2 else plane.mean(axis=0)
+    low, high = float(grey.min()), float(grey.max())
+    return np.round(255 * (grey - low) / max(high - low, 1e-12)).astype(np.uint8)[None]
+
+
 def perceptual_hash(small: np.ndarray) -> np.ndarray:
     """The 64 bits of dHash: whether each of 8 x 8 areas is brighter than its left neighbour; (64, 64) -> (64,) bool."""
     from PIL import Image

@@ -62,9 +62,12 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
     present = {split.member(cases[i]) for i in indices}
     if groups < len(indices):  # patients are known, and none is in two folds
         split = replace(split, flag=None)
-    official = split.official_cases or round(len(indices) * len(listed) / len(present))
+    official = None
+    if not split.unpublished:
+        official = split.official_cases or round(len(indices) * len(listed) / len(present))
     parts = by_part(list(part_of), part_of.__getitem__)
-    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note="")
+    note = split.note if split.unpublished else ""
+    return replace(split, name=f"{split.name}/{folds}", source=source, parts=parts, official_cases=official, note=note)
 
 
 def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
@@ -91,7 +94,7 @@ def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> S
         )
     held_out = {split.member(cases[i]) for i in deal_folds(cases, split, indices, folds)[fold]}
     present = {split.member(cases[i]) for i in indices}
-    official = round(len(indices) * len(listed) / len(present))
+    official = None if split.unpublished else round(len(indices) * len(listed) / len(present))
     if split.official_cases is not None:  # as many of the published cases as of those that are here
         official = round(split.official_cases * len(indices) / _count_listed(cases, split))
     return replace(

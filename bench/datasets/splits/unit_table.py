@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.datasets.splits.by_patient import UNIT, kept_together
+from bench.datasets.splits.overlap import patients_known
+
 if TYPE_CHECKING:
     from bench.datasets.base import Prepared
 
@@ -22,8 +25,11 @@ def unit_table(prepared: Prepared, label: str) -> dict[str, Any] | None:
         None where the unit is the patient as the cases have it.
     """
     spec = prepared.spec
-    if spec.units is None:
+    if spec.units is not None:
+        unit_of, unit = spec.units(prepared), spec.unit
+    elif spec.is_divided_here and "groups" in prepared.manifest and not patients_known(prepared.cases):
+        unit_of, unit = kept_together(prepared), UNIT
+    else:
         return None
-    unit_of = spec.units(prepared)
     cases = {case.case: unit_of[case.case] for case in prepared.cases if unit_of[case.case] != case.patient}
-    return {"dataset": label, "fingerprint": prepared.fingerprint, "unit": spec.unit, "cases": cases}
+    return {"dataset": label, "fingerprint": prepared.fingerprint, "unit": unit, "cases": cases}

@@ -1,0 +1,105 @@
+"""A folder of images for each class, with or without folders of parts above them, however deep the images lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bench.datasets.own.dicom import is_dicom
+from bench.datasets.own.items import DICOM, FOREIGN_IMAGES, IMAGES, PART_WORDS, Found, Item
+from bench.datasets.readers.files import check_name
+from bench.datasets.readers.folders import visible, walk
+from bench.errors import UserError
+
+_MASK = re.compile(r"(.+)_mask(_[0-9]+)?", re.IGNORECASE)
+DEPTH = 6  # of folders below a class's
+PATIENT_FOLDERS = "if each is a patient's, say --patient-pattern '([^/]+)/[^/]+$'"
+PICTURES = (*IMAGES, *FOREIGN_IMAGES, *DICOM)
+
+
+def class_folders(folder: Path) -> dict[str, list[tuple[str | None, Path]]]:
+    """Class -> its folders, each with the part it stands in; {} where there are not such folders.
+
+    A class folder lies in `folder` itself, or in its folders of parts (`train`, `val`, `test`); a folder that only
+    wraps the others is passed through.
+    """
+    children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+    parts = {path: PART_WORDS[path.name.lower()] for path in children if path.name.lower() in PART_WORDS}
+    named: list[tuple[str | None, Path]]
+    if parts and len(parts) == len(children):
+        named = [(part, path) for place, part in parts.items() for path in visible(place) if path.is_dir()]
+    else:
+        named = [(None, path) for path in children]
+        if len(children) == 1 and not any(map(is_picture, visible(folder))):
+            inner = class_folders(children[0])
+            if inner:
+                return inner
+    classes: dict[str, list[tuple[str | None, Path]]] = {}
+    for part, path in named:
+        if any(pictures(path)):
+            classes.setdefault(path.name, []).append((part, path))
+    return classes
+
+
+def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
+    """The images of class folders as cases; a case is named by its way from the class folders on.
+
+    Args:
+        chosen: class -> folder's name, in the order of the labels; {}: all folders in the order of their names.
+
+    Raises:
+        UserError: no class folders, a folder that was chosen and is not there, or two images of one name.
+    """
+    places = class_folders(folder)
+    if not places:
+        raise UserError(f"Found no class folders with images in {folder}: expected a folder of images for each class.")
+    classes = chosen or {name: name for name in sorted(places, key=str.lower)}
+    absent = [name for name in classes.values() if name not in places]
+    if absent:
+        raise UserError(f"Expected a class folder {absent[0]!r} in {folder}, but it has {', '.join(sorted(places))}.")
+    left_out = sorted(set(places) - set(classes.values()))
+    items: dict[str, Item] = {}
+    masks = 0
+    for label, name in enumerate(classes.values()):
+        for part, place in places[name]:
+            files, of_class = _without_masks(sorted(pictures(place)))
+            masks += of_class
+            for path in files:
+                check_name(path)
+                case = "/".join(filter(None, (part, name, _named(path.relative_to(place)))))
+                if case in items:
+                    raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
+                items[case] = Item(case, path, label, part=part)
+    notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
+    inner = {item.case.rpartition("/")[0] for item in items.values()} - {
+        "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
+    }
+    notes += [f"{len(inner)} folders lie inside the classes: {PATIENT_FOLDERS}"] if inner else []
+    notes += [f"left out: {masks} files that are named as the masks of others"] if masks else []
+    return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes))
+
+
+def _named(path: Path) -> str:
+    """A way without the suffix; what scanners write behind a last dot is none."""
+    return (path.with_suffix("") if path.suffix.lower() in PICTURES else path).as_posix()
+
+
+def pictures(folder: Path) -> Iterator[Path]:
+    """All pictures of a folder and those inside it."""
+    return (path for place in walk(folder, DEPTH) for path in visible(place) if is_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is named as an image, also of a kind to be converted, or is DICOM under a scanner's name."""
+    if path.suffix.lower() in PICTURES:
+        return path.is_file()
+    return (path.suffix[1:].isdecimal() and is_dicom(path)) or (not path.suffix and is_dicom(path))
+
+
+def _without_masks(files: list[Path]) -> tuple[list[Path], int]:
+    """The files without `x_mask.png` and `x_mask_1.png` beside `x.png`, and how many these were."""
+    stems = {path.with_suffix("") for path in files}
+    named = {path: _MASK.fullmatch(path.stem) for path in files}
+    kept = [path for path, match in named.items() if not (match and path.with_name(match[1]) in stems)]
+    return kept, len(files) - len(kept)

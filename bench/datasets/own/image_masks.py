@@ -1,0 +1,221 @@
+"""Images with a label map each: two folders, one folder with words in the names, or nnU-Net's tree."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.datasets.own.class_folders import PICTURES
+from bench.datasets.own.dicom import is_series
+from bench.datasets.own.items import PART_WORDS, Found, Item
+from bench.datasets.readers.files import check_name, readable
+from bench.datasets.readers.folders import plain, visible, walk
+from bench.datasets.readers.nifti import is_nifti, without_suffix
+from bench.errors import UserError
+
+# Names of the two folders, as `folders.plain` has them.
+IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages", "original", "originals", "volumes", "scans", "data"}
+MASK_FOLDERS = {"masks", "mask", "labels", "label", "segmentations", "segmentation", "segs", "seg", "annotations"}
+MASK_FOLDERS |= {"groundtruth", "groundtruths", "gt", "manual", "1stmanual", "segmentationclass"}
+_MASK_WORD = "mask|masks|seg|segmentation|label|labels|labelmap|gt|groundtruth|annotation|manual"
+_IMAGE_WORD = "img|image|volume|vol|scan|0000"
+_MASK_END = re.compile(rf"(?i)[-_. ](?:{_MASK_WORD})$")
+_MASK_BEGIN = re.compile(rf"(?i)^(?:{_MASK_WORD})(?=[-_. 0-9])[-_. ]?")
+_MASK_MORE = re.compile(rf"(?i)(.*[-_. ](?:{_MASK_WORD}))[-_. ]?[0-9]+")
+_IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
+_IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
+_FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
+_SHOWN = 3
+Place = tuple[str | None, Path, Path]  # part, folder of images, folder of label maps
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder has folders of images and of label maps, or images beside maps that are named as theirs."""
+    if _places(folder):
+        return True
+    try:
+        return bool(_mixed(folder))
+    except UserError:
+        return False
+
+
+def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
+    """Each image with its label map, by their names.
+
+    Raises:
+        UserError: an image without a label map, or with several.
+    """
+    items: list[Item] = []
+    spare: list[Path] = []
+    for part, images, masks in _places(folder):
+        paired, unused = pair(_named(images), _named(masks), images)
+        spare += unused
+        for name, (image, mask) in paired.items():
+            first = name.partition("/")[0].lower()
+            own_part = part or (PART_WORDS.get(first) if "/" in name else None)
+            items.append(Item(f"{part}/{name}" if part else name, image, mask=mask, part=own_part))
+    notes = [f"left out: {len(spare)} label maps without an image, such as {spare[0].name}"] if spare else []
+    if not items:
+        items = _mixed(folder)
+        folders = sorted({item.case.rpartition("/")[0] for item in items})
+        notes += [f"the folders {', '.join(folders)} may be classes: --task classification"] if len(folders) > 1 else []
+        several = sum(bool(item.more_masks) for item in items)
+        notes += [f"the maps of {several} images with several are laid over each other"] if several else []
+    return Found("images-masks", "segmentation", tuple(classes), tuple(items), tuple(notes))
+
+
+def _places(folder: Path) -> list[Place]:
+    """The pairs of folders in a folder, or in its folders of parts, or in the only one that wraps them."""
+    children = {plain(path.name): path for path in visible(folder) if path.is_dir()} if folder.is_dir() else {}
+    images = [path for name, path in children.items() if name in IMAGE_FOLDERS]
+    masks = [path for name, path in children.items() if name in MASK_FOLDERS]
+    if len(images) == 1 and len(masks) == 1:
+        return [(None, images[0], masks[0])]
+    if len(images) > 1 or len(masks) > 1:
+        return []
+    parts = [(PART_WORDS[name], path) for name, path in children.items() if name in PART_WORDS]
+    if parts:
+        return [(part, image, mask) for part, path in parts for _, image, mask in _places(path)]
+    return _places(next(iter(children.values()))) if len(children) == 1 else []
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    """Way from the folder without suffix -> picture, NIfTI file, or folder of a DICOM series."""
+    files: dict[str, Path] = {}
+    for place in walk(folder, 4):
+        for path in visible(place):
+            if path.is_dir() and is_series(path):
+                name = path.relative_to(folder).as_posix()
+            elif path.is_file() and (is_nifti(path) or path.suffix.lower() in PICTURES):
+                within = path.relative_to(folder)
+                name = (within.parent / (without_suffix(path.name) if is_nifti(path) else path.stem)).as_posix()
+            else:
+                continue
+            if place != folder and is_series(place):
+                continue
+            check_name(path)
+            if name in files:
+                raise UserError(f"Expected one file of each name in {folder}, but {files[name]} and {path} are of one.")
+            files[name] = path
+    return files
+
+
+def pair(
+    images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path
+) -> tuple[dict[str, tuple[Path, Path]], list[Path]]:
+    """Name -> image and its label map; and the label maps that no image has.
+
+    Names are the same, or the same but for words such as `_mask`, or an image's words and numbers begin its map's.
+
+    Raises:
+        UserError: images without a label map, or none at all.
+    """
+    paired: dict[str, tuple[Path, Path]] = {}
+    unused = dict(masks)
+    for way in (lambda name, _: name, _without_words, _words):
+        keys: dict[object, list[str]] = {}
+        for mask in unused:
+            keys.setdefault(way(mask, True), []).append(mask)
+        for name in [name for name in images if name not in paired]:
+            key = way(name, False)
+            fitting = keys.get(key, [])
+            if way is _words and not fitting:
+                fitting = [m for k, of_key in keys.items() for m in of_key if k[: len(key)] == key]  # type: ignore
+            fitting = [mask for mask in fitting if mask in unused]
+            if len(fitting) == 1 and key:
+                paired[name] = (images[name], unused.pop(fitting[0]))
+    missing = [name for name in images if name not in paired]
+    if missing or not paired:
+        listed = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise UserError(
+            f"Expected a label map for every image in {folder}, but {len(missing)} of {len(images)} have none "
+            f"({listed or 'there are no images'}): a map has its image's name, or that and _mask, _seg, _label or _gt. "
+            "Move images without one away."
+        )
+    return {name: paired[name] for name in images}, list(unused.values())
+
+
+def _without_words(name: str, is_mask: bool) -> str:
+    """A name without `_mask` or `label_`, of an image without `_0000` or `img_`; the folders before it stay."""
+    parent, slash, own = name.rpartition("/")
+    ends = (_MASK_END, _MASK_BEGIN) if is_mask else (_IMAGE_END, _IMAGE_BEGIN)
+    for pattern in (*ends, _IMAGE_BEGIN):
+        own = pattern.sub("", own)
+    return (parent + slash + own).lower()
+
+
+def _words(name: str, is_mask: bool) -> tuple[str, ...]:
+    """The words and numbers of a name that tell cases apart: `label9001_total` -> 9001, total."""
+    found = re.findall(r"[^\W\d_]+|[0-9]+", name.rpartition("/")[2].lower())
+    return tuple(word for word in found if word not in _FILLING)
+
+
+def _mixed(folder: Path) -> list[Item]:
+    """Images and label maps that lie in one folder, or in each of several: a map is what a word in its name says."""
+    items: list[Item] = []
+    for place in walk(folder, 3):
+        if is_series(place):
+            continue
+        files = {name: path for name, path in _named(place).items() if "/" not in name}
+        masks = {name: path for name, path in files.items() if _MASK_END.search(name) or _MASK_BEGIN.search(name)}
+        named = {name: match[1] for name in files if (match := _MASK_MORE.fullmatch(name)) and match[1] in masks}
+        more = {masks[first]: tuple(files[m] for m in named if named[m] == first) for first in named.values()}
+        masks = {name: path for name, path in masks.items() if name not in named}
+        images = {name: path for name, path in files.items() if name not in {*masks, *named}}
+        if not masks or not images:
+            continue
+        paired, _ = pair(images, masks, place)
+        prefix = place.relative_to(folder).as_posix()
+        items += [
+            Item(name if prefix == "." else f"{prefix}/{name}", image, mask=mask, more_masks=more.get(mask, ()))
+            for name, (image, mask) in paired.items()
+        ]
+    return items
+
+
+# -- nnU-Net -------------------------------------------------------------------------------------------------
+
+
+def find_nnunet(folder: Path) -> Path | None:
+    """The folder of nnU-Net's raw data set: this one, or the only one inside it; None where there is none."""
+    if not folder.is_dir():
+        return None
+    if (folder / "imagesTr").is_dir() and (folder / "labelsTr").is_dir() and (folder / "dataset.json").is_file():
+        return folder
+    children = [path for path in visible(folder) if path.is_dir()]
+    return find_nnunet(children[0]) if len(children) == 1 else None
+
+
+def find_nnunet_cases(source: Path) -> Found:
+    """The training cases of nnU-Net's raw data set, with the classes that dataset.json names.
+
+    Raises:
+        UserError: no such data set, or a dataset.json whose labels are no consecutive numbers.
+    """
+    folder = find_nnunet(source)
+    if folder is None:
+        raise UserError(f"Expected imagesTr, labelsTr and dataset.json in {source}.")
+    path = folder / "dataset.json"
+    with readable(path):
+        text = path.read_text(encoding="utf-8-sig")
+    try:
+        described = json.loads(text)
+        labels = described["labels"]
+        ids = {int(k): str(v) for k, v in labels.items()} if "0" in labels else {int(v): k for k, v in labels.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"Expected {path} to have labels such as background: 0, liver: 1 ({error}).") from None
+    if sorted(ids) != list(range(len(ids))):
+        raise UserError(f"Expected the labels in {path} to be 0, 1, 2, ..., but got {sorted(ids)}.")
+    images = _named(folder / "imagesTr")
+    first = {name: file for name, file in images.items() if not re.search(r"_000[1-9]$", name)}
+    paired, spare = pair(first, _named(folder / "labelsTr"), folder / "imagesTr")
+    items = [Item(re.sub("_0000$", "", name), image, mask=mask) for name, (image, mask) in paired.items()]
+    notes = [f"left out: the further channels of {len(images) - len(first)} files: 0000 alone is read"]
+    notes = notes if len(images) > len(first) else []
+    notes += [f"left out: {len(spare)} label maps without an image"] if spare else []
+    notes += ["left out: imagesTs, which have no labels here"] if (folder / "imagesTs").is_dir() else []
+    found = Found("nnunet", "segmentation", tuple(ids[k] for k in sorted(ids)), tuple(items), tuple(notes))
+    return replace(found, items=tuple(sorted(found.items, key=lambda item: item.case)))

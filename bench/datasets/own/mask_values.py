@@ -1,0 +1,217 @@
+"""What the values of a user's label maps stand for: seen in all of them once, then written into the description."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench.datasets.cache.writing import read_ahead
+from bench.datasets.own.items import Item
+from bench.datasets.own.npz_archives import part_arrays
+from bench.datasets.readers.files import check_label
+from bench.datasets.readers.images import decoded
+from bench.datasets.readers.meanings import even_levels
+from bench.datasets.readers.nifti import is_nifti, read_nifti
+from bench.datasets.readers.png import is_png
+from bench.datasets.readers.png_masks import MOST_PIXELS, read_png_mask
+from bench.errors import UserError
+
+BACKGROUND = "background"
+MOST_IDS = 256
+MOST_SMALL = 32  # greys up to it are class ids, beyond it levels that have to be named; our choice
+MOST_OFFERED = 12  # more values than these are a picture's, not a label map's
+FAR, SURE = 64, 0.99  # levels from black or white, and the share of a JPEG's pixels that has to be nearer
+_WAY_OUT = "write class ids as grey levels of a PNG"
+
+
+def mask_array(item: Item) -> np.ndarray:
+    """A label map as its file has it: (D, H, W) of ids or grey levels, or of packed colours (uint32, 0x1rrggbb).
+
+    Raises:
+        UserError: an unreadable file, or one that is no label map.
+    """
+    assert item.mask is not None
+    if item.more_masks:
+        each = [mask_array(replace(item, mask=path, more_masks=())) for path in (item.mask, *item.more_masks)]
+        for path, array in zip(item.more_masks, each[1:], strict=True):
+            check_size(replace(item, mask=path), each[0].shape, array.shape)
+        return np.maximum.reduce(each)
+    path = item.mask
+    if item.row:
+        part, index = item.row
+        return part_arrays(path, part)[1][index][None]
+    if is_nifti(path):
+        volume = read_nifti(path)
+        return check_label(path, volume.array, volume.array.shape, MOST_IDS, volume.scaling)
+    if is_png(path):
+        coloured = _colours(path)
+        return (read_png_mask(path)[0] if coloured is None else coloured)[None]
+    return _two_levels(path)[None]
+
+
+def _colours(path: Path) -> np.ndarray | None:
+    """The packed colours of a picture in colours, (H, W); None of greys and of palettes."""
+    with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
+        if file.mode not in ("RGB", "RGBA"):
+            return None
+        array = np.asarray(file)[..., :3]
+    if (array == array[..., :1]).all():
+        return None
+    return (array.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32)) + np.uint32(2**24)
+
+
+def _two_levels(path: Path) -> np.ndarray:
+    """A JPEG label map of two classes, 0 and 255: its loss spreads each level, so that more cannot be told apart."""
+    with decoded(path, ("JPEG",), MOST_PIXELS, _WAY_OUT) as file:
+        grey = np.asarray(file.convert("L"))
+    between = float(((grey >= FAR) & (grey <= 255 - FAR)).mean())
+    if between > 1 - SURE:
+        raise UserError(
+            f"Expected the label map {path} to be black and white, but {100 * between:.0f} % of its pixels lie "
+            f"between: JPEG loses what tells several classes apart; {_WAY_OUT}."
+        )
+    return np.where(grey < 128, np.uint8(0), np.uint8(255))
+
+
+def resolved(
+    items: Sequence[Item], classes: tuple[str, ...], values: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str], list[str]]:
+    """Classes, background first, what stands for each where that is not its id, and what was seen, a sentence each.
+
+    Args:
+        classes: names that the user gave, or the files; empty: none.
+        values: what the user said stands for a class; `{}`: the values tell.
+
+    Raises:
+        UserError: values that tell no class, with the mapping that could be meant.
+    """
+    if values:
+        return classes, dict(values), []
+    counts: Counter[int] = Counter()
+    for of_mask in read_ahead([partial(_counted, item) for item in items]):
+        counts.update(of_mask)
+    seen = sorted(counts)
+    notes = ["label maps are JPEG: two classes, parted at level 128"] if _any_jpeg(items) else []
+    if seen[-1] >= 2**24:
+        raise _offering(items[0], counts, classes)
+    if seen == [0]:
+        raise UserError("Expected label maps with more than background, but all are 0 throughout.")
+    ids_only = all(item.mask is not None and is_nifti(item.mask) for item in items)
+    levels = {} if ids_only else _levels(seen, len(classes))
+    if not levels and not ids_only and seen[-1] >= max(MOST_SMALL, len(classes)):
+        raise _offering(items[0], counts, classes)
+    count = max(levels.values() or seen) + 1
+    names = _names(count, classes)
+    stands = {names[k]: str(level) for level, k in levels.items() if level in seen or level in (0, 255)}
+    return names, stands, notes
+
+
+def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
+    """Level -> class where greys from black to white stand for classes; else {}."""
+    if set(seen) <= {0, 255}:
+        return {0: 0, 255: 1}
+    for count in (classes, classes + 1):
+        if count > 2 and (levels := even_levels([seen], count)):
+            return levels
+    return {}
+
+
+def _names(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes' names: the user's, with the background before them where they leave it out, else numbers."""
+    if not classes:
+        return (BACKGROUND, "foreground") if count == 2 else (BACKGROUND, *(f"class {k}" for k in range(1, count)))
+    if len(classes) == count - 1 and classes[0].lower() != BACKGROUND:
+        return (BACKGROUND, *classes)
+    if len(classes) < count:
+        raise UserError(
+            f"Expected names of {count} classes, the background's first, since label maps go up to {count - 1}, but "
+            f"got {', '.join(classes)}."
+        )
+    return classes
+
+
+def _counted(item: Item) -> dict[int, int]:
+    values, counts = np.unique(mask_array(item), return_counts=True)
+    if len(values) > MOST_IDS:
+        raise UserError(f"Expected {item.mask} to be a label map, but it has {len(values)} colours: {_WAY_OUT}.")
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _any_jpeg(items: Sequence[Item]) -> bool:
+    return any(item.mask is not None and item.mask.suffix.lower() in (".jpg", ".jpeg") for item in items)
+
+
+def _offering(first: Item, counts: Counter[int], classes: tuple[str, ...]) -> UserError:
+    """The error for values that say no class by themselves, with the mapping that the user may mean."""
+    shown = [_text(value) for value, _ in counts.most_common(MOST_OFFERED)]
+    if len(counts) > MOST_OFFERED:
+        return UserError(
+            f"Expected label maps like {first.mask} to have few values, but they have {len(counts)} "
+            f"({', '.join(shown)}, ...), as pictures and resampled maps do: {_WAY_OUT}."
+        )
+    names = classes if len(classes) == len(counts) else (BACKGROUND, *(f"class{k}" for k in range(1, len(counts))))
+    offered = ",".join(f"{name}={value}" for name, value in zip(names, shown, strict=True))
+    what = "colours" if max(counts) >= 2**24 else "grey levels"
+    return UserError(
+        f"Expected label maps of class ids, but {first.mask} and the others hold {what} ({', '.join(shown)}, the most "
+        f"frequent first): say what each is, background first, such as --classes '{offered}'."
+    )
+
+
+def _text(value: int) -> str:
+    return f"#{value - 2**24:06x}" if value >= 2**24 else str(value)
+
+
+def class_ids(item: Item, array: np.ndarray, classes: Sequence[str], values: Mapping[str, str]) -> np.ndarray:
+    """Values of a label map -> class ids, uint8 of the same shape.
+
+    Raises:
+        UserError: a value that stands for no class.
+    """
+    if not values:
+        assert item.mask is not None
+        return check_label(item.mask, array, array.shape, len(classes))
+    ids = np.full(array.shape, 255, np.uint8)
+    for k, name in enumerate(classes):
+        for stands in values.get(name, "").split("|"):
+            ids[array == _packed(stands, array)] = k
+    strange = array[ids == 255]
+    if strange.size and len(classes) < 256:
+        listed = ", ".join(f"{name} {stands}" for name, stands in values.items())
+        raise UserError(
+            f"Expected {item.mask} to have the values of classes alone ({listed}), but found {_text(int(strange[0]))} "
+            f"({strange.size:,} pixels)."
+        )
+    return ids
+
+
+def _packed(stands: str, array: np.ndarray) -> int:
+    """What stands for a class as `mask_array` has it; of greys in a map of colours the colour."""
+    if stands.startswith("#"):
+        packed = int(stands[1:], 16)
+        grey = packed >> 16
+        return packed + 2**24 if array.dtype == np.uint32 else grey if packed == grey * 0x010101 else -1
+    value = int(stands)
+    return value * 0x010101 + 2**24 if array.dtype == np.uint32 else value
+
+
+def check_stands(stands: str) -> str:
+    """What stands for a class in label maps. Raises UserError where that is no level and no colour."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}|[0-9]{1,3}", stands) or (stands.isdecimal() and int(stands) > 255):
+        raise UserError(f"Expected a class of label maps as NAME=LEVEL or NAME=#rrggbb, but got {stands!r}.")
+    return stands.lower()
+
+
+def check_size(item: Item, image: Sequence[int], mask: Sequence[int]) -> None:
+    """Raises UserError where an image and its label map differ in size."""
+    if tuple(image) != tuple(mask):
+        raise UserError(
+            f"Expected {item.mask} to have the size of {item.image}, but they have "
+            f"{' x '.join(map(str, mask))} and {' x '.join(map(str, image))} (height last but one, width last)."
+        )

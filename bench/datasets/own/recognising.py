@@ -1,0 +1,136 @@
+"""What a user's folder or file is, by its structure alone: nothing is asked, and what is ambiguous is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from bench.datasets.base import Task
+from bench.datasets.own import class_folders, image_masks, npz_archives, tables
+from bench.datasets.own.description import Description, check_pattern
+from bench.datasets.own.items import Found, Item
+from bench.datasets.readers.folders import visible
+from bench.datasets.readers.metadata import table_columns
+from bench.errors import UserError
+
+KNOWN = (
+    "a folder of images for each class; images/ and masks/; nnU-Net's imagesTr, labelsTr and dataset.json; an .npz of "
+    "MedMNIST or MedSegBench; a .csv of path and label (or mask), with patient and part where they are known"
+)
+
+
+def recognise(source: Path, description: Description) -> Found:
+    """The cases of a folder, archive or table, with what the description's tables and pattern say of them.
+
+    Args:
+        source: a folder, or the one .npz or .csv that holds or names everything.
+
+    Raises:
+        UserError: none of the known structures, another task than the description's, or a table that does not fit.
+    """
+    layout = description.layout or _layout(source, description)
+    found = _FINDERS[layout](source, description)
+    if description.task and found.task != description.task:
+        raise UserError(
+            f"Expected {source} to hold what a {description.task} needs, but it is {_words(found)}, a {found.task}: "
+            f"leave out --task, or give another folder."
+        )
+    if not found.items:
+        raise UserError(f"Found no images in {source}.")
+    items = _with_patients(found.items, description)
+    if description.split:
+        items = tables.with_parts(items, Path(description.split))
+    return replace(found, items=tuple(items))
+
+
+def _words(found: Found) -> str:
+    from bench.datasets.own.description import LAYOUTS
+
+    return LAYOUTS[found.layout]
+
+
+def _layout(source: Path, description: Description) -> str:
+    """The layout of a source by its structure; that of label maps before class folders, which `images/` looks like."""
+    if source.is_file():
+        suffix = source.suffix.lower()
+        if suffix == ".npz":
+            return "npz"
+        if suffix in (".csv", ".tsv"):
+            return "table"
+        raise UserError(f"Expected a folder, .zip, .npz or .csv, but {source} is none. Known: {KNOWN}.")
+    if not source.is_dir():
+        raise UserError(f"Expected a folder, .zip, .npz or .csv, but {source} does not exist.")
+    if image_masks.find_nnunet(source):
+        return "nnunet"
+    if _only(source, tables.is_path_table):
+        return "table"
+    if _only(source, lambda path: path.suffix.lower() == ".npz"):
+        return "npz"
+    if description.task != "classification" and image_masks.has_pairs(source):
+        return "images-masks"
+    if class_folders.class_folders(source):
+        return "class-folders"
+    if image_masks.has_pairs(source):
+        return "images-masks"
+    raise UserError(f"Found nothing that is known in {source}{_of_tables(source)}. Known: {KNOWN}.")
+
+
+def _of_tables(source: Path) -> str:
+    """What the first table of a folder has, for the line that says that nothing is known in it."""
+    found = next((path for path in visible(source) if path.suffix.lower() in (".csv", ".tsv") and path.is_file()), None)
+    return f" ({found.name} has the columns {', '.join(table_columns(found)[:8])})" if found else ""
+
+
+def _only(folder: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """The only file of a folder that fits, or None."""
+    files = [path for path in visible(folder) if path.is_file() and fits(path)]
+    return files[0] if len(files) == 1 else None
+
+
+def _chosen(description: Description) -> dict[str, str]:
+    """Class -> what stands for it, where the description names classes; else {}."""
+    values: Mapping[str, str] = description.values or {}
+    return {name: values.get(name, name) for name in description.classes}
+
+
+def _npz(source: Path, description: Description) -> Found:
+    archive = source if source.is_file() else _only(source, lambda path: path.suffix.lower() == ".npz")
+    if archive is None:
+        raise UserError(f"Expected one .npz in {source}.")
+    return npz_archives.find_archive_cases(archive, description.classes)
+
+
+def _table(source: Path, description: Description) -> Found:
+    table = source if source.is_file() else _only(source, tables.is_path_table)
+    if table is None:
+        raise UserError(f"Expected one .csv of paths in {source}, with columns path and label (or mask).")
+    return tables.find_table_cases(table, cast(Task | None, description.task or None), _chosen(description))
+
+
+_FINDERS: dict[str, Callable[[Path, Description], Found]] = {
+    "class-folders": lambda source, description: class_folders.find_class_folders(source, _chosen(description)),
+    "images-masks": lambda source, description: image_masks.find_pairs(source, description.classes),
+    "nnunet": lambda source, description: image_masks.find_nnunet_cases(source),
+    "npz": _npz,
+    "table": _table,
+}
+
+
+def _with_patients(items: tuple[Item, ...], description: Description) -> list[Item]:
+    """The cases with their patients: by the user's table, or by the pattern on the cases' names."""
+    if description.patients:
+        return tables.with_patients(items, Path(description.patients))
+    if not description.patient_pattern:
+        return list(items)
+    pattern = check_pattern(description.patient_pattern)
+    matches = [pattern.search(Path(item.case).name) or pattern.search(item.case) for item in items]
+    missing = [item.case for item, match in zip(items, matches, strict=True) if match is None]
+    if missing:
+        raise UserError(
+            f"Expected the pattern {description.patient_pattern!r} to find a patient in every name, but not in "
+            f"{len(missing)} of {len(items)}, such as {missing[0]!r}."
+        )
+    found = [match[1] if match and pattern.groups else match[0] if match else "" for match in matches]
+    return [replace(item, patient=patient) for item, patient in zip(items, found, strict=True)]

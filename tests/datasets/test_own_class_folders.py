@@ -1,0 +1,241 @@
+"""A user's class folders: recognised, prepared, divided by patients or near-duplicates, opened again by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_folders import added, picture, save, understood, write_classes
+from PIL import Image
+
+from bench.datasets.base import PARTS
+from bench.datasets.cache.prepared import open_prepared, verify
+from bench.datasets.own.adding import Addition, add, understand
+from bench.datasets.own.description import read_description
+from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.overlap import leak_figures
+from bench.datasets.splits.unit_table import unit_table
+from bench.errors import UserError
+from bench.zoo.registry import dataset_spec, own_names
+
+
+def test_a_folder_becomes_a_data_set_that_is_found_by_name(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, write_classes(tmp_path / "raw", {"benign": 8, "malignant": 6}), title="My lesions")
+    assert [case.label for case in prepared.cases] == [0] * 8 + [1] * 6
+    assert prepared.cases[0].case == "benign/b0_a"
+    np.testing.assert_array_equal(prepared.image(0), picture(1)[None])
+    assert own_names(root) == ["mine"]
+    spec = dataset_spec("mine", root)
+    assert (spec.title, spec.task, spec.channels, spec.classes) == (
+        "My lesions",
+        "classification",
+        1,
+        ("benign", "malignant"),
+    )
+    assert verify(open_prepared(spec, root)) == []
+    with pytest.raises(UserError, match=r"Unknown dataset 'mine'.*data add mine --from DIR"):
+        dataset_spec("mine", tmp_path / "elsewhere")
+
+
+def test_patients_of_a_table_stay_in_one_part(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 16, "malignant": 12})
+    table = tmp_path / "subjects.csv"
+    names = [path.name for path in raw.rglob("*.png")]
+    table.write_text("File name;Subject ID\n" + "".join(f"{name};{name[:2]}\n" for name in names))
+    prepared = added(root, raw, patients=table)
+    assert {case.patient for case in prepared.cases} == {name[:2] for name in names}
+    split = make_split(prepared.spec, prepared, "patient")
+    indices = assign(prepared.cases, split).indices
+    parts_of: dict[str, set[str]] = {}
+    for part in PARTS:
+        for i in indices[part]:
+            parts_of.setdefault(prepared.cases[i].patient, set()).add(part)
+    assert all(len(parts) == 1 for parts in parts_of.values())
+    assert sum(map(len, indices.values())) == 28
+    assert split.note == "" and unit_table(prepared, "mine") is None  # noqa: PT018
+    table.unlink()  # its copy lies beside the cache
+    described = read_description(root / "mine.toml")
+    assert (root / described.patients).read_text().startswith("File name;Subject ID")
+
+
+def test_a_pattern_finds_patients_as_a_table_does(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
+    found = understood(root, raw, patient_pattern="^([a-z][0-9]+)_").found
+    assert {item.case: item.patient for item in found.items}["benign/b2_b"] == "b2"
+    with pytest.raises(UserError, match=r"to find a patient in every name, but not in 12 of 12, such as 'benign/b0_a'"):
+        understood(root, raw, patient_pattern="P[0-9]")
+    with pytest.raises(UserError, match="is none \\(missing \\)"):
+        understood(root, raw, patient_pattern="(P")
+
+
+def test_without_patients_near_duplicates_stay_together(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 9, "malignant": 9})
+    for i in range(3):
+        save(raw / "benign" / f"copy{i}.png", np.clip(picture(1).astype(int) + i + 1, 0, 255).astype(np.uint8))
+    prepared = added(root, raw)
+    split = make_split(prepared.spec, prepared, "patient")
+    assert split.note == "patients unknown"
+    assert leak_figures(prepared, assign(prepared.cases, split)) == {"patient": None, "near_duplicate": 0.0}
+    kept = {"benign/b0_a", "benign/copy0", "benign/copy1", "benign/copy2"}
+    assert any(kept <= set(split.parts[part]) for part in PARTS)
+    table = unit_table(prepared, "mine")
+    assert table is not None
+    assert table["unit"] == "groups of near-duplicates (patients unknown)"
+    assert set(table["cases"]) == {"benign/copy0", "benign/copy1", "benign/copy2"}
+
+
+def test_a_division_of_ones_own_is_taken(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
+    table = tmp_path / "parts.csv"
+    lines = [f"{name}{i},{part}\n" for name in "bm" for i, part in enumerate(("training", "valid", "test"))]
+    table.write_text("patient,split\n" + "".join(lines))
+    prepared = added(root, raw, patient_pattern="^..", split=table)
+    split = make_split(prepared.spec, prepared, "given")
+    assert prepared.spec.default_split == {"class-folders": "given"}
+    assert {part: sorted({name.split("/")[1][:2] for name in split.parts[part]}) for part in PARTS} == {
+        "train": ["b0", "m0"],
+        "val": ["b1", "m1"],
+        "test": ["b2", "m2"],
+    }
+    assert (split.flag, split.unpublished) == (None, True)
+
+
+def test_a_division_without_a_test_part_is_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    table = tmp_path / "parts.csv"
+    table.write_text("case,part\na/a0_a,train\nb/b0_a,val\n")
+    with pytest.raises(UserError, match=r"Expected train, val and test in .*parts.csv, but it has no test"):
+        understood(root, raw, split=table)
+
+
+def test_an_archive_of_a_folder_is_read_as_it_is(root: Path, tmp_path: Path) -> None:
+    write_classes(tmp_path / "raw" / "lesions", {"a": 3, "b": 3})
+    archive = shutil.make_archive(str(tmp_path / "lesions"), "zip", tmp_path / "raw")
+    assert len(added(root, Path(archive)).cases) == 6
+    assert f'from = "{archive}"' in (root / "mine.toml").read_text()
+
+
+def test_a_patient_in_two_parts_is_refused_or_flagged(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
+    table = tmp_path / "parts.csv"
+    cases = [path.relative_to(raw).as_posix() for path in sorted(raw.rglob("*.png"))]
+    parts = ("train", "val", "test", "train", "val", "test") * 2
+    table.write_text("path,part\n" + "".join(f"{case},{part}\n" for case, part in zip(cases, parts, strict=True)))
+    with pytest.raises(UserError, match=r"6 of 6 stand in several, such as 'b0' in train and val: .* --allow-leak"):
+        understood(root, raw, patient_pattern="^..", split=table)
+    prepared = added(root, raw, patient_pattern="^..", split=table, allow_leak=True)
+    assert make_split(prepared.spec, prepared, "given").flag == "cases of one patient stand in several parts"
+
+
+def test_folders_of_parts_are_a_division(root: Path, tmp_path: Path) -> None:
+    for k, part in enumerate(("Train", "valid", "TEST")):
+        write_classes(tmp_path / "raw" / "wrapper" / part, {"a": 3, "b": 3}, first=10 * k)
+    prepared = added(root, tmp_path / "raw")
+    split = make_split(prepared.spec, prepared, "given")
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 6, "val": 6, "test": 6}
+    assert dataset_spec("mine", root).splits == ("given", "patient")
+
+
+def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "Meine Bilder"
+    for i in range(3):
+        save(raw / "gutartig (ä)" / "deep" / f"Foto {i}.PNG", picture(i))
+        save(raw / "bösartig" / f"bild_{i}.JPG", picture(10 + i, (24, 32, 3)), quality=95)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    save(raw / "bösartig" / "turned.jpeg", picture(20, (24, 32, 3)), quality=95, exif=turned)
+    grey = picture(30)
+    save(raw / "gutartig (ä)" / "rgb.png", np.stack([grey, grey, grey], -1))
+    prepared = added(root, raw)
+    assert prepared.spec.classes == ("bösartig", "gutartig (ä)")
+    assert prepared.spec.channels == 3
+    shapes = {case.case: case.shape for case in prepared.cases}
+    assert shapes["bösartig/turned"] == (3, 32, 24)
+    assert shapes["bösartig/bild_0"] == (3, 24, 32)
+    assert shapes["gutartig (ä)/deep/Foto 0"] == (3, 24, 24)
+
+
+def test_classes_are_chosen_renamed_and_put_in_order(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"1benign": 3, "2malignant": 3, "rest": 2})
+    found = understood(root, raw, classes="malignant=2malignant,benign=1benign").found
+    assert found.classes == ("malignant", "benign")
+    assert {item.case.partition("/")[0]: item.label for item in found.items} == {"2malignant": 0, "1benign": 1}
+    assert found.notes == ("left out: the folder rest",)
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({"benign": 4}, "Expected two classes or more, but there is only benign"),
+        ({"benign": 4, "rare": 1, "worse": 3}, "each class, .* but rare has 1: .* --classes benign,worse"),
+        ({"benign": 4, "rare": 2}, "Expected 3 images or more of each class, one for each part, but rare has 2"),
+        ({}, "Found nothing that is known in"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_one_line(root: Path, tmp_path: Path, counts: dict[str, int], line: str) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(UserError, match=line):
+        understood(root, write_classes(tmp_path / "raw", counts))
+
+
+def test_three_images_a_class_make_three_parts(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}))
+    split = make_split(prepared.spec, prepared, "patient")
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 2, "val": 2, "test": 2}
+
+
+def test_a_division_without_validation_gets_one_of_its_training_part(root: Path, tmp_path: Path) -> None:
+    for k, part in enumerate(("train", "test")):
+        write_classes(tmp_path / "raw" / part, {"a": 10, "b": 10}, first=100 * k)
+    prepared = added(root, tmp_path / "raw", patient_pattern="^(?:train|test)/./..")
+    split = make_split(prepared.spec, prepared, "given")
+    assert {part: len(split.parts[part]) for part in PARTS} == {"train": 16, "val": 4, "test": 20}
+    assert {name.partition("/")[0] for name in split.parts["val"]} == {"train"}
+    assert {case.patient for case in prepared.cases if case.case in split.parts["val"]}.isdisjoint(
+        case.patient for case in prepared.cases if case.case in split.parts["train"]
+    )
+    assert split.note == "a fixed fifth of train, by patient or group, validates"
+
+
+@pytest.mark.parametrize("name", ["acdc", "My Data", "x-phantom", "all", "../up", ""])
+def test_names_that_cannot_be_had(root: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="name"):
+        understood(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}), name)
+
+
+def test_a_description_needs_task_and_place_alone(root: Path, tmp_path: Path) -> None:
+    write_classes(tmp_path / "raw", {"a": 4, "b": 4})
+    shared = tmp_path / "shared.toml"
+    shared.write_text('task = "classification"\nfrom = "raw"\n')
+    prepared = add(understand(Addition(spec=shared), root, []), root, False)
+    assert (prepared.name, len(prepared.cases)) == ("shared", 8)
+    assert read_description(root / "shared.toml").classes == ("a", "b")
+    again = understand(Addition(spec=root / "shared.toml"), root, [])
+    assert add(again, root, False).kept
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('task = "classification"', r'to say `from = "..."`'),
+        ('task = "regression"\nfrom = "x"', "Expected task to be classification or segmentation in"),
+        ('tasks = "x"', "Unknown key of .* 'tasks'. Did you mean: task"),
+        ('task = "classification"\nfrom = 3', "Expected from in .* to be a text, but got 3"),
+        ("task = ", "to be a TOML file, but it cannot be read"),
+    ],
+)
+def test_a_bad_description_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(UserError, match=line):
+        read_description(tmp_path / "bad.toml")
+
+
+def test_there_are_no_phantoms_of_it(root: Path, tmp_path: Path) -> None:
+    from bench.datasets.cache.prepared import locate
+
+    prepared = added(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}))
+    with pytest.raises(UserError, match=r"No phantoms can be drawn of mine: .* Pass --data real."):
+        locate(prepared.spec, "phantom", root)
+    assert locate(prepared.spec, "auto", root).kind == "real"

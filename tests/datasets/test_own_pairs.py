@@ -1,0 +1,225 @@
+"""Images with label maps: paired by folders and names, their values told or asked for, sizes and colours checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from own_folders import SIDE, added, disc, picture, save, understood, write_pairs
+from PIL import Image
+
+from bench.datasets.audit.findings import audit
+from bench.datasets.cache.prepared import open_prepared, verify
+from bench.datasets.loading import network_input
+from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.unit_table import unit_table
+from bench.errors import UserError
+from bench.runs.protocol import PRESETS
+from bench.zoo.registry import dataset_spec
+
+
+def nifti(path: Path, array: np.ndarray, x: float = 1.5) -> Path:
+    """Axes (z, y, x) -> a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), np.diag([x, 1.5, 4, 1]))
+    file.header.set_xyzt_units("mm", "sec")
+    nibabel.save(file, path)
+    return path
+
+
+def volumes(folder: Path, image: str, mask: str, count: int = 3) -> Path:
+    for i in range(count):
+        nifti(folder / image.format(i), picture(i, (4, SIDE, SIDE)).astype(np.int16))
+        nifti(folder / mask.format(i), np.stack([disc(i, (0, 1 + i % 2))] * 4))
+    return folder
+
+
+def test_grey_pictures_with_black_and_white_maps(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, write_pairs(tmp_path / "raw" / "wrapped", 8), "polyps", classes="polyp")
+    assert prepared.spec.classes == ("background", "polyp")
+    assert prepared.image(2).dtype == np.float32
+    np.testing.assert_array_equal(prepared.image(2)[0], picture(2))
+    np.testing.assert_array_equal(prepared.label(2)[0], disc(2) // 255)
+    split = make_split(prepared.spec, prepared, "patient")
+    assert split.note == "patients unknown"
+    assert [len(part) for part in assign(prepared.cases, split).indices.values()] == [5, 1, 2]
+    assert (unit_table(prepared, "polyps") or {})["unit"] == "groups of near-duplicates (patients unknown)"
+    assert '"polyp" = "255"' in (root / "polyps.toml").read_text()
+
+
+def test_pictures_in_colour_keep_their_colours(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 6, (0, 1), colour=True)
+    prepared = added(root, raw)
+    assert prepared.spec.channels == 3
+    np.testing.assert_array_equal(prepared.image(4), picture(4, (SIDE, SIDE, 3)).transpose(2, 0, 1)[None])
+    prepared = open_prepared(dataset_spec("mine", root), root)
+    assert verify(prepared) == []
+    settings = PRESETS["smoke"].of("segmentation")
+    assert network_input(prepared.image(0), settings).shape == (1, 3, settings.image_size, settings.image_size)
+    assert audit(prepared).figures["pictures"] == 6
+    with (root / "mine" / "images.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    assert len(verify(open_prepared(dataset_spec("mine", root), root))) == 1
+
+
+def test_interrupted_colour_goes_on_where_it_stopped(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4, colour=True)
+    save(raw / "masks" / "c3.png", disc(3)[:12])
+    with pytest.raises(UserError, match=r"masks/c3.png to have the size of .*images/c3.png, .* 12 x 24 and 24 x 24"):
+        added(root, raw)
+    save(raw / "masks" / "c3.png", disc(3))
+    assert len(added(root, raw).cases) == 4
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/v{}.nii.gz", "labels/v{}.nii.gz"),
+        ("img900{}.nii.gz", "label900{}_totalseg117.nii.gz"),
+        ("Volumes/case_{}_0000.nii", "Segmentations/case_{}_seg.nii.gz"),
+        ("train/images/p{}.nii.gz", "train/masks/p{}_mask.nii.gz"),
+    ],
+)
+def test_volumes_are_paired_by_their_names(root: Path, tmp_path: Path, image: str, mask: str) -> None:
+    prepared = added(root, volumes(tmp_path / "raw", image, mask))
+    assert [case.shape for case in prepared.cases] == [(4, SIDE, SIDE)] * 3
+    assert prepared.cases[0].spacing == (4.0, 1.5, 1.5)
+    assert prepared.spec.classes == ("background", "class 1", "class 2")
+    split = make_split(prepared.spec, prepared, "patient")
+    assert (split.note, [len(split.parts[part]) for part in split.parts]) == ("", [1, 1, 1])
+
+
+def test_two_volumes_make_two_parts(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, volumes(tmp_path / "raw", "images/{}.nii.gz", "masks/{}.nii.gz", 2))
+    split = make_split(prepared.spec, prepared, "patient")
+    assert split.parts["train"] == split.parts["val"] != split.parts["test"]
+    assert split.note == "of two patients one trains and validates, the other tests"
+
+
+def test_nnunets_tree_brings_its_classes(root: Path, tmp_path: Path) -> None:
+    raw = volumes(tmp_path / "raw" / "Dataset001", "imagesTr/c_{}_0000.nii.gz", "labelsTr/c_{}.nii.gz")
+    nifti(raw / "imagesTr" / "c_0_0001.nii.gz", picture(0, (4, SIDE, SIDE)).astype(np.int16))
+    (raw / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1, "spleen": 2}}))
+    found = understood(root, tmp_path / "raw").found
+    assert (found.layout, found.classes) == ("nnunet", ("background", "liver", "spleen"))
+    assert [item.case for item in found.items] == ["c_0", "c_1", "c_2"]
+    assert found.notes == ("left out: the further channels of 1 files: 0000 alone is read",)
+    (raw / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 2}}))
+    with pytest.raises(UserError, match=r"to be 0, 1, 2, ..., but got \[0, 2\]"):
+        understood(root, tmp_path / "raw")
+
+
+def test_names_with_words_in_one_folder(root: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / "raw" / f"benign ({i}).png", picture(i))
+        save(tmp_path / "raw" / f"benign ({i})_mask.png", disc(i))
+    assert [item.case for item in understood(root, tmp_path / "raw").found.items] == [f"benign ({i})" for i in range(3)]
+
+
+def test_folders_of_images_with_maps_are_classes_where_that_is_said(root: Path, tmp_path: Path) -> None:
+    for k, name in enumerate(("benign", "malignant")):
+        for i in range(3):
+            save(tmp_path / "raw" / name / f"{name} ({i}).png", picture(10 * k + i))
+            save(tmp_path / "raw" / name / f"{name} ({i})_mask.png", disc(i))
+    corner = np.zeros((SIDE, SIDE), np.uint8)
+    corner[-3:, -3:] = 255
+    save(tmp_path / "raw" / "benign" / "benign (0)_mask_1.png", corner)
+    found = understood(root, tmp_path / "raw").found
+    assert (found.task, len(found.items)) == ("segmentation", 6)
+    assert found.notes[:2] == (
+        "the folders benign, malignant may be classes: --task classification",
+        "the maps of 1 images with several are laid over each other",
+    )
+    prepared = added(root, tmp_path / "raw")
+    np.testing.assert_array_equal(prepared.label(0)[0], np.maximum(disc(0), corner) // 255)
+    found = understood(root, tmp_path / "raw", task="classification").found
+    assert (found.classes, len(found.items)) == (("benign", "malignant"), 6)
+    assert found.notes == ("left out: 7 files that are named as the masks of others",)
+
+
+def test_an_image_without_a_map_is_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    (raw / "masks" / "c1.png").unlink()
+    with pytest.raises(UserError, match=r"in .*images, but 1 of 3 have none \(c1\): a map has its image's name"):
+        understood(root, raw)
+    (raw / "images" / "c1.png").unlink()
+    save(raw / "masks" / "more.png", disc(9))
+    assert understood(root, raw).found.notes == ("left out: 1 label maps without an image, such as more.png",)
+
+
+def test_colours_are_offered_as_a_mapping_which_is_then_taken(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    for i in range(3):
+        red = np.zeros((SIDE, SIDE, 3), np.uint8)
+        red[disc(i) > 0] = (255, 0, 0)
+        save(raw / "masks" / f"c{i}.png", red)
+    with pytest.raises(UserError, match=r"hold colours .* --classes 'background=#000000,class1=#ff0000'"):
+        understood(root, raw)
+    prepared = added(root, raw, classes="background=#000000,polyp=#ff0000")
+    np.testing.assert_array_equal(prepared.label(1)[0], disc(1) // 255)
+    with pytest.raises(UserError, match=r"values of classes alone .* but found #ff0000"):
+        added(root, raw, "other", classes="background=#000000,polyp=#00ff00")
+
+
+def test_levels_are_offered_as_a_mapping(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3, (0, 90))
+    with pytest.raises(UserError, match=r"hold grey levels \(0, 90, .* --classes 'background=0,class1=90'"):
+        understood(root, raw)
+    assert added(root, raw, classes="background=0,wound=90").label(0).max() == 1
+    with pytest.raises(UserError, match="as NAME=LEVEL or NAME=#rrggbb, but got '300'"):
+        understood(root, raw, classes="background=0,wound=300")
+
+
+def test_maps_that_are_pictures_or_empty_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 2)
+    save(raw / "masks" / "c1.png", picture(5))
+    with pytest.raises(UserError, match=r"to have few values, but they have \d+ \(.*as pictures and resampled maps do"):
+        understood(root, raw)
+    with pytest.raises(UserError, match="more than background, but all are 0 throughout"):
+        understood(root, write_pairs(tmp_path / "empty", 2, (0, 0)))
+
+
+def test_jpeg_maps_of_two_classes_are_read(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    for i in range(3):
+        (raw / "masks" / f"c{i}.png").unlink()
+        block = np.zeros((SIDE, SIDE), np.uint8)
+        block[8:16, 8:16] = 255
+        save(raw / "masks" / f"c{i}.jpg", np.stack([block] * 3, -1), quality=90)
+    prepared = added(root, raw)
+    assert prepared.cases[0].voxels == (SIDE**2 - 64, 64)
+    save(raw / "masks" / "c1.jpg", picture(3))
+    with pytest.raises(UserError, match="to be black and white"):
+        understood(root, raw)
+
+
+def test_images_turned_by_exif_fit_their_maps(root: Path, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for i, size in enumerate(((32, 24), (24, 32))):  # a map as the picture is seen, and one as it is stored
+        save(tmp_path / "raw" / "images" / f"c{i}.JPG", picture(i, (24, 32, 3)), quality=95, exif=turned)
+        mask = np.zeros(size, np.uint8)
+        mask[:8, :8] = 1
+        save(tmp_path / "raw" / "masks" / f"c{i}.png", mask)
+    assert [case.shape for case in added(root, tmp_path / "raw").cases] == [(1, 32, 24), (1, 24, 32)]
+
+
+def test_sixteen_bits_of_grey_are_kept_whole(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    deep = (picture(1).astype(np.uint16) * 3 + 1000).astype(np.uint16)
+    save(raw / "images" / "c1.png", deep)
+    np.testing.assert_array_equal(added(root, raw).image(1)[0], deep)
+
+
+def test_volumes_whose_headers_differ_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = volumes(tmp_path / "raw", "images/{}.nii.gz", "masks/{}.nii.gz", 2)
+    nifti(raw / "masks" / "1.nii.gz", np.stack([disc(1, (0, 1))] * 4), x=-1.5)
+    with pytest.raises(UserError, match=r"to have the affine of .* x mirrored"):
+        added(root, raw)
+    nifti(raw / "masks" / "1.nii.gz", np.stack([disc(1, (0, 1))] * 3))
+    with pytest.raises(UserError, match=r"to have the size of .* but they have 3 x 24 x 24 and 4 x 24 x 24"):
+        added(root, raw)
