@@ -39,7 +39,7 @@ OF_ZOO = {"bench.zoo.entry", "bench.zoo.catalogue"}
 def imported(path: Path) -> frozenset[str]:
     """Every module that a file names in an import, anywhere in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -100,7 +100,7 @@ def test_the_doctor_alone_imports_medpy() -> None:
 
 
 def test_no_file_is_over_400_lines() -> None:
-    assert {m: n for m, path in FILES.items() if (n := len(path.read_text().splitlines())) > 400} == {}
+    assert {m: n for m, path in FILES.items() if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400} == {}
 
 
 def test_two_modules_lie_loose_in_bench() -> None:
