@@ -49,7 +49,7 @@ SAMPLE: Option = gathered(
 @click.argument("place", type=PATH, metavar="RECORD|FOLDER|ARCHIVE")
 @SAMPLE
 @click.option("--trust", multiple=True, type=TEXT, metavar="FILE", help="A file beside a record whose code may run.")
-@click.option("--output", type=PATH, metavar="DIR", help="Keep the new records there.  [they are removed]")
+@click.option("--keep", type=PATH, metavar="DIR", help="Keep the new records there.  [they are removed]")
 @DATA_ROOT
 @EXECUTION
 @SHOWN
@@ -57,7 +57,7 @@ def reproduce(
     place: Path,
     sample: Sample,
     trust: tuple[str, ...],
-    output: Path | None,
+    keep: Path | None,
     data_root: str | None,
     how: Execution,
     display: Display,
@@ -77,7 +77,7 @@ def reproduce(
     with ExitStack() as stack:
         base = stack.enter_context(_opened(place))
         stored = _drawn(_complete(base, place), sample)
-        kept = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medbench-again-")))
+        kept = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medbench-again-")))
         jobs = [job_again(folder, record, kept, data_root, trust) for folder, record in stored]
         _train(jobs, how)
         rows = [reproduced(*entry, job.folder) for entry, job in zip(stored, jobs, strict=True)]

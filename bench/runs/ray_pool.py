@@ -58,10 +58,12 @@ class RayPool:
     """The places of a Ray cluster, which may come and go.
 
     Args:
-        work: what a node does with a job, an order and `report`.
+        work: what a node does with a job, an order and `report`. fresh: each cell in a process of its own.
     """
 
-    def __init__(self, how: Execution, jobs: Sequence[Job], work: Callable[..., Left] | None = None) -> None:
+    def __init__(
+        self, how: Execution, jobs: Sequence[Job], work: Callable[..., Left] | None = None, fresh: bool = True
+    ) -> None:
         self.how, self.cpus = how, max(job.cell.protocol["threads"] for job in jobs)
         self.gpus = how.gpus_per_cell or (1.0 if jobs[0].device.startswith("cuda") else 0.0)
         self.ray, self.is_ours = _connected(how)
@@ -70,7 +72,7 @@ class RayPool:
         self.order.probe.parent.mkdir(parents=True, exist_ok=True)
         self.order.probe.write_text(token, encoding="utf-8")
         self.mail = self._mailbox()
-        self.task = self.ray.remote(max_retries=0, max_calls=1)(_on_node)
+        self.task = self.ray.remote(max_retries=0, max_calls=int(fresh))(_on_node)
         self.work = work or train_on_node
         self.threads = ThreadPoolExecutor(MOST, thread_name_prefix="ray-cells")
         self.told: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -110,7 +112,6 @@ class RayPool:
                     return "reused"
                 if force:
                     clear(job.folder)
-                self.told.put(Event("started", job))
                 record, files = self._trained(job)
                 if not lease.holds():
                     return "busy"
@@ -124,7 +125,8 @@ class RayPool:
     def _trained(self, job: Job) -> Left:
         """What a node makes of a cell. Raises Lost where the node, or its process, did not survive it."""
         key, errors = job.cell.key, self.ray.exceptions
-        ref = self.task.options(**self._share(job)).remote(self.work, job, self.order, self.mail)
+        places = {name: getattr(job, name).absolute() for name in ("results", "folder", "data_root")}
+        ref = self.task.options(**self._share(job)).remote(self.work, replace(job, **places), self.order, self.mail)
         self.running[key] = job, ref
         try:
             while not self.closed:

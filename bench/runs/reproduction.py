@@ -38,7 +38,6 @@ def job_again(
     where = f"The cell of {folder}"
     cell = _cell(record, where)
     spec = dataset_spec(cell.dataset)
-    prepared = _located(cell, data_root, where)
     entry = _entry(folder, cell.model, trusted, where)
     if entry.version != cell.model["version"]:
         raise UserError(
@@ -48,6 +47,7 @@ def job_again(
     cell = replace(cell, model={**cell.model, "config": _config(cell.model["config"], entry, where)})
     if spec.task not in entry.tasks:
         raise UserError(f"{where} is of {entry.name}, which does not do {spec.task}.")
+    prepared = _located(cell, data_root, where)
     device = "cuda" if str(record["environment"].get("device", "cpu")).startswith("cuda") else "cpu"
     training = record["training"] or {}
     return Job(
