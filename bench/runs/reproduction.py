@@ -35,7 +35,7 @@ def job_again(
     Raises:
         UserError: a cell of another version, other data, another version of the network, or code that is not trusted.
     """
-    where = f"The cell of {folder}"
+    where = f"The cell {'/'.join(folder.parts[-3:])}"
     cell = _cell(record, where)
     spec = dataset_spec(cell.dataset)
     entry = _entry(folder, cell.model, trusted, where)
@@ -112,8 +112,8 @@ def _entry(folder: Path, model: Mapping[str, Any], trusted: Collection[str], whe
     if unread := [name for name in files if name not in trusted]:
         names = " ".join(f"--trust {name}" for name in files)
         raise UserError(
-            f"{where} is of a network of its author's own, and running it runs {', '.join(unread)} of {top}: read "
-            f"what stands there, then give {names}."
+            f"{where} is of a network of its author's own, and running it runs {', '.join(unread)} of the folder "
+            f"{SOURCES} beside it: read what stands there, then give {names}."
         )
     return load_copy(model, top)
 

@@ -134,7 +134,7 @@ def test_code_beside_a_record_is_not_run_unless_its_files_are_named(tmp_path: Pa
     (place / "sources" / "net.py").write_text(EVIL.format(mark=str(mark)))
     (place / "sources" / "parts" / "more.py").write_text("")
     line = line_of(call("reproduce", place))
-    assert "running it runs net.py, parts/more.py of" in line
+    assert "running it runs net.py, parts/more.py of the folder sources beside it" in line
     assert line.endswith("then give --trust net.py --trust parts/more.py.")
     assert "runs parts/more.py of" in line_of(call("reproduce", place, "--trust", "net.py"))
     assert not mark.exists()
@@ -184,6 +184,17 @@ def test_an_archive_of_nothing_and_a_name_without_zip_are_refused(tmp_path: Path
     assert "ends in .zip" in line_of(call("results", "archive", tmp_path / "a.tar", "--results", SMOKE))
     assert "No results folder" in line_of(call("results", "archive", tmp_path / "a.zip", "--results", tmp_path / "no"))
     assert "holds no records" in line_of(call("results", "archive", tmp_path / "a.zip", "--results", tmp_path))
+
+
+@pytest.mark.usefixtures("_nothing_runs")
+def test_of_several_cells_each_that_cannot_be_trained_says_why(tmp_path: Path) -> None:
+    for name, version in (("a", 77), ("b", 78)):
+        copy(tmp_path / name, model={"name": "unet_s", "config": {}, "version": version})
+    done = call("reproduce", tmp_path)
+    assert done.exit_code == 1, done.output
+    assert "0 of 2 cells reproduced" in done.stdout
+    text = " ".join(done.stdout.split())
+    assert all(f"was trained with version {version} of unet_s" in text for version in (77, 78))
 
 
 @pytest.mark.usefixtures("_nothing_runs")

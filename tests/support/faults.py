@@ -1,7 +1,7 @@
 """What the tests of faults share: a matrix of small cells, drivers in processes of their own, kills, and comparison.
 
-`MEDBENCH_FAULT_KILLS`, `MEDBENCH_FAULT_CELLS`, `MEDBENCH_FAULT_WAIT` and `MEDBENCH_FAULT_SEED` set how many kills, cells,
-how late kills come and which draws; the seed of each test is printed.
+`MEDBENCH_FAULT_KILLS`, `MEDBENCH_FAULT_CELLS`, `MEDBENCH_FAULT_WAIT` and `MEDBENCH_FAULT_SEED` set how many kills and
+cells, how late kills come and which draws; the seed of each test is printed.
 """
 
 from __future__ import annotations
