@@ -36,6 +36,7 @@ from bench.runs.pools import Lost, Teller, drained
 
 STORE = 2**30  # bytes of Ray's object store, in which what cells leave comes back
 MOST = 1024  # cells at a time
+OLD = 30 * 86400.0  # seconds: no run takes so long
 ASK = 1.0  # seconds between two questions to the cluster
 SCRATCH = ("checkpoint.pt", ".lease")  # what is no part of what a cell leaves
 Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
@@ -67,10 +68,7 @@ class RayPool:
         self.how, self.cpus = how, max(job.cell.protocol["threads"] for job in jobs)
         self.gpus = how.gpus_per_cell or (1.0 if jobs[0].device.startswith("cuda") else 0.0)
         self.ray, self.is_ours = _connected(how)
-        token = secrets.token_hex(8)
-        self.order = Order(code_hash(), jobs[0].results.resolve() / f".ray-{token}", token)
-        self.order.probe.parent.mkdir(parents=True, exist_ok=True)
-        self.order.probe.write_text(token, encoding="utf-8")
+        self.order = _new_order(jobs[0].results.resolve())
         self.mail = self._mailbox()
         self.task = self.ray.remote(max_retries=0, max_calls=int(fresh))(_on_node)
         self.work = work or train_on_node
@@ -179,6 +177,19 @@ class RayPool:
             self.ray.shutdown()
         else:
             self.ray.kill(self.mail)
+
+
+def _new_order(results: Path) -> Order:
+    """What nodes are told, with a new probe in the results folder; those that killed drivers left are removed."""
+    results.mkdir(parents=True, exist_ok=True)
+    for left in results.glob(".ray-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD:
+                left.unlink()
+    token = secrets.token_hex(8)
+    probe = results / f".ray-{token}"
+    probe.write_text(token, encoding="utf-8")
+    return Order(code_hash(), probe, token)
 
 
 class Mailbox:
