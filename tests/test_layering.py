@@ -30,7 +30,15 @@ FLOORS = (
     {"records"},
     {"errors"},
 )
-DATASETS = ({"loading", "augmentation", "audit", "own"}, {"cache"}, {"readers"}, {"phantoms"}, {"splits"}, {"base"})
+DATASETS = (
+    {"loading", "augmentation", "audit", "own"},
+    {"cache"},
+    {"readers"},
+    {"phantoms"},
+    {"splits"},
+    {"base"},
+    {"stored"},
+)
 # What networks know of the zoo: the registry's decorator, and which fillings are stored.
 OF_ZOO = {"bench.zoo.entry", "bench.zoo.catalogue"}
 

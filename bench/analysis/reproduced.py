@@ -53,10 +53,7 @@ class Reproduced:
 
 def reproduced(folder: Path, record: dict[str, Any], new_folder: Path) -> Reproduced:
     """A record beside the one of the same cell that was trained again."""
-    new = store.read_record(new_folder)
-    cell = record["cell"]
-    name = f"{record['dataset']['name']} / {record['model']['name']} / seed {cell['seed']}"
-    name += "" if cell["fold"] is None else f" / fold {cell['fold']}"
+    new, name = store.read_record(new_folder), _name(record)
     measure, before = _interval(folder, record)
     if new is None or new["status"] != record["status"]:
         why = "it was not finished" if new is None else f"{new['status']}: {new['error']}"
@@ -64,6 +61,18 @@ def reproduced(folder: Path, record: dict[str, Any], new_folder: Path) -> Reprod
     after = _figure(new_folder, new, measure)
     return _row(name, measure, before, after, _verdict(folder, record, new_folder, new, before, after),
                 list(differences(record, new)))  # fmt: skip
+
+
+def refused(folder: Path, record: dict[str, Any], why: str) -> Reproduced:
+    """A record that was not trained again, and why."""
+    measure, before = _interval(folder, record)
+    return _row(_name(record), measure, before, math.nan, NOT_RUN, [why.rstrip(".")])
+
+
+def _name(record: dict[str, Any]) -> str:
+    cell = record["cell"]
+    fold = "" if cell["fold"] is None else f" / fold {cell['fold']}"
+    return f"{record['dataset']['name']} / {record['model']['name']} / seed {cell['seed']}{fold}"
 
 
 def _row(name: str, measure: Measure, before: Interval, after: float, verdict: str, said: list[str]) -> Reproduced:
@@ -142,14 +151,19 @@ def reproduced_sheet(rows: Sequence[Reproduced]) -> Sheet:
             "verdict": [row.verdict for row in rows],
         }
     )
-    notes = [f"{row.name} differs in: {'; '.join(row.differences)}." for row in rows if row.differences]
+    notes = [f"{row.name}: {_said(row)}." for row in rows if row.differences]
     shared = {row.differences for row in rows}
     if len(rows) > 1 and len(shared) == 1 and notes:
-        notes = [f"All differ in: {'; '.join(rows[0].differences)}."]
+        notes = [f"All: {_said(rows[0])}."]
     notes += [] if notes else ["Nothing differs in versions, threads, CPU and commit."]
     count = sum(row.holds for row in rows)
     caption = f"{count} of {len(rows)} cells reproduced; intervals are over patients, of the recorded run"
     return Sheet(caption, frame, tuple(notes), left=("measure", "verdict"), details=("measure",))
+
+
+def _said(row: Reproduced) -> str:
+    """What differs between a record and the new one, or why there is none."""
+    return f"{'' if row.verdict == NOT_RUN else 'differs in '}{'; '.join(row.differences)}"
 
 
 def _number(value: float) -> str:

@@ -49,7 +49,7 @@ SAMPLE: Option = gathered(
 @click.argument("place", type=PATH, metavar="RECORD|FOLDER|ARCHIVE")
 @SAMPLE
 @click.option("--trust", multiple=True, type=TEXT, metavar="FILE", help="A file beside a record whose code may run.")
-@click.option("--output", type=PATH, metavar="DIR", help="Keep the new records there.  [they are removed]")
+@click.option("--keep", type=PATH, metavar="DIR", help="Keep the new records there.  [they are removed]")
 @DATA_ROOT
 @EXECUTION
 @SHOWN
@@ -57,7 +57,7 @@ def reproduce(
     place: Path,
     sample: Sample,
     trust: tuple[str, ...],
-    output: Path | None,
+    keep: Path | None,
     data_root: str | None,
     how: Execution,
     display: Display,
@@ -71,16 +71,26 @@ def reproduce(
     Example:
       medbench reproduce results/example --cells 2
     """
-    from bench.analysis.reproduced import reproduced, reproduced_sheet
+    from bench.analysis.reproduced import refused, reproduced, reproduced_sheet
     from bench.runs.reproduction import job_again
 
     with ExitStack() as stack:
         base = stack.enter_context(_opened(place))
         stored = _drawn(_complete(base, place), sample)
-        kept = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medbench-again-")))
-        jobs = [job_again(folder, record, kept, data_root, trust) for folder, record in stored]
-        _train(jobs, how)
-        rows = [reproduced(*entry, job.folder) for entry, job in zip(stored, jobs, strict=True)]
+        kept = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medbench-again-")))
+        jobs: list[Job | str] = []
+        for folder, record in stored:
+            try:
+                jobs.append(job_again(folder, record, kept, data_root, trust))
+            except UserError as error:  # of several cells the others go on
+                if len(stored) == 1:
+                    raise
+                jobs.append(str(error))
+        _train([job for job in jobs if not isinstance(job, str)], how)
+        rows = [
+            refused(*entry, job) if isinstance(job, str) else reproduced(*entry, job.folder)
+            for entry, job in zip(stored, jobs, strict=True)
+        ]
     display.show([reproduced_sheet(rows)])
     if not all(row.holds for row in rows):
         sys.exit(1)
@@ -129,6 +139,8 @@ def _train(jobs: list[Job], how: Execution) -> None:
     from bench.runs.execution import Execution
     from bench.runs.runner import run_jobs
 
+    if not jobs:
+        return
     own, others = [job for job in jobs if job.place], [job for job in jobs if not job.place]
     with show_progress(make_console(), jobs) as report:
         for some, where in ((others, how), (own, Execution(retries=how.retries, on_oom=how.on_oom))):

@@ -5,8 +5,6 @@ The types that readers, cache, splits and audit share; none of these rooms is im
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from bench.datasets.stored import Values, broken, read_json
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -195,47 +194,6 @@ class Case:
     part: str | None = None
 
 
-class Values:
-    """The values of all cases in a cache's file, which is opened once and read case by case.
-
-    It is not mapped into memory: where a mapped file is cut by another process, the next look at it is a bus error,
-    which ends the process without a word.
-
-    Args:
-        start: where the first value lies in the file, in bytes.
-    """
-
-    def __init__(self, path: Path, dtype: str, start: int) -> None:
-        self.path, self.dtype, self.start = path, np.dtype(dtype), start
-        self.file = path.open("rb", buffering=0)
-        self.lock = threading.Lock()
-
-    def read(self, case: Case, one: int | None = None) -> np.ndarray:
-        """A case's values, read-only, in its shape; or `one` of its slices, as a volume of it alone.
-
-        Raises:
-            UserError: the file ends before, or cannot be read.
-        """
-        values = np.empty(case.shape if one is None else (1, *case.shape[1:]), self.dtype)
-        first = case.offset + (one or 0) * case.shape[1] * case.shape[2]
-        left = values.view(np.uint8).data.cast("B")  # of colours too, which are three bytes each
-        try:
-            with self.lock:
-                self.file.seek(self.start + first * self.dtype.itemsize)
-                while left and (count := self.file.readinto(left)):
-                    left = left[count:]
-        except OSError as error:
-            raise broken(self.path.parent, f"{self.path.name} cannot be read ({error.strerror})") from error
-        if left:
-            raise broken(self.path.parent, f"{self.path.name} was cut: it ends in the middle of {case.case}")
-        values.flags.writeable = False
-        return values
-
-    def __del__(self) -> None:
-        if hasattr(self, "file"):
-            self.file.close()
-
-
 @dataclass(frozen=True)
 class Prepared:
     """An opened cache.
@@ -271,16 +229,25 @@ class Prepared:
 
     def image_slice(self, i: int, k: int) -> np.ndarray:
         """Slice k of volume i, in a volume of it alone."""
-        return _in_channels(self.images.read(self.cases[i], k))
+        return _in_channels(self._read(self.images, i, k))
 
     def stored_image(self, i: int) -> np.ndarray:
         """The values of case i as they lie in the file: of pictures in colour (D, H, W) of three bytes each."""
-        return self.images.read(self.cases[i])
+        return self._read(self.images, i)
 
     def label(self, i: int) -> np.ndarray:
         """Label map i of a segmentation as the file has it, read-only: (D, H, W) uint8."""
         assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
-        return self.labels.read(self.cases[i])
+        return self._read(self.labels, i)
+
+    def label_slice(self, i: int, k: int) -> np.ndarray:
+        """The label map of slice k of volume i, in a volume of it alone."""
+        assert self.labels is not None, f"{self.name} has classes, no label maps: see `cases[i].label`"
+        return self._read(self.labels, i, k)
+
+    def _read(self, values: Values, i: int, k: int | None = None) -> np.ndarray:
+        case = self.cases[i]
+        return values.read(case.case, case.shape, case.offset, k)
 
     def facts(self) -> dict[str, dict[str, str | int]]:
         """Case -> what its file and the metadata say of it beside the pixels; {} where nothing was kept.
@@ -331,20 +298,6 @@ def _in_channels(stored: np.ndarray) -> np.ndarray:
     return stored.view(np.uint8).reshape(*stored.shape, -1).transpose(0, 3, 1, 2)
 
 
-def read_json(path: Path) -> Any:
-    """Parses a JSON file of a cache.
-
-    Raises:
-        OSError: the path cannot be read, or is a pipe, which would be waited for. ValueError: the text is no JSON.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path.name} is no file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-
-
 def count_images(cases: Sequence[Case], indices: Iterable[int]) -> int:
     """How many images, or slices of volumes, these cases have."""
     return sum(1 if cases[i].label is not None else cases[i].shape[0] for i in indices)
@@ -353,16 +306,6 @@ def count_images(cases: Sequence[Case], indices: Iterable[int]) -> int:
 def cache_name(spec: DatasetSpec, kind: Source) -> str:
     """The name of a cache's folder under the root."""
     return spec.name if kind == "real" else f"{spec.name}-phantom"
-
-
-def broken(folder: Path, why: str) -> UserError:
-    """The error for a cache that cannot be used, with the way out."""
-    if folder.name.endswith("-phantom"):
-        return UserError(f"The cache {folder} is unusable: {why}. Delete the folder; phantoms are drawn anew.")
-    return UserError(
-        f"The cache {folder} is unusable: {why}. "
-        f"Run `medbench data prepare {folder.name} --from DIR --data-root {folder.parent} --replace`."
-    )
 
 
 class Selected(Protocol):

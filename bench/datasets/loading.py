@@ -194,8 +194,7 @@ class StoredMaps:
 
     def index_select(self, dim: int, index: torch.Tensor, /) -> torch.Tensor:
         data, places = self.slices.data, [self.slices.places[n] for n in index.tolist()]
-        assert data.labels is not None, f"{data.name} has no label maps"
-        maps = [data.labels.read(data.cases[i], k) for i, k in places]
+        maps = [data.label_slice(i, k) for i, k in places]
         return torch.cat([network_label(one, self.slices.protocol) for one in maps])
 
 

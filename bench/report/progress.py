@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.runs.job import Event, Job, Report
 
 EVERY = 30.0  # seconds between two plain lines of one cell
-SHOWN = 8  # running cells with a bar of their own
+SHOWN = 5  # running cells with a bar of their own
 ENDS = ("complete", "failed", "diverged", "pruned", "reused")
 
 

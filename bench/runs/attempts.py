@@ -176,7 +176,9 @@ class Driver:
 
 def record_death(job: Job, lost: Lost) -> str:
     """Records a cell as failed whose process was lost, unless it is done all the same; returns what became of it."""
-    with store.lock(job.folder, wait=True):
+    with store.lock(job.folder, wait=False) as lease:
+        if lease is None:  # another command went on with it
+            return "busy"
         if store.is_done(job.folder):
             return "reused"
         store.write_json(job.folder / "cell.json", asdict(job.cell))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.errors import UserError
+from bench.runs.arguments import Taken, whole
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # A cell that takes so many times its estimate, and half an hour, hangs; a guess from MACs alone may be far off.
@@ -69,6 +70,13 @@ def execution(workers: int | Execution) -> Execution:
     if workers < 1:
         raise UserError(f"Expected at least one worker, but got {workers}.")
     return Execution(None if workers == 1 else workers)
+
+
+def _workers(value: Any) -> int | Execution:
+    return value if isinstance(value, Execution) else whole().read(value)
+
+
+WORKERS = Taken("a whole number, 1 or more, or an Execution", _workers)
 
 
 def at_once(jobs: str | int | None, threads: int, gpus: int, cells: int) -> int:

@@ -67,7 +67,7 @@ class Event:
     """What happened to a cell, or a note.
 
     Attributes:
-        kind: `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `note`.
+        kind: `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `retried`, `note`.
         loss: of a step, or the mean since the last validation round; at the end the last such mean.
         score: of a validation round, the higher the better; at the end the best.
         trial: its number in a search over models.

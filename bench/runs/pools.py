@@ -16,7 +16,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
@@ -156,7 +156,8 @@ class _Process:
             context, self.why = multiprocessing.get_context("spawn"), ""
             self.pipe, far = context.Pipe()
             self.process = context.Process(target=serve, args=(far, self.environment), daemon=True)
-            self.process.start()
+            with _deaf():
+                self.process.start()
             far.close()
         assert self.pipe is not None
         return self.pipe
@@ -176,8 +177,9 @@ class _Process:
         self.why, process = why, self.process
         if process is None or process.pid is None or not process.is_alive():
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGUSR1)
+        if hasattr(signal, "SIGUSR1"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR1)
         threading.Thread(target=self._end, args=(process,), daemon=True).start()
 
     def _end(self, process: Any) -> None:
@@ -194,6 +196,19 @@ class _Process:
         if self.process is not None and self.process.pid is not None:
             self.process.kill()
             self.process.join(GRACE)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that this thread starts meanwhile do not hear Ctrl-C, from their very start."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def signal_name(number: int) -> str:

@@ -36,6 +36,7 @@ from bench.runs.pools import Lost, Teller, drained
 
 STORE = 2**30  # bytes of Ray's object store, in which what cells leave comes back
 MOST = 1024  # cells at a time
+OLD = 30 * 86400.0  # seconds: no run takes so long
 ASK = 1.0  # seconds between two questions to the cluster
 SCRATCH = ("checkpoint.pt", ".lease")  # what is no part of what a cell leaves
 Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
@@ -58,19 +59,18 @@ class RayPool:
     """The places of a Ray cluster, which may come and go.
 
     Args:
-        work: what a node does with a job, an order and `report`.
+        work: what a node does with a job, an order and `report`. fresh: each cell in a process of its own.
     """
 
-    def __init__(self, how: Execution, jobs: Sequence[Job], work: Callable[..., Left] | None = None) -> None:
+    def __init__(
+        self, how: Execution, jobs: Sequence[Job], work: Callable[..., Left] | None = None, fresh: bool = True
+    ) -> None:
         self.how, self.cpus = how, max(job.cell.protocol["threads"] for job in jobs)
         self.gpus = how.gpus_per_cell or (1.0 if jobs[0].device.startswith("cuda") else 0.0)
         self.ray, self.is_ours = _connected(how)
-        token = secrets.token_hex(8)
-        self.order = Order(code_hash(), jobs[0].results.resolve() / f".ray-{token}", token)
-        self.order.probe.parent.mkdir(parents=True, exist_ok=True)
-        self.order.probe.write_text(token, encoding="utf-8")
+        self.order = _new_order(jobs[0].results.resolve())
         self.mail = self._mailbox()
-        self.task = self.ray.remote(max_retries=0, max_calls=1)(_on_node)
+        self.task = self.ray.remote(max_retries=0, max_calls=int(fresh))(_on_node)
         self.work = work or train_on_node
         self.threads = ThreadPoolExecutor(MOST, thread_name_prefix="ray-cells")
         self.told: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -110,7 +110,6 @@ class RayPool:
                     return "reused"
                 if force:
                     clear(job.folder)
-                self.told.put(Event("started", job))
                 record, files = self._trained(job)
                 if not lease.holds():
                     return "busy"
@@ -124,7 +123,8 @@ class RayPool:
     def _trained(self, job: Job) -> Left:
         """What a node makes of a cell. Raises Lost where the node, or its process, did not survive it."""
         key, errors = job.cell.key, self.ray.exceptions
-        ref = self.task.options(**self._share(job)).remote(self.work, job, self.order, self.mail)
+        places = {name: getattr(job, name).absolute() for name in ("results", "folder", "data_root")}
+        ref = self.task.options(**self._share(job)).remote(self.work, replace(job, **places), self.order, self.mail)
         self.running[key] = job, ref
         try:
             while not self.closed:
@@ -177,6 +177,19 @@ class RayPool:
             self.ray.shutdown()
         else:
             self.ray.kill(self.mail)
+
+
+def _new_order(results: Path) -> Order:
+    """What nodes are told, with a new probe in the results folder; those that killed drivers left are removed."""
+    results.mkdir(parents=True, exist_ok=True)
+    for left in results.glob(".ray-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD:
+                left.unlink()
+    token = secrets.token_hex(8)
+    probe = results / f".ray-{token}"
+    probe.write_text(token, encoding="utf-8")
+    return Order(code_hash(), probe, token)
 
 
 class Mailbox:

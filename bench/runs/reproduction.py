@@ -35,10 +35,9 @@ def job_again(
     Raises:
         UserError: a cell of another version, other data, another version of the network, or code that is not trusted.
     """
-    where = f"The cell of {folder}"
+    where = f"The cell {'/'.join(folder.parts[-3:])}"
     cell = _cell(record, where)
     spec = dataset_spec(cell.dataset)
-    prepared = _located(cell, data_root, where)
     entry = _entry(folder, cell.model, trusted, where)
     if entry.version != cell.model["version"]:
         raise UserError(
@@ -48,6 +47,7 @@ def job_again(
     cell = replace(cell, model={**cell.model, "config": _config(cell.model["config"], entry, where)})
     if spec.task not in entry.tasks:
         raise UserError(f"{where} is of {entry.name}, which does not do {spec.task}.")
+    prepared = _located(cell, data_root, where)
     device = "cuda" if str(record["environment"].get("device", "cpu")).startswith("cuda") else "cpu"
     training = record["training"] or {}
     return Job(
@@ -112,8 +112,8 @@ def _entry(folder: Path, model: Mapping[str, Any], trusted: Collection[str], whe
     if unread := [name for name in files if name not in trusted]:
         names = " ".join(f"--trust {name}" for name in files)
         raise UserError(
-            f"{where} is of a network of its author's own, and running it runs {', '.join(unread)} of {top}: read "
-            f"what stands there, then give {names}."
+            f"{where} is of a network of its author's own, and running it runs {', '.join(unread)} of the folder "
+            f"{SOURCES} beside it: read what stands there, then give {names}."
         )
     return load_copy(model, top)
 

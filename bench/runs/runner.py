@@ -15,7 +15,7 @@ from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_argum
 from bench.runs.attempts import outcomes
 from bench.runs.cell import Cell, parse_seeds
 from bench.runs.devices import found_device
-from bench.runs.execution import Execution, execution
+from bench.runs.execution import WORKERS, Execution, execution
 from bench.runs.job import Event, Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.datasets.base import DatasetSpec, Prepared, Source
 
-RUN = {"workers": whole(), "force": FLAG, "report": REPORT, "tune": or_none(whole())}
+RUN = {"workers": WORKERS, "force": FLAG, "report": REPORT, "tune": or_none(whole())}
 
 
 def make_jobs(request: Request, report: Report = silent) -> list[Job]:
@@ -177,12 +177,12 @@ def tuned(
 
 
 def run(
-    workers: int = 1, force: bool = False, report: Report = silent, tune: int | None = None, **request: Any
+    workers: int | Execution = 1, force: bool = False, report: Report = silent, tune: int | None = None, **request: Any
 ) -> pd.DataFrame:
     """Trains and scores what a request names and is not done; returns one row per cell of it (`bench.load_cells`).
 
     Args:
-        workers: processes; each cell keeps the protocol's threads.
+        workers: processes, or all of how cells are run (`bench.runs.execution`); each keeps the protocol's threads.
         force: runs finished cells anew.
         tune: so many trials of learning rate and weight decay for each model, on validation data, before.
         request: the fields of `bench.runs.request.Request`: models, dataset, preset, seeds, data, results, ...

@@ -80,7 +80,7 @@ def test_there_and_back_keeps_the_label() -> None:
 def photographs(*images: np.ndarray, labels: tuple[int, ...] = ()) -> Any:
     """A classification dataset in memory: (C, H, W) uint8 each."""
     cases = [SimpleNamespace(label=label) for label in labels]
-    spec = SimpleNamespace(task="classification")
+    spec = SimpleNamespace(task="classification", channels=images[0].shape[0])
     return SimpleNamespace(spec=spec, cases=cases, image=lambda i: images[i])
 
 

@@ -134,3 +134,24 @@ def test_figures_are_those_of_the_task_and_what_is_not_known_is_left_out() -> No
     assert figures(job("resnet18", "msld"), 0.7, -0.398, "best val") == ["loss 0.7", "best val loss 0.398"]
     assert figures(job(), None, None) == []
     assert figures(job(), float("nan"), None) == ["loss nan"]
+
+
+def test_each_running_cell_has_its_bar_and_one_that_is_begun_again_leaves_it() -> None:
+    jobs = [job(seed=seed) for seed in range(8)]
+    console = screen()
+    bars = Bars(console, jobs)
+
+    def shown() -> str:
+        return "\n".join("".join(part.text for part in line).rstrip() for line in console.render_lines(bars.render()))
+
+    for one in jobs[:7]:
+        bars(Event("started", one))
+        bars(Event("step", one, 100 + one.cell.seed, loss=0.5))
+    assert [name in shown() for name in ("/ seed 0", "/ seed 4", "/ seed 5", "and 2 more")] == [True, True, False, True]
+    assert "104/1400" in shown()
+    bars(Event("complete", jobs[0], loss=0.4, score=0.7))
+    bars(Event("retried", jobs[1], text="its process died by signal 9 (SIGKILL); begun again (attempt 2)"))
+    assert [name in shown() for name in ("/ seed 0", "/ seed 1", "/ seed 6", "more")] == [False, False, True, False]
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "again acdc-phantom / unet_s / seed 1: its process died by signal 9 (SIGKILL); begun again" in text
+    assert bars.ended == 1

@@ -125,7 +125,7 @@ def images(count: int = 70) -> Any:
         label = (quarter + 1) % 3 if i in (4, 66) else quarter
         pixels.append(image)
         cases.append(SimpleNamespace(case=f"image {i}", patient=f"p{i // 2}", label=label))
-    spec = SimpleNamespace(task="classification", classes=("a", "b", "c"))
+    spec = SimpleNamespace(task="classification", channels=1, classes=("a", "b", "c"))
     return SimpleNamespace(cases=cases, spec=spec, image=lambda i: pixels[i])
 
 

@@ -20,6 +20,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.runs import job as cell
 from bench.runs import runner
+from bench.runs.execution import Execution
 from bench.runs.request import Request
 from bench.zoo.entry import MODELS, register_model
 
@@ -171,6 +172,35 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path, scratch
     cells = bench.load_cells(tmp_path)
     assert dict(zip(cells["model"], cells["status"], strict=True)) == {"broken": "failed", "chance": "complete"}
     assert runner.run_jobs(work)["failed"] == 1, "a failed cell is tried again"
+
+
+def test_a_batch_that_does_not_fit_passes_in_halves_where_that_is_asked_for(
+    tmp_path: Path, scratch_models: None
+) -> None:
+    from torch import nn
+
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 4, 1)
+
+        def forward(self, x: Any) -> Any:
+            if self.training and len(x) > 2:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")
+            return self.layer(x)
+
+    register("broken", lambda task, in_channels, num_classes, image_size: Broken())
+    (job,) = jobs(tmp_path, models="broken", settings=("steps=2", "evaluations=1", "batch_size=4", "image_size=32"))
+    assert runner.run_jobs([job], Execution(retries=0))["failed"] == 1
+    record = store.read_record(job.folder)
+    assert record is not None
+    assert record["failure"] == {"kind": "memory", "attempts": 1}
+    events: list[cell.Event] = []
+    assert runner.run_jobs([job], Execution(retries=0, on_oom="halve"), report=events.append)["complete"] == 1
+    record = store.read_record(job.folder)
+    assert record is not None
+    assert record["training"]["pieces_of_a_batch"] == 2
+    assert [event.kind for event in events if event.kind != "step"] == ["started", "retried", "started", "complete"]
 
 
 def test_a_diverged_cell_is_recorded_and_not_tried_again(tmp_path: Path, scratch_models: None) -> None:

@@ -11,9 +11,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.datasets.base import FACTS, PARTS, ROWS, Case, Task, broken, read_json
+from bench.datasets.base import FACTS, PARTS, ROWS, Case, Task
 from bench.datasets.readers.folders import is_litter
 from bench.datasets.splits import duplicates
+from bench.datasets.stored import broken, read_json
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.datasets.base import DatasetSpec, Prepared, Source, Values, broken, cache_name, read_json
+from bench.datasets.base import DatasetSpec, Prepared, Source, cache_name
 from bench.datasets.cache.archives import opened
 from bench.datasets.cache.manifest import FORMATS, form_of, is_cache, load_manifest, manifest_task, read_case
 from bench.datasets.cache.resuming import adopt
 from bench.datasets.cache.writing import Report, file_sha256, publish, write_cache
 from bench.datasets.readers.folders import all_files, visible
+from bench.datasets.stored import Values, broken, read_json
 from bench.errors import UserError, unknown
 
 ENVIRONMENT = "MEDBENCH_DATA"
