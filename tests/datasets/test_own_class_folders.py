@@ -148,12 +148,14 @@ def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:
     save(raw / "bösartig" / "turned.jpeg", picture(20, (24, 32, 3)), quality=95, exif=turned)
     grey = picture(30)
     save(raw / "gutartig (ä)" / "rgb.png", np.stack([grey, grey, grey], -1))
+    save(raw / "bösartig" / "bild_0.png", picture(40))
     prepared = added(root, raw)
     assert prepared.spec.classes == ("bösartig", "gutartig (ä)")
     assert prepared.spec.channels == 3
     shapes = {case.case: case.shape for case in prepared.cases}
     assert shapes["bösartig/turned"] == (3, 32, 24)
-    assert shapes["bösartig/bild_0"] == (3, 24, 32)
+    assert shapes["bösartig/bild_0.JPG"] == (3, 24, 32)
+    assert shapes["bösartig/bild_0.png"] == (3, 24, 24)
     assert shapes["gutartig (ä)/deep/Foto 0"] == (3, 24, 24)
 
 
