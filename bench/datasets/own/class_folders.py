@@ -59,8 +59,8 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
     absent = [name for name in classes.values() if name not in places]
     if absent:
         raise UserError(
-            f"Expected a class folder {absent[0]!r} in {folder}, but it has {', '.join(sorted(places))}: NAME=FOLDER in "
-            "--classes gives one another name."
+            f"Expected a class folder {absent[0]!r} in {folder}, but it has {', '.join(sorted(places))}: NAME=FOLDER "
+            "in --classes gives one another name."
         )
     left_out = sorted(set(places) - set(classes.values()))
     items: dict[str, Item] = {}
