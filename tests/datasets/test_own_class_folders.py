@@ -60,6 +60,20 @@ def test_patients_of_a_table_stay_in_one_part(root: Path, tmp_path: Path) -> Non
     assert (root / described.patients).read_text().startswith("File name;Subject ID")
 
 
+def test_one_image_under_two_patients_names_stays_in_one_part(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 20, "malignant": 20})
+    for i in range(8):
+        save(raw / "benign" / f"n{i}_a.png", picture(1 + 2 * i))  # the first image of benign's patient i
+    prepared = added(root, raw, patient_pattern="^..")
+    split = make_split(prepared.spec, prepared, "patient")
+    part_of = {patient: part for part in PARTS for patient in split.parts[part]}
+    assert len({part_of[f"n{i}"] for i in range(8)}) > 1
+    assert all(part_of[f"n{i}"] == part_of[f"b{i}"] for i in range(8))
+    assert split.groups == {f"n{i}": f"b{i}" for i in range(8)}
+    folds = [make_split(prepared.spec, prepared, "patient/3", fold).parts["test"] for fold in range(3)]
+    assert all(({f"n{i}", f"b{i}"} <= set(fold)) == (f"n{i}" in fold) for fold in folds for i in range(8))
+
+
 def test_a_pattern_finds_patients_as_a_table_does(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
     found = understood(root, raw, patient_pattern="^([a-z][0-9]+)_").found
