@@ -22,7 +22,11 @@ def list_sheet(data_root: str | None) -> Sheet:
     root, _ = resolve_root(data_root, must_exist=False)
     rows = []
     for name in (*dataset_names(), *own_names(data_root)):
-        spec = dataset_spec(name, data_root)
+        try:
+            spec = dataset_spec(name, data_root)
+        except UserError as error:  # a description that was edited
+            rows.append((name, "", "", "", "", f"broken: {error}"))
+            continue
         try:
             prepared = _counts(open_prepared(spec, root, "real")) if (root / name).exists() else "no"
         except UserError:

@@ -46,7 +46,7 @@ def doctor_text(results: Path, data_root: str | None = None) -> str:
     root, _ = resolve_root(data_root, must_exist=False)
     facts = [*_machine(), ("disk free", _disks(results, root)), ("data", f"under {root}")]
     names = (*dataset_names(), *own_names(data_root))
-    data = [line for name in names for line in _dataset_lines(dataset_spec(name, data_root), root)]
+    data = [line for name in names for line in _named_lines(name, root)]
     lines = [line for name, text in facts for line in _wrapped(name, text)]
     return "\n".join([*lines, *data, *(line for name in EXTRAS for line in _extra(name))])
 
@@ -72,6 +72,14 @@ def _disks(results: Path, root: Path) -> str:
     places = {"results": results, "data": root, "temporary files": Path(tempfile.gettempdir())}
     free = {name: free_gb(folder) for name, folder in places.items()}
     return ", ".join(f"{name} {'unknown' if gb is None else f'{gb:.1f} GB'}" for name, gb in free.items())
+
+
+def _named_lines(name: str, root: Path) -> list[str]:
+    """The lines of a data set, or why its description cannot be read."""
+    try:
+        return _dataset_lines(dataset_spec(name, root), root)
+    except UserError as error:
+        return [f"  {name:<22}BROKEN", *_wrapped("", str(error))]
 
 
 def _dataset_lines(spec: DatasetSpec, root: Path) -> list[str]:

@@ -83,6 +83,19 @@ def test_other_content_needs_replace(tmp_path: Path) -> None:
     assert "9 images" in call(*add, "--replace").output
 
 
+def test_a_description_that_was_broken_breaks_nothing_else(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "stranger.toml").write_text("[tool.ruff]\nline-length = 1\n")
+    (root / "mine.toml").write_text("task = 'nothing'\nfrom = 'x'\n")
+    where = ["--data-root", str(root)]
+    for command in (["data", "list", "--wide", *where], ["doctor", *where]):
+        shown = " ".join(call(*command).output.split())
+        assert "Expected task to be" in shown
+        assert "stranger" not in shown
+    assert "Expected task to be" in call("run", "--models", "chance", "--dataset", "mine", *where, *TINY, code=2).output
+
+
 def test_images_that_stand_twice_are_told(tmp_path: Path) -> None:
     write_classes(tmp_path / "raw", {"a": 4, "b": 4})
     save(tmp_path / "raw" / "b" / "again.png", picture(1))

@@ -60,6 +60,20 @@ def test_patients_of_a_table_stay_in_one_part(root: Path, tmp_path: Path) -> Non
     assert (root / described.patients).read_text().startswith("File name;Subject ID")
 
 
+def test_one_image_under_two_patients_names_stays_in_one_part(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 20, "malignant": 20})
+    for i in range(8):
+        save(raw / "benign" / f"n{i}_a.png", picture(1 + 2 * i))  # the first image of benign's patient i
+    prepared = added(root, raw, patient_pattern="^..")
+    split = make_split(prepared.spec, prepared, "patient")
+    part_of = {patient: part for part in PARTS for patient in split.parts[part]}
+    assert len({part_of[f"n{i}"] for i in range(8)}) > 1
+    assert all(part_of[f"n{i}"] == part_of[f"b{i}"] for i in range(8))
+    assert split.groups == {f"n{i}": f"b{i}" for i in range(8)}
+    folds = [make_split(prepared.spec, prepared, "patient/3", fold).parts["test"] for fold in range(3)]
+    assert all(({f"n{i}", f"b{i}"} <= set(fold)) == (f"n{i}" in fold) for fold in folds for i in range(8))
+
+
 def test_a_pattern_finds_patients_as_a_table_does(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
     found = understood(root, raw, patient_pattern="^([a-z][0-9]+)_").found
@@ -148,12 +162,14 @@ def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:
     save(raw / "bösartig" / "turned.jpeg", picture(20, (24, 32, 3)), quality=95, exif=turned)
     grey = picture(30)
     save(raw / "gutartig (ä)" / "rgb.png", np.stack([grey, grey, grey], -1))
+    save(raw / "bösartig" / "bild_0.png", picture(40))
     prepared = added(root, raw)
     assert prepared.spec.classes == ("bösartig", "gutartig (ä)")
     assert prepared.spec.channels == 3
     shapes = {case.case: case.shape for case in prepared.cases}
     assert shapes["bösartig/turned"] == (3, 32, 24)
-    assert shapes["bösartig/bild_0"] == (3, 24, 32)
+    assert shapes["bösartig/bild_0.JPG"] == (3, 24, 32)
+    assert shapes["bösartig/bild_0.png"] == (3, 24, 24)
     assert shapes["gutartig (ä)/deep/Foto 0"] == (3, 24, 24)
 
 

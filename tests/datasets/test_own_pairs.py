@@ -141,6 +141,22 @@ def test_folders_of_images_with_maps_are_classes_where_that_is_said(root: Path, 
     assert found.notes == ("left out: 7 files that are named as the masks of others",)
 
 
+def test_the_other_of_two_folders_is_the_images_whatever_it_is_called(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    (raw / "images").rename(raw / "CXR_png")
+    assert [item.image.parent.name for item in understood(root, raw).found.items] == ["CXR_png"] * 3
+    write_pairs(tmp_path / "more", 3)
+    (tmp_path / "more" / "images").rename(raw / "third")
+    with pytest.raises(UserError, match=r"a folder of images beside the label maps in .*masks, but got CXR_png, masks"):
+        understood(root, raw)
+    flat = tmp_path / "flat"
+    save(flat / "a.png", picture(1))
+    save(flat / "a_mask.png", disc(1))
+    save(flat / "b.png", picture(2))
+    with pytest.raises(UserError, match=r"a label map for every image in .*flat, but 1 of 2 have none \(b\)"):
+        understood(root, flat)
+
+
 def test_an_image_without_a_map_is_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     (raw / "masks" / "c1.png").unlink()

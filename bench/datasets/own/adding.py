@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from bench.datasets.own.reading import seen_channels
 from bench.datasets.own.recognising import recognise
 from bench.datasets.own.specs import FILES_OF_ALL, spec_of
 from bench.datasets.splits.by_patient import CARVED
-from bench.errors import UserError
+from bench.errors import UserError, printable
 
 FEWEST_OF_CLASS = 3  # one to train, one to validate and one to test on
 
@@ -158,6 +159,9 @@ def _described(addition: Addition) -> Description:
     if addition.classes:
         said["classes"], said["values"] = _classes(addition.classes)
     description = replace(description, **said, allow_leak=addition.allow_leak or description.allow_leak)
+    for path in (description.source, description.patients, description.split):
+        if printable(path) != path:
+            raise UserError(f"Expected names of printable UTF-8, but found {path}: rename it.")
     if description.patients and description.patient_pattern:
         raise UserError("Expected the patients by a table or by a pattern, but got both.")
     return check_values(description, "the command")
@@ -179,9 +183,12 @@ def _opened(source: Path, root: Path) -> Iterator[Path]:
     if source.suffix.lower() in FILES_OF_ALL and source.is_file():
         yield source
         return
-    root.mkdir(parents=True, exist_ok=True)
-    with opened(source, root) as folder:
-        yield folder
+    try:
+        with opened(source, root) as folder:
+            yield folder
+    except OSError as error:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(source)
+        raise UserError(f"Cannot read {name}: {error.strerror or error}.") from error
 
 
 # -- what cannot be trained and tested on --------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -57,7 +58,10 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
     classes = chosen or {name: name for name in sorted(places, key=str.lower)}
     absent = [name for name in classes.values() if name not in places]
     if absent:
-        raise UserError(f"Expected a class folder {absent[0]!r} in {folder}, but it has {', '.join(sorted(places))}.")
+        raise UserError(
+            f"Expected a class folder {absent[0]!r} in {folder}, but it has {', '.join(sorted(places))}: NAME=FOLDER "
+            "in --classes gives one another name."
+        )
     left_out = sorted(set(places) - set(classes.values()))
     items: dict[str, Item] = {}
     masks = 0
@@ -65,9 +69,12 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
         for part, place in places[name]:
             files, of_class = _without_masks(sorted(pictures(place)))
             masks += of_class
+            stems = Counter(_named(path.relative_to(place)) for path in files)
             for path in files:
                 check_name(path)
-                case = "/".join(filter(None, (part, name, _named(path.relative_to(place)))))
+                within = path.relative_to(place)
+                stem = _named(within) if stems[_named(within)] == 1 else within.as_posix()  # 1.png beside 1.jpg
+                case = "/".join(filter(None, (part, name, stem)))
                 if case in items:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)

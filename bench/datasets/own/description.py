@@ -75,7 +75,16 @@ class Description:
 
 def described(root: Path) -> list[str]:
     """The names of the descriptions under a root, in alphabetical order."""
-    return sorted(path.stem for path in root.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.stem)) if root.is_dir() else []
+    files = root.glob(f"*{SUFFIX}") if root.is_dir() else ()
+    return sorted(path.stem for path in files if _NAME.fullmatch(path.stem) and _says_a_task(path))
+
+
+def _says_a_task(path: Path) -> bool:
+    """Whether a TOML file describes a data set, a damaged one too, and is not a stranger's."""
+    try:
+        return re.search(r"^task\s*=", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
+    except OSError:
+        return False
 
 
 def check_name(name: str, published: list[str]) -> None:

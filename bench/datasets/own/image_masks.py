@@ -17,9 +17,21 @@ from bench.datasets.readers.nifti import is_nifti, without_suffix
 from bench.errors import UserError
 
 # Names of the two folders, as `folders.plain` has them.
-IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages", "original", "originals", "volumes", "scans", "data"}
+IMAGE_FOLDERS = {
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "jpegimages",
+    "original",
+    "originals",
+    "volumes",
+    "scans",
+    "data",
+    "imagestr",
+}
 MASK_FOLDERS = {"masks", "mask", "labels", "label", "segmentations", "segmentation", "segs", "seg", "annotations"}
-MASK_FOLDERS |= {"groundtruth", "groundtruths", "gt", "manual", "1stmanual", "segmentationclass"}
+MASK_FOLDERS |= {"groundtruth", "groundtruths", "gt", "manual", "1stmanual", "segmentationclass", "labelstr"}
 _MASK_WORD = "mask|masks|seg|segmentation|label|labels|labelmap|gt|groundtruth|annotation|manual"
 _IMAGE_WORD = "img|image|volume|vol|scan|0000"
 _MASK_END = re.compile(rf"(?i)[-_. ](?:{_MASK_WORD})$")
@@ -72,6 +84,9 @@ def _places(folder: Path) -> list[Place]:
     children = {plain(path.name): path for path in visible(folder) if path.is_dir()} if folder.is_dir() else {}
     images = [path for name, path in children.items() if name in IMAGE_FOLDERS]
     masks = [path for name, path in children.items() if name in MASK_FOLDERS]
+    if not images and len(masks) == 1:  # whatever the other of two is called
+        images = [path for name, path in children.items() if path != masks[0] and name not in PART_WORDS]
+        images = images if any(_named(path) for path in images) else []
     if len(images) == 1 and len(masks) == 1:
         return [(None, images[0], masks[0])]
     if len(images) > 1 or len(masks) > 1:

@@ -53,6 +53,14 @@ def find_archive_cases(path: Path, names: Sequence[str]) -> Found:
     return Found("npz", task, classes, tuple(items), notes)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is an .npz with images of parts."""
+    try:
+        return path.suffix.lower() == ".npz" and any(f"{part}_images" in _keys(path) for part in PARTS)
+    except UserError:
+        return False
+
+
 def _parts(path: Path) -> list[str]:
     parts = [part for part in PARTS if f"{part}_images" in _keys(path)]
     if not parts:

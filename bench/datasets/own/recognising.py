@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,7 +11,7 @@ from bench.datasets.base import Task
 from bench.datasets.own import class_folders, image_masks, npz_archives, tables
 from bench.datasets.own.description import Description, check_pattern
 from bench.datasets.own.items import Found, Item
-from bench.datasets.readers.folders import visible
+from bench.datasets.readers.folders import plain, visible
 from bench.datasets.readers.metadata import table_columns
 from bench.errors import UserError
 
@@ -66,15 +66,28 @@ def _layout(source: Path, description: Description) -> str:
         return "nnunet"
     if _only(source, tables.is_path_table):
         return "table"
-    if _only(source, lambda path: path.suffix.lower() == ".npz"):
+    if _only(source, npz_archives.is_archive):
         return "npz"
     if description.task != "classification" and image_masks.has_pairs(source):
         return "images-masks"
-    if class_folders.class_folders(source):
+    classes = class_folders.class_folders(source)
+    if classes:
+        _reject_maps(source, classes, description)
         return "class-folders"
-    if image_masks.has_pairs(source):
+    if image_masks.find_pairs(source, ()).items:  # raises the line of what cannot be paired
         return "images-masks"
     raise UserError(f"Found nothing that is known in {source}{_of_tables(source)}. Known: {KNOWN}.")
+
+
+def _reject_maps(source: Path, names: Collection[str], description: Description) -> None:
+    """Raises UserError where what looks like class folders are images and label maps that cannot be told apart."""
+    maps = [name for name in names if plain(name) in image_masks.MASK_FOLDERS]
+    if maps and description.task != "classification":
+        listed = ", ".join(sorted(names))
+        raise UserError(
+            f"Expected a folder of images beside the label maps in {source / maps[0]}, but got {listed}: "
+            "name it images, or pass --task classification where these are classes."
+        )
 
 
 def _of_tables(source: Path) -> str:
@@ -96,9 +109,9 @@ def _chosen(description: Description) -> dict[str, str]:
 
 
 def _npz(source: Path, description: Description) -> Found:
-    archive = source if source.is_file() else _only(source, lambda path: path.suffix.lower() == ".npz")
+    archive = source if source.is_file() else _only(source, npz_archives.is_archive)
     if archive is None:
-        raise UserError(f"Expected one .npz in {source}.")
+        raise UserError(f"Expected one .npz with images of parts in {source}.")
     return npz_archives.find_archive_cases(archive, description.classes)
 
 

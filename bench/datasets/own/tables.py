@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
             left_out += 1
             continue
         image = _file_of(table, line["path"], index)
-        case = image.relative_to(table.parent.resolve()).with_suffix("").as_posix()
+        case = image.relative_to(table.parent).with_suffix("").as_posix()
         if case in items:
             raise UserError(f"Expected each image once in {table}, but {case} is there twice.")
         mask = _file_of(table, line["mask"], {}) if task == "segmentation" else None
@@ -85,7 +86,7 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
 def _index(table: Path) -> dict[str, list[Path]]:
     """File name, and name without suffix -> the pictures of that name below the table's folder."""
     index: dict[str, list[Path]] = {}
-    for path in pictures(table.parent.resolve()):
+    for path in pictures(table.parent):
         for name in (path.name, path.stem):
             index.setdefault(name, []).append(path)
     return index
@@ -112,10 +113,11 @@ def _file_of(table: Path, text: str, index: dict[str, list[Path]]) -> Path:
 
 def _inside(table: Path, text: str) -> Path:
     """The file that a row names; it has to lie in the table's folder, so that the two can be moved together."""
-    folder = table.parent.resolve()
-    path = (folder / text.replace("\\", "/")).resolve()
-    if not text or not path.is_relative_to(folder):
+    folder = table.parent
+    way = os.path.relpath(os.path.abspath(folder / text.replace("\\", "/")), os.path.abspath(folder))
+    if way == os.curdir or way.split(os.sep)[0] == os.pardir:  # links inside the folder may lead anywhere
         raise UserError(f"Expected the paths in {table} to lead into {folder}, but got {text!r}: move the table there.")
+    path = folder / way
     check_name(path)
     check_present(path)
     return path

@@ -61,7 +61,7 @@ def by_patient(prepared: Prepared) -> Split:
     source = f"ours: {kept}, dealt about 60/15/25 % of each class by a constant seed"
     part_of = {case.patient: parts[groups[case.case]] for case in prepared.cases}
     listed = by_part(list(part_of), part_of.__getitem__)
-    of_split = groups if note else {}
+    of_split = {case.patient: groups[case.case] for case in prepared.cases if groups[case.case] != case.patient}
     return Split(BY_PATIENT, source, listed, groups=of_split, note=note, unpublished=True)
 
 
@@ -111,13 +111,19 @@ def _carved(prepared: Prepared, train: Sequence[str]) -> dict[str, tuple[str, ..
 
 
 def kept_together(prepared: Prepared) -> dict[str, str]:
-    """Case -> its patient, or where patients are unknown the first of its near-duplicates."""
-    if patients_known(prepared.cases):
-        return {case.case: case.patient for case in prepared.cases}
+    """Case -> its patient, or the first of those that share an image; without patients the first of near-duplicates.
+
+    One photograph under two patients' names would else train and test.
+    """
+    together: dict[tuple[str, str], list[int]] = {}
+    for i, (case, entry) in enumerate(zip(prepared.cases, prepared.manifest["cases"], strict=True)):
+        together.setdefault(("patient", case.patient), []).append(i)
+        together.setdefault(("image", entry["image_sha256"]), []).append(i)
     position = {case.case: i for i, case in enumerate(prepared.cases)}
-    alike = [[position[name] for name in group] for group in prepared.manifest.get("groups") or []]
-    names = [case.case for case in prepared.cases]
-    return {names[i]: names[members[0]] for members in join(len(names), alike) for i in members}
+    near = [] if patients_known(prepared.cases) else prepared.manifest.get("groups") or []
+    alike = [*together.values(), *([position[name] for name in group] for group in near)]
+    cases = prepared.cases
+    return {cases[i].case: cases[members[0]].patient for members in join(len(cases), alike) for i in members}
 
 
 def _are_volumes(prepared: Prepared) -> bool:
