@@ -38,6 +38,7 @@ class Job:
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
         validated: images, or slices, that a validation round passes through the network; for an estimate.
+        predictions: whether what it predicts of the test part is kept beside its record.
     """
 
     cell: Cell
@@ -50,6 +51,7 @@ class Job:
     cost: dict[str, Any]
     place: str = ""
     validated: int = 0
+    predictions: bool = True
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
@@ -273,6 +275,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from lightning_fabric import Fabric
 
     from bench.datasets.loading import training_arrays
+    from bench.records.predicted import Kept
     from bench.runs.depthwise import speed_up_training
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.seeding import build_seeded
@@ -315,8 +318,9 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return _record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
+    kept = Kept() if job.predictions and not cell.is_trial else None
     try:
-        rows = score_weights(model, data, scored_parts, protocol, progress)
+        rows = score_weights(model, data, scored_parts, protocol, progress, kept)
     except FloatingPointError as error:
         return _record(job, "diverged", training=training, error=str(error))
     figures = {part: _headlines(rows, part) for part in scored_parts}
@@ -328,6 +332,8 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     _save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
         _save_weights(job.folder / "average.safetensors", progress.average_best.state)
+    if kept is not None:
+        kept.save(job.folder, cell.key, rows[-1]["weights"])
     return _record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
 
 
