@@ -11,6 +11,7 @@ from bench.cli.develop import develop
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import evaluate
 from bench.cli.models import models
+from bench.cli.predict import export, predict
 from bench.cli.profile import profile
 from bench.cli.report import report
 from bench.cli.run import plan, run
@@ -29,7 +30,22 @@ def main() -> None:
     """
 
 
-for command in (run, plan, budget, develop, report, models, profile, data, ablate, evaluate, doctor, show):
+for command in (
+    run,
+    plan,
+    budget,
+    develop,
+    report,
+    models,
+    profile,
+    data,
+    ablate,
+    evaluate,
+    doctor,
+    show,
+    predict,
+    export,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

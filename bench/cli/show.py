@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import DATA_ROOT, RESULTS, Option, gathered
+from bench.cli.predict import TRUST
 from bench.cli.terminal import PATH, TEXT, make_console, say, wide_option
 from bench.errors import UserError
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from bench.analysis.gallery import Asked, Gallery
 
 COUNT = click.IntRange(1, 100)
-TRUST = click.option(
-    "--trust", type=PATH, metavar="FILE", help="A third party's network may be run from this file, if it is the run's."
-)
 ASKED: Option = gathered(
     "asked",
     "bench.analysis.gallery:Asked",

@@ -41,7 +41,7 @@ class Trained:
         classes: by label id; in segmentation the first is the background.
         channels: of an image, 1 grey, 3 RGB.
         dataset: what it was trained on, as results call it.
-        seed: of its cell. weights: which of the cell's, as cases.csv names them.
+        cell: its training run. weights: which of that, as cases.csv names them.
         protocol: decides size, normalisation and how labels come back to the file's grid.
         model: in eval mode, as `Fabric` set it up: logits (N, K) or (N, K, S, S) of inputs (N, C, S, S).
         folder: of its record.
@@ -54,8 +54,8 @@ class Trained:
     classes: tuple[str, ...]
     channels: int
     dataset: str
-    seed: int
     weights: str
+    cell: Cell
     protocol: Protocol
     model: nn.Module = field(repr=False)
     folder: Path = field(repr=False)
@@ -133,8 +133,8 @@ def load_trained(
         classes=names,
         channels=channels,
         dataset=record["dataset"]["name"],
-        seed=cell.seed,
         weights=whose,
+        cell=cell,
         protocol=protocol,
         model=_set_up(model, device, protocol),
         folder=folder,

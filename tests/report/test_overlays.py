@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from trained_runs import results_of
 
-import bench
 from bench.analysis.gallery import Asked, Gallery, gallery
 from bench.cli.main import main
 from bench.errors import UserError
@@ -23,18 +23,12 @@ from bench.runs.occlusion import occlusion_map
 from bench.runs.trained import load_trained
 
 pytestmark = pytest.mark.xdist_group("trained")
-SHORT = ("steps=2", "evaluations=1", "image_size=32", "batch_size=4")
-SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, user_data: Path) -> Path:
-    """Hearts by two models, chests by one, without weights of the latter's copy."""
-    folder = tmp_path_factory.mktemp("shown")
-    asked = {"preset": "smoke", "data": "phantom", "settings": SHORT, "threads": 1, "seeds": [0]}
-    for dataset, models in (("acdc", ["chance", SMALL]), ("large-covid-ct", "mobilenetv3_small")):
-        bench.run(dataset=dataset, models=models, results=folder, data_root=user_data / "medbench", **asked)
-    return folder
+def results(user_data: Path) -> Path:
+    """Hearts by two models, chests by one."""
+    return results_of(user_data)
 
 
 def of(results: Path, user_data: Path, dataset: str = "acdc-phantom", **asked: Any) -> Gallery:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from trained_runs import folders_of, run
 
-import bench
 from bench.datasets.base import Prepared
 from bench.datasets.cache.prepared import open_prepared
 from bench.errors import UserError
@@ -24,8 +24,6 @@ from bench.runs.trained import Trained, load_trained, predict_together
 from bench.zoo.registry import dataset_spec
 
 pytestmark = pytest.mark.xdist_group("trained")
-SHORT = ("steps=2", "evaluations=1", "image_size=32", "batch_size=4")
-NETS = {"acdc": "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]", "large-covid-ct": "mobilenetv3_small"}
 OWN = """
 from torch import nn
 
@@ -42,19 +40,10 @@ class Net(nn.Module):
 """
 
 
-def run(results: Path, root: Path, **request: Any) -> list[Path]:
-    asked = {"preset": "smoke", "data": "phantom", "settings": SHORT, "threads": 1, "seeds": [0], **request}
-    bench.run(results=results, data_root=root, **asked)
-    return [folder for folder, _ in store.read_records(results).records]
-
-
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, user_data: Path) -> dict[str, Path]:
+def folders(user_data: Path) -> dict[str, Path]:
     """Dataset -> a record's folder."""
-    made = {}
-    for dataset, model in NETS.items():
-        (made[dataset],) = run(tmp_path_factory.mktemp(dataset), user_data / "medbench", dataset=dataset, models=model)
-    return made
+    return folders_of(user_data)
 
 
 def of_tests(folder: Path, root: Path) -> tuple[Prepared, list[int], pd.DataFrame, dict[str, Any]]:
