@@ -239,7 +239,7 @@ def _onnx(model: nn.Module, example: torch.Tensor, about: dict[str, Any]) -> tup
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
     def run(inputs: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: inputs.numpy()})[0])
+        return torch.from_numpy(_tried("ONNX", lambda: session.run([OUTPUT], {INPUT: inputs.numpy()}))[0])
 
     return content, run, next(opset.version for opset in stored.opset_import if opset.domain in ("", "ai.onnx"))
 

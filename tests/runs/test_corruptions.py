@@ -14,10 +14,11 @@ GREY_ALONE = {"window shift", "bias field", "ghosting", "motion"}
 
 
 def body(height: int = 96, width: int = 90) -> np.ndarray:
-    """(H, W) from 0 to 1: a disc with a bright core on a darker ground."""
+    """(H, W) from 0 to 1: a disc with a bright core on a darker ground, with a texture."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     radius = np.hypot(y, x)
-    return 0.1 + 0.4 / (1 + np.exp(30 * (radius - 0.7))) + 0.4 / (1 + np.exp(40 * (radius - 0.3)))
+    texture = 0.05 * np.sin(60 * y) * np.sin(47 * x)
+    return 0.1 + texture + 0.4 / (1 + np.exp(30 * (radius - 0.7))) + 0.4 / (1 + np.exp(40 * (radius - 0.3)))
 
 
 VOLUME = (np.stack([body(), body()]) * 900 + 100).astype(np.float32)
@@ -37,7 +38,7 @@ def test_a_corruption_grows_with_its_severity_and_keeps_shape_type_and_range(nam
             continue
         changes = [change(array, name, severity) for severity in SEVERITIES]
         assert all(after > 0.9 * before for before, after in pairwise(changes)), changes
-        assert 1e-5 < changes[0] < changes[-1] < 0.6
+        assert 5e-5 < changes[0] < changes[-1] < 0.6
         found = corrupted(array, name, 5, "c")
         assert (found.shape, found.dtype) == (array.shape, array.dtype)
         low, high = np.percentile(array, (0.5, 99.5)) if array is VOLUME else (0, 255)
@@ -50,7 +51,7 @@ def test_the_same_case_is_corrupted_in_the_same_way_and_others_otherwise() -> No
     assert not np.array_equal(first, other)
     assert not np.array_equal(first, corrupted(VOLUME, "noise", 2, "a"))
     digest = hashlib.sha256(np.rint(first).astype(np.int32).tobytes()).hexdigest()
-    assert digest[:12] == "cd7520159a85", "seeds or severities changed: figures of before are no longer comparable"
+    assert digest[:12] == "52aec61d7008", "seeds or severities changed: figures of before are no longer comparable"
 
 
 def test_what_formulas_say_is_what_is_done() -> None:
