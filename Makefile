@@ -33,7 +33,7 @@ test-slow: .venv/installed
 catalogue: .venv/installed
 	$(BIN)/python -m bench.cost.cataloguing
 
-# The records of real runs, without weights, and the tables made from them; a test makes the tables again.
+# The records of real runs, without weights and predictions of patients' images, and the tables made from them; a test makes the tables again.
 RECORDS := results/example/records
 REPORT := $(BIN)/medbench report --results results/example --output results/example
 # The one table and the one picture of README.md.
@@ -41,11 +41,12 @@ MAIN_TABLE := $(BIN)/medbench report --results results/example --dataset acdc --
 example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
-	  --exclude=.lock --exclude='.lease*' -cf - . | tar -C $(RECORDS) -xf -
+	  --exclude=predictions.npz --exclude=.lock --exclude='.lease*' -cf - . | tar -C $(RECORDS) -xf -
 	mkdir -p results/example/units
 	cp results/units/*.json results/example/units
 	mkdir -p results/example/tuning
-	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=.lock --exclude='.lease*' -cf - . | tar -C results/example/tuning -xf -
+	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=predictions.npz --exclude=.lock \
+	  --exclude='.lease*' -cf - . | tar -C results/example/tuning -xf -
 	$(REPORT)/tables.md --format markdown
 	$(REPORT)/tables.tex --format latex
 	$(REPORT)/tables.csv --format csv

@@ -13,6 +13,7 @@ _HOMES = {
     "register_model": "bench.zoo.entry",
     "load_results": "bench.records.store",
     "load_cells": "bench.records.store",
+    "load_trained": "bench.runs.trained",
     "profile": "bench.cost.speed",
     "load_profiles": "bench.records.profiles",
     "DatasetSpec": "bench.datasets.base",

@@ -75,6 +75,21 @@ class Interval:
         return Interval(self.value, float(np.clip(self.low, least, most)), float(np.clip(self.high, least, most)))
 
 
+def can_be_resampled(*models: Scores) -> bool:
+    """Whether there are units to resample: two or more that have a class, in each stratum."""
+    return all(
+        min(np.count_nonzero(scores.counts.sum(axis=(0, 2))[members]) for members in scores.members) > 1
+        for scores in models
+    )
+
+
+def with_seeds(scores: Scores) -> Scores:
+    """One set counts as two that are equal: no variance of seeds, so that an interval is over units alone."""
+    if len(scores.sums) > 1:
+        return scores
+    return Scores(np.repeat(scores.sums, 2, axis=0), np.repeat(scores.counts, 2, axis=0), scores.strata)
+
+
 def figure(scores: Scores) -> float:
     """The mean over classes of the mean over cases, averaged over seeds; nan where no class has a case."""
     return float(_all_units(scores).mean())

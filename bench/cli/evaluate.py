@@ -1,4 +1,4 @@
-"""`medbench evaluate`: others' predictions scored."""
+"""`medbench evaluate`: others' predictions scored, and trained networks on other data sets or under corruptions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import Display, Option, displayed, gathered
+from bench.cli.options import DATA, DATA_ROOT, Display, Option, displayed, gathered
+from bench.cli.predict import DEVICE, TRUST, WEIGHTS
 from bench.cli.terminal import PATH, TEXT, make_console, say
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.predictions import Predictions
+    from bench.analysis.robustness import Elsewhere
 
 
 def _names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -33,8 +35,8 @@ def _spacing(context: click.Context, parameter: click.Parameter, text: str | Non
 REQUEST: Option = gathered(
     "request",
     "bench.analysis.predictions:Predictions",
-    click.option("--pred", required=True, multiple=True, type=PATH, help="Folder of predictions; again for each seed."),
-    click.option("--label", required=True, type=PATH, help="Folder of the reference's label maps."),
+    click.option("--pred", multiple=True, type=PATH, help="Folder of predictions; again for each seed."),
+    click.option("--label", type=PATH, help="Folder of the reference's label maps."),
     click.option("--versus", multiple=True, type=PATH, help="Folder of another method's; again for each seed."),
     click.option(
         "--classes", type=TEXT, callback=_names, help="Names by label id, background first.  [the labels' ids]"
@@ -54,17 +56,63 @@ REQUEST: Option = gathered(
 )
 
 
+ELSEWHERE: Option = gathered(
+    "elsewhere",
+    "bench.analysis.robustness:Elsewhere",
+    click.option(
+        "--run", "runs", multiple=True, type=PATH, help="A run's folder, in place of --pred; again for others."
+    ),
+    click.option("--dataset", "datasets", type=TEXT, help="Score the run's network on these data sets, by commas."),
+    click.option("--corruptions", is_flag=True, help="Score it on its own test part, corrupted in five severities."),
+    click.option("--map", "mapping", multiple=True, metavar="THEIRS=OURS", help="A class that the network calls so."),
+    *(DATA, DATA_ROOT, WEIGHTS, DEVICE, TRUST),
+)
+
+
 @click.command()
 @REQUEST
+@ELSEWHERE
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
 @displayed("Write cases.csv and the conventions there.")
-def evaluate(request: Predictions, tests: bool, display: Display) -> None:
-    """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
+def evaluate(request: Predictions, elsewhere: Elsewhere, tests: bool, display: Display) -> None:
+    """Score folders of label maps of any method (NIfTI, PNG), or a run's network elsewhere, with intervals.
 
     \b
     Example:
       medbench evaluate --pred PREDICTIONS --label LABELS --classes background,RV,Myo,LV --output SCORES
     """
+    if elsewhere.runs:
+        if request.pred or request.label or request.versus:
+            raise UserError("Expected --pred with --label, or --run with --dataset or --corruptions, but got both.")
+        _judge(elsewhere, display)
+        return
+    for option, given in (("--pred", request.pred), ("--label", request.label)):
+        if not given:
+            raise click.UsageError(f"Missing option '{option}' (or '--run').")
+    _score(request, tests, display)
+
+
+def _judge(elsewhere: Elsewhere, display: Display) -> None:
+    """Scores runs elsewhere; `--output` takes the rows of all cases."""
+    from contextlib import nullcontext
+
+    from bench.analysis.predictions import check_output
+    from bench.analysis.robustness import judge_elsewhere
+    from bench.records.store import write_text
+    from bench.report.escaping import csv_text
+    from bench.report.progress import counting
+
+    if display.output:
+        check_output(display.output)
+    with counting(make_console(), "done") if display.form == "rich" else nullcontext(lambda *_: None) as report:
+        judged = judge_elsewhere(elsewhere, report)
+    display.show(judged.sheets)
+    if display.output:
+        write_text(display.output / "cases.csv", csv_text(judged.rows))
+        say(f"written   {display.output / 'cases.csv'}", 0)
+
+
+def _score(request: Predictions, tests: bool, display: Display) -> None:
     from contextlib import nullcontext
 
     from bench.analysis.predictions import check_output, score_predictions, write_scores

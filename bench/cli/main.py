@@ -12,10 +12,12 @@ from bench.cli.develop import develop
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import evaluate
 from bench.cli.models import models
+from bench.cli.predict import export, predict
 from bench.cli.profile import profile
 from bench.cli.report import report
 from bench.cli.reproduce import reproduce
 from bench.cli.run import plan, run
+from bench.cli.show import show
 from bench.cli.terminal import Group
 
 
@@ -44,6 +46,9 @@ for command in (
     doctor,
     reproduce,
     results,
+    show,
+    predict,
+    export,
 ):
     main.add_command(command)
 

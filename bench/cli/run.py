@@ -50,11 +50,19 @@ BUDGET = click.option(
     "--budget", type=TEXT, metavar="IMAGES", help="Images seen in training, over a whole schedule: 48k.  [the preset's]"
 )
 PRETRAINED = click.option("--pretrained", is_flag=True, help="Start from weights of the hub, where a model has some.")
+PREDICTIONS = click.option(
+    "--no-predictions",
+    "predictions",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Keep no predictions of the test part beside each record.",
+)
 PARTS = (MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, TRAIN_FRACTION)
 REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",
-    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED),
+    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED, PREDICTIONS),
 )
 EXECUTION: Option = gathered(
     "how",

@@ -128,6 +128,7 @@ class DatasetSpec:
         units: the prepared cases -> case -> what counts as one in an interval, where that is not the patient.
         unit: what one of these is, in the plural.
         variant_of: the data set of which this one is another view; `all` leaves it out.
+        intensities: an image's values as scanners write them -> those of the cache; None: these are the same.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
 
@@ -154,6 +155,7 @@ class DatasetSpec:
     units: Callable[[Prepared], dict[str, str]] | None = None
     unit: str = "patients"
     variant_of: str | None = None
+    intensities: Callable[[np.ndarray], np.ndarray] | None = None
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -69,7 +69,12 @@ def images_input(data: Prepared, cases: Sequence[int], protocol: LoadingSettings
     Each is normalised over all its channels together and then resized, its sides to S whatever their ratio; both
     `zscore` and `minmax` (to [0, 1]) are per image. A constant image is 0.
     """
-    return torch.cat([_image_input(data.image(i), protocol) for i in cases])
+    return batch_input([data.image(i) for i in cases], protocol)
+
+
+def batch_input(images: Sequence[np.ndarray], protocol: LoadingSettings) -> torch.Tensor:
+    """As `images_input`, of images (C, H, W) uint8 that no data set has."""
+    return torch.cat([_image_input(image, protocol) for image in images])
 
 
 def _image_input(image: np.ndarray, protocol: LoadingSettings) -> torch.Tensor:
@@ -96,6 +101,15 @@ def label_map(logits: torch.Tensor, shape: tuple[int, int], protocol: LoadingSet
     if protocol.output == "logits":
         return _linear(logits.float(), shape).argmax(dim=1).to(torch.uint8).cpu().numpy()
     return nearest(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), shape, protocol.resize)
+
+
+def probability_map(logits: torch.Tensor, shape: tuple[int, int], protocol: LoadingSettings) -> np.ndarray:
+    """Logits (D, K, S, S) -> probabilities (D, K, H, W) float32 in the file's own grid; their argmax is `label_map`."""
+    if protocol.output == "logits":
+        return _linear(logits.float(), shape).softmax(dim=1).cpu().numpy()
+    probabilities = logits.float().softmax(dim=1).cpu().numpy()
+    n, classes, *size = probabilities.shape
+    return nearest(probabilities.reshape(-1, *size), shape, protocol.resize).reshape(n, classes, *shape)
 
 
 def training_arrays(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> tuple[Selected, Selected]:

@@ -8,6 +8,7 @@
         checkpoint.pt        while the cell is unfinished
         cases.csv            one row per part, weights, case and class, with the task's columns
         weights.safetensors  the weights with the best validation score
+        predictions.npz      what these predict of the test part (`bench.records.predicted`), unless told not to
         record.json          last, renamed into place: the cell is finished
 
 Phantom cells live under `<results>/runs/phantom/`. A folder of records without weights (`results/example/records`)

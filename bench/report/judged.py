@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.analysis.certainty import Measure, interval_text, limited, p_text, scores_of
@@ -15,7 +14,16 @@ from bench.analysis.conventions import MEASURES
 from bench.analysis.predictions import Judged
 from bench.analysis.segmentation import POLICIES
 from bench.analysis.sheet import Sheet
-from bench.analysis.statistics import Interval, Scores, difference, figure, unit_means, wilcoxon
+from bench.analysis.statistics import (
+    Interval,
+    Scores,
+    can_be_resampled,
+    difference,
+    figure,
+    unit_means,
+    wilcoxon,
+    with_seeds,
+)
 from bench.metrics.doctor import TOLERANCE, Compared
 
 TITLES = {"pred": "Predictions", "versus": "The others'"}
@@ -71,29 +79,17 @@ def _gaps(judged: Judged, measures: list[Measure], tests: bool) -> Iterator[dict
         for levels in zip(*(_levels(rows, judged.classes) for rows in methods), strict=True):
             ours, theirs = (scores_of(rows, measure) for _, rows in levels)
             gap, p = Interval(figure(ours) - figure(theirs), math.nan, math.nan), math.nan
-            if _can_be_resampled(ours, theirs) and not math.isnan(gap.value):
-                gap = measure.gap(difference(_with_seeds(ours), _with_seeds(theirs)))
+            if can_be_resampled(ours, theirs) and not math.isnan(gap.value):
+                gap = measure.gap(difference(with_seeds(ours), with_seeds(theirs)))
                 p = wilcoxon(unit_means(ours), unit_means(theirs)) if tests else math.nan
             yield {"method": GAP, "metric": measure.name, "class": levels[0][0], **vars(gap), "p": p}
 
 
 def _interval(scores: Scores, measure: Measure) -> Interval:
     value = figure(scores)
-    if math.isnan(value) or not _can_be_resampled(scores):
+    if math.isnan(value) or not can_be_resampled(scores):
         return Interval(value, math.nan, math.nan)
-    return measure.figure(_with_seeds(scores))
-
-
-def _can_be_resampled(*models: Scores) -> bool:
-    """Whether there are patients to resample: two or more that have the class."""
-    return all(int(scores.counts.sum(axis=(0, 2)).astype(bool).sum()) > 1 for scores in models)
-
-
-def _with_seeds(scores: Scores) -> Scores:
-    """One set counts as two that are equal: no variance of seeds, so that the interval is over patients alone."""
-    if len(scores.sums) > 1:
-        return scores
-    return Scores(np.repeat(scores.sums, 2, axis=0), np.repeat(scores.counts, 2, axis=0))
+    return measure.figure(with_seeds(scores))
 
 
 def prediction_sheets(judged: Judged, tests: bool = False) -> list[Sheet]:

@@ -21,9 +21,11 @@ from bench.metrics.segmentation import dice
 from bench.runs.protocol import Protocol
 
 if TYPE_CHECKING:
+    from bench.records.predicted import Kept
     from bench.runs.averaging import State
     from bench.runs.train import Progress
 
+Keep = Callable[[str, np.ndarray], None]
 BATCH = 16  # slices a forward pass; no result depends on it but by rounding
 NOT_FINITE = "the network's outputs are not finite"
 IMAGES = 64  # images a forward pass, likewise
@@ -46,31 +48,41 @@ def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> n
     slices = network_input(image, protocol).contiguous(memory_format=torch.channels_last)
     shape = (image.shape[-2], image.shape[-1])
     try:
-        batches = (_finite(model(batch.to(device))) for batch in slices.split(BATCH))
+        batches = (finite(model(batch.to(device))) for batch in slices.split(BATCH))
         return np.concatenate([label_map(logits, shape, protocol) for logits in batches])
     finally:
         model.train(mode)
 
 
-def _finite(logits: torch.Tensor) -> torch.Tensor:
+def finite(logits: torch.Tensor) -> torch.Tensor:
     """The logits themselves. Raises FloatingPointError where one is not finite."""
     if not logits.isfinite().all():
         raise FloatingPointError(NOT_FINITE)
     return logits
 
 
-def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> list[dict[str, Any]]:
+def forget(case: str, prediction: np.ndarray) -> None:
+    """The keeper of predictions that keeps none."""
+
+
+def score_cases(
+    model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol, keep: Keep = forget
+) -> list[dict[str, Any]]:
     """A row for each case and class (in segmentation the foreground ones), the columns of cases.csv from `case` on.
+
+    Args:
+        keep: is given each case's name and its label map, or its probabilities.
 
     Raises:
         FloatingPointError: a logit is not finite.
     """
     if data.spec.task == "classification":
-        return _score_images(model, data, cases, protocol)
+        return _score_images(model, data, cases, protocol, keep)
     rows = []
     for i in cases:
         case = data.cases[i]
         prediction = predict_volume(model, data.image(i), protocol)
+        keep(case.case, prediction)
         labels = np.asarray(data.label(i))
         scores = score_case(prediction, labels, data.spec.classes, case.spacing, protocol.threads)
         rows += [{"case": case.case, "patient": case.patient, **score} for score in scores]
@@ -78,12 +90,20 @@ def score_cases(model: nn.Module, data: Prepared, cases: Sequence[int], protocol
 
 
 def score_weights(
-    model: nn.Module, data: Prepared, parts: Mapping[str, Sequence[int]], protocol: Protocol, progress: Progress
+    model: nn.Module,
+    data: Prepared,
+    parts: Mapping[str, Sequence[int]],
+    protocol: Protocol,
+    progress: Progress,
+    kept: Kept | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of these parts' cases under each set of weights that a run leaves, with its part and weights.
 
     The sets are `last` (as the model has them), `best-val`, and those of the average, where there is one. Leaves the
     model at the last set that was scored.
+
+    Args:
+        kept: takes the test part's predictions, at the end those of the last set: the average's best, or the best.
 
     Raises:
         FloatingPointError: a logit is not finite.
@@ -102,9 +122,20 @@ def score_weights(
         if not same_as_last:
             if state:
                 model.load_state_dict(state)
-            scored = {part: score_cases(model, data, cases, protocol) for part, cases in parts.items()}
+            keep = _emptied(kept)
+            scored = {
+                part: score_cases(model, data, cases, protocol, keep if part == "test" else forget)
+                for part, cases in parts.items()
+            }
         rows += [{"part": part, "weights": weights, **row} for part, of_part in scored.items() for row in of_part]
     return rows
+
+
+def _emptied(kept: Kept | None) -> Keep:
+    if kept is None:
+        return forget
+    kept.clear()
+    return kept.add
 
 
 def validation_dice(model: nn.Module, data: Prepared, cases: Iterable[int], protocol: Protocol) -> float:
@@ -167,7 +198,9 @@ def accuracy(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: P
     return (predicted == class_labels(data, cases)).double().mean().item()
 
 
-def _score_images(model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol) -> list[dict[str, Any]]:
+def _score_images(
+    model: nn.Module, data: Prepared, cases: Sequence[int], protocol: Protocol, keep: Keep = forget
+) -> list[dict[str, Any]]:
     """A row for each image and class; the predicted class is the one of the highest probability, the first on ties.
 
     Raises:
@@ -176,9 +209,10 @@ def _score_images(model: nn.Module, data: Prepared, cases: Sequence[int], protoc
     rows = []
     for start in range(0, len(cases), IMAGES):
         chunk = cases[start : start + IMAGES]
-        logits = _finite(predict_logits(model, images_input(data, chunk, protocol)))
+        logits = finite(predict_logits(model, images_input(data, chunk, protocol)))
         for i, probabilities in zip(chunk, logits.softmax(dim=1).tolist(), strict=True):
             case, predicted = data.cases[i], probabilities.index(max(probabilities))
+            keep(case.case, np.array(probabilities))
             for k, (name, probability) in enumerate(zip(data.spec.classes, probabilities, strict=True)):
                 hits = {"reference": int(k == case.label), "predicted": int(k == predicted)}
                 row = {"case": case.case, "patient": case.patient, "class": name, **hits, "probability": probability}

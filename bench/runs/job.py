@@ -41,6 +41,7 @@ class Job:
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
         validated: images, or slices, that a validation round passes through the network; for an estimate.
+        predictions: whether what it predicts of the test part is kept beside its record.
         attempt: how often it was begun, from 1. pieces: into how many parts a batch is cut where memory ran out.
     """
 
@@ -54,6 +55,7 @@ class Job:
     cost: dict[str, Any]
     place: str = ""
     validated: int = 0
+    predictions: bool = True
     attempt: int = 1
     pieces: int = 1
 
@@ -288,6 +290,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     import torch
 
     from bench.datasets.loading import training_arrays
+    from bench.records.predicted import Kept
     from bench.runs.depthwise import speed_up_training
     from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, undetermined
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
@@ -334,8 +337,9 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return make_record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
+    kept = Kept() if job.predictions and not cell.is_trial else None
     try:
-        rows = score_weights(model, data, scored_parts, protocol, progress)
+        rows = score_weights(model, data, scored_parts, protocol, progress, kept)
     except FloatingPointError as error:
         return make_record(job, "diverged", training=training, error=str(error))
     figures = {part: _headlines(rows, part) for part in scored_parts}
@@ -347,6 +351,8 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     _save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
         _save_weights(job.folder / "average.safetensors", progress.average_best.state)
+    if kept is not None:
+        kept.save(job.folder, cell.key, rows[-1]["weights"])
     return make_record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
 
 

@@ -48,6 +48,7 @@ class Request:
         threads: of each cell; None: the preset's.
         device: `cpu`, `cuda` (a GPU for each cell that runs), `cuda:N` (that one), or `auto`: `cuda` if there is one.
         pretrained: start from weights of the hub, where a model has some.
+        predictions: keep what the test part's predictions are beside each record (`bench.records.predicted`).
     """
 
     models: str | Sequence[str] = argument("all", MODELS)
@@ -66,6 +67,7 @@ class Request:
     threads: int | None = argument(None, or_none(whole()))
     device: str = argument("cpu", DEVICE)
     pretrained: bool = argument(False, FLAG)
+    predictions: bool = argument(True, FLAG)
 
     def __post_init__(self) -> None:
         check_fields(self)

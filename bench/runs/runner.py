@@ -103,7 +103,8 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                 shown, results = canonical_name(entry, config), Path(request.results)
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
                 where = (results, folder, root, device)
-                jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated))
+                beside = (entry.place, validated, request.predictions)
+                jobs.append(Job(cell, shown, label, *where, costs[name], *beside))
     return jobs
 
 

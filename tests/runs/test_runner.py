@@ -53,6 +53,7 @@ def test_a_record_says_what_it_is_and_where_it_was_made(tmp_path: Path) -> None:
         "cases.csv",
         "cell.json",
         "history.csv",
+        "predictions.npz",
         "record.json",
         "weights.safetensors",
     ]

@@ -36,8 +36,8 @@ _WINDOW_IT = "convert it to 8 bit with the window it is to be seen in"
 _DAMAGE = (SyntaxError, struct.error, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError)
 
 
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """An image file as (C, H, W) uint8, its longer side at most `LONGEST_SIDE`.
+def read_image(path: Path, channels: int, longest: int | None = LONGEST_SIDE) -> np.ndarray:
+    """An image file as (C, H, W) uint8.
 
     The file's content decides its format, not its name. It is turned as its EXIF tag says; transparency is laid over
     black; colour becomes grey by ITU-R 601 weights (equal channels keep their value); 16 bits are scaled by their full
@@ -45,6 +45,7 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
     Args:
         channels: 1 for grey, 3 for RGB.
+        longest: pixels of the longer side at most; None: whatever it has.
 
     Raises:
         UserError: no PNG or JPEG, damaged or truncated, too large or too small, several frames, 16 bits in several
@@ -57,7 +58,7 @@ def read_image(path: Path, channels: int) -> np.ndarray:
             size = f"{file.width} x {file.height}"
             raise UserError(f"Expected {path} to have {SHORTEST_SIDE} pixels a side or more, but it has {size}.")
         image = _eight_bit(path, ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
-        array = np.asarray(_bounded(image))
+        array = np.asarray(image if longest is None else _bounded(image, longest))
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
 
@@ -168,12 +169,12 @@ def _scale(levels: np.ndarray) -> np.ndarray:
     return ((levels.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
-def _bounded(image: Image) -> Image:
-    """The image, reduced by area where its longer side is over `LONGEST_SIDE`."""
+def _bounded(image: Image, most: int) -> Image:
+    """The image, reduced by area where its longer side is over `most`."""
     from PIL.Image import Resampling
 
     longest = max(image.size)
-    if longest <= LONGEST_SIDE:
+    if longest <= most:
         return image
-    width, height = (max(1, round(side * LONGEST_SIDE / longest)) for side in image.size)
+    width, height = (max(1, round(side * most / longest)) for side in image.size)
     return image.resize((width, height), Resampling.BOX)

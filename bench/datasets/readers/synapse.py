@@ -148,10 +148,15 @@ def _read_btcv(patient: str, files: CaseFiles, order: str) -> RawCase:
     place = next(parent for parent in image_path.parents if parent.name == "img").with_name("label")
     label_path = nifti_files(place).get(f"label{patient}", place / f"label{patient}.nii.gz")
     units, label, volume = read_pair(image_path, label_path, len(ORDERS["btcv"]))
-    low, high = WINDOW
-    image = ((np.clip(units, low, high) - low) / (high - low)).astype(np.float32)
+    image = windowed(units)
     label, paths = _in_our_order(label_path, label, order), (image_path, label_path)
     return RawCase(f"case{patient}", patient, image, label, volume.spacing, paths, volume.doubt)
+
+
+def windowed(units: np.ndarray) -> np.ndarray:
+    """Hounsfield units -> float32 from 0 to 1, clipped to `WINDOW`."""
+    low, high = WINDOW
+    return ((np.clip(units, low, high) - low) / (high - low)).astype(np.float32)
 
 
 # -- label orders --------------------------------------------------------------------------------------------
@@ -246,5 +251,6 @@ SPEC = DatasetSpec(
     list_cases=list_cases,
     draw_phantom=abdomen.draw,
     phantom_version=abdomen.VERSION,
+    intensities=windowed,
     note="intensities are clipped to [-125, 275] HU and scaled to [0, 1] in both layouts, as the literature does",
 )

@@ -1,0 +1,355 @@
+"""Which test cases are shown, and what the models predicted there: from records that keep predictions, and the data."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.errors import UserError, unknown
+from bench.records import store
+from bench.records.damage import Damaged
+from bench.records.predicted import Predicted, read_predictions
+from bench.records.rows import comparison_of, task_of
+from bench.zoo.registry import dataset_spec, listed_names
+
+if TYPE_CHECKING:
+    from bench.datasets.base import Case, Prepared, Source
+
+ORDERS = ("worst", "best", "median")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which cases of which records.
+
+    Attributes:
+        dataset: as results call it, `acdc-phantom`.
+        models: names and globs by commas or in a list; None: all but chance and arms of ablations.
+        preset: as captions name it. split: its name. seed: of the runs; None: the lowest that all models have.
+        worst, best, median: so many cases of that kind, by the mean over the models. cases: these by name. One of the
+            four; without any the three worst.
+
+    Raises UserError where several of them are given.
+    """
+
+    dataset: str
+    models: str | Sequence[str] | None = None
+    preset: str | None = None
+    split: str | None = None
+    seed: int | None = None
+    worst: int | None = None
+    best: int | None = None
+    median: int | None = None
+    cases: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if sum(getattr(self, order) is not None for order in ORDERS) + bool(self.cases) > 1:
+            raise UserError("Expected one of --worst, --best, --median and --case, but got several.")
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """What comes first, and how many cases."""
+        asked = ((order, getattr(self, order)) for order in ORDERS)
+        return next(((order, count) for order, count in asked if count is not None), ("worst", 3))
+
+
+class Run(NamedTuple):
+    """A record with its kept predictions and its rows of cases.csv under their weights."""
+
+    folder: Path
+    record: dict[str, Any]
+    kept: Predicted
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One model's answer to a case.
+
+    Attributes:
+        title: the model's. figures: its scores of this case, as text.
+        answer: the label map (H, W) of the slice that is shown, or the probabilities (K,).
+        folder: of the record.
+    """
+
+    title: str
+    figures: str
+    answer: np.ndarray
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One case with the answers of all models.
+
+    Attributes:
+        place: what of the case is shown, and the case's and the patient's name.
+        image: (H, W), or (H, W, 3) uint8. truth: label map (H, W), or the class's index.
+        classes: by label id.
+        spacing: mm along (y, x), or None. unit: `mm` or `pixels`.
+        index: of the case in the prepared data.
+    """
+
+    case: str
+    place: str
+    image: np.ndarray
+    truth: np.ndarray | int
+    classes: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    spacing: tuple[float, float] | None = None
+    index: int = 0
+
+    @property
+    def unit(self) -> str:
+        return "pixels" if self.spacing is None else "mm"
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """The scenes, what they are of, the figures by case (index) and model, and what was left out.
+
+    Attributes:
+        measure: what the figures are.
+    """
+
+    scenes: list[Scene]
+    caption: str
+    measure: str
+    figures: pd.DataFrame
+    data: Prepared = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def gallery(results: Path, asked: Asked, data_root: str | Path | None = None) -> Gallery:
+    """The cases that were asked for, with image, reference and each model's prediction.
+
+    Raises:
+        UserError: no such records, records of several comparisons, none with predictions, an unknown case, or data
+            that are not those of the records.
+    """
+    runs, notes = _runs(results, asked)
+    figures = _figures(runs)
+    chosen = _chosen(figures, asked)
+    first = next(iter(runs.values()))[0].record
+    data = _open(first, data_root)
+    places = {case.case: i for i, case in enumerate(data.cases)}
+    segments = task_of(first) == "segmentation"
+    make = _slice_scene if segments else _image_scene
+    scenes = [make(case, runs, data, places[case]) for case in chosen]
+    cell = first["cell"]
+    measure = "Dice %" if segments else "Probability of the true class %"
+    caption = (
+        f"{first['dataset']['name']}, {first['preset']}, split {cell['split']}, seed {cell['seed']}: "
+        f"{_which(asked, len(chosen))} of {len(figures)} test cases"
+    )
+    return Gallery(scenes, caption, measure, 100 * figures.loc[chosen], data, notes)
+
+
+def _which(asked: Asked, count: int) -> str:
+    if asked.cases:
+        return f"{count} named"
+    order = asked.order[0]
+    return f"{count} in the middle" if order == "median" else f"the {order} {count}"
+
+
+# -- which records -------------------------------------------------------------------------------------------
+
+
+def _runs(results: Path, asked: Asked) -> tuple[dict[str, list[Run]], tuple[str, ...]]:
+    """Title -> the runs of one seed, of a cross-validation one a fold; and what was left out, in lines."""
+    if not results.is_dir():
+        raise UserError(f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results.")
+    found = store.read_records(results)
+    complete = [(f, r) for f, r in found.records if r["status"] == "complete" and r["metrics"] is not None]
+    names = {record["dataset"]["name"] for _, record in complete}
+    if asked.dataset not in names:
+        raise unknown("dataset among the records", asked.dataset, names)
+    records = [(f, r) for f, r in complete if r["dataset"]["name"] == asked.dataset and _is_asked(r, asked)]
+    _check_single(records, asked)
+    chosen = _of_models([(f, r) for f, r in records], asked.models)
+    runs, notes = [], list(found.notes)
+    for folder, record in chosen:
+        try:
+            kept, rows = read_predictions(folder, record), store.read_cases(folder, record)
+        except Damaged as error:
+            notes.append(f"Left out: {error}")
+            continue
+        if kept is not None and rows is not None:
+            rows = rows[(rows["part"] == "test") & (rows["weights"] == kept.weights)]
+            runs.append(Run(folder, record, kept, rows))
+    without = len(chosen) - len(runs)
+    if not runs:
+        raise UserError(
+            f"None of the {len(chosen)} runs of {asked.dataset} keeps its predictions (predictions.npz; runs of before "
+            "they were kept, or with --no-predictions): run them anew with --force."
+        )
+    if without:
+        notes.append(f"{without} of {len(chosen)} runs keep no predictions and are not shown.")
+    return _of_one_seed(runs, asked.seed), tuple(notes)
+
+
+def _is_asked(record: dict[str, Any], asked: Asked) -> bool:
+    return asked.preset in (None, record["preset"]) and asked.split in (None, record["cell"]["split"])
+
+
+def _check_single(records: Sequence[tuple[Path, dict[str, Any]]], asked: Asked) -> None:
+    """Raises UserError unless the records are of one comparison: others were tested on other cases."""
+    comparisons = {comparison_of(r): (r["preset"], r["cell"]["split"]) for _, r in records}
+    if not comparisons:
+        raise UserError(f"No finished runs of {asked.dataset} have that preset and split.")
+    if len(comparisons) > 1:
+        listed = "; ".join(f"--preset {preset!r} --split {split}" for preset, split in sorted(comparisons.values()))
+        raise UserError(
+            f"Expected one comparison of {asked.dataset}, but there are {len(comparisons)}: {listed[:400]}."
+        )
+
+
+def _of_models(
+    records: Sequence[tuple[Path, dict[str, Any]]], models: str | Sequence[str] | None
+) -> list[tuple[Path, dict[str, Any]]]:
+    names = {record["model"]["name"] for _, record in records}
+    if models is None:
+        plain = [(f, r) for f, r in records if r["model"]["family"] != "chance" and "[" not in r["model"]["name"]]
+        return plain or list(records)
+    kept: set[str] = set()
+    for pattern in listed_names(models):
+        matching = {
+            name for name in names if name == pattern or ("[" not in pattern and fnmatch.fnmatch(name, pattern))
+        }
+        if not matching:
+            raise unknown("model among the records", pattern, names)
+        kept |= matching
+    return [(folder, record) for folder, record in records if record["model"]["name"] in kept]
+
+
+def _of_one_seed(runs: Sequence[Run], asked: int | None) -> dict[str, list[Run]]:
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        seeds.setdefault(run.record["model"]["name"], set()).add(run.record["cell"]["seed"])
+    common = set.intersection(*seeds.values())
+    seed = min(common, default=None) if asked is None else asked
+    if seed is None or seed not in common:
+        listed = ", ".join(map(str, sorted(common))) or "none"
+        raise UserError(f"Expected a seed that all models have with predictions ({listed}), but got {seed}.")
+    titles: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.record["cell"]["seed"] == seed:
+            titles.setdefault(_title(run.record), []).append(run)
+    return titles
+
+
+def _title(record: dict[str, Any]) -> str:
+    """The model's title; of an arm with what differs in brackets."""
+    _, bracket, config = record["model"]["name"].partition("[")
+    return record["model"]["title"] + (f" [{config}" if bracket else "")
+
+
+# -- which cases ---------------------------------------------------------------------------------------------
+
+
+def _figures(runs: dict[str, list[Run]]) -> pd.DataFrame:
+    """A case's figure (row) for each model: mean Dice over its classes, or the true class's probability."""
+    columns = {}
+    for title, of_model in runs.items():
+        rows = pd.concat([run.rows for run in of_model])
+        if "probability" in rows:
+            columns[title] = rows[rows["reference"] == 1].groupby("case", sort=False)["probability"].mean()
+        else:
+            columns[title] = rows.groupby("case", sort=False)["dice_strict"].mean()
+    return pd.DataFrame(columns).astype(float)
+
+
+def _chosen(figures: pd.DataFrame, asked: Asked) -> list[str]:
+    if asked.cases:
+        for case in asked.cases:
+            if case not in figures.index:
+                raise unknown("test case", case, map(str, figures.index))
+        return list(asked.cases)
+    means = figures.mean(axis=1).dropna().sort_values(kind="stable")
+    order, count = asked.order
+    if order == "best":
+        means = means.iloc[::-1]
+    start = max(0, (len(means) - count) // 2) if order == "median" else 0
+    return [str(case) for case in means.index[start : start + count]]
+
+
+# -- what is shown of them -----------------------------------------------------------------------------------
+
+
+def _open(record: dict[str, Any], data_root: str | Path | None) -> Prepared:
+    from bench.datasets.cache.prepared import open_prepared, resolve_root
+
+    cell = record["cell"]
+    kind: Source = "phantom" if cell["source"]["kind"] == "phantom" else "real"
+    data = open_prepared(dataset_spec(cell["dataset"]), resolve_root(data_root)[0], kind)
+    if data.fingerprint != cell["fingerprint"]:
+        raise UserError(
+            f"The prepared data in {data.folder} are not those of the records (fingerprint {data.fingerprint}, "
+            f"expected {cell['fingerprint']}): name the others with --data-root."
+        )
+    return data
+
+
+def _run_of(case: str, of_model: Sequence[Run]) -> Run | None:
+    return next((run for run in of_model if case in run.kept.cases), None)
+
+
+def _slice_scene(case: str, runs: dict[str, list[Run]], data: Prepared, index: int) -> Scene:
+    """The slice on which most pixels are wrong, summed over the models."""
+    image, reference, known = data.image(index), np.asarray(data.label(index)), data.cases[index]
+    found = {title: run for title, of_model in runs.items() if (run := _run_of(case, of_model)) is not None}
+    answers = {title: run.kept.of(case) for title, run in found.items()}
+    for title, answer in answers.items():
+        if answer.shape != reference.shape:
+            raise Damaged(found[title].kept.path, f"holds a label map {answer.shape} of {case}, not {reference.shape}.")
+    wrong = sum((answer != reference).sum(axis=(1, 2)) for answer in answers.values())
+    z = int(np.argmax(wrong))
+    shots = tuple(
+        Shot(title, _dice_text(run.rows[run.rows["case"] == case]), answers[title][z], run.folder)
+        for title, run in found.items()
+    )
+    place = _place(known)
+    place += f", slice {z + 1} of {len(reference)}: the one with most wrong pixels" if len(reference) > 1 else ""
+    spacing = None if known.spacing is None else (known.spacing[1], known.spacing[2])
+    return Scene(case, place, _as_picture(image[z]), reference[z], data.spec.classes, shots, spacing, index)
+
+
+def _image_scene(case: str, runs: dict[str, list[Run]], data: Prepared, index: int) -> Scene:
+    known, classes = data.cases[index], data.spec.classes
+    assert known.label is not None
+    shots = []
+    for title, of_model in runs.items():
+        if (run := _run_of(case, of_model)) is not None:
+            answer = run.kept.of(case)
+            text = f"{classes[int(answer.argmax())]} {100 * answer.max():.0f} %"
+            shots.append(Shot(title, f"says {text}", answer, run.folder))
+    place = _place(known)
+    place += f", in truth {classes[known.label]}"
+    return Scene(case, place, _as_picture(data.image(index)), known.label, classes, tuple(shots), None, index)
+
+
+def _place(case: Case) -> str:
+    return case.case if case.patient == case.case else f"{case.case}, patient {case.patient.removeprefix('patient')}"
+
+
+def _as_picture(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (C, H, W) -> (H, W) or (H, W, 3)."""
+    array = np.array(image)
+    if array.ndim == 2:
+        return array
+    return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
+
+
+def _dice_text(rows: pd.DataFrame) -> str:
+    """`Dice 83.1 (RV 71.0, Myo 85.2), HD95 4.2 mm` of one case's rows, a row for each class."""
+    dice = rows.set_index("class")["dice_strict"].astype(float)
+    unit = "mm" if rows["hd95_mm_strict"].notna().any() else "vox"
+    distance = rows[f"hd95_{unit}_strict"].astype(float).mean()
+    text = f"Dice {100 * dice.mean():.1f} %" if dice.notna().any() else "no structure"
+    return text + (f", HD95 {distance:.1f} {unit}" if np.isfinite(distance) else "")

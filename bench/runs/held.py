@@ -1,0 +1,26 @@
+"""The data that a trained network's run was tested on, where they are here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.datasets.base import Prepared, Source
+from bench.datasets.cache.prepared import open_prepared, resolve_root
+from bench.datasets.splits.assignment import assign, make_split
+from bench.errors import UserError
+from bench.runs.trained import Trained
+from bench.zoo.registry import dataset_spec
+
+
+def cases_of_test(trained: Trained, data_root: str | Path | None = None) -> tuple[Prepared, tuple[int, ...]]:
+    """The prepared data of a run, and which of its cases are the test part.
+
+    Raises:
+        UserError: they are not prepared here, or are no longer those of the run.
+    """
+    cell = trained.cell
+    kind: Source = "phantom" if cell.source["kind"] == "phantom" else "real"
+    data = open_prepared(dataset_spec(cell.dataset), resolve_root(data_root)[0], kind)
+    if data.fingerprint != cell.fingerprint:
+        raise UserError(f"The prepared data in {data.folder} are not those of the run in {trained.folder}.")
+    return data, assign(data.cases, make_split(data.spec, data, cell.split, cell.fold)).indices["test"]

@@ -1,0 +1,143 @@
+"""A folder of images through trained networks: a label map of each, or a row of probabilities; resumable."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.datasets.readers.nifti import is_nifti
+from bench.errors import UserError
+from bench.records.damage import read_json
+from bench.records.store import write_bytes, write_json, write_rows
+from bench.runs.inputs import list_inputs
+from bench.runs.trained import Trained, check_alike, predict_together
+
+ABOUT, TABLE = "predictions.json", "predictions.csv"
+SCHEMA = 1
+IMAGES = 64  # of a classification, between two writings of the table
+Count = Callable[[str, int, int], object]
+
+
+def predict_folder(
+    members: Sequence[Trained], source: Path, output: Path, report: Count = lambda name, done, total: None
+) -> tuple[int, int]:
+    """Predicts every image of a folder that is not predicted yet; of several runs by their mean probabilities.
+
+    Segmentation: `<name>.nii.gz` on the image's own grid with its header, or `<name>.png` of label ids. Classification:
+    `predictions.csv`. Beside them `predictions.json` says which runs made them, of which classes.
+
+    Args:
+        report: called with a name, the images done and all of them.
+
+    Returns:
+        How many were predicted, and how many were there already.
+
+    Raises:
+        UserError: no images, a bad one (the others' predictions are kept), runs that differ in kind, or a folder with
+            predictions of other runs.
+    """
+    check_alike(members)
+    files = list_inputs(source, members[0].task)
+    _begin(members, source, output, files)
+    try:
+        if members[0].task == "segmentation":
+            return _label_maps(members, files, output, report)
+        return _table(members, files, output, report)
+    except FloatingPointError as error:
+        raise UserError(f"{members[0].name}: {error}. Its predictions up to here are kept.") from None
+    except OSError as error:
+        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
+
+
+def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mapping[str, Path]) -> None:
+    """Writes what the folder is of, or checks that it is of these runs."""
+    about = {
+        "schema": SCHEMA,
+        "task": members[0].task,
+        "classes": list(members[0].classes),
+        "runs": [{"model": m.name, "key": m.key, "dataset": m.dataset, "weights": m.weights} for m in members],
+    }
+    if output.resolve() == source.resolve():
+        raise UserError(f"Expected --output to be another folder than --input, but both are {source}.")
+    place = output / ABOUT
+    if place.is_file():
+        if read_json(place) != about:
+            raise UserError(f"{output} holds predictions of other runs (see {place}): name another folder.")
+        return
+    targets = [_target(output, name, path) for name, path in files.items()]
+    there = next((path for path in (*targets, output / TABLE) if path.exists()), None)
+    if there is not None:
+        raise UserError(f"{there} exists, and {ABOUT} does not say that it is of these runs: name another folder.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(place, about)
+    except OSError as error:
+        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
+
+
+def _target(output: Path, name: str, path: Path) -> Path:
+    return output / f"{name}{'.nii.gz' if is_nifti(path) else '.png'}"
+
+
+def _label_maps(members: Sequence[Trained], files: Mapping[str, Path], output: Path, report: Count) -> tuple[int, int]:
+    made = 0
+    for done, (name, path) in enumerate(files.items(), start=1):
+        target = _target(output, name, path)
+        if not target.exists():
+            labels = predict_together(members, path)
+            write_bytes(target, _as_nifti(labels, path) if is_nifti(path) else _as_png(labels))
+            made += 1
+        report(name, done, len(files))
+    return made, len(files) - made
+
+
+def _as_nifti(labels: np.ndarray, like: Path) -> bytes:
+    """A label map (D, H, W) with the header of the image that it is of."""
+    import nibabel
+
+    image: Any = nibabel.load(like)
+    header = image.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_max"] = header["cal_min"] = 0
+    array = np.ascontiguousarray(labels.transpose(2, 1, 0)).reshape(image.shape)
+    return gzip.compress(type(image)(array, None, header).to_bytes(), mtime=0)
+
+
+def _as_png(labels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, report: Count) -> tuple[int, int]:
+    classes = members[0].classes
+    columns = ("case", "predicted", *classes)
+    rows = {row["case"]: row for row in _read_table(output / TABLE, columns)}
+    waiting = [name for name in files if name not in rows]
+    for start in range(0, len(waiting), IMAGES):
+        names = waiting[start : start + IMAGES]
+        for name, found in zip(names, predict_together(members, [files[name] for name in names]), strict=True):
+            shares = dict(zip(classes, found.tolist(), strict=True))
+            rows[name] = {"case": name, "predicted": classes[int(found.argmax())], **shares}
+        write_rows(output / TABLE, columns, [rows[name] for name in sorted(rows)])
+        report(names[-1], len(files) - len(waiting) + start + len(names), len(files))
+    return len(waiting), len(files) - len(waiting)
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != columns:
+            raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
+        return list(reader)

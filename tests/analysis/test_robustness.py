@@ -1,0 +1,128 @@
+"""Trained networks elsewhere: classes by name, tables of both kinds, and nothing that is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from trained_runs import folders_of, results_of
+
+from bench.analysis.robustness import Elsewhere, _corruption_sheet, judge_elsewhere
+from bench.cli.main import main
+from bench.errors import UserError
+from bench.records import store
+from bench.runs.trained import load_trained
+from bench.runs.transfer import score_elsewhere, shared_classes
+
+pytestmark = pytest.mark.xdist_group("trained")
+
+
+def evaluate(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+def test_classes_are_the_same_by_name_or_as_the_user_says(user_data: Path) -> None:
+    hearts, chests = (load_trained(folder) for folder in folders_of(user_data).values())
+    assert shared_classes(hearts, ("background", "lv", "Scar", "MYO"), {}) == {3: 1, 2: 3}
+    assert shared_classes(hearts, ("background", "left ventricle"), {"left ventricle": "LV"}) == {3: 1}
+    assert shared_classes(chests, ("covid", "Normal"), {}) == {1: 0, 0: 1}
+    assert shared_classes(chests, ("non-COVID", "COVID"), {"non-COVID": "normal"}) == {0: 0, 1: 1}
+    for trained, classes, given, said in (
+        (hearts, ("background", "liver"), {}, "No class in common"),
+        (chests, ("non-COVID", "COVID"), {}, "does not know the class non-COVID"),
+        (chests, ("non-COVID", "COVID"), {"healthy": "normal"}, "Expected --map THEIRS=OURS of the data set's classes"),
+    ):
+        with pytest.raises(UserError, match=said):
+            shared_classes(trained, classes, given)
+
+
+def test_on_its_own_data_set_a_run_has_its_own_figures(user_data: Path) -> None:
+    for dataset, folder in folders_of(user_data).items():
+        data, rows = score_elsewhere(load_trained(folder), dataset, "phantom", user_data / "medbench")
+        record = store.read_record(folder)
+        assert record is not None
+        stored = store.read_cases(folder, record)
+        assert stored is not None
+        own = stored[(stored["part"] == "test") & (stored["weights"] == "best-val")].reset_index(drop=True)
+        found = pd.DataFrame(rows)
+        column = "dice_strict" if data.spec.task == "segmentation" else "probability"
+        assert found[["case", "class"]].equals(own[["case", "class"]])
+        pd.testing.assert_series_equal(found[column].astype(float), own[column].astype(float), rtol=1e-6)
+
+
+def test_a_table_of_trained_on_and_tested_on(user_data: Path, tmp_path: Path) -> None:
+    place = ["--data", "phantom", "--data-root", user_data / "medbench"]
+    folder = folders_of(user_data)["large-covid-ct"]
+    result = evaluate(
+        *("--run", folder, "--dataset", "large-covid-ct-2class", *place, "--format", "csv", "--output", tmp_path)
+    )
+    assert result.exit_code == 0, result.output
+    assert "on large-covid-ct-2class-phantom" in result.output
+    assert re.search(r"on large-covid-ct-phantom,\S+ \[.*\(its own\)", result.output)
+    rows = pd.read_csv(tmp_path / "cases.csv")
+    assert set(rows["tested_on"]) == {"large-covid-ct-phantom", "large-covid-ct-2class-phantom"}
+    elsewhere = rows[rows["tested_on"] == "large-covid-ct-2class-phantom"]
+    assert set(elsewhere["class"]) == {"normal", "COVID"}
+    assert elsewhere.groupby("case")["probability"].sum().to_numpy() == pytest.approx(1.0)
+
+
+def test_corruptions_are_scored_beside_the_clean_images(user_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runs.transfer.corruptions_of", lambda modality: ("brightness down", "noise"))
+    monkeypatch.setattr("bench.runs.transfer.SEVERITIES", (1, 5))
+    folders = folders_of(user_data)
+    for dataset, what in (("acdc", "Dice % by severity"), ("large-covid-ct", "Balanced error % by severity")):
+        judged = judge_elsewhere(Elsewhere([folders[dataset]], corruptions=True, data_root=user_data / "medbench"))
+        (sheet,) = judged.sheets
+        assert what in sheet.caption
+        assert list(sheet.frame["Corruption"]) == ["brightness down", "noise", "mean"]
+        assert set(judged.rows.groupby(["corruption", "severity"]).size()) == {len(judged.rows) // 5}
+
+
+def rows_of(values: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"corruption": name, "severity": level, "case": f"c{k}", "patient": f"p{k}", "class": "a", "value": value}
+        | {"model": "m", "trained_on": "d", "seed": 0}
+        for (name, level), of_cases in values.items()
+        for k, value in enumerate(of_cases)
+    )
+
+
+def line_of(values: dict[tuple[str, int], list[float]], task: str, name: str) -> dict[str, Any]:
+    frame = _corruption_sheet(rows_of(values), "m", "d", task).frame.set_index("Corruption")
+    return frame.loc[name].to_dict()
+
+
+def test_relative_figures_are_shares_of_the_clean_one() -> None:
+    halved = {("clean", 0): [0.8, 0.8, 0.8], ("blur", 1): [0.4, 0.4, 0.4], ("noise", 1): [0.8, 0.8, 0.8]}
+    blur = line_of(halved, "segmentation", "blur")
+    assert blur == {"1": "40.0", "Less clean [95 %]": "-40.0 [-40.0, -40.0]", "Relative % [95 %]": "50.0 [50.0, 50.0]"}
+    assert line_of(halved, "segmentation", "mean")["Relative % [95 %]"] == "75.0 [75.0, 75.0]"
+    assert line_of(halved, "segmentation", "noise")["Less clean [95 %]"] == "0.0 [0.0, 0.0]"
+    wrong = {("clean", 0): [1.0, 1.0, 1.0, 0.0], ("blur", 1): [1.0, 1.0, 0.0, 0.0]}
+    blur = line_of(wrong, "classification", "blur")
+    assert (blur["1"], blur["Less clean [95 %]"].split()[0]) == ("50.0", "25.0"), "an error that rises"
+    assert blur["Relative % [95 %]"].split()[0] == "200.0"
+    perfect = {("clean", 0): [1.0, 1.0], ("blur", 1): [1.0, 0.0]}
+    assert line_of(perfect, "classification", "blur")["Relative % [95 %]"] == "", "no share of an error of 0"
+
+
+def test_what_cannot_be_judged_ends_in_a_line(user_data: Path) -> None:
+    hearts, chests = folders_of(user_data).values()
+    root = ["--data", "phantom", "--data-root", user_data / "medbench"]
+    for arguments, said in (
+        (["--run", hearts], "Expected --run with one of --dataset and --corruptions"),
+        (["--corruptions"], "Expected --dataset and --corruptions with --run RUN"),
+        (["--run", hearts, "--corruptions", "--pred", "p"], "but got both"),
+        (["--run", hearts, "--dataset", "large-covid-ct", *root], "takes task segmentation, but large-covid-ct has"),
+        (["--run", chests, "--dataset", "msld", *root], "takes channels 1, but msld has 3"),
+        (["--run", hearts, "--run", chests, "--corruptions", *root], "Expected runs of one task"),
+        (["--run", hearts, "--dataset", "acdc", "--map", "LV", *root], "Expected --map THEIRS=OURS, but got 'LV'"),
+        (["--label", "l"], "Missing option '--pred' (or '--run')"),
+        (["--run", results_of(user_data), "--corruptions"], "Expected the folder of a finished run"),
+    ):
+        result = evaluate(*arguments)
+        assert (result.exit_code, said in " ".join(result.output.split())) == (2, True), result.output

@@ -1,0 +1,120 @@
+"""A folder of images through trained networks: on the images' own grid, averaged, and going on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from trained_runs import folders_of, results_of
+
+from bench.cli.main import main
+from bench.datasets.readers.masks import read_mask
+from bench.runs.trained import load_trained, predict_together
+
+pytestmark = pytest.mark.xdist_group("trained")
+AFFINE = np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -120], [0, 0, 8, 4], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A volume with an affine, one as a 4-D file of a single frame, and a PNG."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (20, 24, 3)), ("b", (20, 24, 2, 1))):
+        nibabel.Nifti1Image(rng.normal(300, 90, shape).astype(np.float32), AFFINE).to_filename(
+            folder / f"{name}.nii.gz"
+        )
+    Image.fromarray(rng.integers(0, 255, (600, 20), dtype=np.uint8)).save(folder / "c.png")
+    return folder
+
+
+def predict(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["predict", *map(str, arguments)])
+
+
+def test_label_maps_lie_on_their_images_grids(images: Path, user_data: Path, tmp_path: Path) -> None:
+    folder, output = folders_of(user_data)["acdc"], tmp_path / "out"
+    result = predict(folder, "--input", images, "--output", output)
+    assert (result.exit_code, "3 images predicted" in result.output) == (0, True), result.output
+    trained = load_trained(folder)
+    for name in ("a", "b"):
+        image, labels = (nibabel.load(f / f"{name}.nii.gz") for f in (images, output))
+        assert labels.shape == image.shape
+        np.testing.assert_array_equal(labels.affine, image.affine)
+        assert labels.get_data_dtype() == np.uint8
+        predicted = trained.predict(images / f"{name}.nii.gz")
+        np.testing.assert_array_equal(read_mask(output / f"{name}.nii.gz").labels, predicted)
+    np.testing.assert_array_equal(np.asarray(Image.open(output / "c.png")), trained.predict(images / "c.png"))
+    about = json.loads((output / "predictions.json").read_text())
+    assert (about["classes"], about["runs"][0]["key"]) == (list(trained.classes), trained.key)
+
+
+def test_it_goes_on_where_it_stopped_and_mixes_no_runs(images: Path, user_data: Path, tmp_path: Path) -> None:
+    folder, output = folders_of(user_data)["acdc"], tmp_path / "out"
+    assert predict(folder, "--input", images, "--output", output).exit_code == 0
+    before = (output / "a.nii.gz").stat().st_mtime_ns
+    (output / "b.nii.gz").unlink()
+    (images / "a.nii.gz").write_bytes(b"damaged, but predicted before")
+    result = predict(folder, "--input", images, "--output", output)
+    assert "1 images predicted, 2 were there already" in result.output
+    assert (output / "a.nii.gz").stat().st_mtime_ns == before
+    (chance,) = results_of(user_data).glob("runs/phantom/acdc-phantom/chance/*")
+    for runs, place, said in (
+        ([chance], output, "holds predictions of other runs"),
+        ([folder], images, "Expected --output to be another folder than --input"),
+        ([folder, folders_of(user_data)["large-covid-ct"]], tmp_path / "o", "Expected runs of one task"),
+    ):
+        result = predict(*runs, "--input", images, "--output", place)
+        assert (result.exit_code, said in result.output) == (2, True), result.output
+    (output / "predictions.json").unlink()
+    result = predict(chance, "--input", images, "--output", output)
+    assert "does not say that it is of these runs" in result.output
+
+
+def test_a_bad_image_is_a_line_and_the_others_are_kept(images: Path, user_data: Path, tmp_path: Path) -> None:
+    (images / "b.nii.gz").write_bytes(b"no volume")
+    result = predict(folders_of(user_data)["acdc"], "--input", images, "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "b.nii.gz" in result.output.splitlines()[-1]
+    assert (tmp_path / "out" / "a.nii.gz").is_file()
+
+
+def test_several_runs_are_averaged(images: Path, user_data: Path, tmp_path: Path) -> None:
+    (chance,) = results_of(user_data).glob("runs/phantom/acdc-phantom/chance/*")
+    folder = folders_of(user_data)["acdc"]
+    assert predict(folder, chance, "--input", images, "--output", tmp_path / "out").exit_code == 0
+    members = [load_trained(folder), load_trained(chance)]
+    volume = members[0].read(images / "a.nii.gz")
+    mean = np.mean([member.probabilities(volume) for member in members], axis=0)
+    found = read_mask(tmp_path / "out" / "a.nii.gz").labels
+    np.testing.assert_array_equal(found, mean.argmax(axis=0))
+    np.testing.assert_array_equal(found, predict_together(members, volume))
+
+
+def test_images_are_classified_into_a_table(user_data: Path, tmp_path: Path) -> None:
+    folder, source, output = folders_of(user_data)["large-covid-ct"], tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("b", "a"):
+        Image.fromarray(rng.integers(0, 255, (40, 30), dtype=np.uint8)).save(source / f"{name}.png")
+    assert predict(folder, "--input", source, "--output", output).exit_code == 0
+    first = (output / "predictions.csv").read_text()
+    Image.fromarray(rng.integers(0, 255, (40, 30), dtype=np.uint8)).save(source / "aa.png")
+    assert "1 images predicted, 2 were there" in predict(folder, "--input", source, "--output", output).output
+    with (output / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["a", "aa", "b"]
+    assert [line for line in (output / "predictions.csv").read_text().splitlines() if line[:3] != "aa,"] == (
+        first.splitlines()
+    )
+    trained = load_trained(folder)
+    expected = dict(zip(trained.classes, trained.predict(source / "aa.png"), strict=True))
+    assert {name: float(rows[1][name]) for name in trained.classes} == expected
+    assert rows[1]["predicted"] == max(expected, key=expected.__getitem__)
