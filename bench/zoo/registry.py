@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from bench.errors import UserError, unknown
 from bench.zoo.catalogue import known_entry
 from bench.zoo.entry import MODELS, Family, ModelEntry
+from bench.zoo.libraries import is_of_library, library_entry
 from bench.zoo.third_party import load_third_party, loaded
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ def dataset_names() -> list[str]:
 
 
 def model_entry(name: str) -> ModelEntry:
-    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`).
+    """The entry of a plain name (`unet_s`), of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`) or `timm:convnext_pico`.
 
     A plain name's module is imported only where the catalogue does not know it, and when the network is built.
 
     Raises:
         UserError: an unknown name, or a place where no network is.
     """
+    if is_of_library(name):
+        return library_entry(name)
     if ":" in name:
         return load_third_party(name)
     if name not in MODELS:
@@ -132,7 +135,7 @@ def _is_plain(value: Any) -> bool:
 
 def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
     """The one name of a resolved config: only what differs from the defaults stands in the brackets."""
-    differing = [f"{k}={_text(v)}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
+    differing = [f"{k}={_text(v, entry.defaults[k])}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
     return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
 
 
@@ -229,9 +232,11 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def _value(text: str, default: Any, where: str) -> Any:
-    """Reads a config value, which must have the type of its default; tuples may be written (1,2) or 1-2."""
+    """Reads a config value, which must have the type of its default; tuples may be written (1,2) or 1-2, flags true."""
     if isinstance(default, str):
         return text
+    if default is None or isinstance(default, bool):
+        text = text.capitalize() if text in ("true", "false", "none") else text
     if isinstance(default, tuple) and "(" not in text:
         text = f"({text.replace('-', ',')},)"
     try:
@@ -245,5 +250,8 @@ def _value(text: str, default: Any, where: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _text(value: Any, default: Any) -> str:
+    """A config's value as `_value` reads it back: 1-2 where the default is a tuple too, else (1,2)."""
+    if isinstance(value, tuple) and isinstance(default, tuple):
+        return "-".join(map(str, value))
+    return repr(value).replace(" ", "") if isinstance(value, tuple | list) else str(value)
