@@ -83,6 +83,14 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
     return decorate
 
 
+TITLED: Option = gathered(
+    "naming",
+    "bench.runs.naming:Naming",
+    click.option("--title", multiple=True, metavar="NAME=TITLE", help="What tables call a network of your own."),
+    click.option("--family", multiple=True, metavar="NAME=FAMILY", help="Its family: cnn, transformer, proposed, ..."),
+)
+
+
 def displayed(output: str) -> Option:
     """`--format` and `--output`, as one `display`; `output` says what is written where."""
     written = click.option("--output", type=PATH, help=output)

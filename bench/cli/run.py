@@ -19,6 +19,7 @@ from bench.cli.options import (
     SETTINGS,
     SPLIT,
     THREADS,
+    TITLED,
     Option,
     gathered,
 )
@@ -27,13 +28,14 @@ from bench.cli.terminal import TEXT, make_console, wide_option
 if TYPE_CHECKING:
     from bench.report.screen import Screen
     from bench.runs.job import Job, Report
+    from bench.runs.naming import Naming
     from bench.runs.request import Request
 
 MODELS = click.option(
     "--models",
     default="all",
     type=TEXT,
-    help="Names, globs, families, name[field=value], mod:Net, all, zoo, -name.  [all]",
+    help="Names, globs, families, name[field=value], mod:Net, timm:NAME, all, zoo, -name.  [all]",
 )
 DATASET = click.option("--dataset", type=TEXT, required=True, help="Names by commas, or all; see `medbench data list`.")
 FOLDS = click.option("--folds", type=click.IntRange(3, 100), help="Cross-validation by patient in so many folds.")
@@ -63,9 +65,12 @@ FORCE = click.option("--force", is_flag=True, help="Run finished cells anew.")
 @JOBS
 @TUNE
 @FORCE
+@TITLED
 @CHECKLIST
 @wide_option
-def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: bool, wide: bool) -> None:
+def run(
+    request: Request, jobs: int, tune: int | None, force: bool, naming: Naming, checklist: bool, wide: bool
+) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
     \b
@@ -78,6 +83,7 @@ def run(request: Request, jobs: int, tune: int | None, force: bool, checklist: b
 
     console = make_console(wide)
     work = make_jobs(request, notes_on(console))
+    naming.keep(request.results)
     note = load_note(_to_run(work, force), jobs)
     if note:
         click.echo(note, err=True)

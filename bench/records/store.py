@@ -1,6 +1,7 @@
 """Results on disk: a cell's record is written once and last; all results are a view of those files.
 
     <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
+    <results>/titles.json                          what tables call models, where a user said so
     <results>/runs/<dataset>/<model>/<seed>-<key>/
         cell.json            first: what the cell is
         sources/             of a third party's model: its own code, from which it can be built again
@@ -37,6 +38,7 @@ from bench.records.keys import cell_key, dataset_label
 from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
+from bench.records.titles import retitled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,8 +307,9 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
     found, cases = _read_results(results)
-    cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
-    cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    rows_of_cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    cells, notes_on_titles = retitled(rows_of_cells, Path(results))
+    cells.attrs["notes"] = (*found.notes, *notes_on_titles, *_unit_notes(Path(results)))
     frames = [cases[folder].assign(key=record["key"]) for folder, record in found.records if folder in cases]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)

@@ -16,6 +16,7 @@ from bench.records.keys import digest
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
 from bench.runs.cell import Cell, parse_seeds
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
+from bench.runs.naming import follow_titles
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
 from bench.runs.request import Request
@@ -170,7 +171,10 @@ def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
         raise
     except Exception as error:  # any network's own code, with any config
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line}") from error
+        raise UserError(
+            f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line} (another --set image_size may "
+            "do)"
+        ) from error
 
 
 def tuned(jobs: list[Job], trials: int, workers: int = 1, force: bool = False, report: Report = silent) -> list[Job]:
@@ -228,6 +232,7 @@ def run_jobs(jobs: list[Job], workers: int = 1, force: bool = False, report: Rep
             else:
                 counts[outcome] += 1
         todo = busy
+    follow_titles(jobs)
     return counts
 
 
