@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.errors import UserError, unknown
 from bench.records.environment import installed_version
@@ -178,7 +178,7 @@ _MONAI: dict[str, dict[str, Any]] = {
 def _find_monai(name: str) -> tuple[str, dict[str, Any], Callable[..., nn.Module]]:
     from monai.networks import nets
 
-    kind: Any = getattr(nets, name, None)
+    kind = getattr(nets, name, None)
     if not inspect.isclass(kind) or kind.__name__ not in _SEGMENTERS:  # MONAI has several names for one class
         raise unknown("segmenter of MONAI", name, [known for known in _SEGMENTERS if hasattr(nets, known)])
     name = kind.__name__
@@ -194,7 +194,8 @@ def _find_monai(name: str) -> tuple[str, dict[str, Any], Callable[..., nn.Module
 
     def make(channels: int, classes: int, size: int, /, **config: Any) -> nn.Module:
         shape = {"spatial_dims": 2, "in_channels": channels, "out_channels": classes}
-        network = kind(**shape, **({"img_size": size} if "img_size" in parameters else {}), **config)
+        of_size = {"img_size": size} if "img_size" in parameters else {}
+        network = cast("nn.Module", kind(**shape, **of_size, **config))
         network.register_forward_hook(_single)
         return network
 

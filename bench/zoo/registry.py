@@ -107,14 +107,7 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
     if start >= 0 and not rest.endswith("]"):
         raise UserError(f"Expected a model as name[field=value,...], but got {text!r}: the closing ] is missing.")
     entry = model_entry(name)
-    config = dict(entry.defaults)
-    for item in split_outside_brackets(rest[:-1]):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"Expected field=value in {text!r}, but got {item!r}.")
-        if key not in config:
-            raise unknown(f"config field of {name}", key, config)
-        config[key] = _value(value, config[key], f"{key} of {name}")
+    config = with_values(entry, entry.defaults, split_outside_brackets(rest[:-1]))
     for key, value in config.items():
         if not _is_plain(value):
             raise UserError(
@@ -122,6 +115,23 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
                 f"(what a record can hold), but {key} is {repr(value)[:80]}: take a name and look it up inside."
             )
     return entry, config
+
+
+def with_values(entry: ModelEntry, config: Mapping[str, Any], items: Sequence[str]) -> dict[str, Any]:
+    """A config with `field=value` of each item in place of what it has.
+
+    Raises:
+        UserError: an item of another form, an unknown field, or a value of another type than the field's default.
+    """
+    changed = dict(config)
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"Expected field=value for {entry.name}, but got {item!r}.")
+        if key not in changed:
+            raise unknown(f"config field of {entry.name}", key, changed)
+        changed[key] = _value(value, entry.defaults[key], f"{key} of {entry.name}")
+    return changed
 
 
 def _is_plain(value: Any) -> bool:
@@ -135,7 +145,7 @@ def _is_plain(value: Any) -> bool:
 
 def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
     """The one name of a resolved config: only what differs from the defaults stands in the brackets."""
-    differing = [f"{k}={_text(v, entry.defaults[k])}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
+    differing = [f"{k}={value_text(v, entry.defaults[k])}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
     return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
 
 
@@ -250,7 +260,7 @@ def _value(text: str, default: Any, where: str) -> Any:
     return value
 
 
-def _text(value: Any, default: Any) -> str:
+def value_text(value: Any, default: Any) -> str:
     """A config's value as `_value` reads it back: 1-2 where the default is a tuple too, else (1,2)."""
     if isinstance(value, tuple) and isinstance(default, tuple):
         return "-".join(map(str, value))
