@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
-from bench.records.filenames import file_name
+from bench.records.filenames import DEVELOPMENT, TUNING, file_name, folder_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
 OLDEST = 6  # of the score columns: those that records have had from the first
@@ -75,7 +74,7 @@ def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path
     source = cell["source"]
     base = results / "runs" if source["kind"] == "real" else results / "runs" / source["kind"]
     name = dataset_label(cell["dataset"], source)
-    return base / file_name(name) / file_name(model_name) / f"{cell['seed']}-{cell_key(cell)}"
+    return base / folder_name("data set", name) / folder_name("model", model_name) / f"{cell['seed']}-{cell_key(cell)}"
 
 
 def check_writable(results: Path) -> None:
