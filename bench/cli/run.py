@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    LOG,
     PRESET,
     RESULTS,
     SEEDS,
@@ -23,7 +25,7 @@ from bench.cli.options import (
     Option,
     gathered,
 )
-from bench.cli.terminal import TEXT, make_console, wide_option
+from bench.cli.terminal import PATH, TEXT, make_console, wide_option
 
 if TYPE_CHECKING:
     from bench.report.screen import Screen
@@ -53,7 +55,7 @@ PARTS = (MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, T
 REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",
-    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED),
+    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED, LOG),
 )
 JOBS = click.option("--jobs", default=1, type=click.IntRange(1), help="Cells at a time, with own threads.  [1]")
 TUNE = click.option("--tune", type=click.IntRange(1), help="Trials of rate and decay for each model, on validation.")
@@ -135,6 +137,9 @@ def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) ->
 @TUNE
 @FORCE
 @wide_option
+@click.option(
+    "--preview", type=PATH, metavar="DIR", help="Draw what augmentation does and the curve of the rate there."
+)
 @click.option("--measure", is_flag=True, help="Time a few steps of each model here, in place of an estimate.")
 @click.option(
     *("--protocol", "_protocol"),
@@ -144,8 +149,10 @@ def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) ->
     callback=_print_protocol,
     help="Print every field of the protocol instead: meaning, range, value in each preset.",
 )
-def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool, measure: bool) -> None:
-    """Print a run's cells, which are done, and the estimated hours; run nothing.
+def plan(
+    request: Request, jobs: int, tune: int | None, force: bool, wide: bool, preview: Path | None, measure: bool
+) -> None:
+    """Print a run's cells, which are done, and the estimated hours; train nothing.
 
     \b
     Example:
@@ -179,3 +186,9 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool,
         console.print_lines(smallest_difference_line(of_comparison, request.results))
     for line in few(read_records(request.results).notes):
         console.print_lines(line)
+    if preview is not None:
+        from bench.report.preview import draw_previews
+        from bench.runs.augmented import augmented_images
+
+        for path in draw_previews(augmented_images(work), preview):
+            click.echo(f"written: {path}", err=True)

@@ -38,6 +38,7 @@ class Job:
     Attributes:
         model: its canonical name. place: of a third party's, where it is found (`bench.zoo.registry.ModelEntry`).
         validated: images, or slices, that a validation round passes through the network; for an estimate.
+        log: how its figures are logged while it is trained (`bench.runs.run_log.LOGS`); blank: not.
     """
 
     cell: Cell
@@ -50,6 +51,7 @@ class Job:
     cost: dict[str, Any]
     place: str = ""
     validated: int = 0
+    log: str = ""
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
@@ -190,6 +192,12 @@ def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
     return split, assignment
 
 
+def training_part(job: Job) -> tuple[Prepared, list[int]]:
+    """The cell's data, and which of its cases are trained on."""
+    data = _open_data(job)
+    return data, list(_divide(job, data)[1].indices["train"])
+
+
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != ".lock":
@@ -275,6 +283,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from bench.datasets.loading import training_arrays
     from bench.runs.depthwise import speed_up_training
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
+    from bench.runs.run_log import Logged, logging_run
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
 
@@ -297,14 +306,17 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
     images, labels = training_arrays(data, parts["train"], protocol)
-    watch = Watch(
-        make_validation(data, parts["val"], protocol),
-        on_step=lambda step: report(Event("step", job, step)),
-        on_figures=lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score)),
-        stop=stop,
-    )
     checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
-    progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
+    logged = Logged(job.log, job.results, job.folder, job.device)
+    with logging_run(logged, protocol, lambda line: report(Event("note", text=line))) as log:
+        watch = Watch(
+            make_validation(data, parts["val"], protocol),
+            on_step=lambda step: report(Event("step", job, step)),
+            on_figures=log.telling(lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score))),
+            on_round=log.round,
+            stop=stop,
+        )
+        progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = _training_figures(progress)
     if progress.diverged:

@@ -23,6 +23,7 @@ from bench.runs.arguments import (
     text,
     whole,
 )
+from bench.runs.run_log import LOGS
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Request:
         threads: of each cell; None: the preset's.
         device: `cpu` or `cuda`.
         pretrained: start from weights of the hub, where a model has some.
+        log: how cells are logged while they are trained: `csv`, `tensorboard` or `mlflow`; None: not.
     """
 
     models: str | Sequence[str] = argument("all", MODELS)
@@ -66,6 +68,7 @@ class Request:
     threads: int | None = argument(None, or_none(whole()))
     device: str = argument("cpu", DEVICE)
     pretrained: bool = argument(False, FLAG)
+    log: str | None = argument(None, or_none(text("", *LOGS)))
 
     def __post_init__(self) -> None:
         check_fields(self)

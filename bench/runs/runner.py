@@ -20,6 +20,7 @@ from bench.runs.naming import follow_titles
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
 from bench.runs.request import Request
+from bench.runs.run_log import check_log
 from bench.zoo.costs import cost_at
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
@@ -50,6 +51,7 @@ def make_jobs(request: Request, report: Report = silent) -> list[Job]:
         names = [name for name in dataset_names() if dataset_spec(name).variant_of is None]
     if not names or len(set(names)) < len(names):
         raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {request.dataset!r}.")
+    check_log(request.log)
     return [job for name in names for job in _dataset_jobs(request, dataset_spec(name), report)]
 
 
@@ -103,7 +105,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                 shown, results = canonical_name(entry, config), Path(request.results)
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
                 where = (results, folder, root, request.device)
-                jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated))
+                jobs.append(Job(cell, shown, label, *where, costs[name], entry.place, validated, request.log or ""))
     return jobs
 
 

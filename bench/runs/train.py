@@ -72,6 +72,7 @@ class Watch:
         on_step: called with the number of steps done.
         on_figures: called with the number of steps done, the loss and no score every few steps, and with the mean loss
             and the score of each validation round.
+        on_round: called with the history, its newest row last, after each validation round that has a score.
         stop: called with the step and the score of each validation round (`judged`), those of a checkpoint too; true
             ends the run there. Only a trial of a search has it.
     """
@@ -79,6 +80,7 @@ class Watch:
     validate: Callable[[nn.Module], float]
     on_step: Callable[[int], None] = lambda step: None
     on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None
+    on_round: Callable[[list[dict[str, Any]]], None] = lambda history: None
     stop: Callable[[int, float], bool] = lambda step, score: False
 
 
@@ -180,6 +182,8 @@ def train(
             watch.on_figures(progress.step, mean_loss, None if progress.diverged else progress.history[-1]["val_score"])
             progress.seconds = time.perf_counter() - start
             loop.save(checkpoint, progress)
+            if not progress.diverged:
+                watch.on_round(progress.history)
             progress.stopped = not progress.diverged and watch.stop(progress.step, judged(progress.history[-1]))
     progress.average = _copied(average.state) if average else {}
     return progress
