@@ -85,7 +85,7 @@ def run(
 
     console = make_console(wide)
     work = make_jobs(request, notes_on(console))
-    naming.keep(request.results)
+    naming.keep(request.results, [job.model for job in work])
     note = load_note(_to_run(work, force), jobs)
     if note:
         click.echo(note, err=True)

@@ -5,7 +5,8 @@ They are written into `<results>/titles.json` (`bench.records.titles`), which ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 from bench.errors import UserError, unknown
 from bench.records import store
+from bench.records.damage import Damaged, read_json
 from bench.records.titles import FILE, SCHEMA, read_titles, shown_of
 from bench.runs.job import Job
 from bench.zoo.catalogue import catalogue
@@ -29,11 +31,15 @@ class Naming:
     title: Sequence[str] = ()
     family: Sequence[str] = ()
 
-    def keep(self, results: str | Path) -> None:
+    def keep(self, results: str | Path, models: Collection[str] = ()) -> None:
         """Writes them into a results folder's file of titles.
 
+        Args:
+            models: names that are about to have records, beside those that have some.
+
         Raises:
-            UserError: a text of another form, a name or a family that there is not, or a network of medbench's own.
+            UserError: a text of another form, a name or a family that there is not, a network of medbench's own, or one
+                that has no record.
         """
         said: dict[str, dict[str, str]] = {}
         for option, texts in (("title", self.title), ("family", self.family)):
@@ -42,8 +48,13 @@ class Naming:
                 if option == "family" and value and value not in get_args(Family):
                     raise unknown("family", value, get_args(Family))
                 said.setdefault(_named(name), {"from": "user"})[option] = value
-        if said:
-            _write(Path(results), said)
+        if not said:
+            return
+        known = {model.partition("[")[0] for model in (*models, *_stored_models(Path(results)))}
+        for name in said:
+            if name.partition("[")[0] not in known:
+                raise unknown("model among the records", name, known)
+        _write(Path(results), said)
 
 
 def _split(option: str, text: str) -> tuple[str, str]:
@@ -64,6 +75,15 @@ def _named(name: str) -> str:
     if entry.name in catalogue()["entries"]:
         raise UserError(f"{entry.name} is a network of medbench: its title says what it is, and stays. Title your own.")
     return canonical_name(entry, config)
+
+
+def _stored_models(results: Path) -> set[str]:
+    """The names of models that have records in a results folder; those that cannot be read are passed over."""
+    names = set()
+    for folder in store.find_records(results) if results.is_dir() else ():
+        with contextlib.suppress(Damaged, FileNotFoundError, KeyError, TypeError):
+            names.add(str(read_json(folder / "record.json")["model"]["name"]))
+    return names
 
 
 def _write(results: Path, said: dict[str, dict[str, str]]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ablation_rows import a_case, a_cell
 from optuna.trial import FixedTrial
 
-from ablations.drawings import draw_ablation
+from ablations.drawings import draw_ablation, with_budget
 from ablations.effects import Stored, arm_effects, factorial_arms, factorial_effects, stored_arms
 from ablations.matched import match
 from ablations.plans import Plan, label, make_arms, width_field
@@ -141,6 +141,11 @@ def test_of_several_factorials_the_one_whose_fields_are_named_counts(net: str, s
     assert "se brings something; norm brings nothing" in factorial.notes[1]
     names = {path.name.rpartition("-")[2] for path in draw_ablation(stored, tmp_path)}
     assert {"arms.png", "factorial.png", "interactions.png"} <= names
+
+
+def test_pictures_say_where_networks_have_not_converged() -> None:
+    assert with_budget("Net", 4_000) == "Net. Short budget: 4,000 images seen, networks have not converged"
+    assert with_budget("Net", 48_000) == "Net"
 
 
 def test_a_space_is_read_drawn_and_started_in_from_the_model_s_own_config(net: str) -> None:

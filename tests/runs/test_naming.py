@@ -107,11 +107,12 @@ def trained_before(jobs: list[Job], folder: Path) -> list[Job]:
         ("unet_s", "", "Expected --title NAME=TITLE, but got 'unet_s'"),
         ("unt_s=Mine", "", "Unknown model"),
         ("", "net.py:Net=cn", "Unknown family 'cn'"),
+        ("net.py:Nte=Mine", "", "Unknown model among the records 'net.py:Nte'. Did you mean: net.py:Net"),
     ],
 )
 def test_what_cannot_be_titled_is_said_in_one_line(tmp_path: Path, title: str, family: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Naming([title] if title else [], [family] if family else []).keep(tmp_path)
+        Naming([title] if title else [], [family] if family else []).keep(tmp_path, ["net.py:Net[width=8]"])
     assert not (tmp_path / "titles.json").exists()
 
 
