@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablations.drawings import draw_ablation, draw_front, draw_importances
+from ablations.drawings import draw_ablation, draw_front, draw_importances, with_budget
 from ablations.effects import Stored, fanova, stored_arms
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
 from ablations.matched import Matched, match
-from ablations.plans import Plan, label, make_arms, null_seeds
+from ablations.plans import Arm, Plan, label, make_arms, null_seeds, width_field
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
@@ -33,7 +33,7 @@ from bench.runs.job import Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs
-from bench.zoo.registry import dataset_spec
+from bench.zoo.registry import dataset_spec, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -49,21 +49,34 @@ def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[li
         UserError: an unknown slot, filling, model or dataset, or what `make_jobs` raises.
     """
     full, *arms = make_arms(plan)
-    models, lines = [arm.model for arm in arms], []
+    models, lines = [arm.model for arm in arms], list[str]()
     if plan.match:
         named = (str(request.dataset), request.preset, request.settings, request.threads)
         shape = _input_of(*named, request.data_root)
-        matched = [match(model, full.model, plan.match, *shape) for model in models]
-        models = [scaled.name for scaled in matched]
-        lines = [
-            f"{label(dict(arm.changes), plan.match)}: {scaled.name}, {_nearness(scaled, plan.match)}"
-            for arm, scaled in zip(arms, matched, strict=True)
-        ]
+        models, lines = _matched(plan, full, arms, shape)
     jobs = make_jobs(replace(request, models=[full.model, *models]), report)
     if plan.null:
         other_seeds = null_seeds(parse_seeds(request.seeds, PRESETS[request.preset].seeds))
         jobs += make_jobs(replace(request, models=[full.model], seeds=other_seeds), report)
     return jobs, lines
+
+
+def _matched(
+    plan: Plan, full: Arm, arms: Sequence[Arm], shape: tuple[str, int, int, int]
+) -> tuple[list[str], list[str]]:
+    """The arms at the full model's budget, and a line for each; one that changes the widths itself stays as it is."""
+    field, models, lines = width_field(parse_model(plan.model)[0], plan.widen), [], []
+    for arm in arms:
+        if field in dict(arm.changes):
+            models.append(arm.model)
+            lines.append(f"{label(dict(arm.changes))}: not matched, since {field} is what is widened")
+            continue
+        scaled = match(arm.model, full.model, str(plan.match), *shape, plan.widen)
+        models.append(scaled.name)
+        lines.append(
+            f"{label(dict(arm.changes), str(plan.match))}: {scaled.name}, {_nearness(scaled, str(plan.match))}"
+        )
+    return models, lines
 
 
 def _input_of(
@@ -95,19 +108,20 @@ def run_ablation(
 
 
 def load_ablations(
-    results: Path, model: str = "mednext_tiny", dataset: str | None = None
+    results: Path, model: str = "mednext_tiny", dataset: str | None = None, arms: Sequence[str] = ()
 ) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
+        arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
     """
     (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
     cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, cases, model), notes
+    return stored_arms(cells, cases, model, arms=arms), notes
 
 
 def write_all(comparisons: Sequence[Stored], folder: Path) -> list[Path]:
@@ -210,6 +224,7 @@ def write_search(study: optuna.Study, folder: Path) -> list[Path]:
     paths = _write_tables(search_tables(study), folder, study.study_name)
     source = "PHANTOM images, " if "phantom" in about["dataset"] else ""
     title = f"{source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
+    title = with_budget(title, _images_seen(about))
     paths += draw_front(study, title, folder, study.study_name)
     return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
 

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablations.effects import Effect, Stored, arm_effects, factorial_arms, factorial_effects, run_figures
-from bench.models.slots import SLOTS
+from ablations.effects import (
+    Effect,
+    Stored,
+    arm_effects,
+    factorial_arms,
+    factorial_effects,
+    factors_of,
+    run_figures,
+    values_of,
+)
+from ablations.plans import name_of_change
+from bench.analysis.short_budget import short_words
 from bench.records.filenames import file_name
 from bench.report.figures import BLUE, GREY, ORANGE, forest, new_figure, save
 
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.figure import Figure
 
+MOST_FACTORS = 4  # whose pairs stand beside each other in a figure
 GREEN = "#009E73"  # of the same palette as the report's
 
 
@@ -36,7 +47,14 @@ def _title(stored: Stored) -> str:
     first = stored.first
     source = "PHANTOM images" if first["source"] == "phantom" else f"{first['source']} images"
     seeds = ", ".join(map(str, stored.seeds))
-    return f"{stored.model_title}, {first['dataset']}, {source}, {first['preset']}, seeds {seeds}"
+    title = f"{stored.model_title}, {first['dataset']}, {source}, {first['preset']}, seeds {seeds}"
+    return with_budget(title, int(first["images_seen"]))
+
+
+def with_budget(title: str, images_seen: int) -> str:
+    """A figure's title, which says where networks have not converged."""
+    short = short_words(images_seen)
+    return f"{title}. {short[:1].upper()}{short[1:]}" if short else title
 
 
 def _forest(stored: Stored, effects: Sequence[Effect], what: str) -> Figure | None:
@@ -46,31 +64,43 @@ def _forest(stored: Stored, effects: Sequence[Effect], what: str) -> Figure | No
 
 
 def _interactions(stored: Stored) -> Figure | None:
-    """A panel for each pair of modules: the mean over runs and over the third module, a point for each seed."""
+    """A panel for each pair of factors: the mean over runs and over the other factors, a point for each seed."""
     arms = factorial_arms(stored)
-    if arms is None:
+    if arms is None or not 2 <= len(factors_of(arms)) <= MOST_FACTORS:
         return None
-    runs = {removed: np.array(run_figures(stored, name)) for removed, name in arms.items()}
-    figure, first = new_figure(3.2, f"{_title(stored)}; faint: each seed", 9.0)
+    runs = {changed: np.array(run_figures(stored, name)) for changed, name in arms.items()}
+    pairs = list(itertools.combinations(factors_of(arms), 2))
+    figure, first = new_figure(3.2, f"{_title(stored)}; faint: each seed", max(5.0, 3.0 * len(pairs)))
     first.remove()
-    axes = figure.subplots(1, 3, sharey=True)
-    for axis, (slot, second) in zip(axes, itertools.combinations(SLOTS, 2), strict=True):
-        for word, colour, marker in (("with", BLUE, "o"), ("without", ORANGE, "s")):
-            alike = {removed: r for removed, r in runs.items() if (second in removed) == (word == "without")}
+    axes = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
+    values = values_of(stored)
+    for axis, (factor, second) in zip(axes, pairs, strict=True):
+        for is_changed, word, colour, marker in ((False, "with", BLUE, "o"), (True, "without", ORANGE, "s")):
+            alike = {changed: r for changed, r in runs.items() if (second in changed) == is_changed}
             means = [
-                np.mean([r for removed, r in alike.items() if (slot in removed) == is_removed], 0)
-                for is_removed in (True, False)
+                np.mean([r for changed, r in alike.items() if (factor in changed) == there], 0)
+                for there in (True, False)
             ]
-            axis.plot([0, 1], [mean.mean() for mean in means], color=colour, marker=marker, label=word)
+            shown = _setting(word, second, values[second]).removesuffix(f" {second}")
+            axis.plot([0, 1], [mean.mean() for mean in means], color=colour, marker=marker, label=shown)
             for x, of_seeds in enumerate(means):
                 axis.plot([x] * len(of_seeds), of_seeds, marker, color=colour, alpha=0.35, markersize=4)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_xticks([0, 1], [f"without\n{slot}", f"with\n{slot}"])
+        names = (_setting(word, factor, values[factor]) for word in ("without", "with"))
+        axis.set_xticks([0, 1], [name.replace(" ", "\n", 1) for name in names])
         axis.set_xlim(-0.3, 1.3)
         axis.legend(title=second, frameon=False, fontsize=8, title_fontsize=8)
         axis.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes[0].set_ylabel(stored.measures[0].name)
     return figure
+
+
+def _setting(word: str, factor: str, value: str) -> str:
+    """`with sem`, `without sem`; of a field that is not there or gone `width=16`, `full's width`."""
+    name = name_of_change(factor, value)
+    if name.startswith("without "):
+        return f"{word} {factor}"
+    return name if word == "without" else f"full's {factor}"
 
 
 def draw_front(study: optuna.Study, title: str, folder: Path, name: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What each module is worth: differences of arms from the full model, main effects and interactions, from records.
+"""What each module, or value of a config, is worth: arms less the full model, main effects, interactions, from records.
 
 Nothing is trained here; all figures come from stored cells of one comparison key. Arms share seeds, and with a seed
 the start of shared modules, the order and the augmentation, so that seeds are resampled in pairs, from three on; the
@@ -7,27 +7,30 @@ null arm, the full model under other seeds, is not paired. The unit is the one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ablations.matched import BUDGETS, TOLERANCE
-from ablations.plans import label, subsets
+from ablations.plans import REMOVED, fields_of, label, named_fields, slots_in, subsets, width_field
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
-from bench.models.slots import SLOTS
-from bench.zoo.registry import parse_model
+from bench.errors import UserError
+from bench.zoo.entry import ModelEntry
+from bench.zoo.registry import parse_model, split_outside_brackets, value_text, with_values
 
 if TYPE_CHECKING:
     import optuna
 
 NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
+MOST_FACTORS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +38,12 @@ class Stored:
     """The arms of one full model in one comparison.
 
     Attributes:
-        cells: a row per scored cell, with `changes` (slot -> filling), `matched` and `label`.
+        cells: a row per scored cell, with `changes` (field -> value), `matched` and `label`.
         scores: the rows of cases.csv that count, with `label` and `seed`.
         seeds: the seeds that all arms share. null: the other seeds of the full model.
         incomplete: labels of arms that lack some of the seeds; they are left out.
+        fields: of the config, in its order, in which arms may differ. slots: those of them that are slots.
+        named: those that the user named as arms: of several factorials theirs counts.
         shown: which of the stored figures.
     """
 
@@ -47,6 +52,9 @@ class Stored:
     seeds: tuple[int, ...]
     null: tuple[int, ...]
     incomplete: tuple[str, ...]
+    fields: tuple[str, ...]
+    slots: tuple[str, ...]
+    named: frozenset[str] = frozenset()
     shown: Shown = DEFAULT
 
     @property
@@ -104,7 +112,11 @@ class Effect:
 
 
 def stored_arms(
-    cells: pd.DataFrame, cases: pd.DataFrame, model: str = "mednext_tiny", shown: Shown = DEFAULT
+    cells: pd.DataFrame,
+    cases: pd.DataFrame,
+    model: str = "mednext_tiny",
+    shown: Shown = DEFAULT,
+    arms: Sequence[str] = (),
 ) -> list[Stored]:
     """The ablations of a model that are stored, one per comparison key that holds the full model and an arm.
 
@@ -112,35 +124,65 @@ def stored_arms(
         cells, cases: as `bench.records.store.load_cells` and `load_cases` give them.
         model: the full model; its newest version counts.
         shown: which of the stored figures.
+        arms: of a plan, `width=16`: a model with slots has arms that differ in these fields too.
     """
     if cells.empty:
         return []
     entry, base = parse_model(model)
+    space = _Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
     cells = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
-    cells = cells.assign(changes=cells["model"].map(lambda name: _changes(name, base)))
+    cells = cells.assign(changes=cells["model"].map(space.changes))
     cells = cells[cells["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
     scores = shown_cases(cases, shown)
-    comparisons = (_stored(group, scores, shown) for _, group in cells.groupby("comparison", sort=False))
+    comparisons = (_stored(group, scores, shown, space) for _, group in cells.groupby("comparison", sort=False))
     return [stored for stored in comparisons if stored is not None]
 
 
-def _changes(name: str, base: Mapping[str, Any]) -> dict[str, str] | None:
-    """Slot -> filling where a config differs from the full one's; None where more differs than slots and widths."""
-    _, config = parse_model(name)
-    differing = {key for key in config if config[key] != base[key]}
-    slots = {slot: config[slot] for slot in SLOTS if slot in differing}
-    if differing - set(SLOTS) - {"widths"} or ("widths" in differing and not slots):
-        return None
-    return slots
+@dataclass(frozen=True)
+class _Space:
+    """In which fields a model's arms differ, and which field is scaled where they are matched to its budget."""
+
+    entry: ModelEntry
+    base: Mapping[str, Any]
+    fields: tuple[str, ...]
+    width: str | None
+    named: frozenset[str]
+
+    def config(self, name: str) -> dict[str, Any]:
+        """The config of a stored name, by this entry: the name does not say in which folder a file's network lies."""
+        items = split_outside_brackets(name.partition("[")[2].removesuffix("]"))
+        return with_values(self.entry, self.entry.defaults, items)
+
+    def is_scaled(self, name: str) -> bool:
+        """Whether a stored name has other widths than the full model."""
+        return self.width is not None and self.config(name)[self.width] != self.base[self.width]
+
+    def changes(self, name: str) -> dict[str, str] | None:
+        """Field -> value where a stored name's config differs from the full one's; None where others differ too.
+
+        Widths that are none of the fields are left out: they belong to a matched arm, or to no arm.
+        """
+        try:
+            config = self.config(name)
+        except UserError:  # it has a field, or a value, that the model has no more
+            return None
+        differing = {field for field in config if config[field] != self.base[field]}
+        chosen = [field for field in self.fields if field in differing]
+        if differing - set(chosen) - {self.width} or (differing and not chosen):
+            return None
+        return {field: value_text(config[field], self.entry.defaults[field]) for field in chosen}
 
 
-def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> Stored | None:
+def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: _Space) -> Stored | None:
     full = cells[cells["changes"].map(len) == 0]
     if full.empty or len(full) == len(cells):
         return None
-    cells = cells.assign(matched=[_matched(row, full.iloc[0]) for row in cells.to_dict("records")])
+    matched = [_matched(row, full.iloc[0], space) for row in cells.to_dict("records")]
+    cells = cells.assign(matched=matched)
     cells = cells[cells["matched"] != "none"]
+    unscaled = [_without_width(c, m, space) for c, m in zip(cells["changes"], cells["matched"], strict=True)]
+    cells = cells.assign(changes=pd.Series(unscaled, index=cells.index, dtype=object))
     cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
     seeds_of: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
     of_arms = [seeds for name, seeds in seeds_of.items() if name != "full"]
@@ -153,20 +195,29 @@ def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> Stored |
         return None
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    return Stored(kept, scores, tuple(sorted(seeds)), tuple(sorted(seeds_of["full"] - seeds)), lacking, shown)
+    null = tuple(sorted(seeds_of["full"] - seeds))
+    slots = tuple(slots_in(space.entry))
+    return Stored(kept, scores, tuple(sorted(seeds)), null, lacking, space.fields, slots, space.named, shown)
 
 
-def _matched(cell: Mapping[Any, Any], full: pd.Series[Any]) -> str:
+def _matched(cell: Mapping[Any, Any], full: pd.Series[Any], space: _Space) -> str:
     """The budget that an arm's widths were scaled to: `params`, `macs`, or `none` where they match neither.
 
-    An arm that matches both is called after its parameters. Blank for widths as they were.
+    An arm that matches both is called after its parameters. Blank for widths as they were, and, where widths are fields
+    of arms themselves, for others than the full model's budget.
     """
-    if "widths=" not in cell["model"] or not cell["changes"]:
+    if not set(cell["changes"]) - {space.width} or not space.is_scaled(cell["model"]):
         return ""
     gaps = {budget: abs(cell[budget] / full[budget] - 1) for budget in BUDGETS}
     within = [budget for budget in BUDGETS if gaps[budget] <= TOLERANCE]
     nearest = within[0] if within else min(gaps, key=lambda budget: gaps[budget])
-    return nearest if gaps[nearest] <= NEAR else "none"
+    if gaps[nearest] <= NEAR:
+        return nearest
+    return "" if space.width in space.fields else "none"
+
+
+def _without_width(changes: dict[str, str], matched: str, space: _Space) -> dict[str, str]:
+    return {field: value for field, value in changes.items() if not (matched and field == space.width)}
 
 
 def arm_effects(stored: Stored) -> list[Effect]:
@@ -190,29 +241,69 @@ def arm_effects(stored: Stored) -> list[Effect]:
 
 
 def factorial_effects(stored: Stored) -> list[Effect]:
-    """Main effects and interactions of the three modules, where all eight arms are stored; else an empty list.
+    """Main effects and interactions of the modules, or fields, of which all arms are stored; else an empty list.
 
-    A main effect is the mean of four differences, with the module less without it; an interaction of two half the
-    difference between what the one brings with the other and without it, averaged over the third; that of three
-    likewise: each is a contrast with coefficients of +-1/4 (Montgomery, Design and Analysis of Experiments, 2^k).
+    A main effect is the mean of the differences, with the module less without it (the full model's value less the
+    arm's); an interaction of two half the difference between what the one brings with the other and without it,
+    averaged over the rest; that of three likewise: of k factors each is a contrast with coefficients of +-1/2^(k-1)
+    (Montgomery, Design and Analysis of Experiments, 2^k).
     """
     arms = factorial_arms(stored)
     if arms is None or not _is_enough(stored):
         return []
     effects = []
-    for slots in subsets(SLOTS)[1:]:
-        weights = {name: (-1) ** len(removed.intersection(slots)) / 4 for removed, name in arms.items()}
+    factors = factors_of(arms)
+    for fields in subsets(factors)[1:]:
+        share = 2 ** (len(factors) - 1)
+        weights = {name: (-1) ** len(changed.intersection(fields)) / share for changed, name in arms.items()}
         gaps = {}
         for measure in stored.measures:
             grids = {name: stored.grid(name, measure) for name in arms.values()}
             gaps[measure.name] = measure.gap(contrast(grids, weights, paired_seeds=_paired(stored)))
-        effects.append(Effect(" x ".join(slots), {}, gaps))
+        effects.append(Effect(" x ".join(fields), {}, gaps))
     return effects
 
 
 def factorial_arms(stored: Stored) -> dict[frozenset[str], str] | None:
-    """Removed slots -> label, of all eight subsets; None where one is missing."""
-    names = {frozenset(removed): label(dict.fromkeys(removed, "none")) for removed in subsets(SLOTS)}
+    """Changed fields -> label, of all subsets of the slots, removed, or of other fields; None where one is missing.
+
+    Of other fields that of the named ones counts, else the largest that is stored, of two fields or more, one value
+    each.
+    """
+    singles = [next(iter(changes.items())) for changes in _unmatched(stored) if len(changes) == 1]
+    if stored.slots and {field for field, _ in singles} <= set(stored.slots):
+        return _whole(stored, [(slot, "none") for slot in stored.slots])
+    singles = sorted(set(singles), key=lambda change: (stored.fields.index(change[0]), change[1]))
+    sizes = range(min(len(singles), MOST_FACTORS), 1, -1)
+    subsets_of_changes = [chosen for size in sizes for chosen in itertools.combinations(singles, size)]
+    subsets_of_changes.sort(key=lambda chosen: {field for field, _ in chosen} != stored.named)
+    for chosen in subsets_of_changes:
+        if len(dict(chosen)) == len(chosen) and (arms := _whole(stored, chosen)) is not None:
+            return arms
+    return None
+
+
+def factors_of(arms: Mapping[frozenset[str], str]) -> list[str]:
+    """The fields of a factorial, in the order of the config."""
+    return [next(iter(changed)) for changed in arms if len(changed) == 1]
+
+
+def values_of(stored: Stored) -> dict[str, str]:
+    """Field -> the value that it has in the changed arms of the stored factorial."""
+    names = set((factorial_arms(stored) or {}).values())
+    arms = zip(stored.cells["changes"], stored.cells["label"], strict=True)
+    return {field: value for changes, name in arms if name in names for field, value in changes.items()}
+
+
+def _unmatched(stored: Stored) -> list[dict[str, str]]:
+    return list(stored.cells.loc[stored.cells["matched"] == "", "changes"])
+
+
+def _whole(stored: Stored, changes: Sequence[tuple[str, str]]) -> dict[frozenset[str], str] | None:
+    """Changed fields -> label of every subset of changes; None where one is not stored."""
+    if label(dict(changes)) not in stored.labels:
+        return None
+    names = {frozenset(dict(subset)): label(dict(subset)) for subset in subsets(changes)}
     return names if set(names.values()) <= set(stored.labels) else None
 
 
@@ -229,10 +320,11 @@ def importances(stored: Stored) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     is_there = optuna.distributions.CategoricalDistribution([True, False])
-    present: dict[str, optuna.distributions.BaseDistribution] = dict.fromkeys(SLOTS, is_there)
+    factors = factors_of(arms)
+    present: dict[str, optuna.distributions.BaseDistribution] = dict.fromkeys(factors, is_there)
     for removed, name in arms.items():
         for value in run_figures(stored, name):
-            params = {slot: slot not in removed for slot in SLOTS}
+            params = {factor: factor not in removed for factor in factors}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=present, value=value))
     return fanova(study)
 
@@ -256,7 +348,7 @@ def cost_per_point(stored: Stored, effect: Effect) -> tuple[float, float] | None
     None for swaps, matched arms, and where the arm without them is as good or better: they bring nothing.
     """
     changes: dict[str, str] = next(iter(stored.cells.loc[stored.cells["label"] == effect.name, "changes"]), {})
-    is_removal = bool(changes) and set(changes.values()) == {"none"} and "matched" not in effect.name
+    is_removal = bool(changes) and set(changes.values()) <= set(REMOVED) and "matched" not in effect.name
     brought = -effect.gaps[stored.measures[0].name].value if effect.gaps else 0.0
     if not is_removal or brought <= 0:
         return None

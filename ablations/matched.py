@@ -1,7 +1,7 @@
 """A control of equal size: an arm widened or narrowed to the full model's parameters or MACs.
 
-Without it, "fewer parameters" is mistaken for "missing module". What is matched is the width of the stages, all by one
-factor; depths, kernels and the segmenter's fine convolutions stay. Our choice.
+Without it, "fewer parameters" is mistaken for "missing module". What is matched is one field of the config, a width or
+the widths of the stages, all by one factor; depths, kernels and the segmenter's fine convolutions stay. Our choice.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from ablations.plans import WIDTHS, width_field
 from bench.errors import UserError, unknown
-from bench.zoo.registry import canonical_name, parse_model
+from bench.zoo.registry import parse_model, placed_name
 
 TOLERANCE = 0.01
 BUDGETS = ("params", "macs")
@@ -27,7 +28,7 @@ class Matched:
     """An arm at the target's budget, or as near to it as its widths reach.
 
     Attributes:
-        name: the model in canonical form, its widths in the brackets unless they are its own.
+        name: the model's name with its place, its widths in the brackets unless they are its own.
         params, macs: of this model, for one image.
         ratio: its budget over the target's.
         within_one_percent: whether the ratio is 1 to 1 %.
@@ -48,6 +49,7 @@ def match(
     in_channels: int,
     num_classes: int,
     image_size: int,
+    widen: str | None = None,
 ) -> Matched:
     """Widens or narrows a model until its budget is the target's to 1 %, or the nearest reachable.
 
@@ -57,10 +59,11 @@ def match(
     Args:
         target: the model that has the budget, by name.
         budget: `params` or `macs`.
+        widen: the field of the config that holds widths; None: the first of `WIDTHS` that it has.
 
     Raises:
-        UserError: an unknown budget or model, a model whose config has no `widths`, a target that costs nothing, or a
-            task that one of them does not do.
+        UserError: an unknown budget or model, a model whose config has no widths, a target that costs nothing, a task
+            that one of them does not do, or widths that the network cannot be built with.
     """
     from bench.zoo.complexity import complexity, inference_parameters
     from bench.zoo.registry import build_model
@@ -68,12 +71,24 @@ def match(
     if budget not in BUDGETS:
         raise unknown("budget", budget, BUDGETS)
     entry, config = parse_model(model_name)
-    start = config.get("widths")
-    if not isinstance(start, tuple) or not start or not all(isinstance(width, int) for width in start):
-        raise UserError(f"Expected a model whose config has widths to match, but {entry.name} has none.")
+    field = width_field(entry, widen)
+    if field is None:
+        raise UserError(
+            f"Expected a model whose config has widths to match, but {entry.name} has none of {', '.join(WIDTHS)}: "
+            "name its field with --widen."
+        )
+    stored = config[field]
+    start: Widths = stored if isinstance(stored, tuple) else (stored,)
+
+    def value(widths: Widths) -> Any:
+        return widths if isinstance(stored, tuple) else widths[0]
 
     def built(name: str, **changed: Any) -> Any:
-        return build_model(name, task, in_channels, num_classes, image_size, **changed)
+        try:
+            return build_model(name, task, in_channels, num_classes, image_size, **changed)
+        except (ValueError, RuntimeError, AssertionError) as error:  # of a network's own code
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"{name} cannot be built with {changed or 'its own config'} to match: {line}") from error
 
     def cost(network: Any) -> int:
         if budget == "params":
@@ -83,10 +98,10 @@ def match(
     target_cost = cost(built(target))
     if target_cost == 0:
         raise UserError(f"Expected a model with {budget} as the target, but {target} has none.")
-    ratio = cache(lambda widths: cost(built(model_name, widths=widths)) / target_cost)
+    ratio = cache(lambda widths: cost(built(model_name, **{field: value(widths)})) / target_cost)
     widths = start if _near(ratio(start)) else nearest(start, ratio)
-    counts = complexity(built(model_name, widths=widths), (1, in_channels, image_size, image_size))
-    name = canonical_name(entry, {**config, "widths": widths})
+    counts = complexity(built(model_name, **{field: value(widths)}), (1, in_channels, image_size, image_size))
+    name = placed_name(entry, {**config, field: value(widths)})
     return Matched(name, counts.params, counts.macs, ratio(widths), _near(ratio(widths)))
 
 

@@ -81,10 +81,13 @@ def _cells(results: Path) -> store.Found:
 
 
 def _curve(path: Path, name: str) -> Curve:
-    """The curve of a history.csv. Raises Damaged where it is none."""
+    """The curve of a history.csv, of the averaged weights where it has some. Raises Damaged where it is none."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [(int(row["step"]), float(row["val_score"])) for row in csv.DictReader(file)]
+            rows = [
+                (int(row["step"]), float(row.get("average_val_score") or row["val_score"]))
+                for row in csv.DictReader(file)
+            ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(path, f"holds no validation rounds ({type(error).__name__}).") from None
     if not all(math.isfinite(score) for _, score in rows):

@@ -1,11 +1,12 @@
 """The search: which fillings, kernels, widths, depths and expansions do best on validation data, under a budget.
 
 A trial is a model of the space, trained as a cell of its own whose test part is not read; its score is the best
-validation score of its rounds. Configurations over the budget are rejected before they are trained, by a constraint of
-Optuna's that the sampler learns from; one that was drawn before gets the value that it had. Neither counts as a trial,
-nor among those drawn at random at the start. With one objective a pruner may stop a trial after a round; with two
-(`pareto`: score and MACs) Optuna prunes nothing. Ranges are our choice; fillings that break the convolution-only rule
-are left out.
+validation score of its rounds, of the averaged weights where the protocol has some. Configurations over the budget are
+rejected before they are trained, by a constraint of Optuna's that the sampler learns from; one that was drawn before
+gets the value that it had. Neither counts as a trial, nor among those drawn at random at the start. With one objective
+a pruner may stop a trial after a round; with two (`pareto`: score and MACs) Optuna prunes nothing. The user names the
+space (`ablations.space`); else it is the proposed model's. Its ranges are our choice; fillings that break the
+convolution-only rule are left out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablations.journal import Direction, claiming, has_ended, lease, open_study, renewing, take_back
+from ablations.space import FORMS, Dimension, draw_from, read_space, start_in
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
 from bench.records import store
@@ -54,6 +56,8 @@ class Goal:
         max_macs: highest MACs of one image, or None.
         pareto: two objectives, score and MACs, by NSGA-II; else the score alone, by TPE.
         pruner: `median`, `hyperband` or `none`; of no effect with `pareto`.
+        space: fields of the config with their values, `width=8..64,se=true|false`; none: fillings, kernels, widths,
+            depths and expansions of a proposed model.
     """
 
     model: str = "mednext_tiny"
@@ -61,6 +65,7 @@ class Goal:
     max_macs: float | None = None
     pareto: bool = False
     pruner: str = "median"
+    space: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.pruner not in PRUNERS:
@@ -69,12 +74,30 @@ class Goal:
             raise UserError(f"Expected at least one trial, but got {self.trials}.")
         if self.max_macs is not None and not self.max_macs > 0:
             raise UserError(f"Expected --max-macs to be positive (in GMACs), but got {self.max_macs / 1e9:g}.")
+        if self.dimensions:
+            return
         entry, config = parse_model(self.model)
         missing = [field for field in (*SLOTS, *FIELDS) if field not in config]
         if missing:
             raise UserError(
-                f"Model {entry.name!r} has no {', '.join(missing)} to search over. Name a proposed one: mednext_tiny."
+                f"Model {entry.name!r} has no {', '.join(missing)} to search over: name fields of its config, "
+                f"--space {FORMS}."
             )
+
+    @property
+    def dimensions(self) -> list[Dimension]:
+        """The space that the user names; empty where it is the proposed model's."""
+        return read_space(self.space, self.model)
+
+    def draw(self, trial: optuna.Trial) -> str:
+        """A model of the space, by its name."""
+        space = self.dimensions
+        return draw_from(trial, self.model, space) if space else draw(trial, self.model)
+
+    def start(self) -> dict[str, Any]:
+        """The parameters of the first trial: the model itself, or what of the space is nearest."""
+        space = self.dimensions
+        return dict(start_in(self.model, space)) if space else starting_point(self.model)
 
 
 def draw(trial: optuna.Trial, model: str) -> str:
@@ -126,12 +149,13 @@ def run_search(
         UserError: the study is of something else, no configuration is within the budget, or nothing trains.
     """
     label = template.cell.dataset_label
-    name = file_name(study or f"search-{label}-{goal.model}-{'pareto' if goal.pareto else 'score'}")
+    model = canonical_name(*parse_model(goal.model))
+    name = file_name(study or f"search-{label}-{model}-{'pareto' if goal.pareto else 'score'}")
     directions: list[Direction] = ["maximize", "minimize"] if goal.pareto else ["maximize"]
     opened = open_study(results, name, _about(goal, template), directions, storage)
     with claiming(results, name):
         if not opened.get_trials(deepcopy=False):
-            opened.enqueue_trial(starting_point(goal.model))
+            opened.enqueue_trial(goal.start())
     failures = 0
     while True:
         claimed = _claim(opened, results, goal, template)
@@ -150,15 +174,17 @@ def run_search(
 
 
 def _about(goal: Goal, template: Job) -> dict[str, Any]:
-    entry, _ = parse_model(goal.model)
+    entry, config = parse_model(goal.model)
+    named = [str(dimension) for dimension in goal.dimensions]
+    space = {"space": named} if named else {"fillings": {slot: fillings(slot) for slot in SLOTS}}
     return {
         "dataset": template.cell.dataset_label,
         "comparison": _trial_job(goal.model, template).cell.comparison,
-        "model": f"{goal.model} v{entry.version}",
+        "model": f"{canonical_name(entry, config)} v{entry.version}",
         "preset": template.preset,
         "steps": template.cell.protocol["steps"],
         "max_macs": goal.max_macs,
-        "fillings": {slot: fillings(slot) for slot in SLOTS},
+        **space,
     }
 
 
@@ -233,7 +259,7 @@ def _admitted(study: optuna.Study, trial: optuna.Trial, goal: Goal, template: Jo
     from optuna.trial import TrialState
 
     try:
-        job = _trial_job(draw(trial, goal.model), template)
+        job = _trial_job(goal.draw(trial), template)
     except UserError as error:
         trial.set_user_attr("rejected", f"cannot be built: {error}")
         study.tell(trial, state=TrialState.FAIL)
@@ -287,7 +313,7 @@ def _trial_job(model: str, template: Job) -> Job:
     identity = {"name": entry.name, "config": config, "version": entry.version}
     cell = replace(template.cell, model=identity, seed=SEED, unscored=True)
     cost = cost_of(model, dataset_spec(cell.dataset, template.data_root), template.cell.settings())
-    job = replace(template, model=model, cost=cost, place=entry.place)
+    job = replace(template, model=canonical_name(entry, config), cost=cost, place=entry.place)
     return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
 
 
@@ -314,7 +340,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report:
     if "dataset" in record:
         study.set_user_attr("task", record["dataset"]["task"])
     trial.set_user_attr("steps", training.get("steps"))
-    score = training.get("val_score")
+    score = (training.get("average") or training).get("val_score")  # of the weights that tables show
     if record["status"] == "complete" and score is not None:
         study.tell(trial, [score, job.cost["macs"]] if goal.pareto else score)
         return True

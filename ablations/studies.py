@@ -7,7 +7,7 @@ once, however often and by however many processes the study is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,14 @@ def open_arms(jobs: Sequence[Job], results: Path, study: str | None = None, stor
         UserError: a study of that name is of something else, or the storage cannot be opened.
     """
     cell = jobs[0].cell
-    about = {
+    about: dict[str, Any] = {
         "dataset": cell.dataset_label,
         "comparison": cell.comparison,
         "model": f"{cell.model['name']} v{cell.model['version']}",
-        "fillings": {slot: filling_names(slot) for slot in SLOTS},
     }
+    slots = _slots(cell.model["config"])
+    if slots:
+        about["fillings"] = {slot: filling_names(slot) for slot in slots}
     name = file_name(study or f"ablate-{cell.dataset_label}-{digest(about)}")
     return open_study(results, name, about, ["maximize"], storage)
 
@@ -63,10 +65,16 @@ def _trial(job: Job, record: dict[str, Any], state: str) -> optuna.trial.FrozenT
     return create_trial(
         state=TrialState[state],
         value=_value(record) if state == "COMPLETE" else None,
-        params={slot: config[slot] for slot in SLOTS},
-        distributions={slot: CategoricalDistribution(filling_names(slot)) for slot in SLOTS},
-        user_attrs={"key": job.cell.key, "model": job.model, "seed": job.cell.seed, "outcome": record["status"]},
+        params={slot: config[slot] for slot in _slots(config)},
+        distributions={slot: CategoricalDistribution(filling_names(slot)) for slot in _slots(config)},
+        user_attrs={"key": job.cell.key, "model": job.model, "seed": job.cell.seed, "outcome": record["status"]}
+        | ({} if _slots(config) else {"config": config}),
     )
+
+
+def _slots(config: Mapping[str, Any]) -> list[str]:
+    """The slots of a config: what has a range that all trials of a study share; other fields are attributes."""
+    return [slot for slot in SLOTS if slot in config]
 
 
 def _state(record: dict[str, Any]) -> str:

@@ -15,7 +15,9 @@ from ablations.effects import (
     factorial_effects,
     importances,
     run_figures,
+    values_of,
 )
+from ablations.plans import label
 from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
 from bench.analysis.sheet import Sheet
@@ -33,8 +35,13 @@ POINT_NOTE = (
     "model has over the arm; in brackets where these points cannot be told from none; blank where there are none."
 )
 MATCHED_NOTE = (
-    "matched: all four widths scaled until the arm has the full model's parameters or MACs, so that fewer parameters "
+    "matched: {widths} scaled until the arm has the full model's parameters or MACs, so that fewer parameters "
     "are not mistaken for the missing module."
+)
+FIELD_NOTE = (
+    "Main effect: with the full model's value less with the arm's, averaged over the settings of the others. "
+    "Interaction: half the difference between what one brings with the other and without it. From the {arms} arms "
+    "themselves. Importance: Optuna's, evaluator fANOVA, of which value there is; it has no sign and no interval."
 )
 EFFECT_NOTE = (
     "Main effect: with the module less without it, averaged over the four settings of the other two. Interaction: "
@@ -106,7 +113,9 @@ def _arm_notes(stored: Stored, frame: pd.DataFrame) -> tuple[str, ...]:
         ARM_NOTE,
         NULL_NOTE if NULL in set(frame["Arm"]) else "",
         POINT_NOTE.format(measure=measure) if "MMACs per point" in frame else "",
-        MATCHED_NOTE if any("matched" in name for name in frame["Arm"]) else "",
+        MATCHED_NOTE.format(widths="all four widths" if stored.slots else "widths")
+        if any("matched" in name for name in frame["Arm"])
+        else "",
         speed if "x full, images/s" in frame else "",
         f"{measure} of each run, by seed: {runs}.",
         f"Left out for lack of seeds: {', '.join(stored.incomplete)}." if stored.incomplete else "",
@@ -132,7 +141,10 @@ def _effects(stored: Stored) -> Sheet | None:
         bold.append({f"{name} [95 %]": effect.gaps[name].excludes_zero for name in names})
     frame = pd.DataFrame(rows)
     caption = _caption(stored, "Factorial")
-    notes = (EFFECT_NOTE, verdict(stored, effects))
+    values = values_of(stored)
+    arms = FIELD_NOTE.format(arms=2 ** len(values))
+    of_slots = set(values) <= set(stored.slots)
+    notes = (EFFECT_NOTE if of_slots else f"{arms} The arms' values: {label(values)}.", verdict(stored, effects))
     return Sheet(caption, frame, notes, _bold(stored, bold, frame), f"{stored.slug}-factorial")
 
 

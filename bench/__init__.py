@@ -11,6 +11,7 @@ _HOMES = {
     "develop": "bench.analysis.development",
     "build_model": "bench.zoo.registry",
     "register_model": "bench.zoo.entry",
+    "titled": "bench.zoo.third_party",
     "load_results": "bench.records.store",
     "load_cells": "bench.records.store",
     "load_trained": "bench.runs.trained",

@@ -198,7 +198,7 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
         last["dataset"],
         last["split"],
         last["preset"],
-        f"{_heading(last, axis, column.header, done)} {about(last, done, shown)}",
+        f"{_heading(last, axis, column.header, done)} {about(last, done, shown)}{_versions(known)}",
         _title(last, done),
         column.header,
         column.decimals,
@@ -212,6 +212,17 @@ def _newest(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells of each model's newest version."""
     plain = cells["model"].str.partition("[")[0]
     return cells[cells["version"] == cells["version"].groupby(plain).transform("max")]
+
+
+def _versions(cells: pd.DataFrame) -> str:
+    """Which version is shown of each model that several are stored of, and which are not; blank where none is."""
+    words = []
+    for _, own in cells.groupby(cells["model"].str.partition("[")[0], sort=True):
+        *older, newest = sorted(set(own["version"]))
+        if older:
+            left = ", ".join(f"v{version}" for version in older)
+            words.append(f"{own['title'].iloc[0].partition(' [')[0]} v{newest} (not {left})")
+    return f" Versions shown: {', '.join(words)}." if words else ""
 
 
 def _largest_of_each_place(cells: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""`medbench ablate ...`: what each module of the proposed model is worth, and the search for better ones."""
+"""`medbench ablate ...`: what each module, or setting, of a model is worth, and the search for better ones."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ def _datasets(*default: str) -> Option:
 
 MODEL = click.option("--model", default="mednext_tiny", type=TEXT, help="The full model.  [mednext_tiny]")
 MATCH = click.option("--match", type=TEXT, metavar="params|macs", help="Widen the arms to the full model's budget.")
+ARM = click.option(
+    "--arm", multiple=True, metavar="FIELD=VALUE", help="Of any model: train with another value; se=false+width=16."
+)
+WIDEN = click.option("--widen", type=TEXT, metavar="FIELD", help="The config field that --match scales.  [widths]")
 NULL = click.option("--null/--no-null", default=True, help="The full model under other seeds as well.  [--null]")
 ALL = click.option("--all", "leave_one_out", is_flag=True, help="Leave out each of the three in turn.")
 STUDY = click.option("--study", type=TEXT, help="Name of the Optuna study.  [from dataset and model]")
@@ -81,7 +85,7 @@ def trained(command: Command) -> Command:
 
 
 def _plan(*options: Option) -> Option:
-    return gathered("plan", "ablations.plans:Plan", *options, MODEL, MATCH, NULL)
+    return gathered("plan", "ablations.plans:Plan", *options, MODEL, MATCH, WIDEN, NULL)
 
 
 @click.group(cls=Ablate, invoke_without_command=True)
@@ -89,14 +93,15 @@ def _plan(*options: Option) -> Option:
     click.option("--remove", multiple=True, metavar="SLOT", help="Train without a module; sem+laffn: without both."),
     click.option("--swap", multiple=True, metavar="SLOT=FILLING", help="Train with another module in its place."),
     ALL,
-    click.option("--factorial", is_flag=True, help="All eight subsets: main effects and interactions."),
+    ARM,
+    click.option("--factorial", is_flag=True, help="All subsets of --arm, else of the modules: effects, interactions."),
 )
 @trained
 @click.pass_context
 def ablate(
     context: click.Context, plan: Plan, request: Request, study: str | None, storage: str | None, display: Display
 ) -> None:
-    """Take the proposed model apart: remove, swap and combine its modules, or search over them.
+    """Take a model apart: remove, swap and combine modules, or the values of any model's config, or search over them.
 
     Each arm is trained from scratch on the same seeds, splits and data order as the full model, and stored like any
     other cell. Killed, the same command goes on; several processes may share the work. Without a subcommand the options
@@ -142,10 +147,10 @@ def swap(plan: Plan, request: Request, study: str | None, storage: str | None, d
 
 
 @ablate.command()
-@_plan()
+@_plan(ARM)
 @trained
 def factorial(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
-    """Train all eight subsets of the three modules: main effects and interactions.
+    """Train all eight subsets of the three modules, or those of --arm: main effects and interactions.
 
     \b
     Example:
@@ -174,7 +179,7 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
             missing += run_ablation(jobs, results, study, storage, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    ablations, notes = load_ablations(results, plan.model)
+    ablations, notes = load_ablations(results, plan.model, arms=plan.arm)
     _show_arms([stored for stored in ablations if stored.first["comparison"] in comparisons], display)
     _show_notes(notes)
     for job in missing:
@@ -196,6 +201,7 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
         help="Highest GMACs of a search's models.",
     ),
     click.option("--pareto", is_flag=True, help="Search for score and MACs together (NSGA-II, no pruning)."),
+    click.option("--space", multiple=True, metavar="FIELD=VALUES", help="Of any model: width=8..64,se=true|false."),
     click.option("--pruner", default="median", type=TEXT, help="median, hyperband or none.  [median]"),
 )
 @REQUEST
@@ -215,7 +221,7 @@ def search(
     tests: bool,
     display: Display,
 ) -> None:
-    """Search fillings, kernels, widths, depths and expansions by validation scores, under a budget.
+    """Search fillings, kernels, widths, depths and expansions, or --space, by validation scores, under a budget.
 
     \b
     Example:
@@ -319,9 +325,10 @@ def list_fillings(
 @ablate.command()
 @MODEL
 @_datasets()
+@ARM
 @RESULTS
 @DISPLAY
-def show(model: str, dataset: tuple[str, ...], results: Path, display: Display) -> None:
+def show(model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display) -> None:
     """Print tables of what is stored, of arms and searches; train nothing.
 
     \b
@@ -332,7 +339,7 @@ def show(model: str, dataset: tuple[str, ...], results: Path, display: Display) 
     from bench.report.notes import in_a_line
 
     names: Sequence[str | None] = dataset or (None,)
-    loaded = [load_ablations(results, model, name) for name in names]
+    loaded = [load_ablations(results, model, name, arm) for name in names]
     searched = [load_searches(results, name) for name in names]
     ablations = [stored for of_dataset, _ in loaded for stored in of_dataset]
     searches = [study for studies, _ in searched for study in studies]

@@ -13,6 +13,7 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    LOG,
     PRESET,
     RESULTS,
     SEEDS,
@@ -46,7 +47,7 @@ REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",
     *(MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_FRACTION, DATA, DATA_ROOT, RESULTS, SETTINGS),
-    *(THREADS, DEVICE, PRETRAINED),
+    *(THREADS, DEVICE, PRETRAINED, LOG),
 )
 BUDGETS = click.option(
     "--budgets", type=TEXT, metavar="N,N", help="Images seen, each over a whole schedule: 4k,16k,48k."

@@ -13,6 +13,7 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    LOG,
     PRESET,
     RESULTS,
     SETTINGS,
@@ -57,7 +58,7 @@ REQUEST: Option = gathered(
     click.option("--folds", default=5, type=click.IntRange(2, 100), help="Folds of the training part.  [5]"),
     click.option("--use", default=2, type=click.IntRange(1), help="So many of them are held out in turn.  [2]"),
     click.option("--seeds", default="1", type=TEXT, help="How many (3) or which (0,4,).  [1]"),
-    *(SPLIT, TRAIN_PATIENTS, TRAIN_FRACTION, DATA, DATA_ROOT, RESULTS, THREADS, DEVICE, PRETRAINED),
+    *(SPLIT, TRAIN_PATIENTS, TRAIN_FRACTION, DATA, DATA_ROOT, RESULTS, THREADS, DEVICE, PRETRAINED, LOG),
 )
 DISPLAY: Option = displayed("Write the tables to a file as well.")
 

@@ -30,9 +30,14 @@ RESULTS = click.option("--results", default="results", type=PATH, help="Results 
 SETTINGS = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field.")
 THREADS = click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]")
 DEVICE = click.option("--device", type=TEXT, default="cpu", help="cpu, cuda, cuda:N; auto: a GPU if there.  [cpu]")
+LOG = click.option(
+    "--log",
+    type=click.Choice(["csv", "tensorboard", "mlflow"]),
+    help="Log training below RESULTS/logs, on this machine.",
+)
 FORM = click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
 CHECKLIST = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
-EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE)
+EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, LOG)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,14 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
         return taking
 
     return decorate
+
+
+TITLED: Option = gathered(
+    "naming",
+    "bench.runs.naming:Naming",
+    click.option("--title", multiple=True, metavar="NAME=TITLE", help="What tables call a network of your own."),
+    click.option("--family", multiple=True, metavar="NAME=FAMILY", help="Its family: cnn, transformer, proposed, ..."),
+)
 
 
 def displayed(output: str) -> Option:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CHECKLIST, RESULTS, Display, Option, displayed, gathered
+from bench.cli.options import CHECKLIST, RESULTS, TITLED, Display, Option, displayed, gathered
 from bench.cli.terminal import PATH, TEXT, make_console
 from bench.errors import UserError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.analysis.comparison import Table
     from bench.analysis.curves import Curve
     from bench.analysis.sheet import Sheet
+    from bench.runs.naming import Naming
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ INTO = click.option(
 @SELECTION
 @INSTEAD
 @INTO
+@TITLED
 @CHECKLIST
 @displayed("Write to a file.  [standard output]")
-def report(selection: Selection, instead: Instead, into: Path | None, checklist: bool, display: Display) -> None:
+def report(
+    selection: Selection, instead: Instead, into: Path | None, naming: Naming, checklist: bool, display: Display
+) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
     \b
@@ -105,6 +109,7 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
       medbench report --format latex
     """
     form = display.form
+    naming.keep(selection.results)
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")

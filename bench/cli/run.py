@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,29 +15,32 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    LOG,
     PRESET,
     RESULTS,
     SEEDS,
     SETTINGS,
     SPLIT,
     THREADS,
+    TITLED,
     Option,
     gathered,
 )
-from bench.cli.terminal import TEXT, make_console, wide_option
+from bench.cli.terminal import PATH, TEXT, make_console, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.report.screen import Screen
     from bench.runs.execution import Execution
     from bench.runs.job import Job, Report
+    from bench.runs.naming import Naming
     from bench.runs.request import Request
 
 MODELS = click.option(
     "--models",
     default="all",
     type=TEXT,
-    help="Names, globs, families, name[field=value], mod:Net, all, zoo, -name.  [all]",
+    help="Names, globs, families, name[field=value], mod:Net, timm:NAME, all, zoo, -name.  [all]",
 )
 DATASET = click.option("--dataset", type=TEXT, required=True, help="Names by commas, or all; see `medbench data list`.")
 FOLDS = click.option("--folds", type=click.IntRange(3, 100), help="Cross-validation by patient in so many folds.")
@@ -62,7 +66,7 @@ PARTS = (MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, T
 REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",
-    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED, PREDICTIONS),
+    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED, PREDICTIONS, LOG),
 )
 EXECUTION: Option = gathered(
     "how",
@@ -128,10 +132,18 @@ class Picked:
 @EXECUTION
 @TUNE
 @FORCE
+@TITLED
 @CHECKLIST
 @wide_option
 def run(
-    request: Request, picked: Picked, how: Execution, tune: int | None, force: bool, checklist: bool, wide: bool
+    request: Request,
+    picked: Picked,
+    how: Execution,
+    tune: int | None,
+    force: bool,
+    naming: Naming,
+    checklist: bool,
+    wide: bool,
 ) -> None:
     """Train and score models on a dataset; finished cells are reused, unfinished ones go on.
 
@@ -145,6 +157,7 @@ def run(
 
     console = make_console(wide)
     work = picked.of(make_jobs(request, notes_on(console)))
+    naming.keep(request.results, [job.model for job in work])
     note = load_note(_to_run(work, force), how)
     if note:
         click.echo(note, err=True)
@@ -210,6 +223,9 @@ def _print_commands(request: Request, picked: Picked, tune: int | None, force: b
 @FORCE
 @wide_option
 @click.option("--commands", is_flag=True, help="Print a command for each cell that is not done, for a queue.")
+@click.option(
+    "--preview", type=PATH, metavar="DIR", help="Draw what augmentation does and the curve of the rate there."
+)
 @click.option("--measure", is_flag=True, help="Time a few steps of each model here, in place of an estimate.")
 @click.option(
     *("--protocol", "_protocol"),
@@ -228,8 +244,9 @@ def plan(
     wide: bool,
     commands: bool,
     measure: bool,
+    preview: Path | None,
 ) -> None:
-    """Print a run's cells, which are done, and the estimated hours; run nothing.
+    """Print a run's cells, which are done, and the estimated hours; train nothing.
 
     \b
     Example:
@@ -267,3 +284,9 @@ def plan(
         console.print_lines(smallest_difference_line(of_comparison, request.results))
     for line in few(read_records(request.results).notes):
         console.print_lines(line)
+    if preview is not None:
+        from bench.report.preview import draw_previews
+        from bench.runs.augmented import augmented_images
+
+        for path in draw_previews(augmented_images(work), preview):
+            click.echo(f"written: {path}", err=True)

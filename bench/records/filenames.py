@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 
+from bench.errors import UserError
+
+TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 LONGEST = 140  # bytes; some file systems (eCryptfs) take 143, and endings are added to it
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # Windows
 
@@ -21,3 +24,14 @@ def file_name(text: str) -> str:
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{encoded[: LONGEST - 9].decode(errors='ignore')}-{digest}"
+
+
+def folder_name(kind: str, text: str) -> str:
+    """The name of a data set or a model as a folder of results.
+
+    Raises:
+        UserError: no results are looked for in a folder of that name.
+    """
+    if text in (TUNING, DEVELOPMENT):
+        raise UserError(f"A {kind} cannot be called {text!r}: its records would stand in no table. Rename it.")
+    return file_name(text)

@@ -1,6 +1,7 @@
 """Results on disk: a cell's record is written once and last; all results are a view of those files.
 
     <results>/units/<dataset>-<fingerprint>.json   which cases count as one in an interval
+    <results>/titles.json                          what tables call models, where a user said so
     <results>/runs/<dataset>/<model>/<seed>-<key>/
         cell.json            first: what the cell is
         sources/             of a third party's model: its own code, from which it can be built again
@@ -32,18 +33,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import UserError
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
-from bench.records.filenames import file_name
+from bench.records.filenames import DEVELOPMENT, TUNING, file_name, folder_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
+from bench.records.titles import retitled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
 OLDEST = 6  # of the score columns: those that records have had from the first
@@ -74,7 +75,7 @@ def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path
     source = cell["source"]
     base = results / "runs" if source["kind"] == "real" else results / "runs" / source["kind"]
     name = dataset_label(cell["dataset"], source)
-    return base / file_name(name) / file_name(model_name) / f"{cell['seed']}-{cell_key(cell)}"
+    return base / folder_name("data set", name) / folder_name("model", model_name) / f"{cell['seed']}-{cell_key(cell)}"
 
 
 def check_writable(results: Path) -> None:
@@ -299,8 +300,9 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
     found, cases = _read_results(results)
-    cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
-    cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    rows_of_cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    cells, notes_on_titles = retitled(rows_of_cells, Path(results))
+    cells.attrs["notes"] = (*found.notes, *notes_on_titles, *_unit_notes(Path(results)))
     frames = [cases[folder].assign(key=record["key"]) for folder, record in found.records if folder in cases]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)

@@ -223,7 +223,7 @@ def cell_name(event: Event) -> str:
     if "trial" in tuned:
         last = f"trial {tuned['trial']}, rate {tuned['lr']:g}, decay {tuned['weight_decay']:g}"
     elif event.trial is not None:
-        last = f"trial {event.trial}, rate {cell.protocol['lr']:g}"
+        last = f"trial {event.trial}, rate {tuned.get('lr', cell.protocol['lr']):g}"
     folds = cell.split.partition("/")[2]
     fold = "" if cell.fold is None else f" / fold {cell.fold} of {folds}"
     recipe = f" / {event.job.preset}" if folds.startswith("inner") else ""

@@ -110,6 +110,7 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
         UserError: any name, value or folder that is not right, or two variants that are one.
     """
     said, found = _once(report), {}
+    _reject_rates(request)
     for values in variants(request.vary, request.factorial):
         settings = (*request.settings, *(f"{name}={value}" for name, value in values.items()))
         fields = {name: getattr(request, name) for name in Request.__dataclass_fields__}
@@ -168,6 +169,17 @@ def _length(request: Development, protocol: dict[str, Any]) -> Iterator[str]:
 def _without_test(job: Job) -> Job:
     """The job as a trial: nothing but validation, its folder apart from results."""
     return placed(job, replace(job.cell, unscored=True), job.preset, store.DEVELOPMENT)
+
+
+def _reject_rates(request: Development) -> None:
+    """Rates do not vary where each network takes its own from the grid: all variants would train alike."""
+    varied = [text for text in request.vary if text.partition("=")[0] == "lr"]
+    rates = [text for text in (*request.settings, *request.vary) if text.partition("=")[0] == "rates"]
+    if varied and any("grid" in text for text in rates):
+        raise UserError(
+            f"Expected --vary {varied[0]} or rates=grid, but got both: from the grid each network takes the rate that "
+            "was chosen for it, whatever lr says. Leave rates=grid out to compare rates."
+        )
 
 
 def _reject_equal(found: Sequence[Candidate]) -> None:

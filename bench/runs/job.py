@@ -43,6 +43,7 @@ class Job:
         validated: images, or slices, that a validation round passes through the network; for an estimate.
         predictions: whether what it predicts of the test part is kept beside its record.
         attempt: how often it was begun, from 1. pieces: into how many parts a batch is cut where memory ran out.
+        log: how its figures are logged while it is trained (`bench.runs.run_log.LOGS`); blank: not.
     """
 
     cell: Cell
@@ -58,6 +59,7 @@ class Job:
     predictions: bool = True
     attempt: int = 1
     pieces: int = 1
+    log: str = ""
 
     def entry(self) -> ModelEntry:
         """The model's entry, in whatever process this is. Raises UserError when a third party's code has changed."""
@@ -211,6 +213,12 @@ def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
     return split, assignment
 
 
+def training_part(job: Job) -> tuple[Prepared, list[int]]:
+    """The cell's data, and which of its cases are trained on."""
+    data = _open_data(job)
+    return data, list(_divide(job, data)[1].indices["train"])
+
+
 def clear(folder: Path) -> None:
     """Removes what a folder holds of a cell, but for the lease on it."""
     for path in folder.iterdir():
@@ -294,6 +302,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from bench.runs.depthwise import speed_up_training
     from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, undetermined
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
+    from bench.runs.run_log import Logged, logging_run
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
 
@@ -315,15 +324,20 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
     images, labels = placed(*training_arrays(data, parts["train"], protocol), fabric.device)
-    watch = Watch(
-        make_validation(data, parts["val"], protocol),
-        on_step=lambda step: report(Event("step", job, step)),
-        on_figures=lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score)),
-        stop=stop,
-        pieces=job.pieces,
-    )
     checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
-    with undetermined() as operators:
+    logged = Logged(job.log, job.results, job.folder, job.device)
+    with (
+        undetermined() as operators,
+        logging_run(logged, protocol, lambda line: report(Event("note", text=line))) as log,
+    ):
+        watch = Watch(
+            make_validation(data, parts["val"], protocol),
+            on_step=lambda step: report(Event("step", job, step)),
+            on_figures=log.telling(lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score))),
+            on_round=log.round,
+            stop=stop,
+            pieces=job.pieces,
+        )
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = _training_figures(progress, job)

@@ -23,6 +23,7 @@ from bench.runs.arguments import (
     text,
     whole,
 )
+from bench.runs.run_log import LOGS
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Request:
         device: `cpu`, `cuda` (a GPU for each cell that runs), `cuda:N` (that one), or `auto`: `cuda` if there is one.
         pretrained: start from weights of the hub, where a model has some.
         predictions: keep what the test part's predictions are beside each record (`bench.records.predicted`).
+        log: how cells are logged while they are trained: `csv`, `tensorboard` or `mlflow`; None: not.
     """
 
     models: str | Sequence[str] = argument("all", MODELS)
@@ -68,6 +70,7 @@ class Request:
     device: str = argument("cpu", DEVICE)
     pretrained: bool = argument(False, FLAG)
     predictions: bool = argument(True, FLAG)
+    log: str | None = argument(None, or_none(text("", *LOGS)))
 
     def __post_init__(self) -> None:
         check_fields(self)

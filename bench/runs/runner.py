@@ -17,9 +17,11 @@ from bench.runs.cell import Cell, parse_seeds
 from bench.runs.devices import found_device
 from bench.runs.execution import WORKERS, Execution, execution
 from bench.runs.job import Event, Job, Report, is_reusable, silent
+from bench.runs.naming import follow_titles
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
 from bench.runs.request import Request
+from bench.runs.run_log import check_log
 from bench.zoo.costs import cost_at
 from bench.zoo.pretrained import initial_weights
 from bench.zoo.registry import (
@@ -50,6 +52,7 @@ def make_jobs(request: Request, report: Report = silent) -> list[Job]:
         names = [name for name in dataset_names() if dataset_spec(name).variant_of is None]
     if not names or len(set(names)) < len(names):
         raise UserError(f"Expected --dataset to be distinct names by commas, or all, but got {request.dataset!r}.")
+    check_log(request.log)
     return [job for name in names for job in _dataset_jobs(request, dataset_spec(name, request.data_root), report)]
 
 
@@ -104,7 +107,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                 folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
                 where = (results, folder, root, device)
                 beside = (entry.place, validated, request.predictions)
-                jobs.append(Job(cell, shown, label, *where, costs[name], *beside))
+                jobs.append(Job(cell, shown, label, *where, costs[name], *beside, log=request.log or ""))
     return jobs
 
 
@@ -162,7 +165,10 @@ def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
         raise
     except Exception as error:  # any network's own code, with any config
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line}") from error
+        raise UserError(
+            f"Model {name} cannot be built for input {'x'.join(map(str, shape))}: {line} (another --set image_size may "
+            "do)"
+        ) from error
 
 
 def tuned(
@@ -228,6 +234,7 @@ def run_jobs(
             else:
                 counts[outcome] += 1
         todo = busy
+    follow_titles(jobs)
     return counts
 
 

@@ -6,7 +6,7 @@ import io
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -74,8 +74,9 @@ class Watch:
         on_step: called with the number of steps done.
         on_figures: called with the number of steps done, the loss and no score every few steps, and with the mean loss
             and the score of each validation round.
-        stop: called with the step and the score of each validation round, those of a checkpoint too; true ends the
-            run there. Only a trial of a search has it.
+        on_round: called with the history, its newest row last, after each validation round that has a score.
+        stop: called with the step and the score of each validation round (`judged`), those of a checkpoint too; true
+            ends the run there. Only a trial of a search has it.
         pieces: parts of each batch that pass through the network one after another, their gradients summed: less memory
             for more time. Norms over a batch then see a part of it.
     """
@@ -83,6 +84,7 @@ class Watch:
     validate: Callable[[nn.Module], float]
     on_step: Callable[[int], None] = lambda step: None
     on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None
+    on_round: Callable[[list[dict[str, Any]]], None] = lambda history: None
     stop: Callable[[int, float], bool] = lambda step, score: False
     pieces: int = 1
 
@@ -178,7 +180,7 @@ def train(
     loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric, watch.pieces)
     progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
-        progress.stopped |= watch.stop(row["step"], row["val_score"])
+        progress.stopped |= watch.stop(row["step"], judged(row))
     start, losses = time.perf_counter() - progress.seconds, []
     while progress.step < protocol.steps and not progress.diverged and not progress.stopped:
         losses.append(loop.step(images, labels, progress.step))
@@ -193,9 +195,17 @@ def train(
             watch.on_figures(progress.step, mean_loss, None if progress.diverged else progress.history[-1]["val_score"])
             progress.seconds = time.perf_counter() - start
             loop.save(checkpoint, progress)
-            progress.stopped = not progress.diverged and watch.stop(progress.step, progress.history[-1]["val_score"])
+            if not progress.diverged:
+                watch.on_round(progress.history)
+            progress.stopped = not progress.diverged and watch.stop(progress.step, judged(progress.history[-1]))
     progress.average = _copied(average.state) if average else {}
     return progress
+
+
+def judged(row: Mapping[str, Any]) -> float:
+    """The score of a validation round by which a run is judged: of the average, as tables show, where there is one."""
+    score = row.get("average_val_score")
+    return float(row["val_score"] if score is None else score)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from bench.zoo.catalogue import (
 )
 from bench.zoo.complexity import Complexity, complexity
 from bench.zoo.entry import ModelEntry
+from bench.zoo.libraries import is_of_library
 from bench.zoo.registry import canonical_name
 from bench.zoo.sources import sources_hash
 
@@ -58,6 +59,8 @@ def _name_in_file(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str
     """The name of a cost in the file; None for a network whose code is known by no hash of files."""
     if entry.sources:
         code: str | None = f"{entry.version} {sources_hash(entry.sources)}"
+    elif is_of_library(entry.name):
+        code = str(entry.version)
     else:
         module = module_of(entry)
         code = identity(module) if module and _are_known(config) else None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from bench.errors import UserError, unknown
 from bench.zoo.catalogue import known_entry
 from bench.zoo.entry import MODELS, Family, ModelEntry
+from bench.zoo.libraries import is_of_library, library_entry
 from bench.zoo.third_party import load_third_party, loaded
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ def dataset_names() -> list[str]:
 
 
 def model_entry(name: str) -> ModelEntry:
-    """The entry of a plain name (`unet_s`), or of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`).
+    """The entry of a plain name (`unet_s`), of a place (`my_pkg.nets:MyNet`, `net.py:MyNet`) or `timm:convnext_pico`.
 
     A plain name's module is imported only where the catalogue does not know it, and when the network is built.
 
     Raises:
         UserError: an unknown name, or a place where no network is.
     """
+    if is_of_library(name):
+        return library_entry(name)
     if ":" in name:
         return load_third_party(name)
     if name not in MODELS:
@@ -131,14 +134,7 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
     if start >= 0 and not rest.endswith("]"):
         raise UserError(f"Expected a model as name[field=value,...], but got {text!r}: the closing ] is missing.")
     entry = model_entry(name)
-    config = dict(entry.defaults)
-    for item in split_outside_brackets(rest[:-1]):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"Expected field=value in {text!r}, but got {item!r}.")
-        if key not in config:
-            raise unknown(f"config field of {name}", key, config)
-        config[key] = _value(value, config[key], f"{key} of {name}")
+    config = with_values(entry, entry.defaults, split_outside_brackets(rest[:-1]))
     for key, value in config.items():
         if not _is_plain(value):
             raise UserError(
@@ -146,6 +142,23 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
                 f"(what a record can hold), but {key} is {repr(value)[:80]}: take a name and look it up inside."
             )
     return entry, config
+
+
+def with_values(entry: ModelEntry, config: Mapping[str, Any], items: Sequence[str]) -> dict[str, Any]:
+    """A config with `field=value` of each item in place of what it has.
+
+    Raises:
+        UserError: an item of another form, an unknown field, or a value of another type than the field's default.
+    """
+    changed = dict(config)
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"Expected field=value for {entry.name}, but got {item!r}.")
+        if key not in changed:
+            raise unknown(f"config field of {entry.name}", key, changed)
+        changed[key] = _value(value, entry.defaults[key], f"{key} of {entry.name}")
+    return changed
 
 
 def _is_plain(value: Any) -> bool:
@@ -159,7 +172,7 @@ def _is_plain(value: Any) -> bool:
 
 def canonical_name(entry: ModelEntry, config: dict[str, Any]) -> str:
     """The one name of a resolved config: only what differs from the defaults stands in the brackets."""
-    differing = [f"{k}={_text(v)}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
+    differing = [f"{k}={value_text(v, entry.defaults[k])}" for k, v in sorted(config.items()) if v != entry.defaults[k]]
     return f"{entry.name}[{','.join(differing)}]" if differing else entry.name
 
 
@@ -256,9 +269,11 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def _value(text: str, default: Any, where: str) -> Any:
-    """Reads a config value, which must have the type of its default; tuples may be written (1,2) or 1-2."""
+    """Reads a config value, which must have the type of its default; tuples may be written (1,2) or 1-2, flags true."""
     if isinstance(default, str):
         return text
+    if default is None or isinstance(default, bool):
+        text = text.capitalize() if text in ("true", "false", "none") else text
     if isinstance(default, tuple) and "(" not in text:
         text = f"({text.replace('-', ',')},)"
     try:
@@ -272,5 +287,8 @@ def _value(text: str, default: Any, where: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def value_text(value: Any, default: Any) -> str:
+    """A config's value as `_value` reads it back: 1-2 where the default is a tuple too, else (1,2)."""
+    if isinstance(value, tuple) and isinstance(default, tuple):
+        return "-".join(map(str, value))
+    return repr(value).replace(" ", "") if isinstance(value, tuple | list) else str(value)

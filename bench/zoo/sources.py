@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 SHOWN = {"title", "family", "citation"}  # attributes that tables show, and training does not know
+DECORATOR = "titled"  # `bench.titled`, which sets them
 OURS = {"bench", "baselines", "ablations"}
 
 
@@ -96,12 +97,20 @@ def _essence(content: bytes, attribute: str) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             in_class = isinstance(node, ast.ClassDef) and node.name == attribute
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+                node.decorator_list = [d for d in node.decorator_list if not _is_title(d)]
             node.body = [s for s in body if not _is_shown_only(s, attribute, in_class)]  # type: ignore[attr-defined]
     return ast.unparse(tree)
 
 
+def _is_title(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and _called(decorator.func) == DECORATOR
+
+
 def _is_shown_only(statement: ast.stmt, attribute: str, in_class: bool) -> bool:
     """Whether a statement, maybe in the network's class, is a bare text or sets title, family or citation to one."""
+    if isinstance(statement, ast.ImportFrom):
+        return statement.module == "bench" and [alias.name for alias in statement.names] == [DECORATOR]
     value = getattr(statement, "value", None)
     if not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
         return False

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from bench.errors import UserError, unknown
 from bench.zoo.entry import Family, ModelEntry, registered
 from bench.zoo.isolated import SPACE, import_file
 from bench.zoo.sources import own_sources, roots_of, sources_hash, version_of
 
+Built = TypeVar("Built", bound=Callable[..., Any])
 _CONTRACT = ("task", "in_channels", "num_classes", "image_size")
 _TASKS = ("segmentation", "classification")
 _MODULES: dict[tuple[str, str], ModuleType] = {}  # a file's path and a hash of what was run
@@ -47,6 +48,19 @@ def load_third_party(name: str) -> ModelEntry:
     if not path.is_file():
         return _loaded_before(name, place)
     return _entry(f"{path.name}:{attribute}", f"{path}:{attribute}", *_from_file(path))
+
+
+def titled(title: str, family: Family = "other", citation: str = "") -> Callable[[Built], Built]:
+    """A decorator that says how tables show a function or a class of one's own; its version does not depend on it."""
+
+    def decorate(target: Built) -> Built:
+        shown = {"title": title, "family": family, "citation": citation}
+        for name, value in shown.items():
+            if value:
+                setattr(target, name, value)
+        return target
+
+    return decorate
 
 
 def loaded(model: Mapping[str, Any]) -> ModelEntry | None:

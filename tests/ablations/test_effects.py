@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ablation_rows import a_case, a_cell
 
 from ablations.drawings import draw_ablation
 from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
@@ -25,36 +26,6 @@ PATIENTS = 20
 def name_of(removed: tuple[str, ...], widths: str = "") -> str:
     parts = [f"{slot}=none" for slot in sorted(removed)] + ([f"widths={widths}"] if widths else [])
     return f"mednext_tiny[{','.join(parts)}]" if parts else "mednext_tiny"
-
-
-def a_cell(model: str, seed: int, params: float, macs: float, version: int) -> dict:
-    return {
-        "key": f"{model}-{seed}-{version}",
-        "comparison": "c0ffee123456",
-        "status": "complete",
-        "preset": "quick",
-        "task": "segmentation",
-        "dataset": "acdc",
-        "dataset_title": "ACDC",
-        "source": "real",
-        "split": "ssl4mis",
-        "fold": None,
-        "seed": seed,
-        "model": model,
-        "version": version,
-        "title": "MedNeXt-T (reconstr.)",
-        "family": "proposed",
-        "params": params,
-        "macs": macs,
-        "input": "1x1x128x128",
-        "counts": {"test": {"present_patients": 12, "official_patients": 20, "cases": 12}},
-        "partial": False,
-        "selection": "best-val",
-        "policy": "strict",
-        "threads": 2,
-        "images_seen": 48_000,
-        "averaged": False,
-    }
 
 
 def some_records(noise: float = 0.5, extra: tuple[dict, ...] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,16 +46,8 @@ def some_records(noise: float = 0.5, extra: tuple[dict, ...] = ()) -> tuple[pd.D
             run = rng.normal(0, noise)
             for i in range(PATIENTS):
                 for name in ("RV", "LV"):
-                    dice = (mean + patients[i] + run + rng.normal(0, noise)) / 100
-                    row = {"dice_strict": dice, "hd95_vox_strict": 5.0, "hd95_mm_strict": np.nan}
-                    where = {
-                        "part": "test",
-                        "weights": "best-val",
-                        "case": f"p{i}_ED",
-                        "patient": f"p{i}",
-                        "class": name,
-                    }
-                    cases.append({"key": cells[-1]["key"], **where, **row})
+                    dice = mean + patients[i] + run + rng.normal(0, noise)
+                    cases.append(a_case(cells[-1]["key"], i, dice, name))
     return pd.DataFrame([*cells, *extra]), pd.DataFrame(cases)
 
 

@@ -108,8 +108,8 @@ def test_a_target_that_is_too_small_for_any_width_is_answered_with_the_narrowest
 
 
 def test_mistakes_are_one_line() -> None:
-    with pytest.raises(UserError, match="config has widths to match, but unet_s has none"):
-        match("unet_s", "mednext_tiny", "params", "segmentation", 1, 4, 64)
+    with pytest.raises(UserError, match="config has widths to match, but chance has none"):
+        match("chance", "mednext_tiny", "params", "segmentation", 1, 4, 64)
     with pytest.raises(UserError, match="model with macs as the target, but chance has none"):
         match("mednext_tiny", "chance", "macs", "segmentation", 1, 4, 64)
     with pytest.raises(UserError, match=r"Unknown budget 'parms'\. Did you mean: params"):

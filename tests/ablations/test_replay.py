@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablations.replay import Curve, replay, replay_tables, stored_curves
+from ablations.replay import Curve, _curve, replay, replay_tables, stored_curves
 from bench.errors import UserError
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
@@ -50,6 +50,12 @@ def test_the_committed_records_can_be_replayed() -> None:
     )
     assert sheet.caption.startswith(start)
     assert list(sheet.frame["Pruner"]) == ["median", "hyperband"]
+
+
+def test_a_curve_is_of_the_averaged_weights_where_there_are_some(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("step,lr,train_loss,val_score,average_val_score\n2,0.1,1,0.9,0.4\n4,0.1,1,0.8,\n")
+    assert _curve(path, "net") == Curve("net", (2, 4), (0.4, 0.8))
 
 
 def test_too_few_curves_is_one_line(tmp_path: Path) -> None:

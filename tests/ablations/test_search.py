@@ -20,6 +20,7 @@ from ablations.search import (
     Goal,
     _earlier,
     _repeat,
+    _run,
     best,
     draw,
     fillings,
@@ -344,6 +345,19 @@ def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, t
     assert not (job.folder / "checkpoint.pt").exists()
     assert not store.is_done(job.folder), "another search may run it to its end"
     assert run_cell(job) == "complete"
+
+
+def test_a_trial_is_worth_the_score_of_the_weights_that_tables_show(
+    template: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    training = {"steps": 4, "val_score": 0.9, "average": {"best_val_step": 4, "val_score": 0.5}}
+    monkeypatch.setattr("ablations.search.run_cell", lambda job, **given: "complete")
+    monkeypatch.setattr(store, "read_record", lambda folder: {"status": "complete", "training": training})
+    study = optuna.create_study(direction="maximize")
+    assert _run(study, study.ask(), template, Goal(), lambda event: None)  # type: ignore[arg-type]
+    assert study.trials[0].value == 0.5
 
 
 def test_a_search_in_which_nothing_trains_ends_with_one_line(

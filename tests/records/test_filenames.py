@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
 from bench.records.filenames import LONGEST, file_name
 from bench.records.store import cell_folder, find_records, units_path
 from bench.runs.cell import Cell
@@ -58,3 +59,10 @@ def test_a_long_or_hostile_name_stays_below_the_results(tmp_path: Path) -> None:
     assert folder.resolve().relative_to(tmp_path.resolve()).parts[0] == "runs"
     assert len(folder.relative_to(tmp_path).parts) == 4
     assert units_path(tmp_path, "../" * 3 + "x", "f").parent == tmp_path / "units"
+
+
+@pytest.mark.parametrize(("dataset", "model"), [("development", "unet_s"), ("acdc", "tuning")])
+def test_a_name_under_which_no_results_are_looked_for_is_refused(dataset: str, model: str) -> None:
+    cell = {"dataset": dataset, "source": {"kind": "real"}, "seed": 0}
+    with pytest.raises(UserError, match=r"cannot be called '(development|tuning)': .*\. Rename it\."):
+        cell_folder(Path("results"), cell, model)

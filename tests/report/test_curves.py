@@ -6,9 +6,10 @@ import itertools
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from bench.analysis.curves import Curve, Line, Point
+from bench.analysis.curves import Curve, Line, Point, _versions
 from bench.analysis.statistics import Interval
 from bench.report.curves import curve_figure, curve_sheet, draw_curves
 
@@ -78,3 +79,10 @@ def test_one_curve_has_the_file_s_name_and_several_say_of_what_each_is(tmp_path:
     both = draw_curves([curve(2), curve(2, dataset="synapse")], tmp_path / "two.pdf")
     assert [path.name for path in both] == [f"two-{d}-ssl4mis-images-seen-standard.pdf" for d in ("acdc", "synapse")]
     assert all(path.is_file() for path in both)
+
+
+def test_the_caption_says_which_of_several_versions_is_shown() -> None:
+    rows = [("net", 1, "Net"), ("net[width=8]", 3, "Net [width=8]"), ("net", 2, "Net"), ("other", 5, "Other")]
+    cells = pd.DataFrame(rows, columns=["model", "version", "title"])
+    assert _versions(cells) == " Versions shown: Net v3 (not v1, v2)."
+    assert _versions(cells[cells["version"] >= 3]) == ""

@@ -125,6 +125,8 @@ def test_a_trial_is_named_by_its_number_and_rate() -> None:
     assert cell_name(Event("complete", tuned)) == "acdc-phantom / unet_s / trial 2, rate 0.003, decay 0.01"
     found = job(unscored=True)
     assert cell_name(Event("complete", found, trial=7)) == "acdc-phantom / unet_s / trial 7, rate 0.002"
+    of_grid = job(unscored=True, tuned={"grid": [3e-4, 1e-3, 3e-3], "chosen": True, "lr": 3e-4, "weight_decay": 0.05})
+    assert cell_name(Event("complete", of_grid, trial=7)) == "acdc-phantom / unet_s / trial 7, rate 0.0003"
     chosen = replace(tuned, cell=replace(tuned.cell, tuned={"trials": 4, "seed": 1, "lr": 0.003, "weight_decay": 0.01}))
     assert cell_name(Event("complete", chosen)) == "acdc-phantom / unet_s / seed 0"
 

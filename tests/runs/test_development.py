@@ -64,6 +64,11 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
         ({"vary": ("lr=1e-3,",)}, "Expected --vary FIELD=VALUE,VALUE"),
         ({"vary": ("lr=1e-3", "lr=2e-3")}, "each field once in --vary"),
         ({"vary": ("rl=1e-3,2e-3",)}, "Unknown protocol field 'rl'. Did you mean"),
+        (
+            {"vary": ("lr=1e-3,3e-3",), "settings": ("steps=2", "rates=grid")},
+            "Expected --vary lr=1e-3,3e-3 or rates=grid, but got both",
+        ),
+        ({"vary": ("lr=1e-3,3e-3", "rates=grid")}, "Expected --vary lr=1e-3,3e-3 or rates=grid, but got both"),
         ({"vary": ("lr=1e-3,0.001",)}, "Expected distinct variants of resnet10t, but lr=1e-3 and lr=0.001 are one"),
         ({"vary": 3}, "Expected vary to be texts"),
         ({"use": 4}, "Expected --use to be at most the 3 folds, but got 4"),

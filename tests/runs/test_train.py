@@ -345,6 +345,28 @@ def test_an_average_of_the_weights_is_kept_and_scored_beside_them(tmp_path: Path
     assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in last.items())
 
 
+def test_what_stops_a_run_hears_of_the_average_s_scores_as_tables_show_them(tmp_path: Path) -> None:
+    heard: list[tuple[int, float]] = []
+
+    def stop(step: int, score: float) -> bool:
+        heard.append((step, score))
+        return len(heard) == 2
+
+    scores = [0.1, 0.2, 0.3, 0.15, 0.2, 0.25]  # of the weights themselves and of their average in turn
+    _, progress = fit(tmp_path, AVERAGED, network=one_convolution(), scores=scores, stop=stop)
+    assert progress.stopped
+    assert [score for _, score in heard] == [0.2, 0.15]
+    again: list[float] = []  # of the checkpoint's rounds first
+    fit(
+        tmp_path,
+        AVERAGED,
+        network=one_convolution(),
+        scores=[0.2, 0.25],
+        stop=lambda _, score: bool(again.append(score)),
+    )
+    assert again == [0.2, 0.15, 0.25]
+
+
 def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
     _, whole = fit(tmp_path / "whole", protocol=AVERAGED, scores=[0.1] * 6)
 

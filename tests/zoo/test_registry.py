@@ -50,7 +50,7 @@ def test_one_config_has_one_name(text: str, canonical: str) -> None:
             "mednext_tiny[sem=none",
             "Expected a model as name[field=value,...], but got 'mednext_tiny[sem=none': the clos",
         ),
-        ("mednext_tiny[sem]", "Expected field=value in 'mednext_tiny[sem]', but got 'sem'."),
+        ("mednext_tiny[sem]", "Expected field=value for mednext_tiny, but got 'sem'."),
         ("mednext_tiny[drop_path=x]", "Expected drop_path of mednext_tiny to be a float such as 0.0, but got 'x'."),
     ],
 )
