@@ -11,8 +11,9 @@ _HOMES = {
     "develop": "bench.analysis.development",
     "build_model": "bench.zoo.registry",
     "register_model": "bench.zoo.entry",
-    "load_results": "bench.records.store",
+    "load_results": "bench.records.long_table",
     "load_cells": "bench.records.store",
+    "load_tables": "bench.report.selection",
     "profile": "bench.cost.speed",
     "load_profiles": "bench.records.profiles",
 }

@@ -7,6 +7,7 @@ chance, are left out; with one seed, or one patient, nothing is claimed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -114,7 +115,7 @@ def certainty(
         shown: which of the stored figures.
         marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
-    scores, reference = task.counted(scores), _reference(cells, order)
+    scores, reference = task.counted(scores), _reference(cells, order, shown.reference)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order:
@@ -263,11 +264,26 @@ def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str
     return task.UNITS[patients_known(rows)] if words is None or pd.isna(words) else str(words)
 
 
-def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
-    """The proposed model, its newest version, before any config of it; without one the best; blank without any."""
-    proposed = cells[(cells["family"] == "proposed") & cells["model"].isin(list(order))]
-    ordered = proposed.assign(plain=~proposed["model"].str.contains("[", regex=False)).sort_values(["version", "plain"])
-    return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
+def _reference(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:
+    """The model that was asked for, where it is ranked; else the proposed one; else the only one that is no baseline.
+
+    Of several versions the newest, before any config of it; without such a model the best; blank without any.
+    """
+    ranked = cells[cells["model"].isin(list(order))]
+    names = ranked["model"].map(bare_name)
+    own = ranked[ranked["family"] == "other"]
+    found = [names == asked, ranked["family"] == "proposed"]
+    found += [ranked["family"] == "other"] if own["model"].nunique() == 1 else []
+    for meant in found:
+        if meant.any():
+            plain = ~ranked["model"].str.contains("[", regex=False)
+            return str(ranked.assign(plain=plain)[meant].sort_values(["version", "plain"])["model"].iloc[-1])
+    return "".join(order[:1])
+
+
+def bare_name(model: str) -> str:
+    """A row's model without the version that a table names where it holds several: `unet_s` of `unet_s v2`."""
+    return re.sub(r" v[0-9]+$", "", model)
 
 
 def interval_text(interval: Interval) -> str:

@@ -25,11 +25,14 @@ class Shown:
         weights: `best-val`, those with the best validation score, or `last`, those after the last step, or one of both
             of their exponential average, `average-best-val`, `average-last`. None: the average's best where a cell has
             one, else the best.
+        reference: the model that others' differences are from, by its name without a version. None: the proposed one,
+            else the only one that is no baseline, else the best.
     """
 
     policy: str = POLICIES[0]
     definition: str = DEFINITIONS[0]
     weights: str | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("policy", POLICIES), ("definition", DEFINITIONS), ("weights", (None, *WEIGHTS))):

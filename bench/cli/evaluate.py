@@ -57,7 +57,7 @@ REQUEST: Option = gathered(
 @click.command()
 @REQUEST
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
-@displayed("Write cases.csv and the conventions there.")
+@displayed("Write cases.csv and the conventions there.", "json")
 def evaluate(request: Predictions, tests: bool, display: Display) -> None:
     """Score folders of NIfTI or PNG label maps, of any method, by all metrics, with intervals.
 
@@ -79,6 +79,11 @@ def evaluate(request: Predictions, tests: bool, display: Display) -> None:
     written = write_scores(judged, display.output) if display.output else []
     if display.form == "csv":
         click.echo(csv_text(prediction_figures(judged, tests)), nl=False)
+    elif display.form == "json":
+        from bench.report.json_text import document, frame_table
+
+        table = frame_table("figures", prediction_figures(judged, tests), judged.notes)
+        click.echo(document("evaluate", [table]), nl=False)
     else:
         display.show(prediction_sheets(judged, tests))
     if written:

@@ -30,7 +30,9 @@ RESULTS = click.option("--results", default="results", type=PATH, help="Results 
 SETTINGS = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field.")
 THREADS = click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]")
 DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]")
-FORM = click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
+FORMS = ("rich", "markdown", "latex", "csv")
+FORM = click.option("--format", "form", type=click.Choice(FORMS), default="rich")
+JSON = click.option("--format", "form", type=click.Choice(["rich", "json"]), default="rich")
 CHECKLIST = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
 EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE)
 
@@ -40,7 +42,7 @@ class Display:
     """How tables are shown.
 
     Attributes:
-        form: `rich`, `markdown`, `latex` or `csv`.
+        form: `rich`, `markdown`, `latex`, `csv`, or `json` where a command has it.
         output: where they are written as well, or None.
         wide: all columns, on a narrow terminal too.
     """
@@ -83,10 +85,16 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
     return decorate
 
 
-def displayed(output: str) -> Option:
-    """`--format` and `--output`, as one `display`; `output` says what is written where."""
+def displayed(output: str, *further: str) -> Option:
+    """`--format` and `--output`, as one `display`.
+
+    Args:
+        output: says what is written where.
+        further: formats beside those that every table has.
+    """
     written = click.option("--output", type=PATH, help=output)
-    return gathered("display", f"{__name__}:Display", FORM, written, wide_option)
+    form = click.option("--format", "form", type=click.Choice([*FORMS, *further]), default="rich")
+    return gathered("display", f"{__name__}:Display", form, written, wide_option)
 
 
 SHOWN: Option = gathered("display", f"{__name__}:Display", FORM, wide_option)

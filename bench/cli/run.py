@@ -13,6 +13,7 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    JSON,
     PRESET,
     RESULTS,
     SEEDS,
@@ -138,7 +139,8 @@ def _print_protocol(context: click.Context, _: click.Parameter, is_set: bool) ->
     callback=_print_protocol,
     help="Print every field of the protocol instead: meaning, range, value in each preset.",
 )
-def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool, measure: bool) -> None:
+@JSON
+def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool, measure: bool, form: str) -> None:
     """Print a run's cells, which are done, and the estimated hours; run nothing.
 
     \b
@@ -153,8 +155,8 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool,
     from bench.runs.estimate import plan_cells
     from bench.runs.runner import make_jobs
 
-    console = make_console(wide)
-    work = make_jobs(request, notes_on(console))
+    console, said = make_console(wide), list[str]()
+    work = make_jobs(request, notes_on(console) if form == "rich" else lambda event: said.append(event.text))
     if tune:
         from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
@@ -165,11 +167,16 @@ def plan(request: Request, jobs: int, tune: int | None, force: bool, wide: bool,
         from bench.runs.timing import measured
 
         cells = measured(cells)
-    print_sheets(console, plan_sheets(cells, jobs))
-    for line in plan_total(cells, jobs):
-        console.print_lines(line)
+    lines = plan_total(cells, jobs) if form == "rich" else said
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_comparison = [job for job in work if job.cell.comparison == comparison]
-        console.print_lines(smallest_difference_line(of_comparison, request.results))
-    for line in few(read_records(request.results).notes):
+        lines.append(smallest_difference_line(of_comparison, request.results))
+    lines += few(read_records(request.results).notes)
+    if form == "json":
+        from bench.report.json_rows import plan_document
+
+        click.echo(plan_document(cells, jobs, lines), nl=False)
+        return
+    print_sheets(console, plan_sheets(cells, jobs))
+    for line in lines:
         console.print_lines(line)

@@ -366,27 +366,3 @@ def _read_cases(content: bytes, task: str) -> pd.DataFrame:
         first = f"words in the column {words[0]}" if len(frame) else "a header alone"
         raise ValueError(f"no column {lacking[0]}" if lacking else first)
     return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
-
-
-def load_results(results: str | Path = "results") -> pd.DataFrame:
-    """All results as one long table: a row per cell, part, weights, case, class, metric, with its value.
-
-    Metrics: Dice and HD95 under each policy; in classification `reference`, `predicted` (0 or 1) and `probability`.
-
-    The cell's own columns (`load_cells`) stand beside each row. Failed cells have no rows here; `load_cells` has them.
-    What was left out, and why, stands in `.attrs["notes"]`.
-    """
-    import pandas as pd
-
-    cells, cases = load_cells_and_cases(results)
-    scores = [c for columns in SCORE_COLUMNS.values() for c in columns]
-    rest = [c for c in cases.columns if c not in scores]
-    parts = []
-    for task, columns in SCORE_COLUMNS.items():
-        own = cases[cases["key"].isin(cells.loc[cells["task"] == task, "key"])]
-        if len(own):
-            parts.append(own.melt(id_vars=rest, value_vars=list(columns), var_name="metric", value_name="value"))
-    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rest, "metric", "value"])
-    long = long.merge(cells, on="key")
-    long.attrs["notes"] = cells.attrs["notes"]
-    return long

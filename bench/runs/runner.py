@@ -13,8 +13,9 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
 from bench.records.keys import digest
+from bench.records.seeds import parse_seeds
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
-from bench.runs.cell import Cell, parse_seeds
+from bench.runs.cell import Cell
 from bench.runs.job import Event, Job, Report, ended, is_reusable, run_cell, silent
 from bench.runs.protocol import PRESETS, Protocol, preset_label, preset_protocol
 from bench.runs.rates import grid_values, note_unknown, with_own_rate
