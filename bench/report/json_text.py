@@ -77,8 +77,12 @@ def results_table(table: Table) -> dict[str, Any]:
         "measure": table.sure.measure or None,
         "columns": [
             {
-                **{"name": column_name(c), "header": c.header, "metric": c.metric, "class": c.level or "all"},
-                **{"figure": c.figure, "better": BETTER[c.merit]},
+                "name": column_name(c),
+                "header": c.header,
+                "metric": c.metric,
+                "class": c.level or "all",
+                "figure": c.figure,
+                "better": BETTER[c.merit],
             }
             for c in table.columns
         ],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from few_records import copy_example
-from stored_records import invoke
+from stored_records import RECORDS, invoke
 from test_certainty import table as table_of
 from test_certainty import three
 
@@ -24,9 +24,11 @@ from bench.report.json_text import document, results_table
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The committed records of two segmenters and two classifiers."""
-    models = ("mednext_tiny", "mednext_tiny[sem=none]", "unet_s", "resnet10t")
-    return copy_example(tmp_path_factory.mktemp("selected") / "example", models)
+    """The committed records of two segmenters, one with an arm, and of a classifier."""
+    folder = tmp_path_factory.mktemp("selected")
+    for place in ("acdc/mednext_tiny", "acdc/mednext_tiny[sem=none]", "acdc/unet_s", "msld/resnet10t"):
+        shutil.copytree(RECORDS / place, folder / "records" / place)
+    return folder
 
 
 @pytest.fixture(scope="module")
