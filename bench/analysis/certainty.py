@@ -77,6 +77,8 @@ class Certainty:
         ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples. Empty where nothing
             is ranked.
         measure: what both are of, `Dice % (strict)`.
+        measures: all that have intervals, by name; grids: of each model's scores in each, by measure and title.
+        paired: whether differences are over pairs of seeds.
         patients_known: whether the cases say whose they are.
     """
 
@@ -90,6 +92,9 @@ class Certainty:
     ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
     measure: str = ""
     patients_known: bool = True
+    measures: dict[str, Measure] = field(default_factory=dict)
+    grids: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    paired: bool = False
 
 
 def certainty(
@@ -126,14 +131,13 @@ def certainty(
         return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
     rows_of = {model: scores[scores["model"] == model] for model in order}
-    grids = {model: scores_of(rows_of[model], main) for model in order}
+    by_measure = {one: {model: scores_of(rows_of[model], one) for model in order} for one in (main, *others)}
+    grids = by_measure[main]
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
     figures = {model: main.figure(grids[model]) for model in order}
     frame[f"{main.name} [95 %]"] = [interval_text(figures[model]) for model in order]
     for measure in others:
-        frame[f"{measure.name} [95 %]"] = [
-            interval_text(measure.figure(scores_of(rows_of[model], measure))) for model in order
-        ]
+        frame[f"{measure.name} [95 %]"] = [interval_text(measure.figure(by_measure[measure][model])) for model in order]
     rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     gap = f"{titles[reference]} less it [95 %]"
@@ -162,6 +166,9 @@ def certainty(
         ranks,
         main.name,
         patients_known(scores),
+        {measure.name: measure for measure in by_measure},
+        {measure.name: {titles[model]: grid for model, grid in of.items()} for measure, of in by_measure.items()},
+        paired,
     )
 
 

@@ -53,6 +53,8 @@ class Table:
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
             flagged split.
+        first: what its cells share (`bench.analysis.folds.pooled`). seeds: those that ranked rows have.
+        shown: which of the stored figures these are.
         headline: ranked model -> its title, and the figure that orders the rows.
     """
 
@@ -75,6 +77,9 @@ class Table:
     task: str
     setting: str
     headline: dict[str, tuple[str, float]]
+    first: pd.Series[Any]
+    seeds: tuple[int, ...]
+    shown: Shown
 
     @property
     def heading(self) -> str:
@@ -207,6 +212,9 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         task=first["task"],
         setting=setting(first),
         headline={model: (titles[model], float(headline[model])) for model in best if not short},
+        first=first,
+        seeds=tuple(sorted(compared.seeds)),
+        shown=compared.shown,
     )
 
 

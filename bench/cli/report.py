@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import CHECKLIST, Display, Option, displayed, gathered
+from bench.cli.paper import PAPER, Paper, paper_latex
 from bench.cli.selection import SELECTION
 from bench.cli.terminal import PATH, make_console
 from bench.errors import UserError
@@ -60,10 +61,13 @@ INTO = click.option(
 @click.command()
 @SELECTION
 @INSTEAD
+@PAPER
 @INTO
 @CHECKLIST
 @displayed("Write to a file.  [standard output]", "json")
-def report(selection: Selection, instead: Instead, into: Path | None, checklist: bool, display: Display) -> None:
+def report(
+    selection: Selection, instead: Instead, paper: Paper, into: Path | None, checklist: bool, display: Display
+) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
     \b
@@ -71,11 +75,14 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
       medbench report --format latex
     """
     form = display.form
+    paper.check(form)
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
-    if instead.figures is not None:
+    if form == "latex" and paper.is_paper and _are_figures(instead):
+        _write(paper_latex(selection, paper), display.output)
+    elif instead.figures is not None:
         _draw(selection, instead.figures, instead.budgets)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
@@ -88,7 +95,7 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
 
 
 def _are_figures(instead: Instead) -> bool:
-    return _are_tables(instead) and not (instead.brief or instead.budgets)
+    return _are_tables(instead) and not (instead.brief or instead.budgets or instead.figures)
 
 
 def _are_tables(instead: Instead) -> bool:
