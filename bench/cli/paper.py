@@ -77,7 +77,7 @@ def paper_latex(selection: Selection, paper: Paper) -> str:
     from dataclasses import replace
 
     from bench.report.paper import paper_sheets, paper_text
-    from bench.report.selection import selected_tables
+    from bench.report.selection import rows_below, selected_tables
 
     wishes = paper.wishes(selection.columns is not None)
     if wishes.kind in ("ablation", "leaks"):
@@ -87,7 +87,7 @@ def paper_latex(selection: Selection, paper: Paper) -> str:
     columns = None if wishes.kind in ("cost", "per-class", "significance") else selection.columns
     selection = replace(selection, classes=by_class, tests=tested or selection.tests, columns=columns)
     tables, notes = selected_tables(selection)
-    return paper_text(tables, wishes, notes)
+    return paper_text(tables, wishes, notes, rows_below(selection, tables))
 
 
 def _ablations(selection: Selection) -> tuple[Sequence[Sheet], Sequence[str]]:

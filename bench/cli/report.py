@@ -32,13 +32,15 @@ class Instead:
     conventions: bool
     budgets: bool
     figures: Path | None
+    bibtex: bool
 
     def __post_init__(self) -> None:
         drawn = self.figures is not None and not self.budgets
-        if self.trials + self.speeds + self.ranks + self.conventions + self.brief + self.budgets + drawn > 1:
+        several = (self.trials, self.speeds, self.ranks, self.conventions, self.brief, self.budgets, self.bibtex, drawn)
+        if sum(several) > 1:
             raise UserError(
-                "Expected one of --trials, --speeds, --ranks, --conventions, --brief, --budgets and --figures, but got "
-                "several; --budgets and --figures go together."
+                "Expected one of --trials, --speeds, --ranks, --conventions, --brief, --budgets, --bibtex, --figures, "
+                "but got several; --budgets and --figures go together."
             )
 
 
@@ -52,6 +54,7 @@ INSTEAD: Option = gathered(
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
     click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
+    click.option("--bibtex", is_flag=True, help="Citations of the tables' networks and data sets instead."),
 )
 INTO = click.option(
     "--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown."
@@ -99,7 +102,7 @@ def _are_figures(instead: Instead) -> bool:
 
 
 def _are_tables(instead: Instead) -> bool:
-    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions)
+    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions or instead.bibtex)
 
 
 def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
@@ -112,7 +115,7 @@ def _print(selection: Selection, instead: Instead, checklist: bool, display: Dis
     from bench.report.brief import brief_sheet
     from bench.report.notes import notes_text
     from bench.report.render import print_tables
-    from bench.report.selection import selected_cases
+    from bench.report.selection import sheets_below
     from bench.report.sheets import print_sheets
 
     if instead.budgets:
@@ -127,7 +130,7 @@ def _print(selection: Selection, instead: Instead, checklist: bool, display: Dis
     else:
         console = make_console(display.wide)
         print_tables(console, tables, checklist, notes)
-        print_sheets(console, selected_cases(selection, tables))
+        print_sheets(console, sheets_below(selection, tables))
 
 
 def _curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]:
@@ -149,7 +152,7 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
     from bench.report.json_text import results_document
     from bench.report.notes import notes_text
     from bench.report.render import render_tables
-    from bench.report.selection import selected_cases
+    from bench.report.selection import sheets_below
     from bench.report.sheets import render_sheets
 
     if form == "json" and not _are_figures(instead):
@@ -173,13 +176,19 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
         sheets, notes = _curve_sheets(selection)
         return render_sheets(sheets, of_sheets) + notes_text(notes, of_sheets)
     tables, notes = _tables(selection)
+    if instead.bibtex:
+        from bench.report.bibliography import bibliography
+        from bench.report.selection import rows_below
+
+        published = rows_below(selection, tables).values()
+        return bibliography(tables, [figure for rows in published for row in rows for figure in row])
     if instead.brief:
         return render_sheets([brief_sheet(table) for table in tables], of_sheets) + notes_text(notes, of_sheets)
-    cases = selected_cases(selection, tables)
+    below = sheets_below(selection, tables)
     if form == "json":
-        return results_document(tables, cases, notes)
+        return results_document(tables, below, notes)
     text = render_tables(tables, "ranks" if instead.ranks else form, notes)
-    return f"{text}\n{render_sheets(cases, of_sheets)}" if cases else text
+    return f"{text}\n{render_sheets(below, of_sheets)}" if below else text
 
 
 def _draw(selection: Selection, folder: Path, budgets: bool) -> None:

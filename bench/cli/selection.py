@@ -26,11 +26,19 @@ SELECTION: Option = gathered(
     click.option("--sort", type=TEXT, metavar="COLUMN", help="Rows by it, by name or by family.  [by merit]"),
     click.option("--top", type=click.IntRange(2), metavar="N", help="The first N rows, the proposed model among them."),
     click.option("--cases", type=click.IntRange(0), default=0, metavar="N", help="The N hardest cases too.  [0]"),
+    click.option(
+        "--literature",
+        type=TEXT,
+        is_flag=False,
+        flag_value="published",
+        metavar="[FILE]",
+        help="Published figures below the tables: the package's, or a CSV's.",
+    ),
     click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity."),
     click.option("--arms", is_flag=True, help="Arms of ablations as rows too."),
     click.option("--tests", is_flag=True, help="p-values too: of these trained networks only."),
     click.option(
-        "--policy", type=click.Choice(["strict", "transunet"]), default="strict", help="Of empty masks.  [strict]"
+        "--policy", type=click.Choice(["strict", "transunet"]), help="Of empty masks.  [strict; with literature: its]"
     ),
     click.option("--definition", type=click.Choice(["pooled", "max"]), default="pooled", help="Of HD95.  [pooled]"),
     click.option(

@@ -13,6 +13,7 @@ from bench.report.latex_widths import SIZES, line_count, points_of, text_width
 GAPS = {"small": 4.0, "footnotesize": 3.0, "scriptsize": 2.5}  # pt to each side of a column, by the font's size
 SMALLEST = 0.92  # of its natural width, below which columns are left out before a table is scaled down
 CAPTION_LINES = 2
+BELOW = "Published, not measured here, not ranked"
 NUMBERED = "Table 10. "  # what the class sets before a caption
 PARAGRAPH, SHORT = 0.42, 128.0  # of the width, and pt: beyond both the rows' names are broken
 ARROWS = {1: "\\,$\\uparrow$", -1: "\\,$\\downarrow$", 0: ""}
@@ -50,6 +51,7 @@ class Float:
         caption: sentences, the most needed first; those that two lines have no room for are said in comments.
         groups: a title, blank for none, and rows: a name and an entry for each column.
         first: the header of the names.
+        below: rows under a rule that nothing of the table is compared with; cites: the citations of their names.
     """
 
     name: str
@@ -57,11 +59,13 @@ class Float:
     heads: tuple[Head, ...]
     groups: tuple[tuple[str, tuple[tuple[str, tuple[Entry, ...]], ...]], ...]
     first: str = "Model"
+    below: tuple[tuple[str, tuple[Entry, ...]], ...] = ()
+    cites: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[tuple[str, tuple[Entry, ...]]]:
         """All rows, without their groups."""
-        return [row for _, rows in self.groups for row in rows]
+        return [row for _, rows in (*self.groups, ("", self.below)) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def _without(table: Float, column: int) -> Float:
         (title, tuple((name, tuple(entries[k] for k in kept)) for name, entries in rows))
         for title, rows in table.groups
     )
-    return replace(table, heads=tuple(table.heads[k] for k in kept), groups=groups)
+    below = tuple((name, tuple(entries[k] for k in kept)) for name, entries in table.below)
+    return replace(table, heads=tuple(table.heads[k] for k in kept), groups=groups, below=below)
 
 
 def _natural(table: Float, size: str, room: float) -> float:
@@ -171,6 +176,11 @@ def to_float(laid: Laid, width: str) -> str:
             space = "\\addlinespace\n" if number else ""
             lines.append(f"{space}\\multicolumn{{{physical}}}{{@{{}}l@{{}}}}{{\\emph{{{latex_text(title)}}}}} \\\\")
         lines += [f"{_broken(signs(latex_text(name)))}{_row(table, entries)} \\\\" for name, entries in rows]
+    if table.below:
+        lines.append(f"\\midrule\n\\multicolumn{{{physical}}}{{@{{}}l@{{}}}}{{\\emph{{{BELOW}}}}} \\\\")
+    for (name, entries), key in zip(table.below, table.cites, strict=True):
+        cite = f"~\\cite{{{key}}}" if key else ""
+        lines.append(f"{_broken(signs(latex_text(name)))}{cite}{_row(table, entries)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}}", f"\\end{{table{star}}}", ""])
 
 
@@ -180,8 +190,8 @@ def _names_spec(table: Float, points: float, room: float) -> str:
 
 
 def _broken(name: str) -> str:
-    """A long name may be broken behind its commas."""
-    return name.replace(",", ",\\allowbreak{}")
+    """A long name may be broken behind its commas and plus signs."""
+    return re.sub(r"([,+])(?=\S)", r"\1\\allowbreak{}", name)
 
 
 def _has_spread(table: Float, column: int) -> bool:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
 from bench.analysis.apart import intervals_of, marks_of_habit, marks_told_apart
 from bench.analysis.columns import Column
 from bench.analysis.comparison import Table
+from bench.analysis.literature import Published
 from bench.analysis.sheet import BOLD, Sheet
 from bench.analysis.throughput import FORMS
 from bench.report.arrange import column_name
+from bench.report.bibliography import source_key
 from bench.report.paper_float import Entry, Float, Head
 from bench.report.paper_words import Wishes, caption_of, short_sentences
 
@@ -38,6 +41,19 @@ def accuracy_float(table: Table, wishes: Wishes) -> Float:
     heads = tuple(_head(column, needed=wishes.chosen or k == 0) for k, column in enumerate(columns))
     fill = [_entries(table, column, head, wishes) for column, head in zip(columns, heads, strict=True)]
     return _float(table, wishes, heads, fill)
+
+
+def with_published(table: Table, made: Float, wishes: Wishes, rows: Sequence[Sequence[Published]]) -> Float:
+    """The table with published figures under a rule, in the columns that they have."""
+    columns = table.columns if wishes.chosen else _usual(table)
+    below, cites = [], []
+    for row in rows:
+        values = {figure.metric: figure.value for figure in row}
+        entries = [values.get(column_name(column), math.nan) for column in columns]
+        goal = " (goal)" if row[0].kind == "goal" else ""
+        below.append((f"{row[0].model}{goal}", tuple(Entry(v, "" if v == v else ABSENT) for v in entries)))
+        cites.append(row[0].key or source_key(row[0]))
+    return replace(made, below=tuple(below), cites=tuple(cites))
 
 
 def cost_float(table: Table, wishes: Wishes) -> Float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -163,7 +163,7 @@ def head_comments(wishes: Wishes) -> str:
     return f"{PACKAGES}\n{made}--mark {wishes.mark}\n"
 
 
-def comments(lines: Sequence[str]) -> str:
+def comments(lines: Iterable[str]) -> str:
     """Lines as comments of LaTeX, none of them long; whatever a text holds, nothing of it is set."""
     found = []
     for line in lines:

@@ -9,14 +9,19 @@ from typing import Any
 
 from bench.analysis.comparison import Table
 from bench.analysis.hard_cases import hard_case_sheets
+from bench.analysis.literature import Published, beside, literature_sheet, published_figures
 from bench.analysis.sheet import Sheet
 from bench.analysis.shown import DEFINITIONS, POLICIES, WEIGHTS, Shown, named_apart
 from bench.records.choice import Choice, Names, listed
 from bench.records.store import load_cells_and_cases
 from bench.report.arrange import CLASSES, sorted_rows, with_columns
+from bench.report.bibliography import keys_of
 from bench.report.brief import top_rows
 from bench.report.render import results_tables
 from bench.runs.arguments import FLAG, FOLDER, SEEDS, argument, check_fields, make_request, names, or_none, text, whole
+
+SHIPPED = "published"
+LITERATURE = POLICIES[1]  # the empty policy of published figures
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,10 @@ class Selection:
         sort: a column, `name` or `family`; None: the figure that orders the rows.
         top: so many of the first rows.
         cases: so many of the hardest cases as a table of their own; 0: none.
+        literature: a file of published figures to set below the tables, `published` for those that are shipped.
         classes, arms, tests: columns of classes, arms of ablations, p-values.
-        policy, definition, weights: which of the stored figures (`bench.analysis.shown.Shown`).
+        policy, definition, weights: which of the stored figures (`bench.analysis.shown.Shown`); beside published ones
+            the literature's policy, where none is asked for.
     """
 
     results: Path = argument(Path("results"), FOLDER)
@@ -46,10 +53,11 @@ class Selection:
     sort: str | None = argument(None, or_none(text("a column")))
     top: int | None = argument(None, or_none(whole(2)))
     cases: int = argument(0, whole(0))
+    literature: str | None = argument(None, or_none(text("a file of figures")))
     classes: bool = argument(False, FLAG)
     arms: bool = argument(False, FLAG)
     tests: bool = argument(False, FLAG)
-    policy: str = argument(POLICIES[0], text("a policy", *POLICIES))
+    policy: str | None = argument(None, or_none(text("a policy", *POLICIES)))
     definition: str = argument(DEFINITIONS[0], text("a definition", *DEFINITIONS))
     weights: str | None = argument(None, or_none(text("weights", *WEIGHTS)))
 
@@ -64,7 +72,8 @@ class Selection:
     @property
     def shown(self) -> Shown:
         """Which of their figures."""
-        return Shown(self.policy, self.definition, self.weights, self.reference)
+        usual = POLICIES[0] if self.literature is None else LITERATURE
+        return Shown(self.policy or usual, self.definition, self.weights, self.reference)
 
     @property
     def only_dataset(self) -> str | None:
@@ -109,3 +118,23 @@ def selected_cases(selection: Selection, tables: Sequence[Table]) -> list[Sheet]
         return []
     cells, cases = load_cells_and_cases(selection.results)
     return hard_case_sheets(tables, selection.choice.of(cells), named_apart(cases), selection.cases, selection.shown)
+
+
+def selected_literature(selection: Selection) -> list[Published]:
+    """The published figures that were asked for."""
+    if selection.literature is None:
+        return []
+    return published_figures(None if selection.literature == SHIPPED else Path(selection.literature))
+
+
+def sheets_below(selection: Selection, tables: Sequence[Table]) -> list[Sheet]:
+    """What stands below the tables: published figures of their data sets, then the hardest cases."""
+    figures = selected_literature(selection)
+    published = [literature_sheet(table, figures, keys_of(table)) for table in tables] if figures else []
+    return [*published, *selected_cases(selection, tables)]
+
+
+def rows_below(selection: Selection, tables: Sequence[Table]) -> dict[str, list[list[Published]]]:
+    """Comparison -> the published figures that stand below its table, each row a model of one source."""
+    figures = selected_literature(selection)
+    return {table.key: beside(table, figures, keys_of(table))[0] for table in tables} if figures else {}
