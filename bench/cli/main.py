@@ -13,6 +13,7 @@ from bench.cli.evaluate import evaluate
 from bench.cli.models import models
 from bench.cli.profile import profile
 from bench.cli.report import report
+from bench.cli.results import results
 from bench.cli.run import plan, run
 from bench.cli.terminal import Group
 
@@ -28,7 +29,7 @@ def main() -> None:
     """
 
 
-for command in (run, plan, budget, develop, report, models, profile, data, ablate, evaluate, doctor):
+for command in (run, plan, budget, develop, report, results, models, profile, data, ablate, evaluate, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Names = str | Sequence[str] | None
 FAMILIES = ("proposed", "cnn", "transformer", "hybrid", "chance", "other")
+UNFINISHED = "unfinished"  # the status of a cell that was begun and has no record
 EVERY = ("all", "zoo")  # of stored cells there is one list
 
 
@@ -31,7 +32,7 @@ class Choice:
         split: names, `blocks/5` for folds, by commas, or in a list.
         seeds: how many from 0 on (`3`), or which (`0,4`).
         version: of the model, as records have it.
-        status: `complete`, `failed`, `diverged` or `pruned`.
+        status: `complete`, `failed`, `diverged`, `pruned`, or `unfinished` where cells without a record are listed.
     """
 
     models: Names = None
@@ -62,8 +63,8 @@ class Choice:
                 known = cells[column].astype(str)
                 kept = kept[known[kept.index].isin(_known(column, [str(word)], known))]
         if self.status is not None:
-            if self.status not in STATUSES:
-                raise unknown("status", self.status, STATUSES)
+            if self.status not in (*STATUSES, UNFINISHED):
+                raise unknown("status", self.status, (*STATUSES, UNFINISHED))
             kept = kept[kept["status"] == self.status]
         if self.seeds is not None:
             kept = kept[kept["seed"].isin(parse_seeds(self.seeds, 1))]

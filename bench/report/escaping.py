@@ -109,7 +109,10 @@ def latex_label(text: str) -> str:
 
 def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame for a CSV: a text that a spreadsheet would take for a formula gets an apostrophe, numbers are kept."""
-    return frame.map(_safe).rename(columns=_safe)
+    safe = frame.copy(deep=False)
+    for name in frame.select_dtypes(exclude=["number", "bool"]):
+        safe[name] = frame[name].map(_safe)
+    return safe.rename(columns=_safe)
 
 
 def csv_text(frame: pd.DataFrame) -> str:

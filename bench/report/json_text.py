@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.analysis.sheet import Sheet
 
 SCHEMA = 1
-KINDS = ("report", "plan", "models", "profile", "evaluate")
+KINDS = ("report", "plan", "models", "profile", "evaluate", "results")
 BETTER = {1: "higher", -1: "lower", 0: None}
 SHARED = ("comparison", "dataset", "source", "split", "preset", "weights", "partial")
 OF_MODEL = ("model", "title", "family", "status", "ranked", "seeds", "folds")

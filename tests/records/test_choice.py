@@ -59,7 +59,7 @@ def test_what_is_meant(wishes: dict[str, Any], count: int) -> None:
         ({"dataset": "acdc,msl"}, r"Unknown dataset among the records 'msl'\. Did you mean: msld\?"),
         ({"split": "random"}, "Unknown split among the records 'random'"),
         ({"version": 7}, "Unknown version among the records '7'"),
-        ({"status": "done"}, "Unknown status 'done'. Known: complete, diverged, failed, pruned"),
+        ({"status": "done"}, "Unknown status 'done'. Known: complete, diverged, failed, pruned, unfinished"),
         ({"models": "unet_s", "dataset": "msld"}, "No stored cell is all of this: models unet_s, dataset msld"),
         ({"seeds": "x"}, "Expected --seeds to be a number"),
     ],
