@@ -48,7 +48,7 @@ example: .venv/installed
 	tar -C results/tuning --exclude='checkpoint.pt*' --exclude=error.log --exclude=predictions.npz --exclude=.lock \
 	  --exclude='.lease*' -cf - . | tar -C results/example/tuning -xf -
 	$(REPORT)/tables.md --format markdown
-	$(REPORT)/tables.tex --format latex
+	$(REPORT)/tables.tex --format latex --style full
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(REPORT)/trials.md --trials

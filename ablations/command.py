@@ -27,8 +27,8 @@ from bench.analysis.units import with_units
 from bench.errors import UserError
 from bench.records import store
 from bench.records.profiles import load_profiles
+from bench.records.seeds import parse_seeds
 from bench.report.sheets import render_sheets
-from bench.runs.cell import parse_seeds
 from bench.runs.job import Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request

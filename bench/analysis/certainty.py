@@ -7,6 +7,7 @@ chance, are left out; with one seed, or one patient, nothing is claimed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -76,6 +77,8 @@ class Certainty:
         ranks: (M, M), a row per model in display order, a column per rank: shares of the resamples. Empty where nothing
             is ranked.
         measure: what both are of, `Dice % (strict)`.
+        measures: all that have intervals, by name; grids: of each model's scores in each, by measure and title.
+        paired: whether differences are over pairs of seeds.
         patients_known: whether the cases say whose they are.
     """
 
@@ -89,6 +92,9 @@ class Certainty:
     ranks: pd.DataFrame = field(default_factory=pd.DataFrame)
     measure: str = ""
     patients_known: bool = True
+    measures: dict[str, Measure] = field(default_factory=dict)
+    grids: dict[str, dict[str, Scores]] = field(default_factory=dict)
+    paired: bool = False
 
 
 def certainty(
@@ -114,7 +120,7 @@ def certainty(
         shown: which of the stored figures.
         marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
-    scores, reference = task.counted(scores), _reference(cells, order)
+    scores, reference = task.counted(scores), _reference(cells, order, shown.reference)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order:
@@ -125,14 +131,13 @@ def certainty(
         return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
     rows_of = {model: scores[scores["model"] == model] for model in order}
-    grids = {model: scores_of(rows_of[model], main) for model in order}
+    by_measure = {one: {model: scores_of(rows_of[model], one) for model in order} for one in (main, *others)}
+    grids = by_measure[main]
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
     figures = {model: main.figure(grids[model]) for model in order}
     frame[f"{main.name} [95 %]"] = [interval_text(figures[model]) for model in order]
     for measure in others:
-        frame[f"{measure.name} [95 %]"] = [
-            interval_text(measure.figure(scores_of(rows_of[model], measure))) for model in order
-        ]
+        frame[f"{measure.name} [95 %]"] = [interval_text(measure.figure(by_measure[measure][model])) for model in order]
     rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     gap = f"{titles[reference]} less it [95 %]"
@@ -161,6 +166,9 @@ def certainty(
         ranks,
         main.name,
         patients_known(scores),
+        {measure.name: measure for measure in by_measure},
+        {measure.name: {titles[model]: grid for model, grid in of.items()} for measure, of in by_measure.items()},
+        paired,
     )
 
 
@@ -263,11 +271,26 @@ def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str
     return task.UNITS[patients_known(rows)] if words is None or pd.isna(words) else str(words)
 
 
-def _reference(cells: pd.DataFrame, order: Sequence[str]) -> str:
-    """The proposed model, its newest version, before any config of it; without one the best; blank without any."""
-    proposed = cells[(cells["family"] == "proposed") & cells["model"].isin(list(order))]
-    ordered = proposed.assign(plain=~proposed["model"].str.contains("[", regex=False)).sort_values(["version", "plain"])
-    return "".join(order[:1]) if proposed.empty else str(ordered["model"].iloc[-1])
+def _reference(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:
+    """The model that was asked for, where it is ranked; else the proposed one; else the only one that is no baseline.
+
+    Of several versions the newest, before any config of it; without such a model the best; blank without any.
+    """
+    ranked = cells[cells["model"].isin(list(order))]
+    names = ranked["model"].map(bare_name)
+    own = ranked[ranked["family"] == "other"]
+    found = [names == asked, ranked["family"] == "proposed"]
+    found += [ranked["family"] == "other"] if own["model"].nunique() == 1 else []
+    for meant in found:
+        if meant.any():
+            plain = ~ranked["model"].str.contains("[", regex=False)
+            return str(ranked.assign(plain=plain)[meant].sort_values(["version", "plain"])["model"].iloc[-1])
+    return "".join(order[:1])
+
+
+def bare_name(model: str) -> str:
+    """A row's model without the version that a table names where it holds several: `unet_s` of `unet_s v2`."""
+    return re.sub(r" v[0-9]+$", "", model)
 
 
 def interval_text(interval: Interval) -> str:

@@ -53,6 +53,8 @@ class Table:
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
             flagged split.
+        first: what its cells share (`bench.analysis.folds.pooled`). seeds: those that ranked rows have.
+        shown: which of the stored figures these are.
         headline: ranked model -> its title, and the figure that orders the rows.
     """
 
@@ -75,6 +77,9 @@ class Table:
     task: str
     setting: str
     headline: dict[str, tuple[str, float]]
+    first: pd.Series[Any]
+    seeds: tuple[int, ...]
+    shown: Shown
 
     @property
     def heading(self) -> str:
@@ -168,7 +173,13 @@ def _compared(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> _Compa
 
 def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bool) -> Table:
     cells, titles, first, task = compared.cells, compared.titles, compared.first, compared.task
-    rows = [row for model in titles for row in _model_figures(model, compared)]
+    of_model = [dict(iter(f.groupby("model"))) for f in (cells, compared.scored, compared.scores)]
+    none = [f.iloc[:0] for f in (cells, compared.scored, compared.scores)]
+    rows = [
+        row
+        for model in titles
+        for row in _model_figures(model, compared, [own.get(model, n) for own, n in zip(of_model, none, strict=True)])
+    ]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = (*task.columns(figures, cells, classes, compared.shown), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
@@ -207,6 +218,9 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         task=first["task"],
         setting=setting(first),
         headline={model: (titles[model], float(headline[model])) for model in best if not short},
+        first=first,
+        seeds=tuple(sorted(compared.seeds)),
+        shown=compared.shown,
     )
 
 
@@ -241,11 +255,13 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
 
-def _model_figures(model: str, compared: _Compared) -> list[dict[str, Any]]:
-    """All figures of one row in long form; without a scored cell those of scores are missing."""
-    cells, scored, scores = (
-        frame[frame["model"] == model] for frame in (compared.cells, compared.scored, compared.scores)
-    )
+def _model_figures(model: str, compared: _Compared, own: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
+    """All figures of one row in long form; without a scored cell those of scores are missing.
+
+    Args:
+        own: the row's part of the cells, of those that are scored, and of their scores.
+    """
+    cells, scored, scores = own
     row = {name: cells.iloc[0][name] for name in SHARED if name != "weights"} | {
         "weights": compared.shown.weights_label(cells.iloc[0]["averaged"])
     }

@@ -25,11 +25,14 @@ class Shown:
         weights: `best-val`, those with the best validation score, or `last`, those after the last step, or one of both
             of their exponential average, `average-best-val`, `average-last`. None: the average's best where a cell has
             one, else the best.
+        reference: the model that others' differences are from, by its name without a version. None: the proposed one,
+            else the only one that is no baseline, else the best.
     """
 
     policy: str = POLICIES[0]
     definition: str = DEFINITIONS[0]
     weights: str | None = None
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("policy", POLICIES), ("definition", DEFINITIONS), ("weights", (None, *WEIGHTS))):
@@ -67,7 +70,10 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     one is.
     """
     tested = cases[cases["part"] == "test"]
-    chosen = tested.groupby("key")["weights"].transform(lambda stored: shown.weights_of(set(stored)))
+    stored: dict[str, set[str]] = {}
+    for key, weights in tested[["key", "weights"]].drop_duplicates().itertuples(index=False):
+        stored.setdefault(key, set()).add(weights)
+    chosen = tested["key"].map({key: shown.weights_of(weights) for key, weights in stored.items()})
     rows = tested[tested["weights"] == chosen]
     if shown.definition != "max" or shown.policy != "transunet" or rows["outcome"].isna().all():
         return rows

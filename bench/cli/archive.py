@@ -10,11 +10,6 @@ from bench.cli.options import RESULTS
 from bench.cli.terminal import PATH
 
 
-@click.group()
-def results() -> None:
-    """Work on stored results."""
-
-
 @click.command()
 @click.argument("file", type=PATH)
 @RESULTS
@@ -32,6 +27,3 @@ def archive(file: Path, results: Path, weights: bool) -> None:
 
     count, size = write_archive(file, results, weights)
     click.echo(f"written: {file}, {count} records, {size / 2**20:.1f} MB")
-
-
-results.add_command(archive)

@@ -73,7 +73,7 @@ ELSEWHERE: Option = gathered(
 @REQUEST
 @ELSEWHERE
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
-@displayed("Write cases.csv and the conventions there.")
+@displayed("Write cases.csv and the conventions there.", "json")
 def evaluate(request: Predictions, elsewhere: Elsewhere, tests: bool, display: Display) -> None:
     """Score folders of label maps of any method (NIfTI, PNG), or a run's network elsewhere, with intervals.
 
@@ -127,6 +127,11 @@ def _score(request: Predictions, tests: bool, display: Display) -> None:
     written = write_scores(judged, display.output) if display.output else []
     if display.form == "csv":
         click.echo(csv_text(prediction_figures(judged, tests)), nl=False)
+    elif display.form == "json":
+        from bench.report.json_text import document, frame_table
+
+        table = frame_table("figures", prediction_figures(judged, tests), judged.notes)
+        click.echo(document("evaluate", [table]), nl=False)
     else:
         display.show(prediction_sheets(judged, tests))
     if written:

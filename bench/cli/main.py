@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from bench.cli.ablate import ablate
-from bench.cli.archive import results
 from bench.cli.budget import budget
 from bench.cli.data import data
 from bench.cli.develop import develop
@@ -16,6 +15,7 @@ from bench.cli.predict import export, predict
 from bench.cli.profile import profile
 from bench.cli.report import report
 from bench.cli.reproduce import reproduce
+from bench.cli.results import results
 from bench.cli.run import plan, run
 from bench.cli.show import show
 from bench.cli.terminal import Group

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
+from bench.cli.options import JSON
 from bench.cli.terminal import TEXT, make_console, say, wide_option
 from bench.errors import UserError
 
@@ -17,10 +19,9 @@ from bench.errors import UserError
 @click.option("--check", is_flag=True, help="Each network's costs beside the published ones, as stored.")
 @click.option("--recount", is_flag=True, help="With --check: count them anew; minutes.")
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
+@JSON
 @wide_option
-def models(
-    preset: str, task: str | None, family: str | None, check: bool, recount: bool, doctor: str | None, wide: bool
-) -> None:
+def models(doctor: str | None, check: bool, recount: bool, form: str, wide: bool, **listed: Any) -> None:
     """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
@@ -43,6 +44,10 @@ def models(
     if check:
         from bench.cost.published import check_costs
 
-        print_sheets(make_console(wide), [checks_sheet(check_costs(task, family, recount))])
-        return
-    print_sheets(make_console(wide), [models_sheet(preset, task, family)])
+        checks = check_costs(listed["task"], listed["family"], recount)
+    if form == "json":
+        from bench.report.json_rows import checks_document, models_document
+
+        click.echo(checks_document(checks) if check else models_document(**listed), nl=False)
+    else:
+        print_sheets(make_console(wide), [checks_sheet(checks) if check else models_sheet(**listed)])

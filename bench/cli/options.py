@@ -35,7 +35,9 @@ LOG = click.option(
     type=click.Choice(["csv", "tensorboard", "mlflow"]),
     help="Log training below RESULTS/logs, on this machine.",
 )
-FORM = click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
+FORMS = ("rich", "markdown", "latex", "csv")
+FORM = click.option("--format", "form", type=click.Choice(FORMS), default="rich")
+JSON = click.option("--format", "form", type=click.Choice(["rich", "json"]), default="rich")
 CHECKLIST = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
 EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, LOG)
 
@@ -45,7 +47,7 @@ class Display:
     """How tables are shown.
 
     Attributes:
-        form: `rich`, `markdown`, `latex` or `csv`.
+        form: `rich`, `markdown`, `latex`, `csv`, or `json` where a command has it.
         output: where they are written as well, or None.
         wide: all columns, on a narrow terminal too.
     """
@@ -96,10 +98,16 @@ TITLED: Option = gathered(
 )
 
 
-def displayed(output: str) -> Option:
-    """`--format` and `--output`, as one `display`; `output` says what is written where."""
+def displayed(output: str, *further: str) -> Option:
+    """`--format` and `--output`, as one `display`.
+
+    Args:
+        output: says what is written where.
+        further: formats beside those that every table has.
+    """
     written = click.option("--output", type=PATH, help=output)
-    return gathered("display", f"{__name__}:Display", FORM, written, wide_option)
+    form = click.option("--format", "form", type=click.Choice([*FORMS, *further]), default="rich")
+    return gathered("display", f"{__name__}:Display", form, written, wide_option)
 
 
 SHOWN: Option = gathered("display", f"{__name__}:Display", FORM, wide_option)

@@ -46,7 +46,7 @@ from bench.errors import UserError
 )
 @click.option("--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick or paper.  [quick]")
 @RESULTS
-@click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv"]), default="rich")
+@click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv", "json"]), default="rich")
 @wide_option
 def profile(form: str, complexity: bool, compare: Path | None, models: str | None, wide: bool, **request: Any) -> None:
     """Measure what models cost: MACs, speed beside a reference, by turns in one process, latency, memory.
@@ -81,6 +81,10 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
         tables = lay_out(rows)
     if form == "rich":
         print_sheets(make_console(wide), tables)
+    elif form == "json":
+        from bench.report.json_text import document, frame_table
+
+        click.echo(document("profile", [frame_table("profiles", rows)]), nl=False)
     else:
         click.echo(csv_text(rows) if form == "csv" else render_sheets(tables, form), nl=False)
     failures = [*rows["error"].dropna()] if "error" in rows else []

@@ -8,31 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CHECKLIST, RESULTS, TITLED, Display, Option, displayed, gathered
-from bench.cli.terminal import PATH, TEXT, make_console
+from bench.cli.options import CHECKLIST, TITLED, Display, Option, displayed, gathered
+from bench.cli.paper import PAPER, Paper, paper_latex
+from bench.cli.selection import SELECTION
+from bench.cli.terminal import PATH, make_console
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.comparison import Table
     from bench.analysis.curves import Curve
     from bench.analysis.sheet import Sheet
+    from bench.report.selection import Selection
     from bench.runs.naming import Naming
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which of the stored results are in the tables, and which of their rows and columns."""
-
-    results: Path
-    dataset: str | None
-    preset: str | None
-    top: int | None
-    classes: bool
-    arms: bool
-    tests: bool
-    policy: str
-    definition: str
-    weights: str | None
 
 
 @dataclass(frozen=True)
@@ -46,36 +33,18 @@ class Instead:
     conventions: bool
     budgets: bool
     figures: Path | None
+    bibtex: bool
 
     def __post_init__(self) -> None:
         drawn = self.figures is not None and not self.budgets
-        if self.trials + self.speeds + self.ranks + self.conventions + self.brief + self.budgets + drawn > 1:
+        several = (self.trials, self.speeds, self.ranks, self.conventions, self.brief, self.budgets, self.bibtex, drawn)
+        if sum(several) > 1:
             raise UserError(
-                "Expected one of --trials, --speeds, --ranks, --conventions, --brief, --budgets and --figures, but got "
-                "several; --budgets and --figures go together."
+                "Expected one of --trials, --speeds, --ranks, --conventions, --brief, --budgets, --bibtex, --figures, "
+                "but got several; --budgets and --figures go together."
             )
 
 
-SELECTION: Option = gathered(
-    "selection",
-    f"{__name__}:Selection",
-    RESULTS,
-    click.option("--dataset", type=TEXT, help="Only tables of this dataset (acdc, acdc-phantom)."),
-    click.option("--preset", type=TEXT, help="Only tables of this preset, as captions name it (quick with steps=50)."),
-    click.option("--top", type=click.IntRange(2), metavar="N", help="The first N rows, the proposed model among them."),
-    click.option("--classes", is_flag=True, help="Columns per class as well: Dice, or sensitivity."),
-    click.option("--arms", is_flag=True, help="Arms of ablations as rows too."),
-    click.option("--tests", is_flag=True, help="p-values too: of these trained networks only."),
-    click.option(
-        "--policy", type=click.Choice(["strict", "transunet"]), default="strict", help="Of empty masks.  [strict]"
-    ),
-    click.option("--definition", type=click.Choice(["pooled", "max"]), default="pooled", help="Of HD95.  [pooled]"),
-    click.option(
-        "--weights",
-        type=click.Choice(["best-val", "last", "average-best-val", "average-last"]),
-        help="Whose.  [average-best-val where weights were averaged, else best-val]",
-    ),
-)
 INSTEAD: Option = gathered(
     "instead",
     f"{__name__}:Instead",
@@ -86,6 +55,7 @@ INSTEAD: Option = gathered(
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
     click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
+    click.option("--bibtex", is_flag=True, help="Citations of the tables' networks and data sets instead."),
 )
 INTO = click.option(
     "--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown."
@@ -95,12 +65,19 @@ INTO = click.option(
 @click.command()
 @SELECTION
 @INSTEAD
+@PAPER
 @INTO
 @TITLED
 @CHECKLIST
-@displayed("Write to a file.  [standard output]")
+@displayed("Write to a file.  [standard output]", "json")
 def report(
-    selection: Selection, instead: Instead, into: Path | None, naming: Naming, checklist: bool, display: Display
+    selection: Selection,
+    instead: Instead,
+    paper: Paper,
+    into: Path | None,
+    naming: Naming,
+    checklist: bool,
+    display: Display,
 ) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -110,47 +87,44 @@ def report(
     """
     form = display.form
     naming.keep(selection.results)
+    paper.check(form)
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
-    if instead.figures is not None:
+    if form == "latex" and paper.is_paper and _are_figures(instead):
+        _write(paper_latex(selection, paper), display.output)
+    elif instead.figures is not None:
         _draw(selection, instead.figures, instead.budgets)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
-    elif into is not None and selection.dataset is not None:
+    elif into is not None and selection.only_dataset is not None:
         from bench.report.brief import write_into
 
-        write_into(into, selection.dataset, _text(selection, instead, form))
+        write_into(into, selection.only_dataset, _text(selection, instead, form))
     else:
         _write(_text(selection, instead, form), display.output)
 
 
+def _are_figures(instead: Instead) -> bool:
+    return _are_tables(instead) and not (instead.brief or instead.budgets or instead.figures)
+
+
 def _are_tables(instead: Instead) -> bool:
-    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions)
+    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions or instead.bibtex)
 
 
 def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
-    from bench.analysis.shown import Shown
-    from bench.report.brief import top_rows
-    from bench.report.render import results_tables
+    from bench.report.selection import selected_tables
 
-    tables, notes = results_tables(
-        selection.results,
-        dataset=selection.dataset,
-        preset=selection.preset,
-        classes=selection.classes,
-        kept=None if selection.arms else (),
-        tests=selection.tests,
-        shown=Shown(selection.policy, selection.definition, selection.weights),
-    )
-    return tables if selection.top is None else [top_rows(table, selection.top) for table in tables], notes
+    return selected_tables(selection)
 
 
 def _print(selection: Selection, instead: Instead, checklist: bool, display: Display) -> None:
     from bench.report.brief import brief_sheet
     from bench.report.notes import notes_text
     from bench.report.render import print_tables
+    from bench.report.selection import sheets_below
     from bench.report.sheets import print_sheets
 
     if instead.budgets:
@@ -163,15 +137,15 @@ def _print(selection: Selection, instead: Instead, checklist: bool, display: Dis
         print_sheets(make_console(display.wide), [brief_sheet(table) for table in tables])
         click.echo(notes_text(notes, "rich"), nl=False)
     else:
-        print_tables(make_console(display.wide), tables, checklist, notes)
+        console = make_console(display.wide)
+        print_tables(console, tables, checklist, notes)
+        print_sheets(console, sheets_below(selection, tables))
 
 
 def _curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]:
     from bench.analysis.curves import stored_curves
-    from bench.analysis.shown import Shown
 
-    shown = Shown(selection.policy, selection.definition, selection.weights)
-    return stored_curves(selection.results, selection.dataset, selection.preset, shown)
+    return stored_curves(selection.results, selection.only_dataset, selection.preset, selection.shown)
 
 
 def _curve_sheets(selection: Selection) -> tuple[list[Sheet], tuple[str, ...]]:
@@ -184,14 +158,20 @@ def _curve_sheets(selection: Selection) -> tuple[list[Sheet], tuple[str, ...]]:
 def _text(selection: Selection, instead: Instead, form: str) -> str:
     """The tables, or what replaces them, as text of a format; trials, speeds, ranks and conventions are Markdown."""
     from bench.report.brief import brief_sheet
+    from bench.report.json_text import results_document
     from bench.report.notes import notes_text
     from bench.report.render import render_tables
+    from bench.report.selection import sheets_below
     from bench.report.sheets import render_sheets
 
+    if form == "json" and not _are_figures(instead):
+        raise UserError(
+            "Expected --format json without --brief, --trials, --speeds, --ranks, --conventions, --budgets."
+        )
     if instead.conventions:
         from bench.report.conventions_text import conventions_text
 
-        return conventions_text(selection.results, selection.dataset, selection.weights)
+        return conventions_text(selection.results, selection.only_dataset, selection.weights)
     if instead.trials:
         from bench.report.trials import trials_text
 
@@ -205,9 +185,19 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
         sheets, notes = _curve_sheets(selection)
         return render_sheets(sheets, of_sheets) + notes_text(notes, of_sheets)
     tables, notes = _tables(selection)
+    if instead.bibtex:
+        from bench.report.bibliography import bibliography
+        from bench.report.selection import rows_below
+
+        published = rows_below(selection, tables).values()
+        return bibliography(tables, [figure for rows in published for row in rows for figure in row])
     if instead.brief:
         return render_sheets([brief_sheet(table) for table in tables], of_sheets) + notes_text(notes, of_sheets)
-    return render_tables(tables, "ranks" if instead.ranks else form, notes)
+    below = sheets_below(selection, tables)
+    if form == "json":
+        return results_document(tables, below, notes)
+    text = render_tables(tables, "ranks" if instead.ranks else form, notes)
+    return f"{text}\n{render_sheets(below, of_sheets)}" if below else text
 
 
 def _draw(selection: Selection, folder: Path, budgets: bool) -> None:

@@ -15,6 +15,7 @@ from bench.cli.options import (
     DATA,
     DATA_ROOT,
     DEVICE,
+    JSON,
     LOG,
     PRESET,
     RESULTS,
@@ -235,6 +236,7 @@ def _print_commands(request: Request, picked: Picked, tune: int | None, force: b
     callback=_print_protocol,
     help="Print every field of the protocol instead: meaning, range, value in each preset.",
 )
+@JSON
 def plan(
     request: Request,
     picked: Picked,
@@ -245,6 +247,7 @@ def plan(
     commands: bool,
     measure: bool,
     preview: Path | None,
+    form: str,
 ) -> None:
     """Print a run's cells, which are done, and the estimated hours; train nothing.
 
@@ -260,11 +263,11 @@ def plan(
     from bench.runs.estimate import plan_cells
     from bench.runs.runner import make_jobs
 
-    console = make_console(wide)
+    console, said = make_console(wide), list[str]()
     if commands:
         _print_commands(request, picked, tune, force)
         return
-    work = picked.of(make_jobs(request, notes_on(console)))
+    work = picked.of(make_jobs(request, notes_on(console) if form == "rich" else lambda event: said.append(event.text)))
     if tune:
         from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
@@ -276,13 +279,18 @@ def plan(
 
         cells = measured(cells)
     at_once = how.cells_at_once(max((job.cell.protocol["threads"] for job in work), default=1), len(work))
-    print_sheets(console, plan_sheets(cells, at_once))
-    for line in plan_total(cells, at_once):
-        console.print_lines(line)
+    lines = plan_total(cells, at_once) if form == "rich" else said
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_comparison = [job for job in work if job.cell.comparison == comparison]
-        console.print_lines(smallest_difference_line(of_comparison, request.results))
-    for line in few(read_records(request.results).notes):
+        lines.append(smallest_difference_line(of_comparison, request.results))
+    lines += few(read_records(request.results).notes)
+    if form == "json":
+        from bench.report.json_rows import plan_document
+
+        click.echo(plan_document(cells, at_once, lines), nl=False)
+        return
+    print_sheets(console, plan_sheets(cells, at_once))
+    for line in lines:
         console.print_lines(line)
     if preview is not None:
         from bench.report.preview import draw_previews

@@ -27,19 +27,26 @@ COSTS = ("params", "macs", *FORMS.values())
 
 
 def top_rows(table: Table, count: int) -> Table:
-    """The table's first rows, the proposed model always among them, and a footnote that tells how many are left out.
+    """The table's first rows, the proposed model and the reference always among them; a footnote tells of the others.
 
     Marks and shares of ranks stay those of the whole table.
     """
     titles = list(table.frame["Model"])
-    proposed = _proposed(table)
-    kept = titles[:count]
-    if proposed is not None and proposed not in kept:
-        kept = [*titles[: count - 1], proposed]
+    always = [title for title in dict.fromkeys((_proposed(table), table.sure.reference)) if title in titles]
+    rest = [title for title in titles if title not in always]
+    late = [title for title in always if title not in titles[:count]]
+    kept = [*always, *rest[: max(0, count - len(always))]] if late else titles[:count]
     if len(kept) == len(titles):
         return table
-    rows = table.frame["Model"].isin(kept)
     note = f"{len(kept)} of {len(titles)} rows: the first ones and the proposed model."
+    if table.sure.reference in titles and table.sure.reference != _proposed(table):
+        note = f"{len(kept)} of {len(titles)} rows: the first ones and {table.sure.reference}."
+    return with_rows(table, kept, note)
+
+
+def with_rows(table: Table, kept: Sequence[str], note: str) -> Table:
+    """The table's rows of these titles, in its own order, and a footnote on the others."""
+    rows = table.frame["Model"].isin(kept)
     return replace(
         table,
         frame=table.frame[rows].reset_index(drop=True),

@@ -17,7 +17,12 @@ _SPECIAL |= {"\u00e6": r"\ae{}", "\u00c6": r"\AE{}", "\u00e5": r"\r{a}", "\u00c5
 _SPECIAL |= {"\u0142": r"\l{}", "\u0141": r"\L{}", "\u0153": r"\oe{}", "\u0152": r"\OE{}"}
 _MATH = {"\u00b1": "pm", "\u00d7": "times", "\u00b5": "mu", "\u2264": "le", "\u2265": "ge", "\u2192": "to"}
 _SPECIAL |= {c: f"\\ensuremath{{\\{word}}}" for c, word in _MATH.items()}
-_SPECIAL |= {"\u00b0": r"\ensuremath{^\circ}", "\u2212": r"\ensuremath{-}", "\u00b7": r"\ensuremath{\cdot}"}
+_SPECIAL |= {
+    "\u2020": r"\ensuremath{^\dagger}",
+    "\u00b0": r"\ensuremath{^\circ}",
+    "\u2212": r"\ensuremath{-}",
+    "\u00b7": r"\ensuremath{\cdot}",
+}
 _GREEK = [
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"),
     *("xi", "omicron", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
@@ -104,7 +109,10 @@ def latex_label(text: str) -> str:
 
 def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame for a CSV: a text that a spreadsheet would take for a formula gets an apostrophe, numbers are kept."""
-    return frame.map(_safe).rename(columns=_safe)
+    safe = frame.copy(deep=False)
+    for name in frame.select_dtypes(exclude=["number", "bool"]):
+        safe[name] = frame[name].map(_safe)
+    return safe.rename(columns=_safe)
 
 
 def csv_text(frame: pd.DataFrame) -> str:

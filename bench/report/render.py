@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.analysis.certainty import bare_name
 from bench.analysis.comparison import CSV, Table, kinds_of_models, summarise
 from bench.analysis.shown import DEFAULT, Shown, named_apart
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
+from bench.records.choice import ALL, Choice
 from bench.records.profiles import load_profiles
 from bench.records.store import load_cells_and_cases
 from bench.report.escaping import csv_text, markdown_text
@@ -31,30 +33,30 @@ from bench.report.table_sheets import (
     table_sheet,
 )
 
+TOLD = {"model": "models", "seed": "seeds"}  # what a choice may leave out of a comparison
 CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
 def results_tables(
     results: str | Path,
     comparisons: Collection[str] | None = None,
-    dataset: str | None = None,
-    preset: str | None = None,
+    choice: Choice = ALL,
     classes: bool = False,
     kept: Collection[str] | None = (),
     tests: bool = False,
     shown: Shown = DEFAULT,
 ) -> tuple[list[Table], tuple[str, ...]]:
-    """The tables of a results folder: all, or those of some comparison keys, of one dataset or of one preset.
+    """The tables of a results folder: of all cells, of those of some comparison keys, or of those that are meant.
 
     Beside them, in lines, what of the folder was left out: damaged records are named and take no table away.
 
-    Arms of ablations are set aside but for those of `kept`; None shows them all. p-values are shown with `tests`;
-    `shown` says which of the stored figures.
+    Arms of ablations are set aside but for those of `kept` and those that the choice names; None shows them all.
+    p-values are shown with `tests`; `shown` says which of the stored figures.
 
     Where its `profiles` hold a model's speed at the same input, the table shows it.
 
     Raises:
-        UserError: no such folder, no records in it, or none of that dataset or preset.
+        UserError: no such folder, no records in it, or none that are meant; no model of the reference's name.
     """
     cells, cases = load_cells_and_cases(results)
     profiles = load_profiles(results)
@@ -64,20 +66,46 @@ def results_tables(
             f"No records in {str(results)!r}. Run `medbench run` first, or name another with --results DIR."
             f"{in_a_line(notes)}"
         )
-    if dataset is not None:
-        if dataset not in set(cells["dataset"]):
-            raise unknown("dataset among the records", dataset, set(cells["dataset"]))
-        cells = cells[cells["dataset"] == dataset]
-    if preset is not None:
-        if preset not in set(cells["preset"]):
-            raise unknown("preset among the records", preset, set(cells["preset"]))
-        cells = cells[cells["preset"] == preset]
+    meant = choice.of(cells)
+    if shown.reference not in (None, *meant["model"]):
+        raise unknown("model of the tables to take differences from", str(shown.reference), set(meant["model"]))
+    fewer = _chosen_notes(cells, meant)
     if comparisons is not None:
-        cells = cells[cells["comparison"].isin(list(comparisons))]
-    cells, clashes = _without_clashes(cells)
-    cells, cases = with_units(with_leaks(cells, results), named_apart(cases), results)
+        meant = meant[meant["comparison"].isin(list(comparisons))]
+    cells, clashes = _without_clashes(meant)
+    cells, cases = with_units(with_leaks(cells, results), named_apart(cases[cases["key"].isin(cells["key"])]), results)
     cells = with_throughput(cells.reset_index(drop=True), profiles)
-    return summarise(cells, cases, classes, kept, tests, shown), (*notes, *clashes)
+    kept = None if kept is None else {*kept, *choice.configs}
+    tables = summarise(cells, cases, classes, kept, tests, shown)
+    return [_with_notes(table, fewer, shown.reference) for table in tables], (*notes, *clashes)
+
+
+def _chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
+    """Comparison -> what its table says of the cells that were not asked for; none where all were."""
+    notes = {}
+    for comparison, rows in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
+        left = {
+            column: set(rows[column]) - set(meant.loc[meant["comparison"] == comparison, column]) for column in TOLD
+        }
+        told = [f"{len(values)} stored {TOLD[column]}" for column, values in left.items() if values]
+        if told:
+            notes[str(comparison)] = (
+                f"Chosen: {' and '.join(told)} of this comparison were not asked for, and no mark, rank or adjusted "
+                "p-value knows of them."
+            )
+    return notes
+
+
+def _with_notes(table: Table, fewer: dict[str, str], reference: str | None) -> Table:
+    notes = [fewer[table.key]] if table.key in fewer else []
+    if reference is not None and table.sure.reference and bare_name(_model_of(table)) != reference:
+        notes.append(f"Differences are from {table.sure.reference}: {reference} has no rank in this table.")
+    return replace(table, footnotes=(*table.footnotes, *notes)) if notes else table
+
+
+def _model_of(table: Table) -> str:
+    """The model that the table's differences are from."""
+    return str(table.figures.loc[table.figures["title"] == table.sure.reference, "model"].iloc[0])
 
 
 def _without_clashes(cells: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -11,9 +11,10 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.environment import too_few_idle
 from bench.records.keys import digest
+from bench.records.seeds import parse_seeds
 from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_arguments, whole
 from bench.runs.attempts import outcomes
-from bench.runs.cell import Cell, parse_seeds
+from bench.runs.cell import Cell
 from bench.runs.devices import found_device
 from bench.runs.execution import WORKERS, Execution, execution
 from bench.runs.job import Event, Job, Report, is_reusable, silent

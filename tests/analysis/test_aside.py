@@ -10,6 +10,7 @@ from test_comparison import cases, cell
 
 from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.comparison import Table, summarise
+from bench.records.choice import Choice
 from bench.report.conventions_text import conventions_text
 from bench.report.render import results_tables, to_csv
 
@@ -93,7 +94,11 @@ def test_no_arm_competes_in_the_committed_tables_of_acdc(tmp_path: Path) -> None
     """Of the published networks two stand for all: tests/test_example.py compares the whole tables."""
     models = ("mednext_tiny", "mednext_tiny[sem=none]", "mednext_tiny[laffn=none,sem=none]", "unet_s", "segresnet_s")
     example = copy_example(tmp_path / "example", models)
-    (found,) = [table for table in results_tables(example, dataset="acdc")[0] if ", preset quick (" in table.where]
+    (found,) = [
+        table
+        for table in results_tables(example, choice=Choice(dataset="acdc"))[0]
+        if ", preset quick (" in table.where
+    ]
     assert not [title for title in found.frame["Model"] if "=none" in title]
     assert len(found.sure.gaps) == 3, "two networks and an older version"
     assert "=none" not in conventions_text(example, "acdc").partition("preset quick (")[2]

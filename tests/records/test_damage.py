@@ -18,6 +18,7 @@ import bench
 from ablations.command import load_ablations
 from ablations.replay import stored_curves
 from bench.records import store
+from bench.records.choice import Choice
 from bench.records.damage import Damaged
 from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
@@ -204,9 +205,9 @@ def test_a_byte_order_mark_is_passed_over(results: Path) -> None:
 def test_a_damaged_table_of_units_costs_the_units_alone(results: Path) -> None:
     shutil.copytree(EXAMPLE / "units", results / "units")
     path = next((results / "units").glob("msld-*.json"))
-    whole = results_tables(results, dataset="msld")
+    whole = results_tables(results, choice=Choice(dataset="msld"))
     cut(path)
-    (table,), (note,) = results_tables(results, dataset="msld")
+    (table,), (note,) = results_tables(results, choice=Choice(dataset="msld"))
     assert "is cut short" in note
     assert "Intervals take each case's patient" in note
     assert table.frame.equals(whole[0][0].frame)

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from bench.errors import UserError
-from bench.runs.cell import Cell, parse_seeds
+from bench.records.seeds import parse_seeds
+from bench.runs.cell import Cell
 from bench.runs.protocol import PRESETS, SEGMENTATION_ONLY, Protocol, preset_label, preset_protocol
 
 

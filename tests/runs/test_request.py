@@ -10,7 +10,7 @@ import pytest
 
 import bench
 from bench.errors import UserError
-from bench.runs.cell import parse_seeds
+from bench.records.seeds import parse_seeds
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 

@@ -1,0 +1,81 @@
+"""The test cases that a table's reference does worst on, and what the other models do there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.analysis.aside import set_aside
+from bench.analysis.captions import TASKS
+from bench.analysis.comparison import Table
+from bench.analysis.sheet import Sheet
+from bench.analysis.shown import Shown, shown_cases
+
+NOTES = {
+    "segmentation": "Dice: mean over the case's classes, then over seeds; HD95 likewise, in voxels. Others: the mean "
+    "over the table's other models, chance aside. Missed: structures of the reference that the model has not, per run.",
+    "classification": "Probability: of the true class, mean over seeds. Right: share of the runs that predict the true "
+    "class. Others: the mean over the table's other models, chance aside.",
+}
+
+
+def hard_case_sheets(
+    tables: Sequence[Table], cells: pd.DataFrame, cases: pd.DataFrame, count: int, shown: Shown
+) -> list[Sheet]:
+    """For each table the `count` cases with the lowest figure of its reference, the lowest first.
+
+    Args:
+        cells, cases: as `bench.records.store.load_cells_and_cases` gives them; those that no table shows are left out.
+    """
+    scores = shown_cases(cases[cases["key"].isin(cells["key"])], shown)
+    return [_sheet(table, cells[cells["comparison"] == table.key], scores, count, shown) for table in tables]
+
+
+def _sheet(table: Table, cells: pd.DataFrame, scores: pd.DataFrame, count: int, shown: Shown) -> Sheet:
+    in_table = set_aside(cells, None)[0]
+    in_table = in_table[in_table["model"].isin(table.figures["model"]) & (in_table["family"] != "chance")]
+    rows = TASKS[table.task].counted(scores.merge(in_table[["key", "model", "seed"]], on="key"))
+    titles = table.figures.drop_duplicates("model").set_index("model")["title"].to_dict()
+    model = next((name for name, title in titles.items() if title == table.sure.reference), None)
+    model = model or next((name for title in table.frame["Model"] for name, t in titles.items() if t == title), None)
+    caption = f"{table.where}. Hardest cases of {titles.get(model, 'no model')}."
+    if rows.empty or model not in set(rows["model"]):
+        return Sheet(f"{caption} None is scored.", pd.DataFrame(), name=f"{table.name}-{table.key}-cases")
+    by_case = _segmented(rows, shown) if table.task == "segmentation" else _classified(rows)
+    own = pd.DataFrame(by_case.xs(model, level="model"))
+    others = by_case.drop(model, level="model").groupby("case").mean()
+    worst = own.iloc[own.iloc[:, 0].argsort(kind="stable")].head(count)
+    frame = pd.DataFrame({"Case": worst.index, "Patient": worst.index.map(rows.groupby("case")["patient"].first())})
+    if table.task == "classification":
+        frame["True class"] = worst.index.map(rows.groupby("case")["class"].first())
+    for column in worst:
+        frame[column] = [f"{value:.1f}" if pd.notna(value) else "" for value in worst[column]]
+        if len(others):
+            frame[f"Others: {column}"] = [
+                f"{v:.1f}" if pd.notna(v) else "" for v in others[column].reindex(worst.index)
+            ]
+    name = f"{table.name}-{table.key}-cases"
+    return Sheet(caption, frame, (NOTES[table.task],), name=name, left=("Patient", "True class"))
+
+
+def _segmented(rows: pd.DataFrame, shown: Shown) -> pd.DataFrame:
+    """(model, case) -> mean Dice and HD95 over classes and seeds, and structures missed per run."""
+    hd95 = f"{'hd95max' if shown.definition == 'max' else 'hd95'}_vox_{shown.policy}"
+    by_seed = rows.assign(missed=rows["outcome"] == "missed").groupby(["model", "case", "seed"])
+    figures = pd.DataFrame(
+        {
+            "Dice %": 100 * by_seed[f"dice_{shown.policy}"].mean(),
+            "HD95 vox": by_seed[hd95].mean(),
+            "Missed": by_seed["missed"].sum(),
+        }
+    )
+    return figures.astype(float).groupby(["model", "case"]).mean()
+
+
+def _classified(rows: pd.DataFrame) -> pd.DataFrame:
+    """(model, case) -> the true class's probability and the share of runs that have it right, in %."""
+    by_case = rows.groupby(["model", "case"])
+    return pd.DataFrame(
+        {"Probability %": 100 * by_case["probability"].mean(), "Right %": 100 * by_case["predicted"].mean()}
+    ).astype(float)

@@ -1,0 +1,249 @@
+"""Order in a results folder: what lies there, what is taken away, what comes in from another one, what is damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.records import store
+from bench.records.choice import ALL, UNFINISHED, Choice
+from bench.records.damage import STATUSES, Damaged, read_json
+from bench.records.keys import cell_key, dataset_label
+from bench.records.profiles import load_profiles
+from bench.records.rows import COLUMNS, record_row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAY = 86_400.0  # seconds
+WEIGHTS = ("weights.safetensors", "average.safetensors")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did: keys of cells that came in, that took a failed one's place, and that were there already."""
+
+    copied: tuple[str, ...]
+    replaced: tuple[str, ...]
+    kept: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def kept_cells(
+    results: Path, choice: Choice = ALL, older: float | None = None, newer: float | None = None
+) -> pd.DataFrame:
+    """The cells of a folder that are meant, finished or not: the columns of `load_cells`, and of the files.
+
+    `folder`; `age`, days since the last of its files was written; `bytes`; `has_weights`. What was left out stands in
+    `.attrs["notes"]`.
+
+    Args:
+        older, newer: than so many days.
+
+    Raises:
+        UserError: no such folder, or no cell that is meant.
+    """
+    import pandas as pd
+
+    _check_folder(results)
+    found = store.read_records(results)
+    rows = [{**record_row(record), **_files_of(folder)} for folder, record in found.records]
+    rows += [row for folder in _unfinished(results) if (row := _begun_row(folder)) is not None]
+    cells = pd.DataFrame(rows, columns=[*COLUMNS, "folder", "age", "bytes", "has_weights"])
+    cells = choice.of(cells)
+    if older is not None:
+        cells = cells[cells["age"] > older]
+    if newer is not None:
+        cells = cells[cells["age"] < newer]
+    cells = cells.sort_values(["dataset", "preset", "split", "model", "seed"], kind="stable").reset_index(drop=True)
+    cells.attrs["notes"] = found.notes
+    return cells
+
+
+def _check_folder(results: Path) -> None:
+    if not results.is_dir():
+        raise UserError(f"No results folder {str(results)!r}. Name one with --results DIR.")
+
+
+def _files_of(folder: Path) -> dict[str, Any]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    stats = [path.stat() for path in files]
+    last = max((stat.st_mtime for stat in stats), default=0.0)
+    weights = any((folder / name).is_file() for name in WEIGHTS)
+    return {
+        "folder": folder,
+        "age": (time.time() - last) / DAY,
+        "bytes": sum(stat.st_size for stat in stats),
+        "has_weights": weights,
+    }
+
+
+def _unfinished(results: Path) -> list[Path]:
+    """The folders below `runs` of cells that were begun and have no record."""
+    begun = sorted(path.parent for path in (results / "runs").rglob("cell.json"))
+    return [folder for folder in begun if not (folder / "record.json").exists()]
+
+
+def _begun_row(folder: Path) -> dict[str, Any] | None:
+    """What is known of a cell without a record; None where its file says nothing."""
+    try:
+        cell = read_json(folder / "cell.json")
+        known = {"dataset": dataset_label(cell["dataset"], cell["source"]), "source": cell["source"]["kind"]}
+        known |= {"key": cell_key(cell), "split": cell["split"], "seed": cell["seed"], "fold": cell["fold"]}
+        model = {"model": folder.parent.name, "version": cell["model"]["version"], "family": ""}
+    except (Damaged, OSError, KeyError, TypeError):
+        return None
+    return {**known, **model, "status": UNFINISHED, "preset": "", **_files_of(folder)}
+
+
+def folders_of(results: Path, cells: pd.DataFrame) -> list[Path]:
+    """All folders of these cells: of a cell that was copied, every copy."""
+    keys, folders = set(cells["key"]), list(cells["folder"])
+    for folder in store.find_records(results):
+        try:
+            record = store.read_record(folder)
+        except Damaged:
+            continue
+        if record is not None and record["key"] in keys and folder not in folders:
+            folders.append(folder)
+    return folders
+
+
+def remove_folders(results: Path, folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Deletes cells' folders and what is left empty above them; lines on those that are left, which are running.
+
+    Links are not followed: a folder that is one, or lies behind one, is left.
+    """
+    removed, notes = [], []
+    home = results.resolve()
+    for folder in folders:
+        if folder.is_symlink() or not folder.resolve().is_relative_to(home):
+            notes.append(f"Left: {folder} is, or lies behind, a link out of {results}.")
+            continue
+        with store.lock(folder, wait=False) as held:
+            if not held:
+                notes.append(f"Left: {folder} is being run by another process.")
+                continue
+            shutil.rmtree(folder)
+        removed.append(folder)
+        for above in folder.parents:
+            if above.resolve() == home or any(above.iterdir()):
+                break
+            above.rmdir()
+    return removed, notes
+
+
+def merge_results(results: Path, others: Sequence[Path]) -> Merged:
+    """Takes whole cells from other folders: those that are not here, and complete ones in a failed one's place.
+
+    A cell is copied beside and renamed into place; what is there already, and complete, is never touched. Damaged
+    records of the others are left out and named. Their tables of units come too where there is none here.
+
+    Raises:
+        UserError: another folder that is not there or holds no record.
+    """
+    for other in others:
+        _check_folder(other)
+        if other.resolve() == results.resolve():
+            raise UserError(f"{other} is the folder to merge into: name another one.")
+    results.mkdir(parents=True, exist_ok=True)
+    here = {record["key"]: (folder, record) for folder, record in store.read_records(results).records}
+    copied, replaced, kept = list[str](), list[str](), list[str]()
+    notes: list[str] = []
+    for other in others:
+        found = store.read_records(other)
+        notes += found.notes
+        if not found.records:
+            raise UserError(f"No records in {str(other)!r}: nothing to merge.{' ' + notes[-1] if notes else ''}")
+        for folder, record in found.records:
+            key, own = record["key"], here.get(record["key"])
+            if own is not None and _rank(own[1]) <= _rank(record):
+                kept.append(key)
+                continue
+            target = own[0] if own is not None else _place(results, record)
+            _copy_cell(folder, target)
+            here[key] = (target, record)
+            (copied if own is None else replaced).append(key)
+        _copy_units(other, results)
+    return Merged(tuple(copied), tuple(replaced), tuple(dict.fromkeys(kept)), tuple(notes))
+
+
+def _rank(record: dict[str, Any]) -> int:
+    return STATUSES.index(record["status"])
+
+
+def _place(results: Path, record: dict[str, Any]) -> Path:
+    """Where a cell belongs: below `runs`, or below `records` in a folder that has these alone."""
+    folder = store.cell_folder(results, record["cell"], record["model"]["name"])
+    if (results / "records").is_dir() and not (results / "runs").is_dir():
+        return results / "records" / folder.relative_to(results / "runs")
+    return folder
+
+
+def _copy_cell(folder: Path, target: Path) -> None:
+    """Copies a cell's files beside their place, then renames; a checkpoint and a lock are no part of a cell."""
+    beside = target.with_name(f".{target.name}.merging")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder, beside, ignore=shutil.ignore_patterns("checkpoint.pt*", ".lock", "*.tmp-*"))
+    if target.exists():
+        shutil.rmtree(target)
+    beside.rename(target)
+
+
+def _copy_units(other: Path, results: Path) -> None:
+    for path in sorted((other / "units").glob("*.json")):
+        target = results / "units" / path.name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.write_bytes(target, path.read_bytes())
+
+
+def damage_in(results: Path) -> tuple[int, list[str]]:
+    """How many cells are whole, and what is not, a line each: records, cases, weights, units, profiles.
+
+    Hashes are computed anew, keys too; of weights, which have none, the file must be as long as its header says.
+    """
+    _check_folder(results)
+    cells = store.load_cells(results)
+    notes = [*cells.attrs["notes"], *load_profiles(results).attrs["notes"]]
+    for folder, record in store.read_records(results).records:
+        notes += [line for name in WEIGHTS if (line := _odd_weights(folder / name))]
+        notes += [line for line in [_odd_cell(folder, record)] if line]
+    return len(cells), notes
+
+
+def _odd_weights(path: Path) -> str | None:
+    """Why a file of weights cannot be used; None where it is not there or as long as its header says."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, size)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return f"{path} is no file of weights: run its cell anew with --force, or copy it again."
+    expected = 8 + length + max(ends, default=0)
+    if size == expected:
+        return None
+    return f"{path} has {size} bytes, where its header says {expected}: copy it again from where the cell was run."
+
+
+def _odd_cell(folder: Path, record: dict[str, Any]) -> str | None:
+    """Why a cell's first file is not what its record says; None where it is, or is not there."""
+    try:
+        cell = read_json(folder / "cell.json")
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        return str(error)
+    return None if cell == record["cell"] else f"{folder / 'cell.json'} is not the cell of its record."
