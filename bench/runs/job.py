@@ -19,15 +19,12 @@ from bench.records import store
 from bench.records.leases import NAME
 from bench.runs.cell import Cell
 from bench.runs.exhaustion import ran_out_of_memory
-from bench.zoo.complexity import inference_parameters
-from bench.zoo.costs import cache_file
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
 from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
 
 if TYPE_CHECKING:
     from bench.datasets.base import Assignment, Prepared, Source, Split
-    from bench.runs.train import Progress as TrainingRun
 
 Report = Callable[["Event"], None]
 Stop = Callable[[int, float], bool]
@@ -302,6 +299,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     from bench.runs.depthwise import speed_up_training
     from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, undetermined
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
+    from bench.runs.outcome import check_size, headlines, save_weights, training_figures
     from bench.runs.run_log import Logged, logging_run
     from bench.runs.seeding import build_seeded
     from bench.runs.train import DEEP, HISTORY_COLUMNS, Checkpoint, Watch, train
@@ -316,7 +314,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     size = protocol.image_size
     entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **cell.model["config"]), cell.seed)
-    _check_size(model, job)
+    check_size(model, job.cost)
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
     speed_up_training(model)
@@ -340,7 +338,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         )
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
-    training = _training_figures(progress, job)
+    training = training_figures(progress, job.pieces)
     if job.device != "cpu":
         training |= {"peak_bytes": peak_bytes(job.device), "undetermined": sorted(operators)}
     if progress.diverged:
@@ -356,65 +354,15 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         rows = score_weights(model, data, scored_parts, protocol, progress, kept)
     except FloatingPointError as error:
         return make_record(job, "diverged", training=training, error=str(error))
-    figures = {part: _headlines(rows, part) for part in scored_parts}
+    figures = {part: headlines(rows, part) for part in scored_parts}
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     if cell.is_trial:
         return make_record(job, "complete", training=training, validation=figures["val"], cases_sha256=sha256)
-    _save_weights(job.folder / "weights.safetensors", progress.best.state)
+    save_weights(job.folder / "weights.safetensors", progress.best.state)
     if progress.average:
-        _save_weights(job.folder / "average.safetensors", progress.average_best.state)
+        save_weights(job.folder / "average.safetensors", progress.average_best.state)
     if kept is not None:
         kept.save(job.folder, cell.key, rows[-1]["weights"])
     return make_record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)
-
-
-def _training_figures(progress: TrainingRun, job: Job) -> dict[str, Any]:
-    """What a record says of training."""
-    figures: dict[str, Any] = {
-        "steps": progress.step,
-        "best_val_step": progress.best.step,
-        "val_score": _finite(progress.best.score),
-        "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
-        "seconds": round(progress.seconds, 1),
-    }
-    if job.pieces > 1:
-        figures["pieces_of_a_batch"] = job.pieces
-    if progress.average:
-        best = progress.average_best
-        figures["average"] = {"best_val_step": best.step, "val_score": _finite(best.score)}
-    return figures
-
-
-def _finite(score: float) -> float | None:
-    return score if math.isfinite(score) else None
-
-
-def _headlines(rows: list[dict[str, Any]], part: str) -> dict[str, Any]:
-    """The figures of a part under each set of weights."""
-    from bench.runs.evaluate import headline
-
-    of_part = [row for row in rows if row["part"] == part]
-    sets = dict.fromkeys(row["weights"] for row in of_part)
-    return {weights: headline([row for row in of_part if row["weights"] == weights]) for weights in sets}
-
-
-def _check_size(model: Any, job: Job) -> None:
-    """No record holds another network's cost: one that was counted before is held against the network that is trained.
-
-    Raises:
-        ValueError: they differ, as after an update of what a third party's network imports.
-    """
-    params = sum(parameter.numel() for parameter in inference_parameters(model))
-    if params != job.cost["params"]:
-        raise ValueError(
-            f"the network has {params:,} parameters, but its cost was counted with {job.cost['params']:,}: delete "
-            f"{cache_file()}, and give the same command again"
-        )
-
-
-def _save_weights(path: Path, state: dict[str, Any]) -> None:
-    from safetensors.torch import save
-
-    store.write_bytes(path, save({name: tensor.contiguous().clone() for name, tensor in state.items()}))
