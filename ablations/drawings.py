@@ -1,4 +1,4 @@
-"""Ablations as figures, PNG and PDF: effects with intervals, interactions, the front of a search, importances."""
+"""Ablations as figures: effects with intervals, interactions; the front of a search, its history, importances."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import numpy as np
 from ablations.effects import Effect, Stored, arm_effects, factorial_arms, factorial_effects, run_figures
 from bench.models.slots import SLOTS
 from bench.records.filenames import file_name
-from bench.report.figures import BLUE, GREY, ORANGE, forest, new_figure, save
+from bench.report.drawing.forest import forest
+from bench.report.drawing.style import BLUE, GREEN, GREY, ORANGE, new_figure, new_panels, save, styled
+from bench.report.figures import Drawing
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-GREEN = "#009E73"  # of the same palette as the report's
 
 
 def draw_ablation(stored: Stored, folder: Path) -> list[Path]:
+    """Writes the figures of one comparison."""
+    return [path for drawing in ablation_drawings(stored) for path in save(drawing.figure, folder / drawing.name)]
+
+
+def ablation_drawings(stored: Stored) -> list[Drawing]:
     """The figures of one comparison: effects of arms, and of the factorial with its interactions."""
     figures = {
         "arms": _forest(stored, [e for e in arm_effects(stored) if e.gaps], "arm less full model"),
@@ -29,7 +35,7 @@ def draw_ablation(stored: Stored, folder: Path) -> list[Path]:
         "interactions": _interactions(stored),
     }
     stem = file_name(stored.slug)
-    return [path for name, drawn in figures.items() if drawn for path in save(drawn, folder / f"{stem}-{name}")]
+    return [Drawing(f"{stem}-{kind}", kind, figure) for kind, figure in figures.items() if figure]
 
 
 def _title(stored: Stored) -> str:
@@ -41,64 +47,112 @@ def _title(stored: Stored) -> str:
 
 def _forest(stored: Stored, effects: Sequence[Effect], what: str) -> Figure | None:
     measure = stored.measures[0].name
-    label = f"{measure}, {what},\n95 % interval; filled: it excludes 0"
+    label = f"{measure}, {what}, 95 % interval"
     return forest({e.name: e.gaps[measure] for e in effects}, _title(stored), label) if effects else None
 
 
+@styled
 def _interactions(stored: Stored) -> Figure | None:
     """A panel for each pair of modules: the mean over runs and over the third module, a point for each seed."""
     arms = factorial_arms(stored)
     if arms is None:
         return None
     runs = {removed: np.array(run_figures(stored, name)) for removed, name in arms.items()}
-    figure, first = new_figure(3.2, f"{_title(stored)}; faint: each seed", 9.0)
-    first.remove()
-    axes = figure.subplots(1, 3, sharey=True)
+    title = f"{_title(stored)}. Pairs of modules, mean over the third; faint: each seed"
+    figure, axes = new_panels(2.1, title, 1, 3, sharey=True)
     for axis, (slot, second) in zip(axes, itertools.combinations(SLOTS, 2), strict=True):
-        for word, colour, marker in (("with", BLUE, "o"), ("without", ORANGE, "s")):
-            alike = {removed: r for removed, r in runs.items() if (second in removed) == (word == "without")}
-            means = [
-                np.mean([r for removed, r in alike.items() if (slot in removed) == is_removed], 0)
-                for is_removed in (True, False)
-            ]
-            axis.plot([0, 1], [mean.mean() for mean in means], color=colour, marker=marker, label=word)
-            for x, of_seeds in enumerate(means):
-                axis.plot([x] * len(of_seeds), of_seeds, marker, color=colour, alpha=0.35, markersize=4)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_xticks([0, 1], [f"without\n{slot}", f"with\n{slot}"])
-        axis.set_xlim(-0.3, 1.3)
-        axis.legend(title=second, frameon=False, fontsize=8, title_fontsize=8)
-        axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+        _pair(axis, runs, slot, second)
     axes[0].set_ylabel(stored.measures[0].name)
     return figure
 
 
-def draw_front(study: optuna.Study, title: str, folder: Path, name: str) -> list[Path]:
+def _pair(axis: Axes, runs: Mapping[frozenset[str], np.ndarray], slot: str, second: str) -> None:
+    """What one module brings, with the second and without it; (S,) figures of each set of removed modules."""
+    for word, colour, marker, dash in (("with", BLUE, "o", "-"), ("without", ORANGE, "s", (0, (4, 2)))):
+        alike = {removed: r for removed, r in runs.items() if (second in removed) == (word == "without")}
+        means = [
+            np.mean([r for removed, r in alike.items() if (slot in removed) == is_removed], 0)
+            for is_removed in (True, False)
+        ]
+        centres = [mean.mean() for mean in means]
+        axis.plot([0, 1], centres, color=colour, marker=marker, linestyle=dash, label=f"{word} {second}")
+        for x, of_seeds in enumerate(means):
+            axis.plot([x] * len(of_seeds), of_seeds, marker, color=colour, alpha=0.35, markersize=3)
+    axis.set_xticks([0, 1], [f"without\n{slot}", f"with\n{slot}"])
+    axis.set_xlim(-0.3, 1.3)
+    axis.grid(axis="y")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def draw_search(study: optuna.Study, title: str, shares: Mapping[str, float], folder: Path) -> list[Path]:
+    """Writes the figures of a search."""
+    drawings = search_drawings(study, title, shares)
+    return [path for drawing in drawings for path in save(drawing.figure, folder / drawing.name)]
+
+
+def search_drawings(study: optuna.Study, title: str, shares: Mapping[str, float]) -> list[Drawing]:
+    """The front, the history and the importances of a search; what has no finished trial has no figure.
+
+    Args:
+        shares: parameter -> importance; may be empty.
+    """
+    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        return []
+    figures = {"front": _front(study, title), "history": _history(study, title)}
+    if shares:
+        figures["importances"] = _importances(shares, title)
+    return [Drawing(f"{study.study_name}-{kind}", kind, figure) for kind, figure in figures.items()]
+
+
+@styled
+def _front(study: optuna.Study, title: str) -> Figure:
     """Validation score over MACs of all finished trials, and those that no other beats in both."""
     from ablations.search import front
 
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    figure, axis = new_figure(4.0, title)
+    figure, axis = new_figure(2.6, title)
 
     def plot(trials: Sequence[optuna.trial.FrozenTrial], marks: str, **look: Any) -> None:
         if trials:
             axis.plot([t.user_attrs["macs"] / 1e9 for t in trials], [t.values[0] for t in trials], marks, **look)
 
     plot(done, "o", color=GREY, label="trials")
-    plot([t for t in done if t.number == 0], "s", color=GREEN, markersize=9, label="default")
-    plot(front(study), "o-", color=ORANGE, label="front", drawstyle="steps-post")
+    plot([t for t in done if t.number == 0], "s", color=GREEN, markersize=7, label="default")
+    plot(front(study), "D-", color=ORANGE, label="front", drawstyle="steps-post")
     axis.set_xlabel("GMACs")
     axis.set_ylabel("validation score")
-    axis.grid(linewidth=0.4, alpha=0.6)
-    axis.legend(frameon=False)
-    return save(figure, folder / f"{name}-front")
+    axis.grid()
+    axis.legend()
+    return figure
 
 
-def draw_importances(shares: Mapping[str, float], title: str, folder: Path, name: str) -> list[Path]:
+@styled
+def _history(study: optuna.Study, title: str) -> Figure:
+    """The validation score of each trained trial in turn, and the best so far."""
+    from ablations.search import is_trained
+
+    trials = [t for t in study.get_trials(deepcopy=False) if is_trained(t) and t.state.name == "COMPLETE"]
+    pruned = [t for t in study.get_trials(deepcopy=False) if t.state.name == "PRUNED" and t.intermediate_values]
+    figure, axis = new_figure(2.3, title)
+    numbers, scores = [t.number for t in trials], [t.values[0] for t in trials]
+    axis.plot(numbers, scores, "o", color=GREY, label="trials")
+    if pruned:
+        last = [list(t.intermediate_values.values())[-1] for t in pruned]
+        axis.plot([t.number for t in pruned], last, "x", color=ORANGE, label="pruned, at their last round")
+    axis.plot(numbers, np.maximum.accumulate(scores), "-", color=BLUE, label="best so far", drawstyle="steps-post")
+    axis.set_xlabel("trial")
+    axis.set_ylabel("validation score")
+    axis.grid()
+    axis.legend()
+    return figure
+
+
+@styled
+def _importances(shares: Mapping[str, float], title: str) -> Figure:
     """Importances as bars, the largest on top."""
-    figure, axis = new_figure(1.2 + 0.24 * len(shares), title)
+    figure, axis = new_figure(0.6 + 0.17 * len(shares), title)
     ordered = sorted(shares.items(), key=lambda item: item[1])
     axis.barh([key for key, _ in ordered], [value for _, value in ordered], color=BLUE)
     axis.set_xlabel("importance (Optuna, fANOVA)")
-    axis.grid(axis="x", linewidth=0.4, alpha=0.6)
-    return save(figure, folder / f"{name}-importances")
+    axis.grid(axis="x")
+    return figure

@@ -58,13 +58,18 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     return rows
 
 
-def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
+def images_of(rows: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Of the rows of one cell: names of the classes, the images' true ones (N,), and their probabilities (N, K)."""
     names = list(rows["class"].unique())
     case, label = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
     one_hot, probabilities = np.full((2, case.max() + 1, len(names)), np.nan)
     one_hot[case, label], probabilities[case, label] = rows["reference"], rows["probability"]
-    reference = one_hot.argmax(axis=1)
+    return names, one_hot.argmax(axis=1), probabilities
+
+
+def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
+    names, reference, probabilities = images_of(rows)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
     per_class = {
         (metric, name): float(value)

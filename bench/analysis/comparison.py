@@ -54,6 +54,9 @@ class Table:
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
             flagged split.
         headline: ranked model -> its title, and the figure that orders the rows.
+        cells: all of the comparison, a row each, with `shown_as`, the title of their row.
+        scores: the rows of cases.csv that the figures are made of, with `seed` and `shown_as`; of seeds that all rows
+            have, and of those that single rows have.
     """
 
     key: str
@@ -75,6 +78,8 @@ class Table:
     task: str
     setting: str
     headline: dict[str, tuple[str, float]]
+    cells: pd.DataFrame
+    scores: pd.DataFrame
 
     @property
     def heading(self) -> str:
@@ -207,6 +212,8 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         task=first["task"],
         setting=setting(first),
         headline={model: (titles[model], float(headline[model])) for model in best if not short},
+        cells=cells.assign(shown_as=cells["model"].map(titles)),
+        scores=compared.scores.assign(shown_as=compared.scores["model"].map(titles)),
     )
 
 

@@ -45,6 +45,7 @@ class Instead:
     conventions: bool
     budgets: bool
     figures: Path | None
+    over: str
 
     def __post_init__(self) -> None:
         drawn = self.figures is not None and not self.budgets
@@ -84,7 +85,10 @@ INSTEAD: Option = gathered(
     click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown."),
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
-    click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
+    click.option("--figures", type=PATH, metavar="DIR", help="Draw all figures there instead, PDF, SVG and PNG."),
+    click.option(
+        "--over", type=click.Choice(["images", "steps"]), default="images", help="Axis of learning curves.  [images]"
+    ),
 )
 INTO = click.option(
     "--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown."
@@ -110,7 +114,7 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
     if instead.figures is not None:
-        _draw(selection, instead.figures, instead.budgets)
+        _draw(selection, instead.figures, instead)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
     elif into is not None and selection.dataset is not None:
@@ -205,11 +209,12 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
     return render_tables(tables, "ranks" if instead.ranks else form, notes)
 
 
-def _draw(selection: Selection, folder: Path, budgets: bool) -> None:
+def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
+    from ablations.command import draw_stored
     from bench.report.figures import draw_report
     from bench.report.notes import few
 
-    if budgets:
+    if instead.budgets:
         from bench.report.curves import draw_curves_in
 
         curves, notes = _curves(selection)
@@ -217,7 +222,9 @@ def _draw(selection: Selection, folder: Path, budgets: bool) -> None:
             click.echo(said)
         return
     tables, notes = _tables(selection)
-    for line in (*(line for lines in draw_report(tables, folder) for line in lines), *few(notes)):
+    drawn, left_out = draw_report(tables, folder, selection.results, instead.over)
+    drawn += draw_stored(selection.results, tables, folder)
+    for line in (*drawn, *few([*left_out, *notes])):
         click.echo(line)
 
 

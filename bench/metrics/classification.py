@@ -55,13 +55,19 @@ def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The area under a ROC curve, by trapezoids between its corners; nan where all images are alike.
-
-    Args:
-        positive: (N,) boolean. scores: (N,); the higher, the sooner an image is called positive.
-    """
+    """The area under a ROC curve, by trapezoids between its corners; nan where all images are alike."""
     if positive.all() or not positive.any():
         return math.nan
+    x, y = roc(positive, scores)
+    return float(np.trapezoid(y, x))
+
+
+def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a ROC curve from (0, 0) to (1, 1): one less specificity, and sensitivity.
+
+    Args:
+        positive: (N,) boolean, of both kinds. scores: (N,); the higher, the sooner an image is called positive.
+    """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]), 1.0))  # the last image of each score
     hits = np.cumsum(positive[order])[ends]
@@ -69,7 +75,7 @@ def _area(positive: np.ndarray, scores: np.ndarray) -> float:
     turns = (np.diff(hits, 2) != 0) | (np.diff(misses, 2) != 0)
     corners = np.concatenate([[True], turns, [True]])[-len(ends) :]
     x, y = (np.append(0, values[corners]) / values[-1] for values in (misses, hits))
-    return float(np.trapezoid(y, x))
+    return x, y
 
 
 def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -128,9 +134,30 @@ def ece(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """
     true, predicted = _classes(reference, probabilities)
     confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
-    bins = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    gaps = np.bincount(_bins(confidence, BINS), weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(true))
+
+
+def reliability(
+    reference: np.ndarray, probabilities: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bin of confidence: images, mean confidence, share of them predicted right; (B,), nan without images.
+
+    Args:
+        bins: how many of equal width, each with its upper end.
+    """
+    true, predicted = _classes(reference, probabilities)
+    confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
+    place = _bins(confidence, bins)
+    images = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights=values, minlength=bins) for values in (confidence, right))
+    mean_confidence, share_right = (_ratio(of_bins, images) for of_bins in sums)
+    return images, mean_confidence, share_right
+
+
+def _bins(confidence: np.ndarray, count: int) -> np.ndarray:
+    """(N,): which of so many bins of equal width, each with its upper end, a confidence is in."""
+    return np.digitize(confidence, np.arange(1, count) / count, right=True)
 
 
 def brier(reference: np.ndarray, probabilities: np.ndarray) -> float:
