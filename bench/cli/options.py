@@ -31,6 +31,9 @@ SETTINGS = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE
 THREADS = click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]")
 DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to train.  [cpu]")
 FORM = click.option("--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv"]), default="rich")
+FORM_OR_PAGE = click.option(
+    "--format", "form", type=click.Choice(["rich", "markdown", "latex", "csv", "html"]), default="rich"
+)
 CHECKLIST = click.option("--checklist", is_flag=True, help="Each table's claims checklist too; files always have it.")
 EXPERIMENT = (PRESET, SEEDS, SPLIT, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE)
 
@@ -83,10 +86,10 @@ def gathered(name: str, kind: str, *options: Option) -> Option:
     return decorate
 
 
-def displayed(output: str) -> Option:
+def displayed(output: str, form: Option = FORM) -> Option:
     """`--format` and `--output`, as one `display`; `output` says what is written where."""
     written = click.option("--output", type=PATH, help=output)
-    return gathered("display", f"{__name__}:Display", FORM, written, wide_option)
+    return gathered("display", f"{__name__}:Display", form, written, wide_option)
 
 
 SHOWN: Option = gathered("display", f"{__name__}:Display", FORM, wide_option)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CHECKLIST, RESULTS, Display, Option, displayed, gathered
+from bench.cli.options import CHECKLIST, FORM_OR_PAGE, RESULTS, Display, Option, displayed, gathered
 from bench.cli.terminal import PATH, TEXT, make_console
 from bench.errors import UserError
 
@@ -100,7 +100,7 @@ INTO = click.option(
 @INSTEAD
 @INTO
 @CHECKLIST
-@displayed("Write to a file.  [standard output]")
+@displayed("Write to a file.  [standard output; report.html for html]", FORM_OR_PAGE)
 def report(selection: Selection, instead: Instead, into: Path | None, checklist: bool, display: Display) -> None:
     """Print the tables of all stored results; one table per comparison, never mixed.
 
@@ -113,7 +113,9 @@ def report(selection: Selection, instead: Instead, into: Path | None, checklist:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
-    if instead.figures is not None:
+    if form == "html":
+        _write_page(selection, instead, display.output or Path("report.html"))
+    elif instead.figures is not None:
         _draw(selection, instead.figures, instead)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
@@ -226,6 +228,19 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
     drawn += draw_stored(selection.results, tables, folder)
     for line in (*drawn, *few([*left_out, *notes])):
         click.echo(line)
+
+
+def _write_page(selection: Selection, instead: Instead, path: Path) -> None:
+    from ablations.page_parts import page_parts
+    from bench.report.page.building import Asked, write_page
+
+    if not _are_tables(instead) or instead.brief or instead.budgets or instead.figures:
+        raise UserError(
+            "Expected --format html without --trials, --speeds, --ranks, --brief and their like: all is in it."
+        )
+    tables, notes = _tables(selection)
+    asked = Asked(selection.results, instead.over, page_parts(selection.results, tables))
+    click.echo(write_page(tables, asked, path, notes))
 
 
 def _write(text: str, output: Path | None) -> None:

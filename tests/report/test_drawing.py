@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from few_records import copy_comparison
 
 from bench.analysis.behind import class_points, cost_points, unbeaten
 from bench.analysis.comparison import Table
@@ -31,15 +32,14 @@ KINDS = ["differences", "cost", "classes", "training", "reliability", "roc", "co
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three models of three seeds each on one split of MSLD."""
-    folder = tmp_path_factory.mktemp("results")
-    for name in ("mednext_tiny", "resnet10t", "deit_tiny"):
-        shutil.copytree(EXAMPLE / "records" / "msld" / name, folder / "runs" / "msld" / name)
-    return folder
+    models = ("mednext_tiny", "resnet10t", "deit_tiny")
+    return copy_comparison(tmp_path_factory.mktemp("results"), "ff006374aa7c", models)
 
 
 @pytest.fixture(scope="module")
 def table(results: Path) -> Table:
-    return max(results_tables(results)[0], key=lambda table: len(table.frame))
+    (table,) = results_tables(results)[0]
+    return table
 
 
 @pytest.fixture(scope="module")
