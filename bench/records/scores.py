@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,11 +79,50 @@ def _shown(rows: pd.DataFrame) -> str:
     return f"case {first['case'][:60]!r}, class {first['class'][:60]!r}"
 
 
+def are_plain(rows: pd.DataFrame, file: np.ndarray, names: Sequence[str], expected: int, scores: Iterable[str]) -> bool:
+    """Whether the rows of several files of one kind are all as `odd_scores` has them.
+
+    Args:
+        rows: of all files. file: (N,), which of them each row is of, ascending.
+        names: of the classes that have rows. expected: test cases of each file. scores: as in `odd_scores`.
+    """
+    import pandas as pd
+
+    codes = [file, *(pd.factorize(rows[column])[0] for column in _IMAGE)]
+    image = np.unique(np.ravel_multi_index(codes, [code.max() + 1 for code in codes]), return_inverse=True)[1]
+    label = pd.Index(list(names)).get_indexer(pd.Index(rows["class"]))
+    if label.min() < 0 or not (np.bincount(image * len(names) + label, minlength=len(rows)) == 1).all():
+        return False
+    tested = _tested(rows)
+    first = np.unique(image[tested], return_index=True)[1]  # a row of each image that is tested
+    if not (np.bincount(file[tested][first], minlength=file[-1] + 1) == expected).all():
+        return False
+    if not all(_in_range(rows[column].to_numpy(float), column).all() for column in scores if column in rows):
+        return False
+    of_images = [column for column in ("reference", "predicted") if column in rows]
+    return all((np.bincount(image, rows[column]) == 1).all() for column in of_images)
+
+
 def tested_as(rows: pd.DataFrame) -> int:
     """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
+    return tested_each(rows, np.zeros(len(rows), int))[0]
+
+
+def tested_each(rows: pd.DataFrame, file: np.ndarray) -> list[int]:
+    """`tested_as` of each of several files.
+
+    Args:
+        rows: of all files. file: (N,), which of them each row is of, ascending from 0.
+    """
+    import pandas as pd
+
     tested = _tested(rows)
-    columns = [rows[column].to_numpy()[tested].tolist() for column in _TESTED if column in rows]
-    return hash(frozenset(zip(*columns, strict=True)))
+    own = rows.loc[tested, [column for column in _TESTED if column in rows]]
+    own = own.assign(**{column: own[column].astype(float) for column in _TESTED[3:] if column in own})
+    hashes = pd.util.hash_pandas_object(own, index=False).to_numpy()
+    sums = np.zeros(file[-1] + 1, np.uint64)  # the order of rows says nothing
+    np.add.at(sums, file[tested], hashes)
+    return [int(number) for number in sums]
 
 
 def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:

@@ -23,7 +23,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,12 +30,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
-from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
+from bench.records.case_columns import CASE_COLUMNS, SCORE_COLUMNS
+from bench.records.case_rows import Rows, Stored, read_many, read_parsed
+from bench.records.damage import CRLF, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
-from bench.records.one_rate import one_rate_each
+from bench.records.once import each_once
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
-from bench.records.scores import odd_scores, tested_as, tested_otherwise
+from bench.records.scores import odd_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,27 +46,7 @@ SCHEMA = 1
 TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-OLDEST = 6  # of the score columns: those that records have had from the first
-_PLACE = ("part", "weights", "case", "patient", "class")
-# task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
-SCORE_COLUMNS = {
-    "segmentation": (
-        "dice_strict",
-        "dice_transunet",
-        "hd95_vox_strict",
-        "hd95_vox_transunet",
-        "hd95_mm_strict",
-        "hd95_mm_transunet",
-        *("jaccard_strict", "sensitivity_strict", "precision_strict"),
-        *("hd95max_vox_strict", "assd_vox_strict", "nsd_vox_strict"),
-        *("hd95max_mm_strict", "assd_mm_strict", "nsd_mm_strict"),
-    ),
-    "classification": ("reference", "predicted", "probability"),
-}
-CASE_COLUMNS = {
-    "segmentation": (*_PLACE, "outcome", "reference_voxels", "predicted_voxels", *SCORE_COLUMNS["segmentation"]),
-    "classification": (*_PLACE, *SCORE_COLUMNS["classification"]),
-}
+TOGETHER = 1000  # files of cases that are held in memory before they are parsed
 
 
 def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
@@ -247,45 +228,54 @@ def read_records(results: str | Path) -> Found:
     return _read_results(results)[0]
 
 
-def _read_results(results: str | Path) -> tuple[Found, dict[Path, pd.DataFrame]]:
-    """The records as `read_records` gives them, and by folder the rows of their cases.csv, of those that have one."""
-    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    tested: dict[Path, int] = {}
-    cases: dict[Path, pd.DataFrame] = {}
-    left_out, mended = [], 0
-    for folder in find_records(Path(results)):
+def _read_results(results: str | Path) -> tuple[Found, list[tuple[Rows, list[str]]]]:
+    """The records as `read_records` gives them; and the rows of their cases.csv, with the key of each file in them."""
+    folders = find_records(Path(results))
+    records: dict[int, dict[str, Any]] = {}
+    odd: dict[int, str] = {}  # number of a folder -> why it is left out
+    files: list[Stored] = []
+    rows: list[Rows] = []
+    mended = 0
+
+    def parse() -> None:
+        for batch in read_many(files, _checked):
+            if isinstance(batch, Rows):
+                rows.append(batch)
+            else:
+                odd[batch.place] = f"Left out: {batch.why}"
+        files.clear()
+
+    for place, folder in enumerate(folders):
         try:
             record = read_record(folder)
             if record is None:
                 continue
             if _has_cases(record):
-                cases[folder], taken_back = _cases_of(folder, record)
+                content, taken_back = read_hashed(folder / "cases.csv", record["cases_sha256"])
                 mended += taken_back
-                tested[folder] = tested_as(cases[folder])
+                files.append(Stored(place, folder / "cases.csv", record, content))
         except Damaged as error:
-            left_out.append(f"Left out: {error}")
+            odd[place] = f"Left out: {error}"
         else:
-            found.setdefault(record["key"], []).append((folder, record))
+            records[place] = record
+        if len(files) == TOGETHER:
+            parse()
+    parse()
+    usable = {place: record for place, record in records.items() if place not in odd}
+    tested = {place: number for batch in rows for place, number in zip(batch.places, batch.tested, strict=True)}
+    kept, left_out = each_once(
+        [(folders[k], record) for k, record in usable.items()], {folders[k]: n for k, n in tested.items()}
+    )
+    notes = [odd[place] for place in sorted(odd)]
     if mended:
-        left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
-    records = [min(copies, key=_standing) for copies in found.values()]
-    strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
-    kept = [(folder, record) for folder, record in records if record["key"] not in strange]
-    kept, superseded = one_rate_each(kept)
-    left_out += superseded
-    places = {record["key"]: folder / "cases.csv" for folder, record in records}
-    left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
-    return Found(kept, tuple(left_out)), {folder: cases[folder] for folder, _ in kept if folder in cases}
+        notes.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
+    keys = {folder: record["key"] for folder, record in kept}
+    named = [(batch, [keys.get(folders[place], "") for place in batch.places]) for batch in rows]
+    return Found(kept, (*notes, *left_out)), named
 
 
 def _has_cases(record: dict[str, Any]) -> bool:
     return record["status"] == "complete" and record["metrics"] is not None
-
-
-def _standing(copy: tuple[Path, dict[str, Any]]) -> tuple[int, bool, Path]:
-    """What a copy of a cell comes before others by."""
-    folder, record = copy
-    return STATUSES.index(record["status"]), not (folder / "weights.safetensors").is_file(), folder
 
 
 def load_cells(results: str | Path) -> pd.DataFrame:
@@ -304,10 +294,10 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
         raise UserError(
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
-    found, cases = _read_results(results)
+    found, batches = _read_results(results)
     cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
     cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
-    frames = [cases[folder].assign(key=record["key"]) for folder, record in found.records if folder in cases]
+    frames = [frame for batch, keys in batches if len(frame := batch.of_keys(keys))]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
     return cells, rows
@@ -342,30 +332,20 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     """
     path = folder / "cases.csv"
     content, mended = read_hashed(path, record["cases_sha256"])
+    return _checked(Stored(0, path, record, content)), mended
+
+
+def _checked(file: Stored) -> pd.DataFrame:
+    """The rows of one file. Raises Damaged where it holds no rows of its task, or scores that cannot be."""
+    task = task_of(file.record)
     try:
-        rows = _read_cases(content, task_of(record))
+        rows = read_parsed(file.content, task)
     except (KeyError, ValueError, TypeError) as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise Damaged(path, f"holds no rows of {task_of(record)} ({line}).") from None
-    if odd := odd_scores(rows, record, SCORE_COLUMNS[task_of(record)]):
-        raise Damaged(path, f"{odd}: it was changed by hand, or written by another version.")
-    return rows, mended
-
-
-@lru_cache(maxsize=1024)  # a plan reads its results several times: for estimates, for differences, for notes
-def _read_cases(content: bytes, task: str) -> pd.DataFrame:
-    """The rows of a cases.csv, not to be changed; probabilities by Python's own float, which loses no digit."""
-    import pandas as pd
-
-    text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
-    blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
-    frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
-    lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
-    words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
-    if lacking or frame.empty or words:
-        first = f"words in the column {words[0]}" if len(frame) else "a header alone"
-        raise ValueError(f"no column {lacking[0]}" if lacking else first)
-    return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
+        raise Damaged(file.path, f"holds no rows of {task} ({line}).") from None
+    if odd := odd_scores(rows, file.record, SCORE_COLUMNS[task]):
+        raise Damaged(file.path, f"{odd}: it was changed by hand, or written by another version.")
+    return rows
 
 
 def load_results(results: str | Path = "results") -> pd.DataFrame:
