@@ -127,7 +127,10 @@ def ablations_beside(results: Path, tables: Sequence[Table]) -> list[Stored]:
     """The ablations whose full model is a proposed one in one of these tables, of the same comparisons."""
     shown = pd.concat([table.cells[["model", "family", "comparison"]] for table in tables])
     proposed = shown.loc[shown["family"] == "proposed", "model"].str.partition("[")[0].str.partition(" v")[0]
-    known = [name for name in sorted(set(proposed)) if name in model_names()]
+    # Folders are named after models: where none is of an arm, the records need not be read for it.
+    folders = {folder.parent.name for folder in store.find_records(results)}
+    known = [name for name in sorted(set(proposed)) if any(folder.startswith(f"{name}[") for folder in folders)]
+    known = [name for name in known if name in model_names()]
     found = [stored for name in known for stored in load_ablations(results, name)[0]]
     return [stored for stored in found if stored.first["comparison"] in set(shown["comparison"])]
 

@@ -12,6 +12,7 @@ defined for no class is nan.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,32 +20,47 @@ import numpy as np
 
 def accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The share of images whose predicted class is the true one."""
-    counts = confusion(reference, probabilities)
+    return _accuracy(confusion(reference, probabilities))
+
+
+def _accuracy(counts: np.ndarray) -> float:
     return float(np.trace(counts) / counts.sum())
 
 
 def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of its images that are predicted as it: (K,) float64, nan for a class without images."""
-    counts = confusion(reference, probabilities)
+    return _sensitivity(confusion(reference, probabilities))
+
+
+def _sensitivity(counts: np.ndarray) -> np.ndarray:
     return _ratio(counts.diagonal(), counts.sum(axis=1))
 
 
 def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of other classes' images that are not predicted as it: (K,), nan without such images."""
-    counts = confusion(reference, probabilities)
+    return _specificity(confusion(reference, probabilities))
+
+
+def _specificity(counts: np.ndarray) -> np.ndarray:
     others = counts.sum() - counts.sum(axis=1)
     return _ratio(others - counts.sum(axis=0) + counts.diagonal(), others)
 
 
 def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of images predicted as it that are of it: (K,), nan where none is."""
-    counts = confusion(reference, probabilities)
+    return _precision(confusion(reference, probabilities))
+
+
+def _precision(counts: np.ndarray) -> np.ndarray:
     return _ratio(counts.diagonal(), counts.sum(axis=0))
 
 
 def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, 2 TP / (2 TP + FP + FN): (K,), nan for a class neither true nor predicted anywhere."""
-    counts = confusion(reference, probabilities)
+    return _f1(confusion(reference, probabilities))
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
     return _ratio(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1))
 
 
@@ -87,12 +103,12 @@ def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def balanced_accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' sensitivities."""
-    return float(np.nanmean(sensitivity(reference, probabilities)))
+    return _mean(sensitivity(reference, probabilities))
 
 
 def macro_f1(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' F1; without classes neither true nor predicted anywhere."""
-    return float(np.nanmean(f1(reference, probabilities)))
+    return _mean(f1(reference, probabilities))
 
 
 def macro_specificity(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -119,7 +135,10 @@ def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
 
     Source: Gorodkin, Computational Biology and Chemistry 28 (2004) 367, for more than two classes.
     """
-    counts = confusion(reference, probabilities)
+    return _mcc(confusion(reference, probabilities))
+
+
+def _mcc(counts: np.ndarray) -> float:
     true, predicted = counts.sum(axis=1, dtype=float), counts.sum(axis=0, dtype=float)
     total = true.sum()
     spreads = (total**2 - predicted @ predicted) * (total**2 - true @ true)
@@ -192,14 +211,34 @@ CLASS_FIGURES = {
 }
 
 
+# Of those above what the confusion matrix tells alone, which is counted once for all of them.
+COUNTED: dict[str, Callable[[np.ndarray], float]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": lambda counts: _mean(_sensitivity(counts)),
+    "macro_f1": lambda counts: _mean(_f1(counts)),
+    "mcc": _mcc,
+    "macro_specificity": lambda counts: _mean(_specificity(counts)),
+    "macro_precision": lambda counts: _mean(_precision(counts)),
+}
+CLASS_COUNTED = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision, "f1": _f1}
+
+
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
-    return {name: figure(reference, probabilities) for name, figure in FIGURES.items()}
+    counts = confusion(reference, probabilities)
+    return {
+        name: COUNTED[name](counts) if name in COUNTED else figure(reference, probabilities)
+        for name, figure in FIGURES.items()
+    }
 
 
 def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """All of `CLASS_FIGURES` by name: (K,) each."""
-    return {name: figure(reference, probabilities) for name, figure in CLASS_FIGURES.items()}
+    counts = confusion(reference, probabilities)
+    return {
+        name: CLASS_COUNTED[name](counts) if name in CLASS_COUNTED else figure(reference, probabilities)
+        for name, figure in CLASS_FIGURES.items()
+    }
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

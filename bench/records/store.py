@@ -297,9 +297,14 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
     found, batches = _read_results(results)
     cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
     cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
-    frames = [frame for batch, keys in batches if len(frame := batch.of_keys(keys))]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
-    rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
+    frames = []
+    while batches:  # a batch is let go of when its rows are taken: of very many records the memory is what counts
+        batch, keys = batches.pop(0)
+        if any(keys):
+            frames.append(batch.of_keys(keys).reindex(columns=columns))
+        del batch
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     return cells, rows
 
 

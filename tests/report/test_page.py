@@ -103,7 +103,7 @@ def test_names_are_text_everywhere(html: str, elements: Elements) -> None:
     files = json.loads(data)
     (of_table,) = files.values()
     assert ODD in of_table["json"].replace('\\"', '"')
-    assert any(row["title"] == ODD for row in json.loads(of_table["json"])["figures"])
+    assert any(row["title"] == ODD for row in json.loads(of_table["json"])["rows"])
 
 
 def test_sections_stand_in_order_and_those_without_a_part_are_not_there(elements: Elements) -> None:

@@ -25,7 +25,7 @@ from bench.report.page.rendering import render_page
 from bench.report.page.sheets_of_rows import case_sheet, class_figures, counts_sheet, downloads, leader_sheet
 from bench.report.sheets import Sheet
 
-DRAWN = 8  # comparisons, the first ones, whose figures are drawn: a page of 3 MB has no room for more
+DRAWN = 6  # comparisons, the first ones, whose figures are drawn: a page of 3 MB has no room for more
 OPEN = 3  # comparisons, the first ones, whose parts are open at first
 # Kind of figure -> its section.
 PLACES = {

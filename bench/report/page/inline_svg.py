@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from bench.report.drawing import style
 from bench.report.figures import Drawing
@@ -48,8 +49,11 @@ def inline(drawing: Drawing) -> InlineFigure:
     figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() - 0.14 * lines)
     style.lay_out(figure)
     buffer = io.StringIO()
+    for patch in (figure.patch, *(axis.patch for axis in figure.axes)):
+        patch.set_visible(False)  # the page's paper
     with matplotlib.rc_context({**style.STYLE, "svg.hashsalt": drawing.name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        # not by savefig, which draws all of it once more before
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return InlineFigure(Markup(_clean(buffer.getvalue(), caption)), caption)
 
 

@@ -122,32 +122,40 @@ def downloads(table: Table, sheet: Sheet) -> dict[str, str]:
     return {
         "csv": csv_text(sheet.frame),
         "tex": to_latex(table_sheet(table), table_setting(table)),
-        "json": json.dumps(_numbers(table), ensure_ascii=False, indent=1),
+        "json": json.dumps(_numbers(table), ensure_ascii=False, separators=(",", ":")),
     }
 
 
 def _numbers(table: Table) -> dict[str, Any]:
-    columns = ["title", "model", "family", "status", "ranked", "seeds", "metric", "class", "unit", "value", "sd_seeds"]
-    figures = table.figures.reindex(columns=columns)
-    figures = figures[~figures["metric"].isin(["confusion"])]
-    gaps = {title: [gap.value, gap.low, gap.high] for title, gap in table.sure.gaps.items()}
+    """All figures of a table by row, under `metric` or `metric, class`, each with its deviation over seeds."""
+    figures = table.figures[table.figures["metric"] != "confusion"]
     return {
         "schema": SCHEMA,
         "comparison": table.key,
         "caption": table.caption,
         "measure": table.sure.measure,
         "reference": table.sure.reference,
-        "intervals": {title: _plain([own.low, own.high]) for title, own in table.sure.figures.items()},
-        "differences": {title: _plain(gap) for title, gap in gaps.items()},
-        "figures": [_plain_row(row) for row in figures.to_dict("records")],
+        "rows": [_row_numbers(table, title, rows) for title, rows in figures.groupby("title", sort=False)],
         "checklist": list(table.checklist),
     }
 
 
-def _plain_row(row: dict[Any, Any]) -> dict[str, Any]:
-    """A row without what is blank, its numbers in at most six digits."""
-    kept = {str(name): value for name, value in row.items() if not pd.isna(value) and value != ""}
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in kept.items()}
+def _row_numbers(table: Table, title: Any, rows: pd.DataFrame) -> dict[str, Any]:
+    first = rows.iloc[0]
+    own, gap = table.sure.figures.get(title), table.sure.gaps.get(title)
+    deviations = rows["sd_seeds"] if "sd_seeds" in rows else [math.nan] * len(rows)
+    return {
+        **{name: first[name] for name in ("title", "model", "family", "status")},
+        "seeds": int(first["seeds"]),
+        "interval": own and _plain([own.low, own.high]),
+        "difference": gap and _plain([gap.value, gap.low, gap.high]),
+        "figures": {
+            ", ".join(filter(None, (metric, level))): _plain([value, deviation])
+            for metric, level, value, deviation in zip(
+                rows["metric"], rows["class"], rows["value"], deviations, strict=True
+            )
+        },
+    }
 
 
 def _plain(values: list[float]) -> list[float | None]:
