@@ -110,7 +110,7 @@ def _front(study: optuna.Study, title: str) -> Figure:
     from ablations.search import front
 
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    figure, axis = new_figure(2.6, title)
+    figure, axis = new_figure(2.6, f"{title}. Score against cost; line: what no other trial beats in both")
 
     def plot(trials: Sequence[optuna.trial.FrozenTrial], marks: str, **look: Any) -> None:
         if trials:
@@ -133,7 +133,7 @@ def _history(study: optuna.Study, title: str) -> Figure:
 
     trials = [t for t in study.get_trials(deepcopy=False) if is_trained(t) and t.state.name == "COMPLETE"]
     pruned = [t for t in study.get_trials(deepcopy=False) if t.state.name == "PRUNED" and t.intermediate_values]
-    figure, axis = new_figure(2.3, title)
+    figure, axis = new_figure(2.3, f"{title}. Trials in turn, and the best so far")
     numbers, scores = [t.number for t in trials], [t.values[0] for t in trials]
     axis.plot(numbers, scores, "o", color=GREY, label="trials")
     if pruned:
@@ -150,7 +150,7 @@ def _history(study: optuna.Study, title: str) -> Figure:
 @styled
 def _importances(shares: Mapping[str, float], title: str) -> Figure:
     """Importances as bars, the largest on top."""
-    figure, axis = new_figure(0.6 + 0.17 * len(shares), title)
+    figure, axis = new_figure(0.6 + 0.17 * len(shares), f"{title}. Importances, which have no sign")
     ordered = sorted(shares.items(), key=lambda item: item[1])
     axis.barh([key for key, _ in ordered], [value for _, value in ordered], color=BLUE)
     axis.set_xlabel("importance (Optuna, fANOVA)")

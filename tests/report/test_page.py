@@ -135,6 +135,20 @@ def test_the_leaders_are_the_table_s_with_intervals_and_marks(html: str, table: 
     assert "short budget, reconstruction" in text
 
 
+def test_what_has_no_room_is_left_out_and_counted(results: Path, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build_page([table], Asked(results))
+    taken = LIMIT - whole.room
+    assert whole.without == 0
+    assert 0.85 < len(render_page(whole).encode()) / taken < 1.02, "the room is counted about right"
+    monkeypatch.setattr("bench.report.page.building.LIMIT", taken // 2)
+    half = build_page([table], Asked(results))
+    assert half.without > 1
+    assert {"conclusions", "leaders"} <= set(half.parts)
+    text = render_page(half)
+    assert f"{half.without} blocks are left out" in text
+    assert len(text.encode()) <= taken // 2
+
+
 def test_a_damaged_record_is_named_and_takes_no_page_away(tmp_path: Path) -> None:
     folder = copy_comparison(tmp_path / "results", "ff006374aa7c", ("mednext_tiny", "resnet10t"))
     cut(sorted(folder.rglob("record.json"))[0])

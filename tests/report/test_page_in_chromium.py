@@ -116,7 +116,9 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Browser, page: Path) -
     browser.open(page, 390, 844)
     browser.value("document.querySelector('#unfold').click()")
     assert browser.value("document.documentElement.scrollWidth") <= 390
-    assert browser.value("[...document.querySelectorAll('svg')].every(s => s.getBoundingClientRect().width <= 390)")
+    assert browser.value("[...document.querySelectorAll('figure')].every(f => f.getBoundingClientRect().width <= 390)")
+    smallest = "Math.min(...[...document.querySelectorAll('svg')].map(s => s.getScreenCTM().a * 7))"
+    assert browser.value(smallest) > 9, "pixels of the smallest text"
     assert browser.value("document.querySelector('#leaders .scroll').scrollWidth") > 390
 
 

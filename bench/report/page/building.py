@@ -21,11 +21,12 @@ from bench.report.leaks import leaks_sheets
 from bench.report.notes import few
 from bench.report.page.inline_svg import InlineFigure, inline
 from bench.report.page.parts import Page, Part, page_table
-from bench.report.page.rendering import render_page
+from bench.report.page.rendering import LIMIT, render_page
 from bench.report.page.sheets_of_rows import case_sheet, class_figures, counts_sheet, downloads, leader_sheet
 from bench.report.sheets import Sheet
 
-DRAWN = 6  # comparisons, the first ones, whose figures are drawn: a page of 3 MB has no room for more
+DRAWN = 5  # comparisons, the first ones, whose figures are drawn: a page of 3 MB has no room for more
+OF_OURS = 18_000  # bytes of the style sheet, the script and the frame
 OPEN = 3  # comparisons, the first ones, whose parts are open at first
 # Kind of figure -> its section.
 PLACES = {
@@ -43,6 +44,7 @@ PLACES = {
 }
 TABLES = {"cases": "By id. ", "classes": "Table. ", "provenance": "", "data": ""}
 PROFILES = "Stored profiles"
+NOTHING = "Nothing may be concluded about a method."
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,23 @@ def write_page(tables: Sequence[Table], asked: Asked, path: Path, notes: Sequenc
 def build_page(tables: Sequence[Table], asked: Asked, notes: Sequence[str] = ()) -> Page:
     """All sections that the records of these tables allow, in the order of the page."""
     datasets = list(dict.fromkeys(table.name for table in tables))
-    page = Page(f"medbench: {', '.join(datasets)}", _summary(tables), notes=tuple(few(notes)))
+    title = f"medbench: {', '.join(datasets)}"
+    page = Page(title, _summary(tables), notes=tuple(few(notes)), room=LIMIT - OF_OURS)
     kept = read_kept(asked.results, {key for table in tables for key in table.cells["key"]})
     for k, table in enumerate(tables):
-        _add_table(page, table, kept, k < OPEN)
+        _add_table(page, table, k < OPEN)
     for k, table in enumerate(tables[:DRAWN]):
         _add_figures(page, table, kept, asked.over, k < OPEN)
-    for table in tables:
-        _add_rows(page, table, kept)
-        if table.sure.gaps and table.sure.ranks.empty:
-            page.add("ranks", Part(table.where, (NO_RANKS,), is_open=False))
     for drawing in ranking_drawings(tables):
         page.add("ranks", Part("Over data sets", figures=(inline(drawing),)))
-    _add_profiles(page, asked.results)
-    _add_leaks(page, asked.results)
     for section, parts in (asked.parts or {}).items():
         page.add(section, *parts)
+    _add_profiles(page, asked.results)
+    _add_leaks(page, asked.results)
+    for table in tables:
+        _add_rows(page, table, kept)
+    for table in tables:
+        page.add_files(_key(table), downloads(table, leader_sheet(table)))
     return page
 
 
@@ -102,25 +105,17 @@ def _summary(tables: Sequence[Table]) -> tuple[str, ...]:
     return (first, *([more] if rest > 0 else []), *kinds_of_models(tables))
 
 
-def _add_table(page: Page, table: Table, kept: Mapping[str, Kept], is_open: bool) -> None:
+def _key(table: Table) -> str:
+    return f"{table.name}-{table.key[:8]}"
+
+
+def _add_table(page: Page, table: Table, is_open: bool) -> None:
     """What a reader wants first: what may be concluded, and the table itself."""
-    found, key = conclusions(table), f"{table.name}-{table.key[:8]}"
-    lists = {
-        "May be concluded": found.may or ("Nothing may be concluded about a method.",),
-        "May not be concluded": found.may_not,
-    }
+    found, about = conclusions(table), f"{table.lead}, {table.preset}. {table.about}"
+    lists = {"May be concluded": found.may or (NOTHING,), "May not be concluded": found.may_not}
     page.add("conclusions", Part(table.where, lists=lists, is_open=is_open))
-    sheet = leader_sheet(table)
-    page.add(
-        "leaders",
-        Part(
-            table.where,
-            (f"{table.lead}, {table.preset}. {table.about}",),
-            tables=(page_table(sheet, key),),
-            is_open=is_open,
-        ),
-    )
-    page.downloads[key] = downloads(table, sheet)
+    leaders = page_table(leader_sheet(table), _key(table))
+    page.add("leaders", Part(table.where, (about,), tables=(leaders,), is_open=is_open))
 
 
 def _add_figures(page: Page, table: Table, kept: Mapping[str, Kept], over: str, is_open: bool) -> None:
@@ -142,16 +137,19 @@ def _add_rows(page: Page, table: Table, kept: Mapping[str, Kept]) -> None:
     }
     for section, sheet in sheets.items():
         if sheet is not None and len(sheet.frame):
-            page.add(section, Part(f"{TABLES[section]}{table.where}", tables=(page_table(sheet),), is_open=False))
-    page.add("provenance", Part(f"Claims checklist. {table.where}", lists={"": table.checklist}, is_open=False))
+            lists = {"Claims checklist": table.checklist} if section == "provenance" else {}
+            part = Part(f"{TABLES[section]}{table.where}", (), lists, (), (page_table(sheet),), is_open=False)
+            page.add(section, part)
+    if table.sure.gaps and table.sure.ranks.empty:
+        page.add("ranks", Part(table.where, (NO_RANKS,), is_open=False))
 
 
 def _add_profiles(page: Page, results: Path) -> None:
     profiles = load_profiles(results)
     if profiles.empty:
         return
-    for drawing in speed_drawings(profiles, load_sweeps(results)):
-        page.add("speed", Part(f"{PROFILES}: {drawing.kind}", figures=(inline(drawing),)))
+    figures = tuple(inline(drawing) for drawing in speed_drawings(profiles, load_sweeps(results)))
+    page.add("speed", Part(f"{PROFILES}: latency and memory", figures=figures))
     tables = tuple(page_table(sheet) for sheet in profile_tables(profiles))
     page.add("speed", Part(f"{PROFILES}: all figures", tables=tables, is_open=False))
 

@@ -86,6 +86,17 @@ class Part:
     tables: tuple[PageTable, ...] = ()
     is_open: bool = True
 
+    @property
+    def size(self) -> int:
+        """About how many bytes of a page it takes; texts are counted a little longer than they are, for escapes."""
+        texts = [self.heading, *self.words, *(line for lines in self.lists.values() for line in lines)]
+        cells = [cell for table in self.tables for row in table.rows for cell in row]
+        notes = [note for table in self.tables for note in (table.caption, table.caption, *table.notes)]
+        written = sum(len(text.encode()) + 12 for text in (*texts, *notes))
+        in_cells = sum(len(f"{cell.text}{cell.detail}".encode()) + (70 if cell.number else 30) for cell in cells)
+        drawn = sum(len(figure.svg.encode()) + len(figure.caption.encode()) + 40 for figure in self.figures)
+        return 200 + int(1.05 * (written + in_cells)) + drawn
+
 
 @dataclass
 class Page:
@@ -94,6 +105,7 @@ class Page:
     Attributes:
         downloads: key of a table -> format -> text of a file.
         notes: what was left out, in lines.
+        room: bytes that are left. What is added when there is no room for it is left out, and counted in `without`.
     """
 
     title: str
@@ -101,12 +113,26 @@ class Page:
     parts: dict[str, list[Part]] = field(default_factory=dict)
     downloads: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    room: int = 3 * 10**6
+    without: int = 0
 
     def add(self, section: str, *parts: Part) -> None:
-        """Appends parts to a section of `SECTIONS`."""
+        """Appends parts to a section of `SECTIONS`, those that there is room for."""
         if section not in SECTIONS:
             raise ValueError(f"Expected a section among {', '.join(SECTIONS)}, but got {section!r}.")
-        self.parts.setdefault(section, []).extend(parts)
+        for part in parts:
+            if part.size > self.room:
+                self.without += 1
+                continue
+            self.room -= part.size
+            self.parts.setdefault(section, []).append(part)
+
+    def add_files(self, key: str, files: dict[str, str]) -> None:
+        """The downloads of a table, where there is room for them."""
+        size = sum(int(1.1 * len(text.encode())) for text in files.values())
+        if size <= self.room:
+            self.room -= size
+            self.downloads[key] = files
 
     @cached_property
     def sections(self) -> list[tuple[str, str, list[Part]]]:

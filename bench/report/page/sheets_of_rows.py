@@ -102,7 +102,8 @@ def counts_sheet(table: Table) -> Sheet:
     """The cases of each part of the split, by class where images have one, and what leaks are recorded."""
     first = table.cells.iloc[0]
     rows = []
-    for part, counts in first["counts"].items():
+    for part in ("train", "val", "test"):
+        counts = first["counts"].get(part, {})
         row = {"Part": part, "Cases": f"{counts.get('cases', '')}"}
         patients, official = counts.get("present_patients"), counts.get("official_patients")
         row |= {
