@@ -67,8 +67,9 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     one is.
     """
     tested = cases[cases["part"] == "test"]
-    chosen = tested.groupby("key")["weights"].transform(lambda stored: shown.weights_of(set(stored)))
-    rows = tested[tested["weights"] == chosen]
+    stored = tested[["key", "weights"]].drop_duplicates().groupby("key")["weights"].agg(list)
+    chosen = {key: shown.weights_of(weights) for key, weights in stored.items()}
+    rows = tested[tested["weights"] == tested["key"].map(chosen)]
     if shown.definition != "max" or shown.policy != "transunet" or rows["outcome"].isna().all():
         return rows
     derived = {}

@@ -297,6 +297,7 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
     found, batches = _read_results(results)
     cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
     cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
+    del found  # the records, which are larger than the rows made of them
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     frames = []
     while batches:  # a batch is let go of when its rows are taken: of very many records the memory is what counts
