@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablations.drawings import draw_ablation, draw_front, draw_importances, with_budget
+from ablations.drawings import draw_ablation, draw_search, with_budget
 from ablations.effects import Stored, fanova, stored_arms
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
@@ -33,10 +33,12 @@ from bench.runs.job import Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs
-from bench.zoo.registry import dataset_spec, parse_model
+from bench.zoo.registry import dataset_spec, model_names, parse_model
 
 if TYPE_CHECKING:
     import optuna
+
+    from bench.analysis.comparison import Table
 
 
 def plan_jobs(plan: Plan, request: Request, report: Report = silent) -> tuple[list[Job], list[str]]:
@@ -125,9 +127,35 @@ def load_ablations(
 
 
 def write_all(comparisons: Sequence[Stored], folder: Path) -> list[Path]:
-    """Writes the tables of stored ablations as Markdown, LaTeX and CSV, and their figures as PNG and PDF."""
+    """Writes the tables of stored ablations as Markdown, LaTeX and CSV, and their figures."""
     tables = _write_tables(ablation_tables(comparisons), folder, "ablations")
     return tables + [path for stored in comparisons for path in draw_ablation(stored, folder)]
+
+
+def draw_stored(results: Path, tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Writes the figures of the ablations of these tables' comparisons, and of the searches on their data sets."""
+    drawn = [path for stored in ablations_beside(results, tables) for path in draw_ablation(stored, folder)]
+    for study in searches_beside(results, tables):
+        drawn += draw_search(study, search_title(study), search_importances(study), folder)
+    return drawn
+
+
+def ablations_beside(results: Path, tables: Sequence[Table]) -> list[Stored]:
+    """The ablations whose full model is a proposed one in one of these tables, of the same comparisons."""
+    shown = pd.concat([table.cells[["model", "family", "comparison"]] for table in tables])
+    proposed = shown.loc[shown["family"] == "proposed", "model"].str.partition("[")[0].str.partition(" v")[0]
+    # Folders are named after models: where none is of an arm, the records need not be read for it.
+    folders = {folder.parent.name for folder in store.find_records(results)}
+    known = [name for name in sorted(set(proposed)) if any(folder.startswith(f"{name}[") for folder in folders)]
+    known = [name for name in known if name in model_names()]
+    found = [stored for name in known for stored in load_ablations(results, name)[0]]
+    return [stored for stored in found if stored.first["comparison"] in set(shown["comparison"])]
+
+
+def searches_beside(results: Path, tables: Sequence[Table]) -> list[optuna.Study]:
+    """The searches whose data set one of these tables is of."""
+    datasets = {table.name for table in tables}
+    return [study for study in load_searches(results)[0] if study.user_attrs["about"]["dataset"] in datasets]
 
 
 def _write_tables(tables: Sequence[Sheet], folder: Path, stem: str) -> list[Path]:
@@ -219,14 +247,19 @@ def search_importances(study: optuna.Study) -> dict[str, float]:
 
 
 def write_search(study: optuna.Study, folder: Path) -> list[Path]:
-    """Writes a search's tables as Markdown, LaTeX and CSV, its front and importances as figures."""
-    about, shares = study.user_attrs["about"], search_importances(study)
+    """Writes a search's tables as Markdown, LaTeX and CSV, and its figures."""
     paths = _write_tables(search_tables(study), folder, study.study_name)
+    return paths + draw_search(study, search_title(study), search_importances(study), folder)
+
+
+def search_title(study: optuna.Study) -> str:
+    """What a search is of, above its figures."""
+    about = study.user_attrs["about"]
     source = "PHANTOM images, " if "phantom" in about["dataset"] else ""
-    title = f"{source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
-    title = with_budget(title, _images_seen(about))
-    paths += draw_front(study, title, folder, study.study_name)
-    return paths + (draw_importances(shares, title, folder, study.study_name) if shares else [])
+    title = (
+        f"Search over {source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
+    )
+    return with_budget(title, _images_seen(about))
 
 
 def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:

@@ -1,4 +1,4 @@
-"""Ablations as figures, PNG and PDF: effects with intervals, interactions, the front of a search, importances."""
+"""Ablations as figures: effects with intervals, interactions; the front of a search, its history, importances."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ from ablations.effects import (
 from ablations.plans import name_of_change
 from bench.analysis.short_budget import short_words
 from bench.records.filenames import file_name
-from bench.report.figures import BLUE, GREY, ORANGE, forest, new_figure, save
+from bench.report.drawing.forest import forest
+from bench.report.drawing.style import BLUE, GREEN, GREY, ORANGE, new_figure, new_panels, save, styled
+from bench.report.figures import Drawing
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_FACTORS = 4  # whose pairs stand beside each other in a figure
-GREEN = "#009E73"  # of the same palette as the report's
 
 
 def draw_ablation(stored: Stored, folder: Path) -> list[Path]:
+    """Writes the figures of one comparison."""
+    return [path for drawing in ablation_drawings(stored) for path in save(drawing.figure, folder / drawing.name)]
+
+
+def ablation_drawings(stored: Stored) -> list[Drawing]:
     """The figures of one comparison: effects of arms, and of the factorial with its interactions."""
     figures = {
         "arms": _forest(stored, [e for e in arm_effects(stored) if e.gaps], "arm less full model"),
@@ -40,7 +47,7 @@ def draw_ablation(stored: Stored, folder: Path) -> list[Path]:
         "interactions": _interactions(stored),
     }
     stem = file_name(stored.slug)
-    return [path for name, drawn in figures.items() if drawn for path in save(drawn, folder / f"{stem}-{name}")]
+    return [Drawing(f"{stem}-{kind}", kind, figure) for kind, figure in figures.items() if figure]
 
 
 def _title(stored: Stored) -> str:
@@ -59,38 +66,22 @@ def with_budget(title: str, images_seen: int) -> str:
 
 def _forest(stored: Stored, effects: Sequence[Effect], what: str) -> Figure | None:
     measure = stored.measures[0].name
-    label = f"{measure}, {what},\n95 % interval; filled: it excludes 0"
+    label = f"{measure}, {what}, 95 % interval"
     return forest({e.name: e.gaps[measure] for e in effects}, _title(stored), label) if effects else None
 
 
+@styled
 def _interactions(stored: Stored) -> Figure | None:
     """A panel for each pair of factors: the mean over runs and over the other factors, a point for each seed."""
     arms = factorial_arms(stored)
     if arms is None or not 2 <= len(factors_of(arms)) <= MOST_FACTORS:
         return None
     runs = {changed: np.array(run_figures(stored, name)) for changed, name in arms.items()}
-    pairs = list(itertools.combinations(factors_of(arms), 2))
-    figure, first = new_figure(3.2, f"{_title(stored)}; faint: each seed", max(5.0, 3.0 * len(pairs)))
-    first.remove()
-    axes = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
-    values = values_of(stored)
-    for axis, (factor, second) in zip(axes, pairs, strict=True):
-        for is_changed, word, colour, marker in ((False, "with", BLUE, "o"), (True, "without", ORANGE, "s")):
-            alike = {changed: r for changed, r in runs.items() if (second in changed) == is_changed}
-            means = [
-                np.mean([r for changed, r in alike.items() if (factor in changed) == there], 0)
-                for there in (True, False)
-            ]
-            shown = _setting(word, second, values[second]).removesuffix(f" {second}")
-            axis.plot([0, 1], [mean.mean() for mean in means], color=colour, marker=marker, label=shown)
-            for x, of_seeds in enumerate(means):
-                axis.plot([x] * len(of_seeds), of_seeds, marker, color=colour, alpha=0.35, markersize=4)
-        axis.spines[["top", "right"]].set_visible(False)
-        names = (_setting(word, factor, values[factor]) for word in ("without", "with"))
-        axis.set_xticks([0, 1], [name.replace(" ", "\n", 1) for name in names])
-        axis.set_xlim(-0.3, 1.3)
-        axis.legend(title=second, frameon=False, fontsize=8, title_fontsize=8)
-        axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+    pairs, values = list(itertools.combinations(factors_of(arms), 2)), values_of(stored)
+    title = f"{_title(stored)}. Pairs of factors, mean over the others; faint: each seed"
+    figure, axes = new_panels(2.1, title, 1, len(pairs), sharey=True)
+    for axis, pair in zip(axes, pairs, strict=True):
+        _pair(axis, runs, pair, values)
     axes[0].set_ylabel(stored.measures[0].name)
     return figure
 
@@ -103,32 +94,99 @@ def _setting(word: str, factor: str, value: str) -> str:
     return name if word == "without" else f"full's {factor}"
 
 
-def draw_front(study: optuna.Study, title: str, folder: Path, name: str) -> list[Path]:
+def _pair(
+    axis: Axes, runs: Mapping[frozenset[str], np.ndarray], pair: tuple[str, str], values: Mapping[str, str]
+) -> None:
+    """What one factor brings, with the second and without it; (S,) figures of each set of changed factors."""
+    factor, second = pair
+    for is_changed, word, colour, marker, dash in (
+        (False, "with", BLUE, "o", "-"),
+        (True, "without", ORANGE, "s", (0, (4, 2))),
+    ):
+        alike = {changed: r for changed, r in runs.items() if (second in changed) == is_changed}
+        means = [
+            np.mean([r for changed, r in alike.items() if (factor in changed) == there], 0) for there in (True, False)
+        ]
+        label = _setting(word, second, values[second])
+        axis.plot([0, 1], [mean.mean() for mean in means], color=colour, marker=marker, linestyle=dash, label=label)
+        for x, of_seeds in enumerate(means):
+            axis.plot([x] * len(of_seeds), of_seeds, marker, color=colour, alpha=0.35, markersize=3)
+    names = (_setting(word, factor, values[factor]) for word in ("without", "with"))
+    axis.set_xticks([0, 1], [name.replace(" ", "\n", 1) for name in names])
+    axis.set_xlim(-0.3, 1.3)
+    axis.grid(axis="y")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
+def draw_search(study: optuna.Study, title: str, shares: Mapping[str, float], folder: Path) -> list[Path]:
+    """Writes the figures of a search."""
+    drawings = search_drawings(study, title, shares)
+    return [path for drawing in drawings for path in save(drawing.figure, folder / drawing.name)]
+
+
+def search_drawings(study: optuna.Study, title: str, shares: Mapping[str, float]) -> list[Drawing]:
+    """The front, the history and the importances of a search; what has no finished trial has no figure.
+
+    Args:
+        shares: parameter -> importance; may be empty.
+    """
+    if not any(trial.state.name == "COMPLETE" for trial in study.get_trials(deepcopy=False)):
+        return []
+    figures = {"front": _front(study, title), "history": _history(study, title)}
+    if shares:
+        figures["importances"] = _importances(shares, title)
+    return [Drawing(f"{study.study_name}-{kind}", kind, figure) for kind, figure in figures.items()]
+
+
+@styled
+def _front(study: optuna.Study, title: str) -> Figure:
     """Validation score over MACs of all finished trials, and those that no other beats in both."""
     from ablations.search import front
 
     done = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-    figure, axis = new_figure(4.0, title)
+    figure, axis = new_figure(2.6, f"{title}. Score against cost; line: what no other trial beats in both")
 
     def plot(trials: Sequence[optuna.trial.FrozenTrial], marks: str, **look: Any) -> None:
         if trials:
             axis.plot([t.user_attrs["macs"] / 1e9 for t in trials], [t.values[0] for t in trials], marks, **look)
 
     plot(done, "o", color=GREY, label="trials")
-    plot([t for t in done if t.number == 0], "s", color=GREEN, markersize=9, label="default")
-    plot(front(study), "o-", color=ORANGE, label="front", drawstyle="steps-post")
+    plot([t for t in done if t.number == 0], "s", color=GREEN, markersize=7, label="default")
+    plot(front(study), "D-", color=ORANGE, label="front", drawstyle="steps-post")
     axis.set_xlabel("GMACs")
     axis.set_ylabel("validation score")
-    axis.grid(linewidth=0.4, alpha=0.6)
-    axis.legend(frameon=False)
-    return save(figure, folder / f"{name}-front")
+    axis.grid()
+    axis.legend()
+    return figure
 
 
-def draw_importances(shares: Mapping[str, float], title: str, folder: Path, name: str) -> list[Path]:
+@styled
+def _history(study: optuna.Study, title: str) -> Figure:
+    """The validation score of each trained trial in turn, and the best so far."""
+    from ablations.search import is_trained
+
+    trials = [t for t in study.get_trials(deepcopy=False) if is_trained(t) and t.state.name == "COMPLETE"]
+    pruned = [t for t in study.get_trials(deepcopy=False) if t.state.name == "PRUNED" and t.intermediate_values]
+    figure, axis = new_figure(2.3, f"{title}. Trials in turn, and the best so far")
+    numbers, scores = [t.number for t in trials], [t.values[0] for t in trials]
+    axis.plot(numbers, scores, "o", color=GREY, label="trials")
+    if pruned:
+        last = [list(t.intermediate_values.values())[-1] for t in pruned]
+        axis.plot([t.number for t in pruned], last, "x", color=ORANGE, label="pruned, at their last round")
+    axis.plot(numbers, np.maximum.accumulate(scores), "-", color=BLUE, label="best so far", drawstyle="steps-post")
+    axis.set_xlabel("trial")
+    axis.set_ylabel("validation score")
+    axis.grid()
+    axis.legend()
+    return figure
+
+
+@styled
+def _importances(shares: Mapping[str, float], title: str) -> Figure:
     """Importances as bars, the largest on top."""
-    figure, axis = new_figure(1.2 + 0.24 * len(shares), title)
+    figure, axis = new_figure(0.6 + 0.17 * len(shares), f"{title}. Importances, which have no sign")
     ordered = sorted(shares.items(), key=lambda item: item[1])
     axis.barh([key for key, _ in ordered], [value for _, value in ordered], color=BLUE)
     axis.set_xlabel("importance (Optuna, fANOVA)")
-    axis.grid(axis="x", linewidth=0.4, alpha=0.6)
-    return save(figure, folder / f"{name}-importances")
+    axis.grid(axis="x")
+    return figure

@@ -130,7 +130,7 @@ def certainty(
         right = task.right(scores) if seeds == 1 else None
         return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
-    rows_of = {model: scores[scores["model"] == model] for model in order}
+    rows_of = dict(iter(scores.groupby("model", sort=False)))
     by_measure = {one: {model: scores_of(rows_of[model], one) for model in order} for one in (main, *others)}
     grids = by_measure[main]
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
@@ -230,7 +230,8 @@ def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
 
 def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:
     """(P,): what class each unit is of, in order of their names; one that is alone in it joins the largest."""
-    once = rows[[unit, "class"]].drop_duplicates().sort_values([unit, "class"])
+    of_seed = rows[rows["seed"] == rows["seed"].iloc[0]]  # all seeds are tested on the same units
+    once = of_seed[[unit, "class"]].drop_duplicates().sort_values([unit, "class"])
     classes = once.groupby(unit)["class"].agg(" + ".join)
     sizes = classes.value_counts()
     return classes.where(classes.map(sizes) > 1, sizes.index[0]).to_numpy(str)

@@ -58,14 +58,19 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     return rows
 
 
-def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
+def images_of(rows: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Of the rows of one cell: names of the classes, the images' true ones (N,), and their probabilities (N, K)."""
     classes = rows["class"].tolist()
     names = list(dict.fromkeys(classes))
     case, label = np.unique(rows["case"].tolist(), return_inverse=True)[1], [names.index(name) for name in classes]
     one_hot, probabilities = np.full((2, case.max() + 1, len(names)), np.nan)
     one_hot[case, label], probabilities[case, label] = rows["reference"], rows["probability"]
-    reference = one_hot.argmax(axis=1)
+    return names, one_hot.argmax(axis=1), probabilities
+
+
+def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
+    names, reference, probabilities = images_of(rows)
     overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
     per_class = {
         (metric, name): float(value)

@@ -56,6 +56,9 @@ class Table:
         first: what its cells share (`bench.analysis.folds.pooled`). seeds: those that ranked rows have.
         shown: which of the stored figures these are.
         headline: ranked model -> its title, and the figure that orders the rows.
+        cells: all of the comparison, a row each, with `shown_as`, the title of their row.
+        scores: the rows of cases.csv that the figures are made of, with `seed` and `shown_as`; of seeds that all rows
+            have, and of those that single rows have.
     """
 
     key: str
@@ -80,6 +83,8 @@ class Table:
     first: pd.Series[Any]
     seeds: tuple[int, ...]
     shown: Shown
+    cells: pd.DataFrame
+    scores: pd.DataFrame
 
     @property
     def heading(self) -> str:
@@ -221,6 +226,8 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         first=first,
         seeds=tuple(sorted(compared.seeds)),
         shown=compared.shown,
+        cells=cells.assign(shown_as=cells["model"].map(titles)),
+        scores=compared.scores.assign(shown_as=compared.scores["model"].map(titles)),
     )
 
 

@@ -177,16 +177,20 @@ def bootstrap(
     if min(map(np.count_nonzero, members)) < 2:
         raise ValueError("Expected at least two units in each stratum.")
     strata = tuple(member.tobytes() for member in members)
+    counts = tuple(seeds[:1] if paired_seeds else seeds)
+    chosen = _seeds_from_seed(strata, resamples, counts) * (len(seeds) if paired_seeds else 1)
+    return {
+        name: (_runs_of_resamples(scores, strata, resamples) * shares).sum(axis=1)
+        for (name, scores), shares in zip(models.items(), chosen, strict=True)
+    }
+
+
+@lru_cache(maxsize=4)
+def _seeds_from_seed(strata: tuple[bytes, ...], resamples: int, counts: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """`weights_of_seeds` of models with so many seeds in turn, behind the fixed draws of units."""
     rng = np.random.default_rng(SEED)
-    draws: dict[str, np.ndarray] = {}
-    for name, scores in models.items():
-        runs = _runs_of_resamples(scores, strata, resamples)
-        if not draws:
-            chosen, rng.bit_generator.state = _first_seeds(runs.shape[1], strata, resamples)
-        elif not paired_seeds:
-            chosen = weights_of_seeds(runs.shape[1], resamples, rng)
-        draws[name] = (runs * chosen).sum(axis=1)
-    return draws
+    rng.bit_generator.state = _units_from_seed(strata, resamples)[1]
+    return tuple(weights_of_seeds(count, resamples, rng) for count in counts)
 
 
 @lru_cache(maxsize=128)  # a table asks for each model's interval, its difference from the reference, and its ranks

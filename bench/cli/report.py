@@ -34,6 +34,7 @@ class Instead:
     budgets: bool
     figures: Path | None
     bibtex: bool
+    over: str
 
     def __post_init__(self) -> None:
         drawn = self.figures is not None and not self.budgets
@@ -54,7 +55,10 @@ INSTEAD: Option = gathered(
     click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown."),
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
-    click.option("--figures", type=PATH, metavar="DIR", help="Draw differences and ranks there instead, PNG and PDF."),
+    click.option("--figures", type=PATH, metavar="DIR", help="Draw all figures there instead, PDF, SVG and PNG."),
+    click.option(
+        "--over", type=click.Choice(["images", "steps"]), default="images", help="Axis of learning curves.  [images]"
+    ),
     click.option("--bibtex", is_flag=True, help="Citations of the tables' networks and data sets instead."),
 )
 INTO = click.option(
@@ -69,7 +73,7 @@ INTO = click.option(
 @INTO
 @TITLED
 @CHECKLIST
-@displayed("Write to a file.  [standard output]", "json")
+@displayed("Write to a file.  [standard output; report.html for html]", "json", "html")
 def report(
     selection: Selection,
     instead: Instead,
@@ -92,10 +96,12 @@ def report(
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
-    if form == "latex" and paper.is_paper and _are_figures(instead):
+    if form == "html":
+        _write_page(selection, instead, display.output or Path("report.html"))
+    elif form == "latex" and paper.is_paper and _are_figures(instead):
         _write(paper_latex(selection, paper), display.output)
     elif instead.figures is not None:
-        _draw(selection, instead.figures, instead.budgets)
+        _draw(selection, instead.figures, instead)
     elif form == "rich" and display.output is None and _are_tables(instead):
         _print(selection, instead, checklist, display)
     elif into is not None and selection.only_dataset is not None:
@@ -200,11 +206,12 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
     return f"{text}\n{render_sheets(below, of_sheets)}" if below else text
 
 
-def _draw(selection: Selection, folder: Path, budgets: bool) -> None:
+def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
+    from ablations.command import draw_stored
     from bench.report.figures import draw_report
     from bench.report.notes import few
 
-    if budgets:
+    if instead.budgets:
         from bench.report.curves import draw_curves_in
 
         curves, notes = _curves(selection)
@@ -212,8 +219,23 @@ def _draw(selection: Selection, folder: Path, budgets: bool) -> None:
             click.echo(said)
         return
     tables, notes = _tables(selection)
-    for line in (*(line for lines in draw_report(tables, folder) for line in lines), *few(notes)):
+    drawn, left_out = draw_report(tables, folder, selection.results, instead.over)
+    drawn += draw_stored(selection.results, tables, folder)
+    for line in (*drawn, *few([*left_out, *notes])):
         click.echo(line)
+
+
+def _write_page(selection: Selection, instead: Instead, path: Path) -> None:
+    from ablations.page_parts import page_parts
+    from bench.report.page.building import Asked, write_page
+
+    if not _are_tables(instead) or instead.brief or instead.budgets or instead.figures:
+        raise UserError(
+            "Expected --format html without --trials, --speeds, --ranks, --brief and their like: all is in it."
+        )
+    tables, notes = _tables(selection)
+    asked = Asked(selection.results, instead.over, page_parts(selection.results, tables))
+    click.echo(write_page(tables, asked, path, notes))
 
 
 def _write(text: str, output: Path | None) -> None:

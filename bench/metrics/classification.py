@@ -12,6 +12,7 @@ defined for no class is nan.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,19 @@ def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _area(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The area under a ROC curve, by trapezoids between its corners; nan where all images are alike.
-
-    Args:
-        positive: (N,) boolean. scores: (N,); the higher, the sooner an image is called positive.
-    """
+    """The area under a ROC curve, by trapezoids between its corners; nan where all images are alike."""
     if positive.all() or not positive.any():
         return math.nan
+    x, y = roc(positive, scores)
+    return float(np.trapezoid(y, x))
+
+
+def roc(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a ROC curve from (0, 0) to (1, 1): one less specificity, and sensitivity.
+
+    Args:
+        positive: (N,) boolean, of both kinds. scores: (N,); the higher, the sooner an image is called positive.
+    """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]), 1.0))  # the last image of each score
     hits = np.cumsum(positive[order])[ends]
@@ -84,7 +91,7 @@ def _area(positive: np.ndarray, scores: np.ndarray) -> float:
     turns = (np.diff(hits, 2) != 0) | (np.diff(misses, 2) != 0)
     corners = np.concatenate([[True], turns, [True]])[-len(ends) :]
     x, y = (np.append(0, values[corners]) / values[-1] for values in (misses, hits))
-    return float(np.trapezoid(y, x))
+    return x, y
 
 
 def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -96,12 +103,12 @@ def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def balanced_accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' sensitivities."""
-    return float(np.nanmean(sensitivity(reference, probabilities)))
+    return _mean(sensitivity(reference, probabilities))
 
 
 def macro_f1(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' F1; without classes neither true nor predicted anywhere."""
-    return float(np.nanmean(f1(reference, probabilities)))
+    return _mean(f1(reference, probabilities))
 
 
 def macro_specificity(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -146,9 +153,30 @@ def ece(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """
     true, predicted = _classes(reference, probabilities)
     confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
-    bins = np.digitize(confidence, np.arange(1, BINS) / BINS, right=True)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    gaps = np.bincount(_bins(confidence, BINS), weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(true))
+
+
+def reliability(
+    reference: np.ndarray, probabilities: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each bin of confidence: images, mean confidence, share of them predicted right; (B,), nan without images.
+
+    Args:
+        bins: how many of equal width, each with its upper end.
+    """
+    true, predicted = _classes(reference, probabilities)
+    confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
+    place = _bins(confidence, bins)
+    images = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights=values, minlength=bins) for values in (confidence, right))
+    mean_confidence, share_right = (_ratio(of_bins, images) for of_bins in sums)
+    return images, mean_confidence, share_right
+
+
+def _bins(confidence: np.ndarray, count: int) -> np.ndarray:
+    """(N,): which of so many bins of equal width, each with its upper end, a confidence is in."""
+    return np.digitize(confidence, np.arange(1, count) / count, right=True)
 
 
 def brier(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -183,23 +211,23 @@ CLASS_FIGURES = {
 }
 
 
-# Those that the confusion matrix gives, which is made once for all of them.
-_OF_COUNTS = {
+# Of those above what the confusion matrix tells alone, which is counted once for all of them.
+COUNTED: dict[str, Callable[[np.ndarray], float]] = {
     "accuracy": _accuracy,
-    "balanced_accuracy": lambda counts: float(np.nanmean(_sensitivity(counts))),
-    "macro_f1": lambda counts: float(np.nanmean(_f1(counts))),
+    "balanced_accuracy": lambda counts: _mean(_sensitivity(counts)),
+    "macro_f1": lambda counts: _mean(_f1(counts)),
     "mcc": _mcc,
     "macro_specificity": lambda counts: _mean(_specificity(counts)),
     "macro_precision": lambda counts: _mean(_precision(counts)),
 }
-_CLASSES_OF_COUNTS = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision, "f1": _f1}
+CLASS_COUNTED = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision, "f1": _f1}
 
 
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
     counts = confusion(reference, probabilities)
     return {
-        name: _OF_COUNTS[name](counts) if name in _OF_COUNTS else figure(reference, probabilities)
+        name: COUNTED[name](counts) if name in COUNTED else figure(reference, probabilities)
         for name, figure in FIGURES.items()
     }
 
@@ -208,7 +236,7 @@ def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str,
     """All of `CLASS_FIGURES` by name: (K,) each."""
     counts = confusion(reference, probabilities)
     return {
-        name: _CLASSES_OF_COUNTS[name](counts) if name in _CLASSES_OF_COUNTS else figure(reference, probabilities)
+        name: CLASS_COUNTED[name](counts) if name in CLASS_COUNTED else figure(reference, probabilities)
         for name, figure in CLASS_FIGURES.items()
     }
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from itertools import cycle
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +13,18 @@ from bench.analysis.curves import AXES, Curve, Line, Point
 from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.filenames import file_name
-from bench.report.figures import BLUE, FORMS, GREY, ORANGE, new_figure, save, save_as
+from bench.report.drawing.style import (
+    FORMS,
+    legend_below,
+    legend_height,
+    looks,
+    named,
+    new_figure,
+    save,
+    save_as,
+    slug,
+    styled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Lines but the proposed model's: told apart by dash and marker where there is no colour.
-COLOURS = (ORANGE, "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
-DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
-MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "*")
 NEAR = 0.07  # share of the axis under which two places have room for one label
 DODGE, SPREAD = 0.009, 0.05  # share of the axis between the intervals of two lines, and at most of all lines together
-LABEL = 26  # characters of a line in the legend
 
 
 def curve_sheet(curve: Curve) -> Sheet:
@@ -79,44 +82,26 @@ def draw_curves_in(curves: Sequence[Curve], folder: Path) -> list[Path]:
 
 
 def _name(curve: Curve) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", f"{curve.dataset} {curve.split} {curve.axis} {curve.preset}".lower()).strip("-")
+    return slug(f"{curve.dataset} {curve.split} {curve.axis} {curve.preset}")
 
 
+@styled
 def curve_figure(curve: Curve) -> Figure:
     """A line per model with its 95 % intervals; the proposed model's thick, drawn last and on top."""
     intervals = ", with 95 % intervals" if _has_intervals(curve) else ""
     drawn = [line for line in curve.lines if any(not math.isnan(p.figure.value) for p in line.points.values())]
-    rows = sum(1 + fill(line.title, LABEL).count("\n") for line in drawn)  # of the legend
-    figure, axis = new_figure(max(3.6, 0.5 + 0.16 * rows + 0.05 * len(drawn)), f"{curve.title}{intervals}")
+    titles = [line.title for line in drawn]
+    figure, axis = new_figure(2.7 + legend_height(titles), f"{curve.title}{intervals}")
     axis.set_xscale("log")
-    styles, apart = _styles(drawn), _apart(curve.places, len(drawn))
+    styles, apart = looks({line.model: line.family for line in drawn}), _apart(curve.places, len(drawn))
     for k, line in enumerate(drawn):
         _draw_line(axis, line, styles[line.model], math.exp(apart * (k - (len(drawn) - 1) / 2)))
     _label_places(axis, curve.places)
-    axis.set_xlabel(AXES[curve.axis][0], fontsize=9)
-    axis.set_ylabel(curve.measure, fontsize=9)
-    axis.tick_params(labelsize=9)
-    axis.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axis.legend(
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False, labelspacing=0.4, handlelength=3.2
-    )
+    axis.set_xlabel(AXES[curve.axis][0])
+    axis.set_ylabel(curve.measure)
+    axis.grid(axis="y")
+    legend_below(figure, axis)
     return figure
-
-
-def _styles(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
-    """Model -> how its line is drawn."""
-    others = zip(cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)
-    styles: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        if line.family == "proposed":
-            styles[line.model] = {"color": BLUE, "linewidth": 2.4, "marker": "o", "markersize": 6, "zorder": 4}
-        elif line.family == "chance":
-            styles[line.model] = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}
-        else:
-            colour, dash, marker = next(others)
-            styles[line.model] = {"color": colour, "linewidth": 1.1, "linestyle": dash, "marker": marker}
-            styles[line.model] |= {"markersize": 4.5, "markerfacecolor": "white", "zorder": 3}
-    return styles
 
 
 def _draw_line(axis: Axes, line: Line, style: dict[str, Any], shift: float) -> None:
@@ -125,7 +110,7 @@ def _draw_line(axis: Axes, line: Line, style: dict[str, Any], shift: float) -> N
     for x, figure in zip(places, (figure for _, figure in known), strict=True):
         if not math.isnan(figure.low):
             axis.plot([x, x], [figure.low, figure.high], color=style["color"], linewidth=1.0, alpha=0.6, zorder=2)
-    axis.plot(places, [figure.value for _, figure in known], label=fill(line.title, LABEL), **style)
+    axis.plot(places, [figure.value for _, figure in known], label=named(line.title), **style)
 
 
 def _apart(places: Sequence[int], lines: int) -> float:

@@ -1,198 +1,143 @@
-"""A report's figures, PNG and PDF: differences with intervals, rank frequencies, and from five data sets critical ones.
+"""All figures of a report: which there are, what is left out and why, and their files.
 
-Drawn from tables that are made already; the same tables give the same pixels.
+Each is drawn from a table that is made already, or from stored profiles: no figure is computed here.
 """
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bench.analysis.certainty import p_text
+from bench.analysis.aside import without_arms
 from bench.analysis.comparison import Table
+from bench.analysis.learning import learning_curves
 from bench.analysis.rankings import LEAST, Ranking, rankings
 from bench.analysis.short_budget import NO_RANKS
-from bench.analysis.statistics import Interval, average_ranks, critical_difference, friedman
-from bench.errors import UserError
 from bench.records.filenames import file_name
+from bench.records.histories import Kept, read_kept
+from bench.records.profiles import load_profiles
+from bench.records.sweeps import load_sweeps
+from bench.report.drawing.batches import SWEPT, latency_by_batch, memory, memory_rows
+from bench.report.drawing.forest import differences
+from bench.report.drawing.probabilities import confusion_matrices, drawn_models, reliability_diagram, roc_curves
+from bench.report.drawing.ranking import critical, rank_map
+from bench.report.drawing.strips import class_strips
+from bench.report.drawing.style import save, slug
+from bench.report.drawing.tradeoff import tradeoff
+from bench.report.drawing.training import IMAGES, training_curves
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import pandas as pd
     from matplotlib.figure import Figure
 
-# Of Okabe and Ito's colours, which the colour-blind tell apart.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"
-RASTER = 200  # dots an inch of the PNG
-# Suffix -> what a file of that form would say of when and by what it was made, which is left out.
-FORMS = {".png": ("Software",), ".pdf": ("CreationDate", "Producer", "Creator"), ".svg": ("Date", "Creator")}
-INCHES = 7.0  # width of a figure: a page's text
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure and what it is: `kind` is the end of its file's name."""
+
+    name: str
+    kind: str
+    figure: Figure
 
 
-def draw_report(tables: Sequence[Table], folder: Path) -> tuple[list[Path], list[str]]:
+def draw_report(
+    tables: Sequence[Table], folder: Path, results: Path | None = None, over: str = IMAGES
+) -> tuple[list[Path], list[str]]:
     """Writes the figures that these tables allow; returns their paths, and a line for each kind that is left out.
+
+    Args:
+        results: the folder that the tables are from, for learning curves, speeds and memory; None: without these.
+        over: what the axis of learning curves counts, `steps` or `images`.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    drawn: list[tuple[str, Figure]] = []
+    kept = {} if results is None else read_kept(results, {key for table in tables for key in table.cells["key"]})
+    written = [
+        path
+        for drawing in report_drawings(tables, kept, results, over)
+        for path in save(drawing.figure, folder / drawing.name)
+    ]
+    return written, _left_out(tables)
+
+
+def report_drawings(
+    tables: Sequence[Table], kept: Mapping[str, Kept], results: Path | None, over: str = IMAGES
+) -> Iterator[Drawing]:
+    """Every figure of these tables, one at a time: of each table, over data sets, of stored profiles."""
     for table in tables:
-        if table.sure.gaps:
-            name = file_name(f"{table.name}-{table.key[:8]}")
-            drawn.append((f"{name}-differences", differences(table)))
-            drawn += [] if table.sure.ranks.empty else [(f"{name}-ranks", rank_map(table))]
+        yield from table_drawings(table, kept, over)
+    yield from ranking_drawings(tables)
+    if results is not None:
+        yield from speed_drawings(load_profiles(results), load_sweeps(results))
+
+
+def table_drawings(table: Table, kept: Mapping[str, Kept], over: str = IMAGES) -> Iterator[Drawing]:
+    """The figures of one table that its records allow."""
+    stem, models = file_name(f"{table.name}-{table.key[:8]}"), drawn_models(table)
+    draw = {
+        "differences": lambda: differences(table) if table.sure.gaps else None,
+        "ranks": lambda: None if table.sure.ranks.empty else rank_map(table),
+        "cost": lambda: tradeoff(table),
+        "classes": lambda: class_strips(table),
+        "training": lambda: training_curves(table, learning_curves(table, kept), over),
+        "reliability": lambda: reliability_diagram(table, models),
+        "roc": lambda: roc_curves(table, models),
+        "confusion": lambda: confusion_matrices(table, models),
+    }
+    for kind, make in draw.items():
+        figure = make()
+        if figure is not None:
+            yield Drawing(f"{stem}-{kind}", kind, figure)
+
+
+def ranking_drawings(tables: Sequence[Table]) -> Iterator[Drawing]:
+    """A critical-difference diagram for each setting with enough data sets."""
+    for ranking in rankings(tables):
+        if len(ranking.datasets) >= LEAST:
+            yield Drawing(_file_name(ranking), "critical-difference", critical(ranking))
+
+
+def speed_drawings(profiles: pd.DataFrame, sweeps: pd.DataFrame) -> Iterator[Drawing]:
+    """Latency against the batch, and memory, a figure for each machine, input and arithmetic."""
+    swept, _ = without_arms(sweeps, ())
+    for _, rows in swept.groupby(SWEPT, sort=True):
+        if rows["batch"].nunique() > 1 and rows["title"].nunique() > 1:
+            yield Drawing(f"latency-{_of_profiles(rows)}", "latency", latency_by_batch(rows))
+    measured = memory_rows(profiles)
+    for _, rows in measured.groupby([*SWEPT, "batch"], sort=True) if len(measured) else ():
+        if len(rows) > 1:
+            yield Drawing(f"memory-{_of_profiles(rows)}-{rows['batch'].iloc[0]}", "memory", memory(rows))
+
+
+def _of_profiles(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    words = [first[name] for name in ("task", "image", "classes", "precision", "threads", "machine")]
+    return file_name(slug(" ".join(map(str, words))))
+
+
+def _left_out(tables: Sequence[Table]) -> list[str]:
+    """What is not drawn, and why, a line each."""
     notes = [
-        f"{table.where}: no figure. {table.sure.caption}"
+        f"{table.where}: no figure of differences. {table.sure.caption}"
         if not table.sure.reference
-        else f"{table.where}: no figure, one model alone."
+        else f"{table.where}: no figure of differences, one model alone."
         for table in tables
         if not table.sure.gaps
     ]
     notes += [f"{t.where}: no figure of ranks. {NO_RANKS}" for t in tables if t.sure.gaps and t.sure.ranks.empty]
     ranked = rankings(tables)
-    enough = [ranking for ranking in ranked if len(ranking.datasets) >= LEAST]
-    drawn += [(_file_name(ranking), critical(ranking)) for ranking in enough]
-    if not enough:
-        most = max((len(ranking.datasets) for ranking in ranked), default=0)
+    most = max((len(ranking.datasets) for ranking in ranked), default=0)
+    if most < LEAST:
         notes.append(
             f"No critical-difference figure: it needs {LEAST} data sets of real images with the same models, "
             f"{most} are there."
         )
-    return [path for name, figure in drawn for path in save(figure, folder / name)], notes
-
-
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG and PDF, without a date in them. Raises UserError where it cannot be written."""
-    return [save_as(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in ("png", "pdf")]
-
-
-def save_as(figure: Figure, path: Path) -> Path:
-    """Writes a figure in the form that the path's suffix names, one of `FORMS`. Raises UserError where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=RASTER, metadata=dict.fromkeys(FORMS[path.suffix]))
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another folder.") from None
-    return path
-
-
-def new_figure(height: float, title: str, width: float = INCHES) -> tuple[Figure, Axes]:
-    """An empty figure with one axis and a title that is wrapped to its width; sizes in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    lines = textwrap.wrap(title, int(13.5 * width))
-    figure = Figure(figsize=(width, height + 0.17 * len(lines)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("\n".join(lines), fontsize=9)
-    return figure, axis
-
-
-def differences(table: Table) -> Figure:
-    """A forest plot: the reference's figure less each model's, with 95 % intervals; those that exclude 0 filled."""
-    sure = table.sure
-    how = sure.caption.partition(": ")[2]
-    label = f"{sure.reference} less the model, {sure.measure},\n95 % interval; filled: it excludes 0"
-    return forest(sure.gaps, f"{table.where}. {how[:1].upper()}{how[1:]}", label)
-
-
-def forest(gaps: Mapping[str, Interval], title: str, label: str) -> Figure:
-    """A row for each difference: a point with its interval about a line at 0, filled where it excludes 0."""
-    figure, axis = new_figure(1.2 + 0.3 * len(gaps), title)
-    axis.axvline(0, color="black", linewidth=0.8)
-    for height, gap in enumerate(gaps.values()):
-        colour = BLUE if gap.low > 0 else ORANGE if gap.high < 0 else GREY
-        axis.plot([gap.low, gap.high], [height, height], color=colour, linewidth=2, solid_capstyle="butt")
-        face = colour if gap.excludes_zero else "white"
-        axis.plot([gap.value], [height], "o", color=colour, markerfacecolor=face, markersize=6)
-    axis.set_yticks(range(len(gaps)), list(gaps), fontsize=9)
-    axis.set_ylim(len(gaps) - 0.5, -0.5)
-    axis.grid(axis="x", linewidth=0.4, alpha=0.6)
-    axis.tick_params(axis="x", labelsize=9)
-    figure.supxlabel(label, fontsize=9)  # centred on the whole figure, which long names leave room for
-    return figure
-
-
-def rank_map(table: Table) -> Figure:
-    """How often each model has each rank among the resamples, in %, as a heat map."""
-    sure = table.sure
-    shares = 100 * sure.ranks.to_numpy(float)
-    title = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}"
-    figure, axis = new_figure(0.9 + 0.3 * len(shares), title)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for i, row in enumerate(shares):
-        for j, share in enumerate(row):
-            text = "" if share == 0 else f"{share:.0f}" if share >= 0.5 else "<1"
-            axis.text(j, i, text, ha="center", va="center", color="white" if share > 55 else "black", fontsize=8)
-    axis.set_yticks(range(len(shares)), [str(model) for model in sure.ranks.index], fontsize=9)
-    axis.set_xticks(range(shares.shape[1]), [str(rank) for rank in sure.ranks.columns], fontsize=9)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    axis.set_xlabel("rank", fontsize=9)
-    return figure
-
-
-# -- over data sets ------------------------------------------------------------------------------------------
-
-
-def critical(ranking: Ranking) -> Figure:
-    """Mean ranks over data sets, a bar over models that Nemenyi's test does not tell apart.
-
-    Source: Demsar, JMLR 7 (2006) 1, figure 1.
-    """
-    ranks = average_ranks(ranking.figures)
-    n, m = ranking.figures.shape
-    distance = critical_difference(m, n)
-    order = np.argsort(ranks, kind="stable")
-    bars = cliques(ranks[order], distance)
-    half = (m + 1) // 2
-    title = (
-        f"Mean ranks over {n} data sets ({', '.join(ranking.datasets)}), preset {ranking.setting}. Friedman's test (F "
-        f"form): p {p_text(friedman(ranking.figures))}; critical difference (Nemenyi, 0.05): {distance:.2f} ranks"
-    )
-    figure, axis = new_figure(1.1 + 0.13 * len(bars) + 0.3 * half, title)
-    axis.spines[:].set_visible(False)
-    axis.set_yticks([])
-    axis.xaxis.set_visible(False)
-    first = 0.55 + 0.3 * len(bars)  # below the axis, of the first model's name
-    axis.set_xlim(-0.45 * m, 1.45 * m + 1)
-    axis.set_ylim(first + 0.7 * half, -1.7)
-    axis.plot([1, m], [0, 0], color="black", linewidth=1)
-    for rank in range(1, m + 1):
-        axis.plot([rank, rank], [0, -0.2], color="black", linewidth=1)
-        axis.text(rank, -0.3, str(rank), ha="center", va="bottom", fontsize=9)
-    end = min(1 + distance, m)
-    axis.plot([1, end], [-1.2, -1.2], color="black", linewidth=2, solid_capstyle="butt")
-    cut = "" if end == 1 + distance else ", longer than the axis"
-    axis.text(end + 0.05 * m, -1.2, f"critical difference {distance:.2f}{cut}", va="center", fontsize=9)
-    for k, i in enumerate(order):
-        left = k < half
-        side, level = (0.9, first + 0.7 * k) if left else (m + 0.1, first + 0.7 * (m - 1 - k))
-        axis.plot([ranks[i], ranks[i], side], [0, level, level], color=GREY, linewidth=0.9)
-        text = f"{ranking.models[i]}  {ranks[i]:.2f}" if left else f"{ranks[i]:.2f}  {ranking.models[i]}"
-        axis.text(side + (-0.1 if left else 0.1), level, text, ha="right" if left else "left", va="center", fontsize=9)
-    for k, (start, stop) in enumerate(bars):
-        low, high = ranks[order[start]], ranks[order[stop]]
-        axis.plot([low - 0.03, high + 0.03], [0.3 + 0.3 * k] * 2, color=BLUE, linewidth=3, solid_capstyle="butt")
-    return figure
-
-
-def cliques(ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
-    """First and last position of each longest run of ascending mean ranks that lie within the distance."""
-    runs: list[tuple[int, int]] = []
-    for first, rank in enumerate(ranks):
-        last = int(np.flatnonzero(ranks <= rank + distance)[-1])
-        if last > first and (not runs or last > runs[-1][1]):
-            runs.append((first, last))
-    return runs
+    return notes
 
 
 def _file_name(ranking: Ranking) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", f"{ranking.setting} {len(ranking.datasets)}".lower()).strip("-")
+    name = slug(f"{ranking.setting} {len(ranking.datasets)}")
     return file_name(f"critical-difference-{name}-{'-'.join(sorted(ranking.datasets))}")

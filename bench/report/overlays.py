@@ -13,7 +13,7 @@ import pandas as pd
 from bench.analysis.gallery import Gallery, Scene, Shot
 from bench.analysis.sheet import Sheet
 from bench.records.filenames import file_name
-from bench.report.figures import BLUE, GREY, ORANGE, save_as
+from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records.filenames import file_name
-from bench.report.figures import BLUE, GREY, ORANGE, new_figure, save_as
+from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as
 from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from test_comparison import one
 from bench.analysis.comparison import Table
 from bench.errors import UserError
 from bench.report.brief import brief_sheet, top_rows, write_into
-from bench.report.figures import differences, rank_map
+from bench.report.drawing.forest import differences
+from bench.report.drawing.ranking import rank_map
 from bench.report.render import render_tables
 
 BEGINNING = "<!-- begin: acdc -->"
@@ -44,7 +45,7 @@ def test_a_cut_table_keeps_its_figures_and_renders_in_every_form(table: Table) -
         assert "OURS" in text
         assert "C" not in text.replace("|", " ").split(), form
     assert len(differences(cut).axes[0].get_yticks()) == 1
-    assert rank_map(cut).axes[0].get_yticks().tolist() == [0, 1]
+    assert len(rank_map(cut).axes[0].get_yticks()) == 2
 
 
 def test_a_brief_table_has_intervals_costs_and_what_the_budget_means(table: Table) -> None:

@@ -17,8 +17,10 @@ from bench.analysis.comparison import Table, summarise
 from bench.analysis.rankings import rankings
 from bench.cli.main import main
 from bench.errors import UserError
-from bench.report import figures
-from bench.report.figures import cliques, critical, differences, draw_report, rank_map
+from bench.report.drawing import style
+from bench.report.drawing.forest import differences
+from bench.report.drawing.ranking import cliques, critical, rank_map
+from bench.report.figures import draw_report, ranking_drawings
 from bench.report.sheets import to_markdown
 from bench.report.table_sheets import rank_sheet
 
@@ -89,18 +91,21 @@ def test_nothing_is_cut_off(draw: Any) -> None:
 
 def test_the_same_tables_give_the_same_files(tmp_path: Path) -> None:
     once = tables(("acdc",))
-    found = [draw_report(once, tmp_path / name)[0] for name in "ab"]
-    assert [path.name for path in found[0]] == [
-        f"acdc-acdc-0-{kind}.{form}" for kind in ("differences", "ranks") for form in ("png", "pdf")
+    written = draw_report(once, tmp_path)[0]
+    assert [path.name for path in written] == [
+        f"acdc-acdc-0-{kind}.{form}"
+        for kind in ("differences", "ranks", "cost", "classes")
+        for form in ("png", "pdf", "svg")
     ]
-    for one, other in zip(*found, strict=True):
-        assert one.read_bytes() == other.read_bytes()
+    again = style.save(rank_map(once[0]), tmp_path / "again" / "acdc-acdc-0-ranks")
+    for path in again:
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
 def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
     written, notes = draw_report(tables(("acdc",), seeds=1), tmp_path)
-    assert not written
-    assert notes[0].endswith("no figure. No claim about a method is made: 1 seed(s), 8 patient(s).")
+    assert {path.stem for path in written} == {"acdc-acdc-0-cost", "acdc-acdc-0-classes"}
+    assert notes[0].endswith("no figure of differences. No claim about a method is made: 1 seed(s), 8 patient(s).")
     assert notes[1] == (
         "No critical-difference figure: it needs 5 data sets of real images with the same models, 1 are there."
     )
@@ -109,14 +114,11 @@ def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
         draw_report(tables(("acdc",)), tmp_path / "file")
 
 
-def test_from_five_data_sets_on_their_ranks_are_drawn(tmp_path: Path) -> None:
-    four, five = tables(DATASETS[:4]), tables(DATASETS[:5])
-    assert "4 are there" in draw_report(four, tmp_path)[1][0]
-    written, notes = draw_report(five, tmp_path)
-    assert not notes
-    assert [path.name for path in written if "critical" in path.name] == [
-        f"critical-difference-quick-5-{'-'.join(sorted(DATASETS[:5]))}.{kind}" for kind in ("png", "pdf")
-    ]
+def test_from_five_data_sets_on_their_ranks_are_drawn() -> None:
+    assert not list(ranking_drawings(tables(DATASETS[:4])))
+    five = tables(DATASETS[:5])
+    (drawing,) = ranking_drawings(five)
+    assert drawing.name == f"critical-difference-quick-5-{'-'.join(sorted(DATASETS[:5]))}"
     (ranking,) = rankings(five)
     assert ranking.models == ("MedNeXt-T (reconstr.)", "A", "B")
     assert ranking.figures.shape == (5, 3)
@@ -157,11 +159,12 @@ def test_cliques_by_hand() -> None:
 def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tables(("acdc",))
     monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: (found, ()))
+    monkeypatch.setattr("bench.report.figures.save", lambda _, stem: [stem.with_suffix(".png")])
     done = CliRunner().invoke(main, ["report", "--figures", str(tmp_path / "f")])
     assert done.exit_code == 0
     assert done.output.splitlines()[0] == str(tmp_path / "f" / "acdc-acdc-0-differences.png")
-    assert done.output.count("\n") == 5
-    assert figures.RASTER >= 150
+    assert done.output.count("\n") == 4 + 1
+    assert style.RASTER >= 150
     shown = CliRunner().invoke(main, ["report", "--ranks"])
     assert shown.output == to_markdown(rank_sheet(found[0]))
     assert CliRunner().invoke(main, ["report", "--ranks", "--trials"]).exit_code == 2

@@ -1,7 +1,8 @@
-"""The committed example with the records of few models, for commands whose whole answer other tests hold."""
+"""The committed example with few of its records, for what other tests hold as a whole."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,4 +19,13 @@ def copy_example(folder: Path, models: Iterable[str]) -> Path:
     for path in EXAMPLE.glob("records/*/*"):
         if path.name in models:
             shutil.copytree(path, folder / "records" / path.parent.name / path.name)
+    return folder
+
+
+def copy_comparison(folder: Path, comparison: str, models: Iterable[str]) -> Path:
+    """Copies the records of one comparison and of the named models into a new results folder, its units too."""
+    for path in EXAMPLE.glob("records/*/*/*/record.json"):
+        if path.parents[1].name in models and json.loads(path.read_text())["comparison"] == comparison:
+            shutil.copytree(path.parent, folder / "runs" / path.parent.relative_to(EXAMPLE / "records"))
+    shutil.copytree(EXAMPLE / "units", folder / "units")
     return folder

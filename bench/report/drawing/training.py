@@ -1,0 +1,66 @@
+"""Learning curves: training loss, validation score and rate, the mean over seeds with their range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.analysis.comparison import Table
+from bench.analysis.learning import VALIDATION, Learning
+from bench.report.drawing.style import BLUE, legend_height, looks, named, new_panels, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STEPS, IMAGES = "steps", "images"
+OVER = {STEPS: "steps", IMAGES: "images seen"}
+BANDED = 6  # lines, from which on the proposed model's range alone is shaded
+
+
+@styled
+def training_curves(table: Table, curves: Sequence[Learning], over: str = IMAGES) -> Figure | None:
+    """Three panels, one below the other; None without a history.
+
+    Args:
+        curves: of the table's rows, as `bench.analysis.learning.learning_curves` gives them.
+        over: what the axis counts, `steps` or `images`.
+    """
+    if not curves:
+        return None
+    runs = {len(curve.values["lr"]) for curve in curves}
+    seeds = f"{min(runs)} to {max(runs)} runs" if len(runs) > 1 else f"{runs.pop()} runs"
+    few = len(curves) < BANDED
+    whose = "shaded" if few else "shaded for the proposed model alone"
+    title = f"{table.where}. Learning curves: mean over {seeds}, their range {whose}"
+    names = [curve.title for curve in curves]
+    figure, axes = new_panels(3.9 + legend_height(names), title, 3, 1, sharex=True, height_ratios=[2, 2, 1])
+    styles = looks({curve.title: curve.family for curve in curves})
+    labels = {"train_loss": "training loss", "val_score": VALIDATION[table.task], "lr": "rate"}
+    for axis, (column, label) in zip(axes, labels.items(), strict=True):
+        axis.grid()
+        for curve in reversed(curves):
+            shaded = few or styles[curve.title]["color"] == BLUE
+            _line(axis, curve, column, over, styles[curve.title], shaded)
+        axis.set_ylabel(label)
+    axes[-1].set_xlabel(OVER[over])
+    axes[-1].set_xlim(left=0)
+    handles, texts = axes[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], texts[::-1], loc="outside lower left", ncols=2, handlelength=3.0, columnspacing=1.2)
+    return figure
+
+
+def _line(axis: Axes, curve: Learning, column: str, over: str, look: dict[str, Any], shaded: bool) -> None:
+    values = curve.values[column]
+    known = ~np.isnan(values).all(axis=0)
+    if not known.any():
+        return
+    places = (curve.steps * (curve.batch if over == IMAGES else 1))[known]
+    means = np.nanmean(values[:, known], axis=0)
+    look = {**look, "marker": None} if len(places) > 15 or column == "lr" else look
+    axis.plot(places, means, label=named(curve.title), **look)
+    if shaded and len(values) > 1:
+        low, high = np.nanmin(values[:, known], axis=0), np.nanmax(values[:, known], axis=0)
+        axis.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=1)
