@@ -96,6 +96,8 @@ def dataset_spec(name: str, data_root: str | Path | None = None) -> DatasetSpec:
 
         if name not in own_names(data_root):
             line = unknown("dataset", name, [*dataset_names(), *own_names(data_root)])
+            if "Did you mean" in str(line):
+                raise line
             raise UserError(f"{line} Your own becomes one by `medbench data add {name} --from DIR`.")
         return own_spec(resolve_root(data_root, must_exist=False)[0], name)
     spec = _targets("medbench.datasets")[name].load()

@@ -239,6 +239,12 @@ def test_a_description_needs_task_and_place_alone(root: Path, tmp_path: Path) ->
         ('task = "regression"\nfrom = "x"', "Expected task to be classification or segmentation in"),
         ('tasks = "x"', "Unknown key of .* 'tasks'. Did you mean: task"),
         ('task = "classification"\nfrom = 3', "Expected from in .* to be a text, but got 3"),
+        (
+            'task = "classification"\nfrom = "x"\nclasses = ["a"]\n[values]\na = "0"\npatients = "p.csv"',
+            r"\[values\] in .* of a, but it has 'patients', which is no class: other keys stand before \[values\]",
+        ),
+        ('task = "segmentation"\nfrom = "x"\nclasses = ["a", "b"]\n[values]\na = "0"', "but it has nothing for 'b'"),
+        ('task = "segmentation"\nfrom = "x"\n[values]\na = "red"', "as NAME=LEVEL or NAME=#rrggbb, but got 'red'"),
         ("task = ", "to be a TOML file, but it cannot be read"),
     ],
 )

@@ -18,13 +18,14 @@ from bench.datasets.own.description import (
     SUFFIX,
     Description,
     check_name,
+    check_stands,
     check_values,
     moved,
     read_description,
     written,
 )
 from bench.datasets.own.items import Found, Item
-from bench.datasets.own.mask_values import check_stands, resolved
+from bench.datasets.own.mask_values import resolved
 from bench.datasets.own.reading import seen_channels
 from bench.datasets.own.recognising import recognise
 from bench.datasets.own.specs import FILES_OF_ALL, spec_of
@@ -86,8 +87,7 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
         classes, values = description.classes or found.classes, dict(description.values or {})
         notes = found.notes
         if found.task == "segmentation":
-            for stands in (part for value in values.values() for part in value.split("|")):
-                check_stands(stands)
+            check_stands(values)
             classes, values, seen = resolved(found.items, classes, values)
             notes = (*notes, *seen)
         channels = description.channels or seen_channels(found.items)

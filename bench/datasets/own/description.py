@@ -27,6 +27,7 @@ LAYOUTS = {
 MODALITIES = ("ct", "mri", "xray", "us", "photo", "dermoscopy", "endoscopy", "fundus", "oct", "histology", "other")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _RESERVED = re.compile(r".*-(phantom|substitute)")
+_STANDS = re.compile(r"#[0-9a-fA-F]{6}|[0-9]{1,3}")
 # Folders and words that results and options use themselves.
 _TAKEN = {"all", "any", "phantom", "development", "tuning", "audits", "units"}
 _KEYS = {"source": "from"}
@@ -134,7 +135,11 @@ def read_description(path: Path, name: str = "") -> Description:
 
 
 def check_values(description: Description, origin: str) -> Description:
-    """The description itself. Raises UserError for a task, layout or modality that there is not, or a bad pattern."""
+    """The description, its classes those of `values` where it names none.
+
+    Raises:
+        UserError: a task, layout or modality that there is not, values that are not the classes', or a bad pattern.
+    """
     if description.task and description.task not in get_args(Task):
         raise UserError(f"Expected task to be {' or '.join(get_args(Task))} in {origin}, but got {description.task!r}.")
     if description.layout and description.layout not in LAYOUTS:
@@ -145,8 +150,27 @@ def check_values(description: Description, origin: str) -> Description:
         raise UserError(f"Expected channels to be 1 (grey) or 3 (colours) in {origin}, but got {description.channels}.")
     if len(set(description.classes)) < len(description.classes) or not all(description.classes):
         raise UserError(f"Expected classes in {origin} to be distinct names, but got {list(description.classes)}.")
+    values = description.values or {}
+    strange = [name for name in values if name not in description.classes] if description.classes else []
+    lacking = [name for name in description.classes if name not in values] if values else []
+    if strange or lacking:
+        wrong = f"{strange[0]!r}, which is no class" if strange else f"nothing for {lacking[0]!r}"
+        listed = ", ".join(description.classes)
+        raise UserError(
+            f"Expected [values] in {origin} to say what stands for each of {listed}, but it has {wrong}: "
+            "other keys stand before [values]."
+        )
+    if description.task == "segmentation":
+        check_stands(values)
     check_pattern(description.patient_pattern)
-    return description
+    return replace(description, classes=description.classes or tuple(values))
+
+
+def check_stands(values: Mapping[str, str]) -> None:
+    """Raises UserError where what stands for a class in label maps is no level, no colour, and not several by `|`."""
+    for stands in (part for value in values.values() for part in value.split("|")):
+        if not _STANDS.fullmatch(stands) or (stands.isdecimal() and int(stands) > 255):
+            raise UserError(f"Expected a class of label maps as NAME=LEVEL or NAME=#rrggbb, but got {stands!r}.")
 
 
 def check_pattern(pattern: str) -> re.Pattern[str]:

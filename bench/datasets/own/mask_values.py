@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -199,13 +198,6 @@ def _packed(stands: str, array: np.ndarray) -> int:
         return packed + 2**24 if array.dtype == np.uint32 else grey if packed == grey * 0x010101 else -1
     value = int(stands)
     return value * 0x010101 + 2**24 if array.dtype == np.uint32 else value
-
-
-def check_stands(stands: str) -> str:
-    """What stands for a class in label maps. Raises UserError where that is no level and no colour."""
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}|[0-9]{1,3}", stands) or (stands.isdecimal() and int(stands) > 255):
-        raise UserError(f"Expected a class of label maps as NAME=LEVEL or NAME=#rrggbb, but got {stands!r}.")
-    return stands.lower()
 
 
 def check_size(item: Item, image: Sequence[int], mask: Sequence[int]) -> None:
