@@ -158,7 +158,7 @@ def test_cliques_by_hand() -> None:
 
 def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tables(("acdc",))
-    monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: (found, ()))
+    monkeypatch.setattr("bench.report.selection.results_tables", lambda *_, **__: (found, ()))
     monkeypatch.setattr("bench.report.figures.save", lambda _, stem: [stem.with_suffix(".png")])
     done = CliRunner().invoke(main, ["report", "--figures", str(tmp_path / "f")])
     assert done.exit_code == 0
