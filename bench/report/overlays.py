@@ -199,8 +199,8 @@ def _legend(axis: Axes, scene: Scene) -> None:
         if k
     ]
     if lines:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "borderaxespad": 0.2}
-        columns = {"ncols": min(3, len(lines)), "handlelength": 1.2, "columnspacing": 0.8}
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "borderaxespad": 0.2}
+        columns: dict[str, Any] = {"ncols": min(3, len(lines)), "handlelength": 1.2, "columnspacing": 0.8}
         axis.legend(handles=lines, fontsize=7, frameon=False, **below, **columns)
 
 
