@@ -144,7 +144,8 @@ def _draw_labels(scene: Scene, panels: Sequence[tuple[Axes, Axes]], figure: Figu
     for axis in (axis for pair in panels for axis in pair):
         axis.set_xlim(columns.start - 0.5, columns.stop - 0.5)
         axis.set_ylim(rows.stop - 0.5, rows.start - 0.5)
-    _colour_bar(figure, picture, [wrong for _, wrong in of_models], scene.unit)
+    if scene.truth.any():  # else there is no border to measure from
+        _colour_bar(figure, picture, [wrong for _, wrong in of_models], scene.unit)
 
 
 def _colour_bar(figure: Figure, picture: Any, axes: list[Axes], unit: str) -> None:
@@ -198,7 +199,9 @@ def _legend(axis: Axes, scene: Scene) -> None:
         if k
     ]
     if lines:
-        axis.legend(handles=lines, fontsize=6, loc="lower left", framealpha=0.6, facecolor="black", labelcolor="white")
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "borderaxespad": 0.2}
+        columns: dict[str, Any] = {"ncols": min(3, len(lines)), "handlelength": 1.2, "columnspacing": 0.8}
+        axis.legend(handles=lines, fontsize=7, frameon=False, **below, **columns)
 
 
 def _error_map() -> Any:

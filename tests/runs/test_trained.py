@@ -233,3 +233,32 @@ def test_a_third_party_s_code_runs_only_where_it_is_named_and_is_the_record_s(tm
         assert isinstance(trained, Trained)
         assert trained.predict(np.zeros((1, 20, 20), np.float32)).shape == (1, 20, 20)
     assert log.read_text() != ""
+
+
+REGISTERED = """
+from torch import nn
+
+from bench import register_model
+
+
+@register_model(title="Kept", family="cnn", citation="none", version=7)
+def kept_here(task, in_channels, num_classes, image_size):
+    return nn.Conv2d(in_channels, num_classes, 1)
+"""
+
+
+def test_a_registered_network_of_a_file_is_known_by_the_sources_that_were_kept(tmp_path: Path, user_data: Path) -> None:
+    from bench.zoo.entry import MODELS
+
+    net = tmp_path / "kept.py"
+    net.write_text(REGISTERED)
+    try:
+        (folder,) = run(tmp_path / "r", user_data / "medbench", dataset="acdc", models=f"{net}:kept_here")
+        assert load_trained(folder, trust=folder / "sources" / "kept.py").name == "kept_here"
+        with pytest.raises(UserError, match="of a network of somebody's own, kept_here"):
+            load_trained(folder)
+        net.write_text(REGISTERED.replace("num_classes, 1)", "num_classes, 1, bias=False)"))
+        with pytest.raises(UserError, match="Nothing of it was run"):
+            load_trained(folder, trust=net)
+    finally:
+        MODELS.pop("kept_here", None)
