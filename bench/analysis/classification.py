@@ -48,8 +48,8 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
         return []
     runs = pd.DataFrame({seed: _run(rows) for seed, rows in scores.groupby("seed")})
     rows = []
-    for metric, name in runs.index:
-        values = runs.loc[(metric, name)]
+    for (metric, name), of_seeds in zip(runs.index, runs.to_numpy(), strict=True):
+        values = pd.Series(of_seeds)
         unit, factor = ("", 1.0) if metric in BARE else ("%", 100.0)
         if metric == CONFUSION:
             unit, factor = "images per run", 1.0
@@ -60,8 +60,9 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
 
 def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
-    names = list(rows["class"].unique())
-    case, label = pd.factorize(rows["case"], sort=True)[0], pd.Index(names).get_indexer(rows["class"])
+    classes = rows["class"].tolist()
+    names = list(dict.fromkeys(classes))
+    case, label = np.unique(rows["case"].tolist(), return_inverse=True)[1], [names.index(name) for name in classes]
     one_hot, probabilities = np.full((2, case.max() + 1, len(names)), np.nan)
     one_hot[case, label], probabilities[case, label] = rows["reference"], rows["probability"]
     reference = one_hot.argmax(axis=1)

@@ -173,7 +173,13 @@ def _compared(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> _Compa
 
 def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bool) -> Table:
     cells, titles, first, task = compared.cells, compared.titles, compared.first, compared.task
-    rows = [row for model in titles for row in _model_figures(model, compared)]
+    of_model = [dict(iter(f.groupby("model"))) for f in (cells, compared.scored, compared.scores)]
+    none = [f.iloc[:0] for f in (cells, compared.scored, compared.scores)]
+    rows = [
+        row
+        for model in titles
+        for row in _model_figures(model, compared, [own.get(model, n) for own, n in zip(of_model, none, strict=True)])
+    ]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = (*task.columns(figures, cells, classes, compared.shown), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
@@ -249,11 +255,13 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
 
-def _model_figures(model: str, compared: _Compared) -> list[dict[str, Any]]:
-    """All figures of one row in long form; without a scored cell those of scores are missing."""
-    cells, scored, scores = (
-        frame[frame["model"] == model] for frame in (compared.cells, compared.scored, compared.scores)
-    )
+def _model_figures(model: str, compared: _Compared, own: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
+    """All figures of one row in long form; without a scored cell those of scores are missing.
+
+    Args:
+        own: the row's part of the cells, of those that are scored, and of their scores.
+    """
+    cells, scored, scores = own
     row = {name: cells.iloc[0][name] for name in SHARED if name != "weights"} | {
         "weights": compared.shown.weights_label(cells.iloc[0]["averaged"])
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.checklist import PROVENANCE
-from bench.analysis.folds import missing_folds
+from bench.analysis.folds import fold_count, missing_folds
 from bench.analysis.own_settings import own_settings
 from bench.analysis.short_budget import is_short_comparison
 
@@ -38,6 +38,8 @@ def footnotes(
 
 def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
     """The folds that rows lack, which have figures of the folds that they have, and no rank; blank where none lacks."""
+    if not fold_count(cells):
+        return ""
     texts = {model: missing_folds(*(frame[frame["model"] == model] for frame in (cells, scored))) for model in titles}
     lacking = "; ".join(f"{titles[model]}, {text}" for model, text in texts.items() if text)
     return f"Folds that are missing: {lacking}." * bool(lacking)

@@ -70,7 +70,10 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     one is.
     """
     tested = cases[cases["part"] == "test"]
-    chosen = tested.groupby("key")["weights"].transform(lambda stored: shown.weights_of(set(stored)))
+    stored: dict[str, set[str]] = {}
+    for key, weights in tested[["key", "weights"]].drop_duplicates().itertuples(index=False):
+        stored.setdefault(key, set()).add(weights)
+    chosen = tested["key"].map({key: shown.weights_of(weights) for key, weights in stored.items()})
     rows = tested[tested["weights"] == chosen]
     if shown.definition != "max" or shown.policy != "transunet" or rows["outcome"].isna().all():
         return rows

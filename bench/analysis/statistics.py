@@ -163,11 +163,12 @@ def bootstrap(
         raise ValueError("Expected at least two units in each stratum.")
     strata = tuple(member.tobytes() for member in members)
     rng = np.random.default_rng(SEED)
-    rng.bit_generator.state = _units_from_seed(strata, resamples)[1]
     draws: dict[str, np.ndarray] = {}
     for name, scores in models.items():
         runs = _runs_of_resamples(scores, strata, resamples)
-        if not paired_seeds or not draws:
+        if not draws:
+            chosen, rng.bit_generator.state = _first_seeds(runs.shape[1], strata, resamples)
+        elif not paired_seeds:
             chosen = weights_of_seeds(runs.shape[1], resamples, rng)
         draws[name] = (runs * chosen).sum(axis=1)
     return draws
@@ -184,6 +185,16 @@ def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[np.nda
     """`unit_weights` from the fixed seed, and the generator's state behind them: the same for all models of a table."""
     rng = np.random.default_rng(SEED)
     weights = unit_weights([np.frombuffer(member, bool) for member in members], resamples, rng)
+    weights.flags.writeable = False
+    return weights, rng.bit_generator.state
+
+
+@lru_cache(maxsize=16)
+def _first_seeds(count: int, members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
+    """`weights_of_seeds` of the first model of a bootstrap, drawn behind the units, and the generator's state then."""
+    rng = np.random.default_rng(SEED)
+    rng.bit_generator.state = _units_from_seed(members, resamples)[1]
+    weights = weights_of_seeds(count, resamples, rng)
     weights.flags.writeable = False
     return weights, rng.bit_generator.state
 

@@ -19,32 +19,47 @@ import numpy as np
 
 def accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The share of images whose predicted class is the true one."""
-    counts = confusion(reference, probabilities)
+    return _accuracy(confusion(reference, probabilities))
+
+
+def _accuracy(counts: np.ndarray) -> float:
     return float(np.trace(counts) / counts.sum())
 
 
 def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of its images that are predicted as it: (K,) float64, nan for a class without images."""
-    counts = confusion(reference, probabilities)
+    return _sensitivity(confusion(reference, probabilities))
+
+
+def _sensitivity(counts: np.ndarray) -> np.ndarray:
     return _ratio(counts.diagonal(), counts.sum(axis=1))
 
 
 def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of other classes' images that are not predicted as it: (K,), nan without such images."""
-    counts = confusion(reference, probabilities)
+    return _specificity(confusion(reference, probabilities))
+
+
+def _specificity(counts: np.ndarray) -> np.ndarray:
     others = counts.sum() - counts.sum(axis=1)
     return _ratio(others - counts.sum(axis=0) + counts.diagonal(), others)
 
 
 def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, the share of images predicted as it that are of it: (K,), nan where none is."""
-    counts = confusion(reference, probabilities)
+    return _precision(confusion(reference, probabilities))
+
+
+def _precision(counts: np.ndarray) -> np.ndarray:
     return _ratio(counts.diagonal(), counts.sum(axis=0))
 
 
 def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Of each class, 2 TP / (2 TP + FP + FN): (K,), nan for a class neither true nor predicted anywhere."""
-    counts = confusion(reference, probabilities)
+    return _f1(confusion(reference, probabilities))
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
     return _ratio(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1))
 
 
@@ -113,7 +128,10 @@ def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
 
     Source: Gorodkin, Computational Biology and Chemistry 28 (2004) 367, for more than two classes.
     """
-    counts = confusion(reference, probabilities)
+    return _mcc(confusion(reference, probabilities))
+
+
+def _mcc(counts: np.ndarray) -> float:
     true, predicted = counts.sum(axis=1, dtype=float), counts.sum(axis=0, dtype=float)
     total = true.sum()
     spreads = (total**2 - predicted @ predicted) * (total**2 - true @ true)
@@ -165,14 +183,34 @@ CLASS_FIGURES = {
 }
 
 
+# Those that the confusion matrix gives, which is made once for all of them.
+_OF_COUNTS = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": lambda counts: float(np.nanmean(_sensitivity(counts))),
+    "macro_f1": lambda counts: float(np.nanmean(_f1(counts))),
+    "mcc": _mcc,
+    "macro_specificity": lambda counts: _mean(_specificity(counts)),
+    "macro_precision": lambda counts: _mean(_precision(counts)),
+}
+_CLASSES_OF_COUNTS = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision, "f1": _f1}
+
+
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
-    return {name: figure(reference, probabilities) for name, figure in FIGURES.items()}
+    counts = confusion(reference, probabilities)
+    return {
+        name: _OF_COUNTS[name](counts) if name in _OF_COUNTS else figure(reference, probabilities)
+        for name, figure in FIGURES.items()
+    }
 
 
 def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """All of `CLASS_FIGURES` by name: (K,) each."""
-    return {name: figure(reference, probabilities) for name, figure in CLASS_FIGURES.items()}
+    counts = confusion(reference, probabilities)
+    return {
+        name: _CLASSES_OF_COUNTS[name](counts) if name in _CLASSES_OF_COUNTS else figure(reference, probabilities)
+        for name, figure in CLASS_FIGURES.items()
+    }
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

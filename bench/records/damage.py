@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def _no_json(content: bytes, error: Exception) -> str:
 def fault(value: Any, shape: Shape) -> str | None:
     """Says in words which field is the first that is not as the shape has it; None where all fields are."""
     for field, types in shape.items():
-        inner, name = value, field.rstrip("?")
-        for part in name.split("."):
+        inner, (name, parts) = value, _path(field)
+        for part in parts:
             if not isinstance(inner, dict):
                 return f"holds no object around {name}"
             if part not in inner:
@@ -129,6 +130,13 @@ def fault(value: Any, shape: Shape) -> str | None:
             if isinstance(inner, int) and not (-LARGEST if float in types else 0) <= inner <= LARGEST:
                 return f"holds {_digits(inner)} as {name}, which is out of range"
     return None
+
+
+@cache
+def _path(field: str) -> tuple[str, tuple[str, ...]]:
+    """A shape's field without its mark, and the names on the way to it."""
+    name = field.rstrip("?")
+    return name, tuple(name.split("."))
 
 
 def _digits(number: int) -> str:

@@ -34,12 +34,12 @@ def odd_scores(rows: pd.DataFrame, record: dict[str, Any], scores: Iterable[str]
     label = pd.Index(names).get_indexer(rows["class"])
     if label.min() < 0 or not (np.bincount(image * len(names) + label) == 1).all() or len(rows) % len(names):
         return _not_each_once(rows, names)
-    tested = len(np.unique(image[_tested(rows)]))
+    tested = len(np.unique(image[is_tested(rows)]))
     expected = record["dataset"]["counts"]["test"]["cases"]
     if tested != expected:
         return f"has {tested} test cases, where its record counts {expected}"
     for column in scores:
-        possible = _in_range(rows[column].to_numpy(float), column) if column in rows else np.ones(len(rows), bool)
+        possible = in_range(rows[column].to_numpy(float), column) if column in rows else np.ones(len(rows), bool)
         if not possible.all():
             odd = rows.loc[~possible]
             return f"has {odd[column].iloc[0]} as {column} of {_shown(odd)}, which it cannot be"
@@ -60,12 +60,12 @@ def _not_each_once(rows: pd.DataFrame, names: list[str]) -> str:
     return f"has not one row for each of the classes {', '.join(names)[:200]} at {_shown(strange)}"
 
 
-def _tested(rows: pd.DataFrame) -> np.ndarray:
+def is_tested(rows: pd.DataFrame) -> np.ndarray:
     """Whether each row is of the test part, under one of the two sets of weights that every cell is scored with."""
     return np.asarray((rows["part"].to_numpy() == "test") & (rows["weights"].to_numpy() == "best-val"))
 
 
-def _in_range(values: np.ndarray, column: str) -> np.ndarray:
+def in_range(values: np.ndarray, column: str) -> np.ndarray:
     """Whether each value can be one of its column: a share, a distance, 0 or 1; blanks are left to the empty policy."""
     if column in ("reference", "predicted"):
         return (values == 0) | (values == 1)
@@ -80,10 +80,17 @@ def _shown(rows: pd.DataFrame) -> str:
 
 
 def tested_as(rows: pd.DataFrame) -> int:
-    """What a cell was tested on as a number: its cases, whose they are, and what is true of them."""
-    tested = _tested(rows)
-    columns = [rows[column].to_numpy()[tested].tolist() for column in _TESTED if column in rows]
-    return hash(frozenset(zip(*columns, strict=True)))
+    """What a cell was tested on as a number: its cases, whose they are, and what is true of them, in any order."""
+    return int(row_hashes(rows[is_tested(rows)]).sum())
+
+
+def row_hashes(rows: pd.DataFrame) -> np.ndarray:
+    """(N,) uint64: of each row what the models of one table must agree in."""
+    import pandas as pd
+
+    known = [column for column in _TESTED if column in rows]
+    numbers = {column: rows[column].astype(float) for column in known if column.startswith("reference")}
+    return np.asarray(pd.util.hash_pandas_object(rows[known].assign(**numbers), index=False), np.uint64)
 
 
 def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:

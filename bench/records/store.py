@@ -21,22 +21,25 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from bench.errors import UserError
+from bench.records.case_rows import CASE_COLUMNS, SCORE_COLUMNS, parse_cases
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import file_name
 from bench.records.keys import cell_key, dataset_label
 from bench.records.one_rate import one_rate_each
 from bench.records.rows import COLUMNS, key_of, record_row, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
+from bench.records.together import groups_of, read_together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,27 +48,6 @@ SCHEMA = 1
 TUNING, DEVELOPMENT = "tuning", "development"  # folders of cells that choose something, which are no results
 EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-OLDEST = 6  # of the score columns: those that records have had from the first
-_PLACE = ("part", "weights", "case", "patient", "class")
-# task -> the columns of cases.csv that hold scores; the others are ids, sizes and outcomes
-SCORE_COLUMNS = {
-    "segmentation": (
-        "dice_strict",
-        "dice_transunet",
-        "hd95_vox_strict",
-        "hd95_vox_transunet",
-        "hd95_mm_strict",
-        "hd95_mm_transunet",
-        *("jaccard_strict", "sensitivity_strict", "precision_strict"),
-        *("hd95max_vox_strict", "assd_vox_strict", "nsd_vox_strict"),
-        *("hd95max_mm_strict", "assd_mm_strict", "nsd_mm_strict"),
-    ),
-    "classification": ("reference", "predicted", "probability"),
-}
-CASE_COLUMNS = {
-    "segmentation": (*_PLACE, "outcome", "reference_voxels", "predicted_voxels", *SCORE_COLUMNS["segmentation"]),
-    "classification": (*_PLACE, *SCORE_COLUMNS["classification"]),
-}
 
 
 def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
@@ -247,35 +229,79 @@ def read_records(results: str | Path) -> Found:
     return _read_results(results)[0]
 
 
-def _read_results(results: str | Path) -> tuple[Found, dict[Path, pd.DataFrame]]:
-    """The records as `read_records` gives them, and by folder the rows of their cases.csv, of those that have one."""
-    found: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    tested: dict[Path, int] = {}
-    cases: dict[Path, pd.DataFrame] = {}
-    left_out, mended = [], 0
+def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
+    """The records as `read_records` gives them, and the rows of their cases.csv, with the cell's `key`."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    contents: dict[Path, bytes] = {}
+    faults: dict[Path, str] = {}
+    mended = 0
     for folder in find_records(Path(results)):
         try:
             record = read_record(folder)
             if record is None:
                 continue
             if _has_cases(record):
-                cases[folder], taken_back = _cases_of(folder, record)
+                contents[folder], taken_back = read_hashed(folder / "cases.csv", record["cases_sha256"])
                 mended += taken_back
-                tested[folder] = tested_as(cases[folder])
         except Damaged as error:
-            left_out.append(f"Left out: {error}")
+            faults[folder] = str(error)
         else:
-            found.setdefault(record["key"], []).append((folder, record))
+            found.append((folder, record))
+    scored = [(folder, record) for folder, record in found if folder in contents]
+    rows, tested = _all_rows(scored, contents, faults)
+    by_key: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for folder, record in found:
+        if folder not in faults:
+            by_key.setdefault(record["key"], []).append((folder, record))
+    left_out = [f"Left out: {faults[folder]}" for folder in sorted(faults)]
     if mended:
         left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
-    records = [min(copies, key=_standing) for copies in found.values()]
+    records = [min(copies, key=_standing) for copies in by_key.values()]
     strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
     kept, superseded = one_rate_each(kept)
     left_out += superseded
     places = {record["key"]: folder / "cases.csv" for folder, record in records}
     left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
-    return Found(kept, tuple(left_out)), {folder: cases[folder] for folder, _ in kept if folder in cases}
+    numbers = {folder: number for number, (folder, _) in enumerate(scored)}
+    wanted = {numbers[folder] for folder, _ in kept if folder in numbers}
+    return Found(kept, tuple(left_out)), [_of_cells(part, wanted, scored) for part in rows]
+
+
+def _all_rows(
+    scored: Sequence[tuple[Path, dict[str, Any]]], contents: Mapping[Path, bytes], faults: dict[Path, str]
+) -> tuple[list[pd.DataFrame], dict[Path, int]]:
+    """The rows of all cells, with `cell`, their number, and what each was tested on; `faults` gets what is damaged."""
+    rows, tested = list[Any](), dict[Path, int]()
+    for numbers in groups_of([record for _, record in scored], [contents[folder] for folder, _ in scored]):
+        records, texts = [scored[n][1] for n in numbers], [contents[scored[n][0]] for n in numbers]
+        together = read_together(records, texts, parse_cases, SCORE_COLUMNS[task_of(records[0])])
+        plain = [] if together is None else together.plain.tolist()
+        if together is not None:
+            part = together.rows.assign(cell=np.repeat(numbers, together.counts))
+            rows.append(part if all(plain) else part[np.repeat(together.plain, together.counts)])
+            tested |= {scored[n][0]: int(t) for n, t, ok in zip(numbers, together.tested_as, plain, strict=True) if ok}
+        for n, text in zip(numbers, texts, strict=True):
+            folder, record = scored[n]
+            if folder not in tested:
+                try:
+                    alone = _checked_cases(folder, record, text)
+                except Damaged as error:
+                    faults[folder] = str(error)
+                else:
+                    rows.append(alone.assign(cell=n))
+                    tested[folder] = tested_as(alone)
+    return rows, tested
+
+
+def _of_cells(
+    rows: pd.DataFrame, wanted: Collection[int], scored: Sequence[tuple[Path, dict[str, Any]]]
+) -> pd.DataFrame:
+    """The rows of some cells, with their keys in the place of their numbers."""
+    numbers = rows["cell"].unique().tolist()
+    if not set(numbers) <= {*wanted}:
+        rows = rows[rows["cell"].isin(list(wanted))]
+    return rows.assign(key=rows["cell"].map({n: scored[n][1]["key"] for n in numbers})).drop(columns="cell")
 
 
 def _has_cases(record: dict[str, Any]) -> bool:
@@ -304,10 +330,9 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
         raise UserError(
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
-    found, cases = _read_results(results)
+    found, frames = _read_results(results)
     cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
     cells.attrs["notes"] = (*found.notes, *_unit_notes(Path(results)))
-    frames = [cases[folder].assign(key=record["key"]) for folder, record in found.records if folder in cases]
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
     rows = pd.concat(frames, ignore_index=True).reindex(columns=columns) if frames else pd.DataFrame(columns=columns)
     return cells, rows
@@ -340,8 +365,13 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     Raises:
         Damaged: the file is not the one that the record was written with, or holds no rows of its task.
     """
+    content, mended = read_hashed(folder / "cases.csv", record["cases_sha256"])
+    return _checked_cases(folder, record, content), mended
+
+
+def _checked_cases(folder: Path, record: dict[str, Any], content: bytes) -> pd.DataFrame:
+    """The rows of a cases.csv. Raises Damaged where it holds none of its task, or a score that cannot be."""
     path = folder / "cases.csv"
-    content, mended = read_hashed(path, record["cases_sha256"])
     try:
         rows = _read_cases(content, task_of(record))
     except (KeyError, ValueError, TypeError) as error:
@@ -349,20 +379,10 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
         raise Damaged(path, f"holds no rows of {task_of(record)} ({line}).") from None
     if odd := odd_scores(rows, record, SCORE_COLUMNS[task_of(record)]):
         raise Damaged(path, f"{odd}: it was changed by hand, or written by another version.")
-    return rows, mended
+    return rows
 
 
-@lru_cache(maxsize=1024)  # a plan reads its results several times: for estimates, for differences, for notes
+@lru_cache(maxsize=1024)
 def _read_cases(content: bytes, task: str) -> pd.DataFrame:
-    """The rows of a cases.csv, not to be changed; probabilities by Python's own float, which loses no digit."""
-    import pandas as pd
-
-    text = dict.fromkeys((*_PLACE, "outcome", "probability"), str)
-    blank = {column: [""] for column in CASE_COLUMNS[task] if column not in text}
-    frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
-    lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
-    words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
-    if lacking or frame.empty or words:
-        first = f"words in the column {words[0]}" if len(frame) else "a header alone"
-        raise ValueError(f"no column {lacking[0]}" if lacking else first)
-    return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
+    """As `parse_cases`; a search reads the same files again and again."""
+    return parse_cases(content, task)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXPORTS = ("csv", "json", "parquet")
-FACTS = ("key", "dataset", "split", "preset", "model", "version", "seed", "fold", "status")
+FACTS = ("key", "status", "dataset", "model", "seed", "fold", "split", "preset", "version")
 
 
 def kept_sheet(cells: pd.DataFrame, results: Path) -> Sheet:
@@ -35,7 +35,9 @@ def kept_sheet(cells: pd.DataFrame, results: Path) -> Sheet:
         frame = frame.drop(columns="fold")
     total = f"{len(cells)} cells, {cells['bytes'].sum() / 1e6:.1f} MB"
     left = ("dataset", "split", "preset", "model", "version", "status", "weights")
-    return Sheet(f"{results}: {total}.", frame, left=left, details=("weights", "MB", "days old", "version", "split"))
+    return Sheet(
+        f"{results}: {total}.", frame, left=left, details=("weights", "MB", "days old", "version", "split", "preset")
+    )
 
 
 def _texts(values: pd.Series[Any]) -> list[str]:

@@ -189,8 +189,15 @@ def _entries(table: Table, column: Column, head: Head, wishes: Wishes) -> dict[s
         spread = _deviation(deviations.get(title, math.nan), wishes)
         if title in intervals and not math.isnan(intervals[title].low):
             spread = _interval(intervals[title].low, intervals[title].high)
-        found[title] = Entry(value, ABSENT if math.isnan(value) else "", spread, marks.get(title, ""))
+        absent = _absent(table, title) if column.merit else ABSENT
+        found[title] = Entry(value, absent if math.isnan(value) else "", spread, marks.get(title, ""))
     return found
+
+
+def _absent(table: Table, title: str) -> str:
+    """What stands in the place of a figure: `failed` or `diverged` where that is why there is none."""
+    status = str(table.figures.loc[table.figures["title"] == title, "status"].iloc[0])
+    return ABSENT if status == "complete" else status.partition(" ")[0]
 
 
 def _deviations(table: Table, column: Column) -> Mapping[str, float]:

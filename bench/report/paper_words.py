@@ -172,6 +172,12 @@ def comments(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in found)
 
 
+def _not_complete(table: Table) -> dict[str, str]:
+    """What became of the rows that are not complete."""
+    rows = table.figures.drop_duplicates("title")
+    return {str(t): str(s) for t, s in zip(rows["title"], rows["status"], strict=True) if s != "complete"}
+
+
 def comments_of(table: Table, wishes: Wishes, further: Sequence[str], dropped: Sequence[str]) -> str:
     """All that the caption leaves out: what it says at length, footnotes, what intervals are over, the checklist."""
     left = [f"Columns without room: {', '.join(dropped)} (--columns, --width)."] if dropped else []
@@ -180,6 +186,7 @@ def comments_of(table: Table, wishes: Wishes, further: Sequence[str], dropped: S
             *further,
             *left,
             f"Comparison {table.key}. {table.caption}",
+            *(f"{title}: {status}." for title, status in _not_complete(table).items()),
             *table.footnotes,
             table.sure.caption,
             *table.sure.footnotes,

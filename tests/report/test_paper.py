@@ -102,6 +102,13 @@ def test_what_counts_against_a_table_stands_in_its_caption() -> None:
         assert words in caption[1]
 
 
+def test_a_row_that_failed_says_so_in_its_place() -> None:
+    failed = [({**one, "status": "failed"}, mean) for one, mean in three("b", 0.8)]
+    text = paper_text([table_of(*three("a", 0.9), *failed)], Wishes())
+    assert re.search(r"^B .*dagger\} & \{failed\}", body(text), re.M)
+    assert "% B: failed (3 of 3 seeds)." in text
+
+
 def test_no_text_of_a_user_leaves_its_cell_or_its_comment() -> None:
     evil = "a\n\\input{x} %\r$&_#{}~^"
     found = table_of(*three("a", 0.9, title=evil), *three("b", 0.8))
