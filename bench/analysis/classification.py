@@ -46,7 +46,8 @@ def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
     """
     if scores.empty:
         return []
-    runs = pd.DataFrame({seed: _run(rows) for seed, rows in scores.groupby("seed")})
+    by_seed = scores[["seed", "case", "class", "reference", "probability"]].groupby("seed")
+    runs = pd.DataFrame({seed: _run(rows) for seed, rows in by_seed})
     rows = []
     for (metric, name), of_seeds in zip(runs.index, runs.to_numpy(), strict=True):
         values = pd.Series(of_seeds)

@@ -156,7 +156,7 @@ def test_cliques_by_hand() -> None:
 
 def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tables(("acdc",))
-    monkeypatch.setattr("bench.report.render.results_tables", lambda *_, **__: (found, ()))
+    monkeypatch.setattr("bench.report.selection.results_tables", lambda *_, **__: (found, ()))
     done = CliRunner().invoke(main, ["report", "--figures", str(tmp_path / "f")])
     assert done.exit_code == 0
     assert done.output.splitlines()[0] == str(tmp_path / "f" / "acdc-acdc-0-differences.png")
