@@ -12,7 +12,7 @@ import pytest
 from many_records import write_records
 
 pytestmark = pytest.mark.slow
-SECONDS, BYTES = 40.0, 2 * 2**30  # aimed at: 10 s; two cores reach about twice that
+SECONDS, BYTES = 40.0, 2 * 2**30  # aimed at: 10 s; what it takes today is about twice that
 
 
 def test_ten_thousand_cells_become_tables(tmp_path: Path) -> None:
