@@ -132,6 +132,7 @@ class _Process:
         self.pipe: Connection | None = None
         self.why = ""
         self.closed = False
+        self.ending = threading.Lock()  # of two threads that wait for one process the second would never see its end
 
     def ask(self, work: Work, job: Job, arguments: tuple[bool, bool], tell: Callable[[Event], None]) -> str:
         """Runs a cell there, and tells of it. Raises Lost, or what the work raised."""
@@ -163,7 +164,8 @@ class _Process:
         return self.pipe
 
     def _lost(self) -> Lost:
-        self.process.join(GRACE)
+        with self.ending:
+            self.process.join(GRACE)
         self.kill_now()
         code = self.process.exitcode
         if self.why:
@@ -193,9 +195,10 @@ class _Process:
 
     def kill_now(self) -> None:
         """Ends the process, if it runs, and waits for it."""
-        if self.process is not None and self.process.pid is not None:
-            self.process.kill()
-            self.process.join(GRACE)
+        with self.ending:
+            if self.process is not None and self.process.pid is not None:
+                self.process.kill()
+                self.process.join(GRACE)
 
 
 @contextlib.contextmanager
