@@ -287,7 +287,7 @@ def _open(record: dict[str, Any], data_root: str | Path | None) -> Prepared:
 
     cell = record["cell"]
     kind: Source = "phantom" if cell["source"]["kind"] == "phantom" else "real"
-    data = open_prepared(dataset_spec(cell["dataset"]), resolve_root(data_root)[0], kind)
+    data = open_prepared(dataset_spec(cell["dataset"], data_root), resolve_root(data_root)[0], kind)
     if data.fingerprint != cell["fingerprint"]:
         raise UserError(
             f"The prepared data in {data.folder} are not those of the records (fingerprint {data.fingerprint}, "

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import DATA, DATA_ROOT, Display, Option, displayed, gathered
-from bench.cli.predict import DEVICE, TRUST, WEIGHTS
+from bench.cli.options import DATA, DATA_ROOT, DEVICE, Display, Option, displayed, gathered
+from bench.cli.predict import TRUST, WEIGHTS
 from bench.cli.terminal import PATH, TEXT, make_console, say
 from bench.errors import UserError
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import DATA_ROOT
+from bench.cli.options import DATA_ROOT, DEVICE
 from bench.cli.terminal import PATH, make_console, wide_option
 from bench.errors import UserError
 
 WEIGHTS = click.option(
     "--weights", type=click.Choice(["best-val", "average-best-val"]), help="Whose.  [those that tables show]"
 )
-DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where to compute.  [cpu]")
 TRUST = click.option(
     "--trust", type=PATH, metavar="FILE", help="A third party's network may be run from this file, if it is the run's."
 )

@@ -49,7 +49,7 @@ def contact_sheet(preview: Augmented) -> Figure:
     figure, axis = new_figure(CELL * count, _heading(preview, _augmentation(preview.job.cell.protocol)), CELL * draws)
     axis.remove()
     axes = figure.subplots(count, draws, squeeze=False)
-    classes = len(dataset_spec(preview.job.cell.dataset).classes)
+    classes = len(dataset_spec(preview.job.cell.dataset, preview.job.data_root).classes)
     for row in range(count):
         low, high = np.percentile(preview.images[0, row], (0.5, 99.5))
         for column in range(draws):
@@ -84,7 +84,8 @@ def rate_curve(preview: Augmented) -> Figure:
 def _heading(preview: Augmented, words: str) -> str:
     cell = preview.job.cell
     kind = {"phantom": "PHANTOM images. ", "substitute": "SUBSTITUTE images. "}.get(cell.source["kind"], "")
-    return f"{kind}{dataset_spec(cell.dataset).title} ({cell.dataset_label}), preset {preview.job.preset}. {words}"
+    title = dataset_spec(cell.dataset, preview.job.data_root).title
+    return f"{kind}{title} ({cell.dataset_label}), preset {preview.job.preset}. {words}"
 
 
 def _augmentation(protocol: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def _augmented(jobs: list[Job]) -> Augmented:
 def _chosen(job: Job, protocol: Protocol) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """Images (N, C, S, S), labels and names: of each case the slice with most foreground, or images class by class."""
     data, cases = training_part(job)
-    spec = dataset_spec(job.cell.dataset)
+    spec = dataset_spec(job.cell.dataset, job.data_root)
     if spec.task == "classification":
         chosen = _class_by_class(cases, [data.cases[i].label for i in cases])
         images, labels = _arrays(data, chosen, protocol)

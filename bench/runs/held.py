@@ -20,7 +20,7 @@ def cases_of_test(trained: Trained, data_root: str | Path | None = None) -> tupl
     """
     cell = trained.cell
     kind: Source = "phantom" if cell.source["kind"] == "phantom" else "real"
-    data = open_prepared(dataset_spec(cell.dataset), resolve_root(data_root)[0], kind)
+    data = open_prepared(dataset_spec(cell.dataset, data_root), resolve_root(data_root)[0], kind)
     if data.fingerprint != cell.fingerprint:
         raise UserError(f"The prepared data in {data.folder} are not those of the run in {trained.folder}.")
     return data, assign(data.cases, make_split(data.spec, data, cell.split, cell.fold)).indices["test"]

@@ -37,7 +37,7 @@ def job_again(
     """
     where = f"The cell {'/'.join(folder.parts[-3:])}"
     cell = _cell(record, where)
-    spec = dataset_spec(cell.dataset)
+    spec = dataset_spec(cell.dataset, data_root)
     entry = _entry(folder, cell.model, trusted, where)
     if entry.version != cell.model["version"]:
         raise UserError(
@@ -90,7 +90,7 @@ def _located(cell: Cell, data_root: str | Path | None, where: str) -> Prepared:
     from bench.datasets.cache.prepared import locate
 
     kind = "phantom" if cell.source["kind"] == "phantom" else "real"
-    prepared = locate(dataset_spec(cell.dataset), kind, data_root)
+    prepared = locate(dataset_spec(cell.dataset, data_root), kind, data_root)
     if prepared.fingerprint != cell.fingerprint:
         raise UserError(
             f"{where} was trained on other data: {prepared.folder} has the fingerprint {prepared.fingerprint}, the "

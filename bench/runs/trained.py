@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -64,9 +64,10 @@ class Trained:
         """Label maps uint8 of a segmentation, (D, H, W) or (H, W) as the image; of a classification probabilities (K,).
 
         Args:
-            images: an array with the values that the data set's cache holds: (D, H, W) or (H, W), of a classification
-                (C, H, W), or (H, W) of one channel; a file, whose intensities are prepared as the data set's (NIfTI or
-                PNG; PNG or JPEG); a folder of files; or a sequence of arrays and files.
+            images: an array with the values that the data set's cache holds: (D, H, W) or (H, W), of pictures in colour
+                (D, 3, H, W) or (3, H, W), of a classification (C, H, W), or (H, W) of one channel; a file, whose
+                intensities are prepared as the data set's (NIfTI or PNG; PNG or JPEG); a folder of files; or a sequence
+                of arrays and files.
 
         Returns:
             An array; of a folder name -> array; of a sequence a list. Images of a sequence or a folder go through the
@@ -86,7 +87,7 @@ class Trained:
         volume = _volume(array, self)
         with using_threads(self.protocol.threads):
             parts = np.concatenate(list(_mean_probabilities([self], volume))).swapaxes(0, 1)
-        return parts if array.ndim == 3 else parts[:, 0]
+        return parts if array.ndim == volume.ndim else parts[:, 0]
 
     def read(self, image: Image) -> np.ndarray:
         """The array itself, or a file as the data set's cache would hold it."""
@@ -108,7 +109,7 @@ def load_trained(
 
     Args:
         weights: `best-val` or `average-best-val`; None: the average's where weights were averaged.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
         trust: the file of a third party's network, which is run only where it is what the record was made with.
 
     Raises:
@@ -199,12 +200,12 @@ def _load(model: nn.Module, path: Path) -> None:
 def _set_up(model: nn.Module, device: str, protocol: Protocol) -> nn.Module:
     """The network as scoring had it: by Fabric, under the protocol's precision, in `channels_last`."""
     import torch
-    from lightning_fabric import Fabric
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("No CUDA device is available to torch here. Use --device cpu, or install a CUDA driver.")
+    from bench.runs.devices import found_device, make_fabric
+
+    device = found_device(device)
     half = protocol.precision == "16-mixed" and device == "cpu"  # which the CPU does not have
-    fabric = Fabric(accelerator=device, devices=1, precision=cast(Any, "32-true" if half else protocol.precision))
+    fabric = make_fabric(device, replace(protocol, precision="32-true") if half else protocol)
     model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return cast("nn.Module", fabric.setup_module(model)).eval()
 
@@ -256,7 +257,7 @@ def _labels(members: Sequence[Trained], array: np.ndarray) -> np.ndarray:
     else:
         parts = _mean_probabilities(members, volume)
         labels = np.concatenate([part.argmax(axis=1).astype(np.uint8) for part in parts])
-    return labels.reshape(array.shape)
+    return labels if array.ndim == volume.ndim else labels[0]
 
 
 def _mean_probabilities(members: Sequence[Trained], volume: np.ndarray) -> Iterator[np.ndarray]:
@@ -292,9 +293,12 @@ def _class_probabilities(members: Sequence[Trained], arrays: Sequence[np.ndarray
 
 
 def _volume(array: np.ndarray, of: Trained) -> np.ndarray:
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise UserError(f"Expected an image (D, H, W) or (H, W) for {of.name}, but got shape {array.shape}.")
-    return np.ascontiguousarray(array if array.ndim == 3 else array[None], dtype=np.float32)
+    colours = () if of.channels == 1 else (of.channels,)
+    single = len(colours) + 2
+    if array.ndim not in (single, single + 1) or 0 in array.shape or array.shape[-single:-2] != colours:
+        one = ", ".join([*map(str, colours), "H, W"])
+        raise UserError(f"Expected an image (D, {one}) or ({one}) for {of.name}, but got shape {array.shape}.")
+    return np.ascontiguousarray(array[None] if array.ndim == single else array, dtype=np.float32)
 
 
 def _image(array: np.ndarray, of: Trained) -> np.ndarray:

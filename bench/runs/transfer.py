@@ -79,7 +79,7 @@ def score_elsewhere(
     Raises:
         UserError: another task or number of channels, no class in common, or data that are not here.
     """
-    spec = dataset_spec(name)
+    spec = dataset_spec(name, data_root)
     for what, own, theirs in (("task", trained.task, spec.task), ("channels", trained.channels, spec.channels)):
         if own != theirs:
             raise UserError(f"The network in {trained.folder} takes {what} {own}, but {name} has {theirs}.")

@@ -1,8 +1,9 @@
 """The network of a stored record, built again: nothing is run that the user did not install or name.
 
-A record says which network it is of, and a record may come from anywhere. Networks that are registered by name are
-installed code. A third party's is built only from a file that the user names, and only where that file, with all of
-its own that it imports, is what the record was made with: compared before any of it is run.
+A record says which network it is of, and a record may come from anywhere. Networks that are registered by name, or a
+library's (`timm:...`), are installed code. A third party's is built only from a file that the user names, and only
+where that file, with all of its own that it imports, is what the record was made with: compared before any of it is
+run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.zoo.entry import ModelEntry
+from bench.zoo.libraries import is_of_library
 from bench.zoo.registry import model_entry
 from bench.zoo.sources import own_sources, roots_of, version_of
 from bench.zoo.third_party import load_third_party
@@ -31,7 +33,7 @@ def rebuilt_entry(model: Mapping[str, Any], folder: Path, trust: Path | None = N
         UserError: an unknown network, one of another version, or a third party's without a file, or with another file.
     """
     name, version = str(model["name"]), model["version"]
-    if ":" in name or (folder / SOURCES).is_dir():
+    if (":" in name and not is_of_library(name)) or (folder / SOURCES).is_dir():
         return _third_party(name, version, folder, trust)
     entry = model_entry(name)
     if entry.version != version:
