@@ -63,7 +63,7 @@ def data_info(name: str, data_root: str | None) -> None:
 @click.option("--replace", is_flag=True, help="Replace a cache that was prepared from other files.")
 @DATA_ROOT
 def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, data_root: str | None) -> None:
-    """Read a dataset in its original layout into the memory-mapped cache, with a manifest.
+    """Read a dataset in its original layout into the cache, with a manifest.
 
     \b
     Example:
