@@ -65,6 +65,7 @@ example: .venv/installed
 	$(MAIN_TABLE) --figures build/figures
 	cp build/figures/*-differences.png results/example/differences.png
 	$(MAIN_TABLE) --top 8 --brief --into README.md
+	$(REPORT)/report.html --format html
 	$(BIN)/medbench plan --protocol > docs/protocol.md
 
 clean:

@@ -259,7 +259,7 @@ def search_title(study: optuna.Study) -> str:
     title = (
         f"Search over {source}{about['model']}, {about['dataset']}, {about['preset']}, {about['steps']} steps a trial"
     )
-    return with_budget(title, _images_seen(about))
+    return with_budget(title, _images_seen(study))
 
 
 def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:

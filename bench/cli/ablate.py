@@ -76,7 +76,7 @@ ALL = click.option("--all", "leave_one_out", is_flag=True, help="Leave out each 
 STUDY = click.option("--study", type=TEXT, help="Name of the Optuna study.  [from dataset and model]")
 STORAGE = click.option("--storage", type=TEXT, help="Any storage URL of Optuna's.  [a journal in RESULTS/studies]")
 REQUEST: Option = gathered("request", "bench.runs.request:Request", _datasets("acdc"), *EXPERIMENT)
-DISPLAY: Option = displayed("Write tables (md, tex, csv) and figures (PNG, PDF) to a folder.")
+DISPLAY: Option = displayed("Write tables (md, tex, csv) and figures (PNG, PDF, SVG) to a folder.")
 
 
 def trained(command: Command) -> Command:

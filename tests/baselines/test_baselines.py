@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.zoo.complexity import inference_parameters
-from bench.zoo.registry import _text, build_model, canonical_name, model_entry, model_names, parse_model
+from bench.zoo.registry import build_model, canonical_name, model_entry, model_names, parse_model, value_text
 
 NAMES = sorted(
     p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value
@@ -119,7 +119,7 @@ def test_small_ones_are_small_at_every_size_and_name_a_published_one(name: str) 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_with_all_defaults_written_out_is_the_bare_one(name: str) -> None:
     entry, config = parse_model(name)
-    written = ",".join(f"{field}={_text(value)}" for field, value in entry.defaults.items())
+    written = ",".join(f"{field}={value_text(value, value)}" for field, value in entry.defaults.items())
     whole = parse_model(f"{name}[{written}]" if written else name)
     assert whole[1] == config
     assert canonical_name(*whole) == name

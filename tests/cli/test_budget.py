@@ -129,7 +129,7 @@ def test_report_shows_the_same_table_from_records_alone(printed: str, folder: Pa
     assert rows_of(result.output) == rows_of(printed)
     drawn = CliRunner().invoke(main, [*report, "--figures", str(tmp_path)])
     assert drawn.exit_code == 0, drawn.output
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pdf", ".png"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pdf", ".png", ".svg"]
     assert (folder / "curve.svg").read_text().startswith("<?xml")
     none = CliRunner().invoke(main, [*report, "--dataset", "acdc"])
     assert (none.exit_code, none.output.count("\n")) == (2, 1)

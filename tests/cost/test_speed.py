@@ -94,6 +94,7 @@ def test_without_a_gpu_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UserError, match="No CUDA device is available to torch here"):
         make_settings(Measurement("mednext_tiny", device="cuda"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert make_settings(Measurement("mednext_tiny", device="cuda", precision="fp16"))[0].precision == "fp16"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ sitk = pytest.importorskip("SimpleITK")
 def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Path:
     """(D, H, W) int16 as a file for each slice, axial; spacing (x, y, z) in mm."""
     folder.mkdir(parents=True)
+    before = locale.setlocale(locale.LC_ALL)  # ITK's writer leaves another, under which text would be ASCII
     uid = f"1.2.826.0.1.{abs(hash(folder.name)) % 10**8}"
     for z, plane in enumerate(array):
         image = sitk.GetImageFromArray(plane)
@@ -38,6 +40,7 @@ def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, f
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / f"{z}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)
     return folder
 
 
