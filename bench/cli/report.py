@@ -228,13 +228,17 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
 def _write_page(selection: Selection, instead: Instead, path: Path) -> None:
     from ablations.page_parts import page_parts
     from bench.report.page.building import Asked, write_page
+    from bench.report.page.parts import Part, page_table
+    from bench.report.selection import published_sheets
 
     if not _are_tables(instead) or instead.brief or instead.budgets or instead.figures:
         raise UserError(
             "Expected --format html without --trials, --speeds, --ranks, --brief and their like: all is in it."
         )
     tables, notes = _tables(selection)
-    asked = Asked(selection.results, instead.over, page_parts(selection.results, tables))
+    parts = page_parts(selection.results, tables)
+    parts["literature"] = [Part("", tables=(page_table(sheet),)) for sheet in published_sheets(selection, tables)]
+    asked = Asked(selection.results, instead.over, parts)
     click.echo(write_page(tables, asked, path, notes))
 
 

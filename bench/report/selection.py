@@ -129,9 +129,13 @@ def selected_literature(selection: Selection) -> list[Published]:
 
 def sheets_below(selection: Selection, tables: Sequence[Table]) -> list[Sheet]:
     """What stands below the tables: published figures of their data sets, then the hardest cases."""
+    return [*published_sheets(selection, tables), *selected_cases(selection, tables)]
+
+
+def published_sheets(selection: Selection, tables: Sequence[Table]) -> list[Sheet]:
+    """The published figures of the tables' data sets, where they are asked for."""
     figures = selected_literature(selection)
-    published = [literature_sheet(table, figures, keys_of(table)) for table in tables] if figures else []
-    return [*published, *selected_cases(selection, tables)]
+    return [literature_sheet(table, figures, keys_of(table)) for table in tables] if figures else []
 
 
 def rows_below(selection: Selection, tables: Sequence[Table]) -> dict[str, list[list[Published]]]:
