@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +18,7 @@ from bench.datasets.augmentation.batches import Mixture, augment, mix
 from bench.datasets.base import Selected
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
-from bench.runs.devices import drawn_batch
+from bench.runs.devices import drawn_batch, largest_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import derive, generator
@@ -183,7 +183,7 @@ def train(
         progress.stopped |= watch.stop(row["step"], judged(row))
     start, losses = time.perf_counter() - progress.seconds, []
     while progress.step < protocol.steps and not progress.diverged and not progress.stopped:
-        losses.append(loop.step(images, labels, progress.step))
+        losses.append(loop.step_or_tell(images, labels, progress.step))
         progress.step += 1
         watch.on_step(progress.step)
         if progress.step % LOSS_EVERY == 1:
@@ -246,6 +246,29 @@ class Loop:
         if self.average:
             self.average.update()
         return loss.detach()
+
+    def step_or_tell(self, images: Selected, labels: Selected, step: int) -> torch.Tensor:
+        """A step; where a GPU's memory is too small for it, the error says how large a batch would fit.
+
+        Raises:
+            OutOfMemoryError: torch's, with that number; the network is then of no use any more.
+        """
+        try:
+            return self.step(images, labels, step)
+        except torch.cuda.OutOfMemoryError as error:
+            said = str(error).splitlines()[0]
+        largest = largest_batch(lambda n: self._fits(images, labels, n), self.protocol.batch_size)
+        fits = f"the largest batch that fits is {largest}" if largest else "not even one image fits"
+        raise torch.cuda.OutOfMemoryError(f"{said} Of batches below {self.protocol.batch_size}, {fits}.")
+
+    def _fits(self, images: Selected, labels: Selected, count: int) -> bool:
+        """Whether a step of so many images goes through."""
+        torch.cuda.empty_cache()  # nothing where CUDA was never used
+        try:
+            replace(self, protocol=replace(self.protocol, batch_size=count)).step(images, labels, 0)
+        except (torch.cuda.OutOfMemoryError, ValueError):  # norms take no batch of one image at one pixel
+            return False
+        return True
 
     def _in_pieces(self, x_NCHW: torch.Tensor, y: torch.Tensor, mixture: Mixture | None) -> torch.Tensor:
         """The gradients of a batch, a part of it after another, and its loss: the mean over images."""

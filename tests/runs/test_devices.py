@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from made_up_device import GPU, MadeUpDevice
+from torch import nn
 
 from bench.datasets.augmentation.batches import augment, mix
 from bench.errors import UserError
 from bench.records.keys import FIELDS, cell_key, comparison_key
 from bench.runs.devices import drawn_batch, found_device, largest_batch, placed, set_arithmetic, undetermined
+from bench.runs.losses import make_loss
 from bench.runs.protocol import PRESETS, Protocol, preset_protocol
 from bench.runs.seeding import generator
+from bench.runs.train import Loop, make_optimizer
 
 CELL = dict.fromkeys(FIELDS, "") | {"fold": None, "source": {"kind": "real"}}
 RECIPES = {
@@ -150,6 +154,30 @@ def test_the_largest_batch_that_fits(most: int) -> None:
     assert largest_batch(lambda n: tried.append(n) or n <= most, 16) == most  # type: ignore[func-returns-value]
     assert len(tried) == 4
     assert 16 not in tried
+
+
+class Greedy(nn.Module):
+    """A network whose pass takes more memory than there is from 6 images on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 5:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore words")
+        return self.head(x.mean(dim=(1, 2, 3))[:, None])
+
+
+def test_out_of_memory_is_told_with_the_largest_batch_that_fits() -> None:
+    protocol = Protocol(loss="ce", image_size=32, batch_size=8, steps=2)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = fabric.setup_module(Greedy())
+    optimizer = fabric.setup_optimizers(make_optimizer(model, protocol))
+    loop = Loop(model, optimizer, make_loss(protocol), None, protocol, 0, fabric)
+    images, labels = torch.randn(16, 1, 32, 32), torch.arange(16) % 2
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"9 GiB\. Of .* below 8, the largest batch that fits is 5"):
+        loop.step_or_tell(images, labels, 0)
 
 
 def test_tf32_is_part_of_the_key_where_it_is_on() -> None:
