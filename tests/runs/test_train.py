@@ -14,21 +14,14 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
-from bench.datasets.augmentation.batches import Mixture
 from bench.runs.averaging import WeightAverage
 from bench.runs.evaluate import predict_logits
-from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.seeding import build_seeded
 from bench.runs.train import (
     Checkpoint,
-    Loop,
     Progress,
     Watch,
-    batch_indices,
-    closed_parts,
-    evaluation_steps,
-    learning_rate,
     make_optimizer,
     train,
 )
@@ -238,39 +231,6 @@ def test_a_classifier_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], tensor) for name, tensor in resumed.state_dict().items())
 
 
-def test_plain_cross_entropy_takes_classes_and_label_maps() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
-    expected = -logits.log_softmax(1)[range(5), labels].mean().item()
-    assert make_loss(IMAGES)(logits, labels).item() == pytest.approx(expected)
-    maps = make_loss(IMAGES)(logits[..., None, None].expand(5, 3, 4, 4), labels[:, None, None].expand(5, 4, 4))
-    assert maps.item() == pytest.approx(expected)
-
-
-def test_learning_rate_warms_up_and_falls_to_the_end() -> None:
-    protocol = Protocol(steps=100, warmup=0.1, lr=1.0, poly_power=0.9)
-    rates = [learning_rate(step, protocol) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == pytest.approx(0.918623, abs=1e-6)
-    assert rates[50] == pytest.approx(0.535887, abs=1e-6)
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[9:] == sorted(rates[9:], reverse=True)
-    assert 0 < rates[99] < 0.02
-
-
-def test_validation_rounds_end_with_the_last_step() -> None:
-    assert evaluation_steps(Protocol(steps=10, evaluations=3)) == {4, 7, 10}
-    assert max(evaluation_steps(Protocol(steps=601, evaluations=8))) == 601
-
-
-def test_an_epoch_sees_each_image_once() -> None:
-    protocol = Protocol(batch_size=4)
-    epoch = torch.cat([batch_indices(13, step, protocol, 0) for step in range(3)])
-    assert len(set(epoch.tolist())) == 12
-    assert not torch.equal(batch_indices(13, 0, protocol, 0), batch_indices(13, 3, protocol, 0))
-    assert len(batch_indices(3, 5, protocol, 0)) == 3
-
-
 def test_biases_norms_and_scales_are_not_decayed() -> None:
     model = build_model("mednext_tiny", "segmentation", 1, 4, 64)
     rest, decayed = make_optimizer(model, PROTOCOL).param_groups
@@ -302,15 +262,6 @@ def test_the_fused_kernel_takes_the_steps_that_adamw_is() -> None:
     scaled = make_optimizer(model, replace(PROTOCOL, precision="16-mixed"))
     elsewhere = make_optimizer(nn.Linear(4, 5, device="meta"), PROTOCOL)
     assert not any(group["fused"] for group in scaled.param_groups + elsewhere.param_groups)
-
-
-def test_the_loss_is_the_stated_formula() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(3, 4, 8, 8), torch.randint(0, 4, (3, 1, 8, 8))
-    p, t = logits.softmax(1), nn.functional.one_hot(labels[:, 0], 4).permute(0, 3, 1, 2).float()
-    overlap = (2 * (p * t).sum((0, 2, 3)) + 1e-5) / ((p**2).sum((0, 2, 3)) + (t**2).sum((0, 2, 3)) + 1e-5)
-    expected = 0.5 * nn.functional.cross_entropy(logits, labels[:, 0]) + 0.5 * (1 - overlap).mean()
-    assert make_loss(PROTOCOL)(logits, labels).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_what_a_network_or_a_module_in_it_excepts_is_not_decayed() -> None:
@@ -400,37 +351,6 @@ def test_the_average_forgets_the_start() -> None:
     assert model.weight[0] == 29
 
 
-def test_the_cosine_ends_at_a_hundredth() -> None:
-    protocol = replace(PROTOCOL, schedule="cosine", steps=1000, warmup=0.05, lr=1.0)
-    rates = [learning_rate(step, protocol) for step in range(1000)]
-    assert max(rates) == pytest.approx(0.994, abs=2e-3)
-    assert rates[500] == pytest.approx(0.505, abs=1e-3)
-    assert 0.01 <= rates[-1] < 0.0101
-
-
-def test_losses_of_mixed_batches_and_of_several_resolutions() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
-    mixture = Mixture(torch.tensor([3, 2, 1, 0]), 0.7)
-    targets = 0.7 * nn.functional.one_hot(labels, 3) + 0.3 * nn.functional.one_hot(labels.flip(0), 3)
-    expected = nn.functional.cross_entropy(logits, targets.float())
-    torch.testing.assert_close(batch_loss(nn.CrossEntropyLoss(), logits, labels, mixture), expected)
-    maps = torch.randint(0, 3, (2, 1, 8, 8))
-    outputs = [torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)]
-    loss = make_loss(PROTOCOL)
-    shrunk = nn.functional.interpolate(maps.float(), size=(4, 4), mode="nearest-exact").long()
-    expected = (loss(outputs[0], maps) + loss(outputs[1], shrunk) / 2) / 1.5
-    torch.testing.assert_close(batch_loss(loss, outputs, maps, None), expected)
-
-
-def test_label_smoothing_is_cross_entropys() -> None:
-    torch.manual_seed(0)
-    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
-    smoothed = make_loss(replace(IMAGES, label_smoothing=0.1))(logits, labels)
-    targets = 0.9 * nn.functional.one_hot(labels, 3) + 0.1 / 3
-    torch.testing.assert_close(smoothed, nn.functional.cross_entropy(logits, targets))
-
-
 class Supervised(nn.Module):
     """A convolution that is supervised at half the resolution too; keeps the kinds of numbers that it computed in."""
 
@@ -461,32 +381,3 @@ def test_deep_supervision_is_in_the_protocols_precision_and_only_where_it_is_ask
     plain = Supervised()
     fit(tmp_path / "plain", PROTOCOL, network=plain)
     assert plain.seen == []
-
-
-@pytest.mark.parametrize(("count", "pieces"), [(8, 2), (8, 4), (5, 2), (7, 64), (1, 2)])
-def test_parts_of_a_batch_hold_each_image_once_with_its_partner(count: int, pieces: int) -> None:
-    parts = closed_parts(count, pieces)
-    assert sorted(i for part in parts for i in part) == list(range(count))
-    for part in parts:
-        assert [count - 1 - i for i in part] == part[::-1]
-    assert len(parts) <= pieces
-
-
-@pytest.mark.parametrize("weight", [None, 0.7])
-def test_gradients_of_parts_sum_to_those_of_the_batch(weight: float | None) -> None:
-    from bench.datasets.augmentation.batches import Mixture
-
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 2))
-    fabric = Fabric(accelerator="cpu", devices=1)
-    x, y = torch.randn(6, 3, 4, 4), torch.randint(0, 2, (6,))
-    mixture = None if weight is None else Mixture(torch.arange(5, -1, -1), weight)
-    gradients = []
-    for pieces in (1, 3):
-        loop = Loop(network, None, torch.nn.CrossEntropyLoss(), None, IMAGES, 0, fabric, pieces)  # type: ignore[arg-type]
-        network.zero_grad()
-        loss = loop._in_pieces(x, y, mixture)
-        gradients.append([p.grad.clone() for p in network.parameters()] + [loss])  # type: ignore[union-attr]
-    for whole, summed in zip(*gradients, strict=True):
-        torch.testing.assert_close(summed, whole)
-    whole_loss = batch_loss(torch.nn.CrossEntropyLoss(), network(x), y, mixture)
-    torch.testing.assert_close(gradients[1][-1], whole_loss.detach())
