@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RAW, AVERAGE = "last", "average-last"
 Figures = dict[str, dict[str, dict[int, float]]]
+UnitFigures = dict[str, dict[str, dict[str, float]]]
 DEVELOP = {"workers": whole(), "force": FLAG, "report": REPORT}
 
 
@@ -64,7 +65,7 @@ class Judged:
         task: of its dataset.
         figures: weights -> measure -> fold -> mean over seeds; only what every cell has.
         gaps: weights -> measure -> its difference to the reference, paired.
-        units: so many patients (or groups) the intervals are over; 0: they are over folds.
+        by_unit: weights -> measure -> held-out patient (or group) -> mean over seeds; {} where cells keep no cases.
         statuses: of each cell: `complete`, `diverged`, `failed` or `not run`.
         seconds: of training, mean over the cells that ended; nan where none did.
         ended: number of these.
@@ -74,10 +75,15 @@ class Judged:
     task: str
     figures: Figures
     gaps: dict[str, dict[str, Interval]]
-    units: int
+    by_unit: UnitFigures
     statuses: tuple[str, ...]
     seconds: float
     ended: int
+
+    @property
+    def units(self) -> int:
+        """So many patients (or groups) the intervals are over; 0: they are over folds."""
+        return max((len(values) for measures in self.by_unit.values() for values in measures.values()), default=0)
 
     @property
     def total_seconds(self) -> float:
@@ -105,7 +111,6 @@ def judge(found: Sequence[Candidate]) -> list[Judged]:
         of_model = [other.model == candidate.model for other in found]
         first = of_model.index(True) if sum(of_model) > 1 else 0
         gaps = {} if first == k else _gaps(figures[k], figures[first], units[k], units[first])
-        over = {len(values) for of_weights in units[k].values() for values in of_weights.values()}
         cells = [records[job.cell.key] for job in candidate.jobs]
         seconds = [float(record["training"]["seconds"]) for record in cells if record and record["training"]]
         judged.append(
@@ -114,7 +119,7 @@ def judge(found: Sequence[Candidate]) -> list[Judged]:
                 task,
                 figures[k],
                 gaps,
-                max(over, default=0),
+                units[k],
                 tuple("not run" if record is None else str(record["status"]) for record in cells),
                 float(np.mean(seconds)) if seconds else math.nan,
                 len(seconds),
@@ -184,11 +189,9 @@ def _means(values: Sequence[tuple[Any, float]]) -> dict[Any, float]:
     return {name: float(np.mean([value for other, value in values if other == name])) for name in names}
 
 
-def _unit_values(
-    candidate: Candidate, records: Mapping[str, dict[str, Any] | None], figures: Figures
-) -> dict[str, dict[str, dict[str, float]]]:
+def _unit_values(candidate: Candidate, records: Mapping[str, dict[str, Any] | None], figures: Figures) -> UnitFigures:
     """Weights -> measure -> held-out unit -> mean over seeds, of what has figures; {} where a cell keeps no cases."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: UnitFigures = {}
     for weights, measures in figures.items():
         for measure in measures:
             of_cells = [
@@ -208,17 +211,29 @@ def _gaps(
     found: dict[str, dict[str, Interval]] = {}
     for weights, measures in own.items():
         for name in measures.keys() & first.get(weights, {}).keys():
-            gap = mean_interval(_differences(measures[name], first[weights][name]))
             one, other = (known.get(weights, {}).get(name, {}) for known in (units, units_first))
-            if one and one.keys() == other.keys():
-                over = mean_interval(_differences(one, other))
-                shift = gap.value - over.value  # the figure is a mean over folds, of which one may have fewer units
-                gap = Interval(gap.value, over.low + shift, over.high + shift)
-            found.setdefault(weights, {})[name] = gap
+            found.setdefault(weights, {})[name] = paired(measures[name], first[weights][name], one, other)
     return found
 
 
-def _differences(one: Mapping[Any, float], other: Mapping[Any, float]) -> np.ndarray:
+def paired(
+    own: Mapping[int, float], first: Mapping[int, float], units: Mapping[str, float], units_first: Mapping[str, float]
+) -> Interval:
+    """The difference of two figures by fold; its interval is over units where both have the same, else over folds."""
+    gap = mean_interval(differences(own, first))
+    if not units or units.keys() != units_first.keys():
+        return gap
+    over = mean_interval(differences(units, units_first))
+    return moved(over, gap.value)  # the figure is a mean over folds, of which one may have fewer units
+
+
+def moved(interval: Interval, value: float) -> Interval:
+    """An interval, as wide as it is, about another value."""
+    return Interval(value, interval.low + value - interval.value, interval.high + value - interval.value)
+
+
+def differences(one: Mapping[Any, float], other: Mapping[Any, float]) -> np.ndarray:
+    """One less the other, for each name."""
     return np.array([one[name] - other[name] for name in one])
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.captions import PHANTOM, SUBSTITUTE, preset_words
 from bench.analysis.development import AVERAGE, MEASURES, RAW, Judged, Measure
+from bench.analysis.pooled import Pooled, averaging, pool
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import short_words
 from bench.analysis.statistics import Interval
@@ -19,15 +20,19 @@ PLACE = (
     "validation and test parts are not read."
 )
 WEIGHTS = {RAW: "", AVERAGE: "average, "}
+GAP, AVERAGING = "less first [95 %]", "average less raw, {} [95 %]"
 
 
 def development_sheet(judged: Sequence[Judged]) -> Sheet:
     """The table of one dataset's candidates."""
-    frame = pd.DataFrame([_row(one) for one in judged]).fillna("")
+    together = pool(judged)
+    rows = [_row(one) for one in judged] + [_pooled_row(one, judged[0].task) for one in together]
+    frame = pd.DataFrame(rows).fillna("")
     frame = frame.loc[:, [bool((frame[column] != "").any()) for column in frame]]
     details = tuple(str(column) for column in frame if str(column).endswith("by fold"))
     name = f"development-{judged[0].candidate.jobs[0].cell.dataset_label}"
-    return Sheet(_caption(judged), frame, _notes(judged), name=name, left=("Variant", "Cells"), details=details)
+    notes = (*_notes(judged), *([_pooled_note(together)] if together else []))
+    return Sheet(_caption(judged), frame, notes, name=name, left=("Variant", "Cells"), details=details)
 
 
 def _row(one: Judged) -> dict[str, str]:
@@ -38,12 +43,32 @@ def _row(one: Judged) -> dict[str, str]:
             values = one.figures.get(weights, {}).get(measure.name)
             row[title] = _number(one.mean(weights, measure.name), measure)
             row[f"{title}, by fold"] = ", ".join(_number(v, measure) for v in values.values()) if values else ""
-            row[f"{title}, less first [95 %]"] = _gap(one.gaps.get(weights, {}).get(measure.name), measure)
+            row[f"{title}, {GAP}"] = _gap(one.gaps.get(weights, {}).get(measure.name), measure)
+    first = MEASURES[one.task][0]
+    row[AVERAGING.format(first.title)] = _gap(averaging(one).get(first.name), first)
     row["Seconds"] = "" if math.isnan(one.seconds) else f"{one.seconds:.0f}"
     others = [status for status in one.statuses if status != "complete"]
     counted = ", ".join(f"{others.count(status)} {status}" for status in dict.fromkeys(others))
     row["Cells"] = f"{counted} of {len(one.statuses)}" if others else ""
     return row
+
+
+def _pooled_row(one: Pooled, task: str) -> dict[str, str]:
+    row = {"Model": f"all {len(one.models)} models", "Variant": one.variant}
+    for weights, words in WEIGHTS.items():
+        for measure in MEASURES[task]:
+            row[f"{words}{measure.title}, {GAP}"] = _gap(one.gaps.get(weights, {}).get(measure.name), measure)
+    first = MEASURES[task][0]
+    row[AVERAGING.format(first.title)] = _gap(one.averaging.get(first.name), first)
+    return row
+
+
+def _pooled_note(together: Sequence[Pooled]) -> str:
+    names = ", ".join(dict.fromkeys(model for one in together for model in one.models))
+    return (
+        f"all models: the mean over the networks ({names}) of their differences, unit by unit; the interval is over "
+        "held-out patients or groups, for these networks and seeds. A field of a recipe is decided by it."
+    )
 
 
 def _number(value: float, measure: Measure) -> str:
