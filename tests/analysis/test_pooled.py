@@ -32,7 +32,7 @@ def judged(model: str, variant: str, average: float = 0.1, **changed: Any) -> Ju
     base = {f"p{k}": value for k, value in enumerate(first)}
     gap = paired(figures[RAW]["accuracy"], {0: float(np.mean(first))}, of_unit[RAW]["accuracy"], base)
     gaps = {} if variant == "mixup=0.2" else {RAW: {"accuracy": gap}}
-    whole = {"figures": figures, "gaps": gaps, "by_unit": of_unit} | changed
+    whole: dict[str, Any] = {"figures": figures, "gaps": gaps, "by_unit": of_unit} | changed
     return Judged(
         Candidate(model, dict([variant.split("=")]), ()),
         "classification",
