@@ -129,6 +129,7 @@ def test_the_table_has_the_null_arm_the_matched_control_and_the_plain_arms(store
     assert not effects["norm=instance"].gaps["Dice % (strict)"].excludes_zero
 
 
+@pytest.mark.slow
 def test_of_several_factorials_the_one_whose_fields_are_named_counts(net: str, stored: Stored, tmp_path: Path) -> None:
     effects = {effect.name: effect.gaps["Dice % (strict)"] for effect in factorial_effects(stored)}
     assert list(effects) == ["se", "norm", "se x norm"]

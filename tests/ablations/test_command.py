@@ -90,6 +90,7 @@ def test_a_results_folder_that_is_a_file_is_one_line(folder: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_matched_arm_has_the_full_model_s_budget(folder: Path) -> None:
     done = call(folder, "--remove", "sdffn", "--match", "params", "--seeds", "2", "--no-null", "--format", "markdown")
     assert done.exit_code == 0, done.output
@@ -149,7 +150,7 @@ def test_every_help_ends_with_an_example() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(words, marks=[pytest.mark.slow] if words[1] in ("factorial", "search") else [], id=words[1])
+        pytest.param(words, marks=[] if words[1] in ("remove", "show") else [pytest.mark.slow], id=words[1])
         for words in examples()
         if words[1] != "list"
     ],
@@ -193,6 +194,7 @@ def test_a_subcommand_asks_for_the_same_arms_as_the_options(
     assert plans[0] == plans[1] != Plan()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["show", "replay"])
 def test_an_earlier_flag_is_its_subcommand(name: str, example: Path) -> None:
     rest = ["--dataset", "acdc", "--format", "csv", "--results", str(example)]
@@ -249,6 +251,7 @@ def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
     assert done.stderr.startswith("Error: No ablation of mednext_tiny is stored in")
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
     words = ["search", "--trials", "3", "--seeds", "1", "--speed-seconds", "0", "--pruner", "none"]
     done = call(folder, *words)

@@ -86,6 +86,7 @@ def test_the_search_has_its_trials_and_the_journal_agrees_with_the_records() -> 
         assert to_markdown(sheet) in (EXAMPLE / "ablations" / f"{study.study_name}.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_committed_replay_is_what_the_curves_give_over_at_least_20_orderings() -> None:
     text = (EXAMPLE / "ablations" / "replay.md").read_text()
     assert text == render_sheets(replay_tables(EXAMPLE, ["acdc", "sars-cov2-ct"], 50), "markdown")

@@ -281,6 +281,7 @@ def test_the_project_names_its_fillings_module() -> None:
     assert project["entry-points"]["medbench.fillings"] == {"ablations": "ablations.fillings"}
 
 
+@pytest.mark.slow
 def test_the_listing_has_a_row_per_filling_with_the_whole_model_s_cost() -> None:
     frame = listing("mednext_tiny[depths=1-1-1-1]", "classification", 3, 2, 32)
     assert list(zip(frame["slot"], frame["filling"], strict=True)) == [(s, n) for s in SLOTS for n in filling_names(s)]

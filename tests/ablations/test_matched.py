@@ -77,6 +77,7 @@ def test_the_same_arm_every_time() -> None:
     assert len(arms) == 1
 
 
+@pytest.mark.slow
 def test_another_model_may_be_the_target() -> None:
     arm = matched("mednext_tiny", "params", "classification", target="mednext_small")
     assert arm.within_one_percent

@@ -39,6 +39,7 @@ def test_a_best_curve_that_starts_last_is_pruned_in_most_orders() -> None:
     assert found["best_pruned"].mean() > 0.3
 
 
+@pytest.mark.slow
 def test_the_committed_records_can_be_replayed() -> None:
     curves, notes = stored_curves(EXAMPLE, "acdc")
     assert not notes

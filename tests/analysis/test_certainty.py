@@ -278,6 +278,7 @@ def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
     assert found["audit_near"].fillna(-1).to_list() == [0.25, 0.25, -1]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_difference_it_could_show(tmp_path: Path) -> None:
     options = ["--dataset", "acdc", "--preset", "smoke", "--data", "phantom", "--threads", "1", "--set", "steps=4"]
     options += ["--set", "evaluations=1", "--set", "image_size=32", "--models", "unet_s,attention_unet_s"]

@@ -152,6 +152,7 @@ def test_one_classifier_or_several_seeds_have_no_mcnemar() -> None:
 # -- of the data sets ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_writes_the_units_and_data_units_the_same(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     roots = ["--data", "phantom", "--data-root", str(tmp_path / "data")]

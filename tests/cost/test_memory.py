@@ -58,6 +58,7 @@ def in_a_child(*works: str) -> dict[str, Any]:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak to set back on this system")
 def test_the_peak_of_resident_memory_is_what_a_pass_holds() -> None:
     """128 MiB of maps for two images; a training step adds the weight's gradient and AdamW's moments, 8 MiB each."""

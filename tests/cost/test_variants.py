@@ -67,6 +67,7 @@ def test_weights_are_scored_in_both_forms_as_the_run_scored_them(task: str, trai
             assert cell["plain"][name] == pytest.approx(records[cell["key"]]["training"]["val_score"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_fused_form_that_is_wrong_shows_in_the_metric(
     trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

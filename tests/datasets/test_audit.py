@@ -87,6 +87,7 @@ def test_predictors_are_found_and_patients_do_not_help_them(tmp_path: Path) -> N
     assert "height" not in predictors, "all are 50 pixels high"
 
 
+@pytest.mark.slow
 def test_metadata_are_audited_beyond_the_files_that_are_there(large: Prepared) -> None:
     rows = audit(large).figures["metadata"]
     assert (rows["rows"], rows["rows without a file"], rows["files without a row"]) == (72, 8, 0)

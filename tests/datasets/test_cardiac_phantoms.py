@@ -51,6 +51,7 @@ def test_counts_by_part(cases: list[RawCase]) -> None:
     assert all(c["cases"] == 2 * c["present_patients"] for c in counts.values())
 
 
+@pytest.mark.slow
 def test_sizes_and_spacing(cases: list[RawCase]) -> None:
     for c in cases:
         assert 7 <= c.image.shape[0] <= 9

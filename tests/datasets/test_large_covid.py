@@ -129,6 +129,7 @@ def test_bad_folders_end_in_one_line(case: str, source: Path) -> None:
     assert REFUSED[case][1] in refused(source)
 
 
+@pytest.mark.slow
 def test_the_real_metadata(real_data: Path, tmp_path: Path) -> None:
     data = prepare(SPEC, real_data / "large-covid-ct", tmp_path)
     rows = data.rows()

@@ -72,6 +72,7 @@ def test_colour_modes_are_dealt_alike_to_both_classes_and_hold_grey(images: dict
         assert image.mode == "RGB" or (pixels[..., 3] == 255).all()
 
 
+@pytest.mark.slow
 def test_sizes_vary_and_do_not_tell_the_class(images: dict[str, list[Image.Image]]) -> None:
     sizes = {name: np.array([image.size for image in found]) for name, found in images.items()}
     for size in sizes.values():
