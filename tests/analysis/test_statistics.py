@@ -251,6 +251,7 @@ def test_paired_tests_by_hand() -> None:
     assert wilcoxon(np.ones(5), np.ones(5)) == 1.0
 
 
+@pytest.mark.slow
 def test_the_smallest_difference_shrinks_with_seeds_and_patients_and_is_found_four_times_in_five() -> None:
     rng = np.random.default_rng(5)
     patients = rng.normal(0, 5, 40)

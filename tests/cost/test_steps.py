@@ -137,6 +137,7 @@ def measured_against_itself(results: Path) -> str:
     return shown.output
 
 
+@pytest.mark.slow
 def test_a_step_against_its_plain_self(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer_here(command: list[str], input: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, json.dumps(worker.respond(json.loads(input))), "")

@@ -76,7 +76,7 @@ def test_channels_last_gives_the_same_logits(variant: str, task: str, form: str)
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["classification", pytest.param("segmentation", marks=pytest.mark.slow)])
 def test_autocast_is_near_to_float32(task: str, form: str, dtype: torch.dtype) -> None:
     """Within 5 % of the logits' range: bf16 has 8 bits of mantissa."""
     model = network("mednext_tiny", task, form)
@@ -89,7 +89,7 @@ def test_autocast_is_near_to_float32(task: str, form: str, dtype: torch.dtype) -
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["classification", pytest.param("segmentation", marks=pytest.mark.slow)])
 def test_a_training_step_under_autocast_has_finite_gradients(task: str, dtype: torch.dtype) -> None:
     model = network("mednext_tiny", task).train()
     with torch.autocast("cpu", dtype=dtype):
@@ -99,6 +99,7 @@ def test_a_training_step_under_autocast_has_finite_gradients(task: str, dtype: t
     assert all(g is not None and g.isfinite().all() for g in gradients)
 
 
+@pytest.mark.slow  # ONNX's exporter, which is run always, begins with it
 @pytest.mark.parametrize(("variant", "task", "form"), EXPORTED)
 def test_torch_export_takes_any_batch(variant: str, task: str, form: str) -> None:
     model = network(variant, task, form)

@@ -21,7 +21,13 @@ VARIANTS = ("mednext_tiny", "mednext_small", "mednext_base")
 TASKS = ("classification", "segmentation")
 # The segmenter has the classifier's stages and more: with each filling the classifier is slow.
 BOTH_TASKS = [pytest.param("classification", marks=pytest.mark.slow), "segmentation"]
-FILLINGS = [(slot, name) for slot in ("laffn", "sem", "sdffn") for name in filling_names(slot)]
+# What is folded in more than one way; the other fillings are slow, and the whole network has the default ones.
+OFTEN = [("laffn", "separable"), ("sem", "multiscale5"), ("sdffn", "glu")]
+FILLINGS = [
+    pytest.param(slot, name, marks=() if (slot, name) in OFTEN else pytest.mark.slow)
+    for slot in ("laffn", "sem", "sdffn")
+    for name in filling_names(slot)
+]
 
 
 def with_random_statistics(model: nn.Module, channels: int, size: int = 64) -> nn.Module:
@@ -93,7 +99,7 @@ def test_all_stems_with_norms_after_depthwise_convolutions_are_equal_to_1e9(
 
 
 @pytest.mark.parametrize("task", BOTH_TASKS)
-@pytest.mark.parametrize("act", ["relu", "gelu", "hardswish"])
+@pytest.mark.parametrize("act", ["gelu", *(pytest.param(act, marks=pytest.mark.slow) for act in ("relu", "hardswish"))])
 def test_all_activations_are_equal_to_1e9(act: str, task: str) -> None:
     torch.manual_seed(0)
     config = {"depths": (1, 1, 2, 1), "widths": (16, 24, 32, 40), "act": act, "laffn": "none"}

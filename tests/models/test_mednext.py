@@ -79,7 +79,16 @@ def blocks(model: nn.Module) -> list[tuple[int, int, int, int]]:
     return [((64 // 4 // 2**i) ** 2, c, k, r) for i, (c, depth, k, r) in enumerate(stages) for _ in range(depth)]
 
 
-@pytest.mark.parametrize(("slot", "name"), [p for p in FILLINGS if p[1] != "none"])
+@pytest.mark.parametrize(
+    ("slot", "name"),
+    [
+        pytest.param(
+            *p, marks=() if p in (("laffn", "convmod"), ("sem", "strip"), ("sdffn", "smooth")) else pytest.mark.slow
+        )
+        for p in FILLINGS
+        if p[1] != "none"
+    ],
+)
 def test_removing_a_module_takes_away_exactly_its_cost(slot: str, name: str) -> None:
     shape = (1, 3, 64, 64)
     full = build_model("mednext_tiny", "classification", 3, 2, 64, **{slot: name})

@@ -117,6 +117,7 @@ def test_a_merge_leaves_damaged_cells_out_and_names_them(results: Path, tmp_path
         assert words in result.output
 
 
+@pytest.mark.slow
 def test_an_export_holds_what_load_results_gives(results: Path, tmp_path: Path) -> None:
     chosen = ("--dataset", "msld", "--results", str(results))
     for form in ("csv", "json"):

@@ -89,6 +89,7 @@ def test_nothing_is_cut_off(draw: Any) -> None:
             assert box.y1 <= whole.y1 + 1, text
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_files(tmp_path: Path) -> None:
     once = tables(("acdc",))
     written = draw_report(once, tmp_path)[0]
@@ -102,6 +103,7 @@ def test_the_same_tables_give_the_same_files(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
     written, notes = draw_report(tables(("acdc",), seeds=1), tmp_path)
     assert {path.stem for path in written} == {"acdc-acdc-0-cost", "acdc-acdc-0-classes"}

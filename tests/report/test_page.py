@@ -135,6 +135,7 @@ def test_the_leaders_are_the_table_s_with_intervals_and_marks(html: str, table: 
     assert "short budget, reconstruction" in text
 
 
+@pytest.mark.slow
 def test_what_has_no_room_is_left_out_and_counted(results: Path, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build_page([table], Asked(results))
     taken = LIMIT - whole.room

@@ -66,6 +66,7 @@ def test_a_record_says_what_of_each_class_is_where(tmp_path: Path) -> None:
     assert record["training"]["val_score"] == float(best["val_score"]) < 0
 
 
+@pytest.mark.slow
 def test_a_stopped_cell_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     whole, _ = ran(tmp_path / "whole")
     (cut,) = jobs(tmp_path / "cut")
