@@ -108,7 +108,7 @@ def test_show_and_output_write_the_same_tables_and_figures(folder: Path, tmp_pat
     assert shown.exit_code == 0, shown.output
     assert (tmp_path / "out" / "ablations.md").read_text() == shown.stdout
     names = {path.suffix for path in (tmp_path / "out").iterdir()}
-    assert names == {".md", ".tex", ".csv", ".png", ".pdf"}
+    assert names == {".md", ".tex", ".csv", ".png", ".pdf", ".svg"}
 
 
 def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_again(
