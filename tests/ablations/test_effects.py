@@ -135,7 +135,7 @@ def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
 def test_figures_are_the_same_bytes_when_drawn_again(stored: object, tmp_path: Path) -> None:
     first = draw_ablation(stored, tmp_path / "a")  # type: ignore[arg-type]
     second = draw_ablation(stored, tmp_path / "b")  # type: ignore[arg-type]
-    assert [p.suffix for p in first] == [".png", ".pdf"] * 3
+    assert [p.suffix for p in first] == [".png", ".pdf", ".svg"] * 3
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
