@@ -73,6 +73,7 @@ def test_removing_a_module_reuses_the_full_model_s_records(folder: Path) -> None
     assert len(journals(folder)[0].get_trials()) == len(trials), "nothing is run or told twice"
 
 
+@pytest.mark.slow
 def test_a_cell_whose_record_is_gone_is_run_again_though_the_journal_has_it(folder: Path) -> None:
     words = ("--remove", "sem", "--seeds", "1", "--no-null")
     assert call(folder, *words).exit_code == 0
@@ -236,6 +237,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], l
     assert not (folder / "studies").exists(), "no journal is left behind"
 
 
+@pytest.mark.slow
 def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: Path) -> None:
     assert call(folder, "--remove", "sem", "--seeds", "1", "--no-null", "--study", "mine").exit_code == 0
     done = call(folder, "--remove", "sem", "--seeds", "1", "--no-null", "--study", "mine", dataset="msld")

@@ -162,6 +162,7 @@ def test_several_sets_are_seeds_and_their_noise_widens_the_interval(folders: Pat
     assert "no claim" not in result.output
 
 
+@pytest.mark.slow
 def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     label, one, two = folders / "label", folders / "one", folders / "two"
     judged = score_predictions(Predictions([one], label, versus=[two]))

@@ -52,6 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, user_data: Path) -> tuple[
     return results, root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_are_scored_in_both_forms_as_the_run_scored_them(task: str, trained: tuple[Path, Path]) -> None:
     dataset, _, _, name = TASKS[task]

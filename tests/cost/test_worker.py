@@ -207,6 +207,7 @@ def test_the_answer_is_one_json_object_whatever_a_network_prints(monkeypatch: py
     assert answer["peak_bytes"] is None
 
 
+@pytest.mark.slow
 def test_training_steps_have_no_latency_of_one_image() -> None:
     answer = worker.respond(request(small(step=True)))
     assert (answer["latency"], answer["sweep"]) == (None, None)

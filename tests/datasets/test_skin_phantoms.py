@@ -19,6 +19,7 @@ def originals(folder: Path) -> list[Path]:
     return sorted((folder / "Original Images").rglob("*.jpg"))
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_and_another_does_not(tmp_path: Path) -> None:
     for name, seed, subjects in (("a", 1, 2), ("b", 1, 3), ("c", 2, 2)):
         (tmp_path / name).mkdir()

@@ -241,6 +241,7 @@ def test_phantoms_have_every_organ_at_its_place(tmp_path: Path) -> None:
     assert (shown[[1, 3, 4, 5, 6, 7, 8]] == 4).all()
 
 
+@pytest.mark.slow
 def test_phantoms_are_the_same_for_a_seed_and_fill_every_part(tmp_path: Path) -> None:
     few = {"train": 1, "val": 1, "test": 1}
     data = []

@@ -61,6 +61,7 @@ def test_the_sheet_says_what_acts_and_that_images_are_drawn(hearts: Augmented) -
     assert len(sheet.axes) == (1 + DRAWS) * len(hearts.names)
 
 
+@pytest.mark.slow
 def test_plan_draws_one_for_each_data_set_and_trains_nothing(tmp_path: Path) -> None:
     options = ["--models", "chance", "--preset", "smoke", "--data", "phantom", "--results", str(tmp_path / "results")]
     drawing = ["--set", "image_size=32", "--preview", str(tmp_path / "drawn")]

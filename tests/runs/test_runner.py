@@ -282,6 +282,7 @@ def test_two_runs_at_once_share_the_cells(tmp_path: Path) -> None:
     assert all(store.is_done(job.folder) for job in work)
 
 
+@pytest.mark.slow
 def test_several_workers_give_the_same_bytes(tmp_path: Path) -> None:
     request = {"models": SMALL, "seeds": "2", "settings": (*TINY, "image_size=32")}
     one, two = (jobs(tmp_path / name, **request) for name in ("1", "2"))

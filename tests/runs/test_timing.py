@@ -59,6 +59,7 @@ def test_trials_are_timed_with_their_networks_own_steps(jobs, tmp_path: Path, mo
     assert len({cell.seconds for cell in timing.measured(planned)}) == 1
 
 
+@pytest.mark.slow
 def test_a_network_that_fails_on_noise_keeps_its_estimate(
     jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

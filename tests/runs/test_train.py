@@ -318,6 +318,7 @@ def test_what_stops_a_run_hears_of_the_average_s_scores_as_tables_show_them(tmp_
     assert again == [0.2, 0.15, 0.25]
 
 
+@pytest.mark.slow
 def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
     _, whole = fit(tmp_path / "whole", protocol=AVERAGED, scores=[0.1] * 6)
 
