@@ -19,14 +19,14 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Two processes of one thread each; tests that share what is dear to make stay in one (`xdist_group`, tests/conftest.py).
+# Two processes of one thread each; a file's tests stay in one, where they share what is dear to make, the longest files first.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q
 test: .venv/installed
-	$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 # What is timed runs last, and alone.
 test-slow: .venv/installed
-	$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder -m slow --ignore tests/benchmarks
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m slow --ignore tests/benchmarks
 	$(PYTEST) -m slow tests/benchmarks
 
 # Facts and costs of all networks, stored with the package; after a change to one, or to how costs are counted.

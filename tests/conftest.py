@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 LONGEST = (
-    *("runs/test_runner.py", "test_docs.py::test_every_command_of", "ablations/test_command.py", "models/test_fuse.py"),
+    *("runs/test_runner.py", "test_docs.py", "ablations/test_command.py", "models/test_fuse.py"),
     *("test_every_model.py", "ablations/test_search.py", "runs/test_classification.py", "cli/test_budget.py"),
     *("models/test_mednext.py", "runs/test_train.py", "test_example.py", "cli/test_reproduce.py"),
 )
-DIVIDED = ("test_docs.py", "test_every_model.py", "test_fuse.py")
 # Threads that wait for each other on a busy machine make seconds into minutes; children inherit these.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -85,14 +84,6 @@ def _idle_machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
         monkeypatch.setattr("bench.records.environment.idle_cores", lambda: None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first, so that of two processes none waits for the other at the end.
-
-    The tests of a file stay in one process, where they share what the file makes once, unless a group of its own says
-    else or the file has a test for each of many networks.
-    """
+    """The longest files come first, so that of two processes none waits for the other at the end."""
     items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
-    for item in items:
-        if item.path.name not in DIVIDED and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(Path(__file__).parent).as_posix()))

@@ -26,7 +26,6 @@ from bench.report.trials import trials_text
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
-pytestmark = pytest.mark.xdist_group("example")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from bench.zoo.registry import model_entry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "results" / "example"
-pytestmark = pytest.mark.xdist_group("committed ablations")
 
 
 @pytest.fixture(scope="module")

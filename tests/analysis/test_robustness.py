@@ -18,8 +18,6 @@ from bench.records import store
 from bench.runs.trained import load_trained
 from bench.runs.transfer import score_elsewhere, shared_classes
 
-pytestmark = pytest.mark.xdist_group("trained")
-
 
 def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])

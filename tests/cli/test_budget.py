@@ -35,7 +35,6 @@ REQUEST: dict[str, Any] = {
     "threads": 1,
     "settings": {"image_size": 32, "evaluations": 1, "lr": 0.01},
 }
-pytestmark = pytest.mark.xdist_group("budgets")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ from bench.records.profiles import Setting, _metric
 from bench.records.store import find_records, read_record
 from bench.runs.cell import Cell
 
-pytestmark = pytest.mark.xdist_group("variants")
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
 TASKS = {"segmentation": ("acdc", 1, 4, "dice_strict"), "classification": ("large-covid-ct", 1, 3, "accuracy")}
 

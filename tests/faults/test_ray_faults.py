@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.runs.execution import Execution
 from bench.runs.job import Job
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

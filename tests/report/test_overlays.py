@@ -22,8 +22,6 @@ from bench.report.overlays import error_distances, scene_figure
 from bench.runs.occlusion import occlusion_map
 from bench.runs.trained import load_trained
 
-pytestmark = pytest.mark.xdist_group("trained")
-
 
 @pytest.fixture(scope="module")
 def results(user_data: Path) -> Path:

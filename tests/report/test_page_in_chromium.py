@@ -18,7 +18,7 @@ from ablations.page_parts import page_parts
 from bench.report.page.building import Asked, write_page
 from bench.report.render import results_tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
+pytestmark = pytest.mark.slow
 ODD = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>\"'&amp; {{ 7*7 }}"
 PARAMS = "[...document.querySelectorAll('#leaders th button')].find(b => b.textContent.startsWith('Params'))"
 ROWS = "[...document.querySelector('#leaders table').tBodies[0].rows]"

@@ -21,8 +21,6 @@ from bench.runs import exporting
 from bench.runs.exporting import export_run
 from bench.runs.trained import load_trained
 
-pytestmark = pytest.mark.xdist_group("trained")
-
 
 def test_files_of_both_tasks_give_the_network_s_figures(user_data: Path, tmp_path: Path) -> None:
     for dataset, checked in (("acdc", "4 test volumes"), ("large-covid-ct", "test images")):

@@ -17,7 +17,6 @@ from bench.cli.main import main
 from bench.datasets.readers.masks import read_mask
 from bench.runs.trained import load_trained, predict_together
 
-pytestmark = pytest.mark.xdist_group("trained")
 AFFINE = np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -120], [0, 0, 8, 4], [0, 0, 0, 1.0]])
 
 

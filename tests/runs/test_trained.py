@@ -23,7 +23,6 @@ from bench.records.predicted import Kept, read_predictions
 from bench.runs.trained import Trained, load_trained, predict_together
 from bench.zoo.registry import dataset_spec
 
-pytestmark = pytest.mark.xdist_group("trained")
 OWN = """
 from torch import nn
 
