@@ -380,7 +380,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return make_record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
-    kept = Kept() if job.predictions and not cell.is_trial else None
+    kept = Kept(job.folder) if job.predictions and not cell.is_trial else None
     try:
         rows = score_weights(model, data, scored_parts, protocol, progress, kept)
     except FloatingPointError as error:
@@ -395,5 +395,5 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if progress.average:
         save_weights(job.folder / "average.safetensors", progress.average_best.state)
     if kept is not None:
-        kept.save(job.folder, cell.key, rows[-1]["weights"])
+        kept.save(cell.key, rows[-1]["weights"])
     return make_record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)

@@ -104,11 +104,11 @@ def test_predictions_can_be_left_out_and_change_no_key(tmp_path: Path, user_data
 
 
 def kept_file(folder: Path, key: str = "k") -> tuple[Path, dict[str, str]]:
-    kept = Kept()
+    kept = Kept(folder)
     kept.add("gone", np.zeros((9, 9, 9), np.uint8))
     kept.clear()
     kept.add("a", np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-    return kept.save(folder, key, "best-val"), {"key": "k"}
+    return kept.save(key, "best-val"), {"key": "k"}
 
 
 def test_damaged_or_foreign_predictions_are_named(tmp_path: Path) -> None:
