@@ -74,7 +74,7 @@ def read_json(path: Path) -> Any:
         Damaged: it cannot be read, or is no JSON.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
         return json.loads(content.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (FileNotFoundError, NotADirectoryError):
         raise
@@ -84,6 +84,18 @@ def read_json(path: Path) -> Any:
         raise Damaged(path, f"cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise Damaged(path, _no_json(content, error)) from None
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file that may be somebody else's.
+
+    Raises:
+        Damaged: it is a pipe or a device, or a link to one, whose end would never be read.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Damaged(path, "is no plain file, but a pipe or a device: move it away.")
+    return path.read_bytes()
 
 
 def _finite(text: str) -> float:
@@ -204,7 +216,7 @@ def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
         Damaged: it is missing, cannot be read, or is not the one of that hash.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(path, "is missing, and its record names it: copy it from where the cell was run.") from None
     except OSError as error:
