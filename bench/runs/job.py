@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Report = Callable[["Event"], None]
 Stop = Callable[[int, float], bool]
 Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True)
