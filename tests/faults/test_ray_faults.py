@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from faults import check_equal, disturb, elsewhere, finish, finished, new_random, running, start
+from faults import PATIENCE, check_equal, check_spread, disturb, elsewhere, finish, finished, new_random, running, start
 
 from bench.errors import UserError
 from bench.runs.execution import Execution
@@ -49,10 +49,12 @@ def workers(driver: psutil.Process) -> list[psutil.Process]:
 
 def test_kills_at_random_moments_change_nothing(undisturbed: list[Job], how: Execution, tmp_path: Path) -> None:
     jobs = elsewhere(undisturbed, tmp_path)
-    seen = disturb(jobs, how, new_random("ray"), workers)
+    seen, kills = disturb(jobs, how, new_random("ray"), workers)
     code, said = finish(jobs, how)
     assert code == 0, said
+    assert f"'reused': {len(seen)}" in said
     assert {key: when for key, when in finished(jobs).items() if key in seen} == seen, "a finished cell was run again"
+    check_spread(kills)
     check_equal(jobs, undisturbed)
 
 
@@ -67,7 +69,7 @@ def test_a_node_that_goes_away_takes_no_cell_with_it(
     assert running(jobs)
     cluster.remove_node(cluster.workers.pop(), allow_graceful=False)
     cluster.workers.append(cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20))
-    said = driver.communicate(timeout=600)[0].decode()
+    said = driver.communicate(timeout=PATIENCE)[0].decode()
     assert driver.returncode == 0, said
     assert f"'complete': {len(jobs)}" in said
     check_equal(jobs, undisturbed)
