@@ -39,6 +39,8 @@ RECORD: Shape = {
     "dataset.counts": (dict,),
     "dataset.partial": (bool,),
     "dataset.left_out?": (int,),
+    **dict.fromkeys(("dataset.present_cases?", "dataset.official_cases?"), (int, type(None))),
+    **{f"dataset.split_{name}?": (str, type(None)) for name in ("source", "note", "flag")},
     "dataset.split_leak?": (dict, type(None)),
     "cost.params": (int,),
     "cost.macs": (int,),
@@ -46,6 +48,8 @@ RECORD: Shape = {
     "training": (dict, type(None)),
     "metrics": (dict, type(None)),
     "environment": (dict,),
+    **{f"environment.{name}?": (str, type(None)) for name in ("gpu", "device", "cpu", "commit", "versions.torch")},
+    "environment.dirty?": (bool, type(None)),
     "environment.versions?": (dict,),
     "cases_sha256": (str, type(None)),
     "error": (str, type(None)),
@@ -204,6 +208,7 @@ def _odd_values(record: dict[str, Any]) -> Iterator[str]:
         yield f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
     if tuned is not None and "trial" not in tuned:
         yield from filter(None, [fault(tuned, FROM_GRID if "grid" in tuned else TUNED)])
+    yield from filter(None, [fault(cell.get("init") or {}, {"weights?": (str, type(None))})])
     for name, share in (dataset.get("split_leak") or {}).items():
         if share is not None and not (isinstance(share, NUMBER) and type(share) is not bool and 0 <= share <= 1):
             yield f"holds {str(share)[:40]!r} as split_leak.{name}, where a share should be"
