@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -39,11 +40,12 @@ def how(cluster: Any) -> Execution:
 
 
 def workers(driver: psutil.Process) -> list[psutil.Process]:
-    """The processes of cells, of all nodes: they are not the driver's children."""
+    """The processes of cells, of all nodes of this test's cluster; they are not the driver's children."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "ray::_on_node" in " ".join(process.info["cmdline"] or []):
-            found.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "ray::_on_node" in " ".join(process.cmdline()):
+                found.append(process)
     return found
 
 

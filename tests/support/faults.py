@@ -175,6 +175,8 @@ def disturb(
     seen, kills = Seen(jobs), []
     driver = start(jobs, how)
     for i in range(KILLS):
+        if len(seen.records) == len(jobs):
+            break
         seen.wait(int(0.9 * total * (i + rng.random()) / KILLS), driver)
         time.sleep(rng.uniform(0, LATER))
         if driver.poll() is None:
