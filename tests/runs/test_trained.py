@@ -108,6 +108,7 @@ def kept_file(folder: Path, key: str = "k") -> tuple[Path, dict[str, str]]:
     kept.add("gone", np.zeros((9, 9, 9), np.uint8))
     kept.clear()
     kept.add("a", np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
+    assert not list(folder.glob("*.tmp*")), "what a kill leaves has no name"
     return kept.save(key, "best-val"), {"key": "k"}
 
 
