@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -56,9 +57,10 @@ class Kept:
     def clear(self) -> None:
         """Forgets everything: another set of weights follows, or none."""
         self.cases, self._probabilities = [], []
-        if self._archive is not None and self._file is not None:
-            self._archive.close()
-            self._file.close()
+        for opened in (self._archive, self._file):
+            if opened is not None:
+                with suppress(OSError):  # of a full disk, which cannot take the archive's end
+                    opened.close()
         self._file = self._archive = None
 
     def add(self, case: str, prediction: np.ndarray) -> None:
