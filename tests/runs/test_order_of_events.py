@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from stored_records import a_record_of
 from bench.errors import UserError
 from bench.records.leases import NAME
 from bench.runs.job import Event, Job, Left, under_lease
+from bench.runs.ray_pool import RayPool
 
 RECORD: dict[str, Any] = json.loads((a_record_of("segmentation") / "record.json").read_text())
 
@@ -62,3 +64,17 @@ def test_no_file_that_comes_back_leads_out_of_the_folder(name: str, cell: Job) -
     with pytest.raises(UserError, match="leads out of the cell's folder"):
         run(cell, files={name: b"1"})
     assert not (cell.folder / "record.json").exists()
+
+
+def test_a_cell_of_a_cluster_keeps_that_order(cell: Job) -> None:
+    """Of the pool's own code only what stands around a node's work: no cluster is started."""
+    pool = RayPool.__new__(RayPool)
+    told: list[str] = []
+    pool.threads = ThreadPoolExecutor(1)
+    pool.trained = lambda job: trained({"cases.csv": b"1"}, job, told)  # type: ignore[method-assign]
+    assert pool.start(cell, False, False).result() == "complete"
+    assert pool.start(cell, False, False).result() == "reused"
+    (cell.folder / "left.csv").write_text("of an earlier run")
+    assert pool.start(cell, True, False).result() == "complete"
+    assert told == ["trained", "trained"]
+    pool.threads.shutdown()
