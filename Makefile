@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The versions that the committed results were made with; CONSTRAINTS= installs the newest instead.
 CONSTRAINTS ?= -c .ci/constraints.txt
 
-.PHONY: demo check test test-slow catalogue example clean
+.PHONY: demo check test test-slow test-faults catalogue example clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -28,6 +28,13 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m slow --ignore tests/benchmarks
 	$(PYTEST) -m slow tests/benchmarks
+
+# 50 kills over 24 cells on each executor, and all other faults, three times with different draws; SEEDS= gives others.
+SEEDS ?= 1 2 3
+FAULTS := MEDBENCH_FAULT_KILLS=50 MEDBENCH_FAULT_CELLS=24 MEDBENCH_FAULT_PATIENCE=3600
+FAULT_TESTS := tests/faults/test_local_faults.py tests/faults/test_ray_faults.py
+test-faults: .venv/installed
+	for seed in $(SEEDS); do $(FAULTS) MEDBENCH_FAULT_SEED=$$seed $(PYTEST) -s -m slow --timeout 0 $(FAULT_TESTS) || exit 1; done
 
 # Facts and costs of all networks, stored with the package; after a change to one, or to how costs are counted.
 catalogue: .venv/installed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.terminal import PATH, TEXT, make_console, wide_option
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.sheet import Sheet
@@ -27,7 +28,38 @@ DATA_ROOT = click.option(
     "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
 )
 RESULTS = click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
-SETTINGS = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Override a protocol field.")
+
+
+def _keep_precision(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    context.meta["precision"] = value
+
+
+def _with_precision(context: click.Context, _: click.Parameter, settings: tuple[str, ...]) -> tuple[str, ...]:
+    """The settings, with what `--precision` sets among them."""
+    precision = context.meta.get("precision")
+    if precision is None:
+        return settings
+    if any(setting.startswith("precision=") for setting in settings):
+        raise UserError("Expected --precision, or --set precision, but got both.")
+    return (*settings, f"precision={precision}")
+
+
+SETTINGS = click.option(
+    *("--set", "settings"),
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=_with_precision,
+    help="Override a protocol field.",
+)
+# Another word for `--set precision=`, read before that.
+PRECISION = click.option(
+    "--precision",
+    type=TEXT,
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_precision,
+    help="32-true, bf16-mixed or 16-mixed; part of the protocol.  [32-true]",
+)
 THREADS = click.option("--threads", type=click.IntRange(1), help="Threads of a cell; part of the protocol.  [2]")
 DEVICE = click.option("--device", type=TEXT, default="cpu", help="cpu, cuda, cuda:N; auto: a GPU if there.  [cpu]")
 LOG = click.option(

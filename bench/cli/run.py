@@ -17,6 +17,7 @@ from bench.cli.options import (
     DEVICE,
     JSON,
     LOG,
+    PRECISION,
     PRESET,
     RESULTS,
     SEEDS,
@@ -67,7 +68,7 @@ PARTS = (MODELS, DATASET, PRESET, BUDGET, SEEDS, SPLIT, FOLDS, TRAIN_PATIENTS, T
 REQUEST: Option = gathered(
     "request",
     "bench.runs.request:Request",
-    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, THREADS, DEVICE, PRETRAINED, PREDICTIONS, LOG),
+    *(*PARTS, DATA, DATA_ROOT, RESULTS, SETTINGS, PRECISION, THREADS, DEVICE, PRETRAINED, PREDICTIONS, LOG),
 )
 EXECUTION: Option = gathered(
     "how",

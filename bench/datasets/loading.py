@@ -6,7 +6,7 @@ in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -69,7 +69,7 @@ def images_input(data: Prepared, cases: Sequence[int], protocol: LoadingSettings
     Each is normalised over all its channels together and then resized, its sides to S whatever their ratio; both
     `zscore` and `minmax` (to [0, 1]) are per image. A constant image is 0.
     """
-    return batch_input([data.image(i) for i in cases], protocol)
+    return _joined((_image_input(data.image(i), protocol) for i in cases), len(cases))
 
 
 def batch_input(images: Sequence[np.ndarray], protocol: LoadingSettings) -> torch.Tensor:
@@ -124,9 +124,22 @@ def training_arrays(data: Prepared, cases: Sequence[int], protocol: LoadingSetti
         return slices, StoredMaps(slices)
     if data.spec.task == "classification":
         return images_input(data, cases, protocol), class_labels(data, cases)
-    images = [network_input(data.image(i), protocol) for i in cases]
-    labels = [network_label(data.label(i), protocol) for i in cases]
-    return torch.cat(images), torch.cat(labels)
+    count = count_images(data.cases, cases)
+    images = _joined((network_input(data.image(i), protocol) for i in cases), count)
+    return images, _joined((network_label(data.label(i), protocol) for i in cases), count)
+
+
+def _joined(parts: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """`torch.cat` of parts that have `count` rows together, each copied as it comes: a list of them would double it."""
+    joined, row = torch.empty(0), 0
+    for part in parts:
+        if row == 0:
+            last = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last) and not part.is_contiguous()
+            order = torch.channels_last if last else torch.contiguous_format
+            joined = torch.empty((count, *part.shape[1:]), dtype=part.dtype, memory_format=order)
+        joined[row : row + len(part)] = part
+        row += len(part)
+    return joined
 
 
 def is_large(data: Prepared, cases: Sequence[int], protocol: LoadingSettings) -> bool:

@@ -39,6 +39,8 @@ RECORD: Shape = {
     "dataset.counts": (dict,),
     "dataset.partial": (bool,),
     "dataset.left_out?": (int,),
+    **dict.fromkeys(("dataset.present_cases?", "dataset.official_cases?"), (int, type(None))),
+    **{f"dataset.split_{name}?": (str, type(None)) for name in ("source", "note", "flag")},
     "dataset.split_leak?": (dict, type(None)),
     "cost.params": (int,),
     "cost.macs": (int,),
@@ -46,6 +48,8 @@ RECORD: Shape = {
     "training": (dict, type(None)),
     "metrics": (dict, type(None)),
     "environment": (dict,),
+    **{f"environment.{name}?": (str, type(None)) for name in ("gpu", "device", "cpu", "commit", "versions.torch")},
+    "environment.dirty?": (bool, type(None)),
     "environment.versions?": (dict,),
     "cases_sha256": (str, type(None)),
     "error": (str, type(None)),
@@ -74,7 +78,7 @@ def read_json(path: Path) -> Any:
         Damaged: it cannot be read, or is no JSON.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
         return json.loads(content.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (FileNotFoundError, NotADirectoryError):
         raise
@@ -84,6 +88,18 @@ def read_json(path: Path) -> Any:
         raise Damaged(path, f"cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise Damaged(path, _no_json(content, error)) from None
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file that may be somebody else's.
+
+    Raises:
+        Damaged: it is a pipe or a device, or a link to one, whose end would never be read.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Damaged(path, "is no plain file, but a pipe or a device: move it away.")
+    return path.read_bytes()
 
 
 def _finite(text: str) -> float:
@@ -192,6 +208,7 @@ def _odd_values(record: dict[str, Any]) -> Iterator[str]:
         yield f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"
     if tuned is not None and "trial" not in tuned:
         yield from filter(None, [fault(tuned, FROM_GRID if "grid" in tuned else TUNED)])
+    yield from filter(None, [fault(cell.get("init") or {}, {"weights?": (str, type(None))})])
     for name, share in (dataset.get("split_leak") or {}).items():
         if share is not None and not (isinstance(share, NUMBER) and type(share) is not bool and 0 <= share <= 1):
             yield f"holds {str(share)[:40]!r} as split_leak.{name}, where a share should be"
@@ -204,7 +221,7 @@ def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
         Damaged: it is missing, cannot be read, or is not the one of that hash.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(path, "is missing, and its record names it: copy it from where the cell was run.") from None
     except OSError as error:

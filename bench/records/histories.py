@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.records.damage import Damaged
+from bench.records.damage import Damaged, read_whole
 from bench.records.store import find_records, read_record
 
 AVERAGED = "average_val_score"
@@ -50,8 +51,8 @@ def read_kept(results: str | Path, keys: Collection[str]) -> dict[str, Kept]:
 def read_history(folder: Path) -> dict[str, list[float]]:
     """Column -> values of a cell's history; {} where there is none, or one that cannot be read."""
     try:
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = read_whole(folder / "history.csv").decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
         return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (Damaged, OSError, ValueError, TypeError, KeyError, csv.Error):
         return {}

@@ -16,6 +16,7 @@ from bench.records import store
 from bench.records.choice import ALL, UNFINISHED, Choice
 from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
+from bench.records.leases import NAME
 from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
 
@@ -167,6 +168,10 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
             if own is not None and _rank(own[1]) <= _rank(record):
                 kept.append(key)
                 continue
+            links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
+            notes += [f"Left out: {path} is a link, and what it leads to is no part of a cell." for path in links]
+            if {folder / "record.json", folder / "cases.csv"} & {*links}:
+                continue
             target = own[0] if own is not None else _place(results, record)
             _copy_cell(folder, target)
             here[key] = (target, record)
@@ -188,20 +193,27 @@ def _place(results: Path, record: dict[str, Any]) -> Path:
 
 
 def _copy_cell(folder: Path, target: Path) -> None:
-    """Copies a cell's files beside their place, then renames; a checkpoint and a lock are no part of a cell."""
+    """Copies a cell's files beside their place, then renames."""
     beside = target.with_name(f".{target.name}.merging")
     shutil.rmtree(beside, ignore_errors=True)
     beside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder, beside, ignore=shutil.ignore_patterns("checkpoint.pt*", ".lock", "*.tmp-*"))
+    shutil.copytree(folder, beside, ignore=_no_part_of_a_cell)
     if target.exists():
         shutil.rmtree(target)
     beside.rename(target)
 
 
+def _no_part_of_a_cell(folder: str, names: list[str]) -> set[str]:
+    """Checkpoints, leases and half files; and links, pipes and devices: what they lead to is no result."""
+    paths = [Path(folder, name) for name in names]
+    odd = {path.name for path in paths if path.is_symlink() or not (path.is_file() or path.is_dir())}
+    return odd | shutil.ignore_patterns("checkpoint.pt*", ".lock", f"{NAME}*", "*.tmp-*")(folder, names)
+
+
 def _copy_units(other: Path, results: Path) -> None:
     for path in sorted((other / "units").glob("*.json")):
         target = results / "units" / path.name
-        if not target.exists():
+        if path.is_file() and not path.is_symlink() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             store.write_bytes(target, path.read_bytes())
 

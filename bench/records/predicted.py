@@ -10,19 +10,21 @@ A plain `.npz` without pickles: `numpy.load` opens it. Older records, and those 
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import shutil
+import tempfile
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
 from bench.records.damage import Damaged
-from bench.records.store import write_bytes
+from bench.records.store import written
 
 FILE = "predictions.npz"
 SCHEMA = 1
@@ -33,21 +35,33 @@ _LABELS = ("uint8", 3)
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
-@dataclass
 class Kept:
-    """The predictions of the test part under one set of weights, each packed as it comes: whole they fill a memory.
+    """The predictions of the test part under one set of weights, each packed into a file as it comes.
+
+    The file has no name until it is saved: what a killed process leaves of it is nothing.
+
+    Args:
+        folder: of the record, on whose disk it lies.
 
     Attributes:
         cases: names of the cases, in order.
     """
 
-    cases: list[str] = field(default_factory=list)
-    _packed: io.BytesIO = field(default_factory=io.BytesIO)
-    _probabilities: list[np.ndarray] = field(default_factory=list)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cases: list[str] = []
+        self._file: IO[bytes] | None = None
+        self._archive: zipfile.ZipFile | None = None
+        self._probabilities: list[np.ndarray] = []
 
     def clear(self) -> None:
-        """Forgets everything: another set of weights follows."""
-        self.cases, self._packed, self._probabilities = [], io.BytesIO(), []
+        """Forgets everything: another set of weights follows, or none."""
+        self.cases, self._probabilities = [], []
+        for opened in (self._archive, self._file):
+            if opened is not None:
+                with suppress(OSError):  # of a full disk, which cannot take the archive's end
+                    opened.close()
+        self._file = self._archive = None
 
     def add(self, case: str, prediction: np.ndarray) -> None:
         """Takes a label map (D, H, W) uint8, or the probabilities (K,) of an image."""
@@ -57,17 +71,26 @@ class Kept:
             self._write(f"{len(self.cases)}.npy", prediction)
         self.cases.append(case)
 
-    def save(self, folder: Path, key: str, weights: str) -> Path:
-        """Writes the file beside a record, whole or not at all."""
+    def save(self, key: str, weights: str) -> Path:
+        """Writes the file beside a record, whole or not at all, and forgets everything."""
         if self._probabilities:
             self._write(_PROBABILITIES, np.stack(self._probabilities))
         about = {"schema": SCHEMA, "key": key, "weights": weights, "cases": self.cases}
         self._write(_ABOUT, np.array(json.dumps(about, sort_keys=True)))
-        write_bytes(folder / FILE, self._packed.getvalue())
-        return folder / FILE
+        assert self._archive is not None
+        assert self._file is not None
+        self._archive.close()
+        self._file.seek(0)
+        with written(self.folder / FILE) as file:
+            shutil.copyfileobj(self._file, file)
+        self.clear()
+        return self.folder / FILE
 
     def _write(self, name: str, array: np.ndarray) -> None:
-        with zipfile.ZipFile(self._packed, "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as member:
+        if self._archive is None:
+            self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
+            self._archive = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED)
+        with self._archive.open(name, "w") as member:
             np.lib.format.write_array(cast(Any, member), array, allow_pickle=False)
 
 

@@ -70,7 +70,8 @@ def _contents(results: Path, folders: list[Path], weights: bool) -> Iterator[tup
         for path in _files(folder, weights):
             yield f"records/{path.relative_to(base).as_posix()}", path.read_bytes()
     for path in sorted((results / "units").glob("*.json")):
-        yield f"units/{path.name}", path.read_bytes()
+        if path.is_file() and not path.is_symlink():
+            yield f"units/{path.name}", path.read_bytes()
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
     yield "requirements.txt", ("\n".join(packages) + "\n").encode()
     yield "README.txt", README.format(count=len(find_records(results))).encode()

@@ -108,7 +108,10 @@ def latex_label(text: str) -> str:
 
 
 def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame for a CSV: a text that a spreadsheet would take for a formula gets an apostrophe, numbers are kept."""
+    """The frame for a CSV: a text that a spreadsheet would take for a formula gets an apostrophe, numbers are kept.
+
+    A carriage return, which ends a row for a spreadsheet and is not quoted, becomes a line end, which is.
+    """
     safe = frame.copy(deep=False)
     for name in frame.select_dtypes(exclude=["number", "bool"]):
         safe[name] = frame[name].map(_safe)
@@ -121,5 +124,7 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def _safe(value: object) -> object:
-    risky = isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _NUMBER.fullmatch(value)
-    return f"'{value}" if risky else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text[:1] in tuple("=+-@\t\n") and not _NUMBER.fullmatch(text) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # Training steps (forward and backward: 3 x MACs) of a U-Net and of the proposed block ran at 21 GMAC/s on two threads
 # of a server CPU. Only for a first plan; one finished cell replaces it.
 MACS_PER_THREAD = 10.5e9
+Rates = dict[tuple[int, str | None], float]  # threads, and a model or None for all -> MACs a second in training
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,30 @@ class PlannedCell:
 
 def plan_cells(jobs: list[Job], results: str | Path, force: bool = False) -> list[PlannedCell]:
     """The state of each job and the seconds it will take; an unfinished one counts in full. Runs and writes nothing."""
-    found = store.read_records(results).records if Path(results).is_dir() else []
-    records = [r for _, r in found if r["status"] == "complete" and (r["training"] or {}).get("seconds")]
-    return [_planned(job, records, force) for job in jobs]
+    rates = _stored_rates(Path(results))
+    return [_planned(job, rates, force) for job in jobs]
 
 
-def _planned(job: Job, records: list[dict[str, Any]], force: bool) -> PlannedCell:
+def _stored_rates(results: Path) -> Rates:
+    """What complete cells ran at; of each record a number is kept, since there may be thousands of them."""
+    found, keys = defaultdict[tuple[int, str | None], list[float]](list), set[str]()
+    for folder in store.find_records(results) if results.is_dir() else ():
+        try:
+            record = store.read_record(folder)
+        except Damaged:  # which the plan of its own cell names
+            continue
+        if record is None or record["status"] != "complete" or record["key"] in keys:
+            continue
+        keys.add(record["key"])
+        seconds, threads = (record["training"] or {}).get("seconds"), record["cell"]["protocol"]["threads"]
+        if seconds and record["cost"]["macs"]:
+            rate = _work(record["cost"], record["cell"]["protocol"]) / seconds
+            found[threads, record["model"]["name"]].append(rate)
+            found[threads, None].append(rate)
+    return {kind: median(rates) for kind, rates in found.items()}
+
+
+def _planned(job: Job, rates: Rates, force: bool) -> PlannedCell:
     try:
         record, damaged = store.read_record(job.folder), False
     except Damaged:
@@ -45,18 +65,13 @@ def _planned(job: Job, records: list[dict[str, Any]], force: bool) -> PlannedCel
         return PlannedCell(job, "done", 0.0, "")
     begun = "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
     state = "damaged" if damaged else "failed" if record else begun
-    protocol = job.cell.protocol
-    work = 3 * job.cost["macs"] * protocol["batch_size"] * protocol["steps"]
-    alike = [r for r in records if r["cost"]["macs"] and r["cell"]["protocol"]["threads"] == protocol["threads"]]
-    same = [r for r in alike if r["model"]["name"] == job.model]
-    rates = [_work(r) / r["training"]["seconds"] for r in same or alike]
-    if rates:
-        return PlannedCell(
-            job, state, work / median(rates), "this model's records" if same else "other models' records"
-        )
-    return PlannedCell(job, state, work / (MACS_PER_THREAD * protocol["threads"]), "MACs alone, rough")
+    work, threads = _work(job.cost, job.cell.protocol), job.cell.protocol["threads"]
+    for model, basis in ((job.model, "this model's records"), (None, "other models' records")):
+        if rate := rates.get((threads, model)):
+            return PlannedCell(job, state, work / rate, basis)
+    return PlannedCell(job, state, work / (MACS_PER_THREAD * threads), "MACs alone, rough")
 
 
-def _work(record: dict[str, Any]) -> float:
-    protocol = record["cell"]["protocol"]
-    return 3 * record["cost"]["macs"] * protocol["batch_size"] * protocol["steps"]
+def _work(cost: dict[str, Any], protocol: dict[str, Any]) -> float:
+    """MACs of all training steps: forward and backward."""
+    return 3.0 * cost["macs"] * protocol["batch_size"] * protocol["steps"]

@@ -6,7 +6,8 @@ Both tasks: label maps of volumes and their Dice and HD95, and class probabiliti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,20 +123,27 @@ def score_weights(
         if not same_as_last:
             if state:
                 model.load_state_dict(state)
-            keep = _emptied(kept)
-            scored = {
-                part: score_cases(model, data, cases, protocol, keep if part == "test" else forget)
-                for part, cases in parts.items()
-            }
+            with _emptied(kept) as keep:
+                scored = {
+                    part: score_cases(model, data, cases, protocol, keep if part == "test" else forget)
+                    for part, cases in parts.items()
+                }
         rows += [{"part": part, "weights": weights, **row} for part, of_part in scored.items() for row in of_part]
     return rows
 
 
-def _emptied(kept: Kept | None) -> Keep:
+@contextmanager
+def _emptied(kept: Kept | None) -> Iterator[Keep]:
+    """The keeper of one set's predictions, of which nothing stays after an error."""
     if kept is None:
-        return forget
+        yield forget
+        return
     kept.clear()
-    return kept.add
+    try:
+        yield kept.add
+    except BaseException:
+        kept.clear()
+        raise
 
 
 def validation_dice(model: nn.Module, data: Prepared, cases: Iterable[int], protocol: Protocol) -> float:

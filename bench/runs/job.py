@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 Report = Callable[["Event"], None]
 Stop = Callable[[int, float], bool]
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,21 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
     Raises:
         UserError: the disk is full or may not be written to.
     """
+    return under_lease(job, force, wait, lambda: (perform(job, report, stop), {}), report)
+
+
+def under_lease(job: Job, force: bool, wait: bool, train: Callable[[], Left], report: Report = silent) -> str:
+    """The order of events of a cell, wherever it is trained; returns as `run_cell` does.
+
+    Its lease, whether it is done, what an earlier run left removed, its training, whether the lease still holds, what
+    came back, and last its record.
+
+    Args:
+        train: makes the cell's record, which is not written yet, and what of its files does not lie in its place.
+
+    Raises:
+        UserError: the disk is full or may not be written to.
+    """
     try:
         with store.lock(job.folder, wait) as lease:
             if lease is None:
@@ -138,9 +154,11 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
             if force:
                 clear(job.folder)
             report(Event("started", job))
-            record = perform(job, report, stop)
+            record, files = train()
             if not lease.holds():  # stopped for so long that it was taken for gone
                 return "busy"
+            for name, content in files.items():
+                store.write_bytes(below(job.folder, name), content)
             conclude(job, record)
             report(ended(job, record["status"]))
             return str(record["status"])
@@ -148,6 +166,19 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
         raise
     except OSError as error:  # what a cell's own code raises is recorded; this is the results folder
         raise cannot_write(job, error) from None
+
+
+def below(folder: Path, name: str) -> Path:
+    """The path of a file that came back from where a cell was trained; its folder is made.
+
+    Raises:
+        UserError: a name that leads out of the cell's folder.
+    """
+    path = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise UserError(f"A node sent back a file of the name {name!r}, which leads out of the cell's folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def cannot_write(job: Job, error: OSError) -> UserError:
@@ -349,7 +380,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return make_record(job, "diverged", training=training, error=NOT_FINITE)
     start = time.perf_counter()
     scored_parts = {part: parts[part] for part in (("val",) if cell.is_trial else ("val", "test"))}
-    kept = Kept() if job.predictions and not cell.is_trial else None
+    kept = Kept(job.folder) if job.predictions and not cell.is_trial else None
     try:
         rows = score_weights(model, data, scored_parts, protocol, progress, kept)
     except FloatingPointError as error:
@@ -364,5 +395,5 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if progress.average:
         save_weights(job.folder / "average.safetensors", progress.average_best.state)
     if kept is not None:
-        kept.save(job.folder, cell.key, rows[-1]["weights"])
+        kept.save(cell.key, rows[-1]["weights"])
     return make_record(job, "complete", training=training, metrics=figures["test"], cases_sha256=sha256)

@@ -29,9 +29,8 @@ from typing import Any
 
 import bench
 from bench.errors import UserError
-from bench.records import store
 from bench.runs.execution import Execution
-from bench.runs.job import Event, Job, cannot_write, clear, conclude, is_reusable, perform
+from bench.runs.job import Event, Job, Left, perform, under_lease
 from bench.runs.pools import Lost, Teller, drained
 
 STORE = 2**30  # bytes of Ray's object store, in which what cells leave comes back
@@ -39,7 +38,6 @@ MOST = 1024  # cells at a time
 OLD = 30 * 86400.0  # seconds: no run takes so long
 ASK = 1.0  # seconds between two questions to the cluster
 SCRATCH = ("checkpoint.pt", ".lease")  # what is no part of what a cell leaves
-Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
 
 
 @dataclass(frozen=True)
@@ -98,29 +96,9 @@ class RayPool:
         return self.places
 
     def start(self, job: Job, force: bool, wait: bool) -> Future[str]:
-        return self.threads.submit(self._run, job, force, wait)
+        return self.threads.submit(under_lease, job, force, wait, lambda: self.trained(job))
 
-    def _run(self, job: Job, force: bool, wait: bool) -> str:
-        """Leases a cell, has it trained, and writes its record."""
-        try:
-            with store.lock(job.folder, wait) as lease:
-                if lease is None:
-                    return "busy"
-                if not force and is_reusable(job):
-                    return "reused"
-                if force:
-                    clear(job.folder)
-                record, files = self._trained(job)
-                if not lease.holds():
-                    return "busy"
-                for name, content in files.items():
-                    store.write_bytes(_below(job.folder, name), content)
-                conclude(job, record)
-                return str(record["status"])
-        except OSError as error:
-            raise cannot_write(job, error) from None
-
-    def _trained(self, job: Job) -> Left:
+    def trained(self, job: Job) -> Left:
         """What a node makes of a cell. Raises Lost where the node, or its process, did not survive it."""
         key, errors = job.cell.key, self.ray.exceptions
         places = {name: getattr(job, name).absolute() for name in ("results", "folder", "data_root")}
@@ -242,15 +220,6 @@ def _cause(error: Any) -> BaseException:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _below(folder: Path, name: str) -> Path:
-    """The path of a file that came back from a node; its folder is made."""
-    path = folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise UserError(f"A node sent back a file of the name {name!r}, which leads out of the cell's folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 # -- on a node -----------------------------------------------------------------------------------------------

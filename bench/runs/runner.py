@@ -84,7 +84,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
         if not jobs:  # the first fold's number of images, as seed 0 draws them, sets the steps of all
             first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, 0)
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
-        validated = count_images(prepared.cases, assigned.indices["val"])
+        validated, settings = count_images(prepared.cases, assigned.indices["val"]), asdict(protocol)
         for seed in seeds:
             if kept is not None:
                 take_training(prepared.cases, listed, assigned, kept, seed)
@@ -98,7 +98,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                     parts=digest(listed.parts),
                     fold=fold,
                     model={"name": entry.name, "config": config, "version": entry.version},
-                    protocol=asdict(protocol),
+                    protocol=settings,  # one for all: there may be thousands of cells
                     seed=seed,
                     train_patients=kept,
                     tuned=rates.get(name),

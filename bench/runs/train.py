@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,11 @@ HISTORY_COLUMNS = ("step", "lr", "train_loss", "val_score", "average_val_score")
 LOSS_EVERY = 10  # steps between two looks at the loss: each waits for a GPU
 COSINE_END = 0.01  # of the rate at the end of `cosine`, as a share of the first
 DEEP = "training_logits"  # the method of a network that is supervised at several resolutions
+# What torch and its unpickler raise for bytes that are no checkpoint, or half of one.
+_DAMAGE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+    *(ArithmeticError, MemoryError, ImportError, struct.error),
+)
 CHECKPOINT = {"key", "model", "optimizer", "precision", "average", "progress"}
 
 
@@ -343,6 +349,6 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content; empty where there is none, or where its file is damaged: training then starts anew."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError):
+    except (*_DAMAGE, pickle.UnpicklingError):
         return {}
     return content if isinstance(content, dict) else {}

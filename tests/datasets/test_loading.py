@@ -156,3 +156,13 @@ def test_images_made_batch_by_batch_are_those_in_memory_bit_for_bit(monkeypatch:
     chosen = torch.tensor([2, 0])
     assert torch.equal(stored.index_select(0, chosen), images.index_select(0, chosen))
     assert torch.equal(same_labels.index_select(0, chosen), labels.index_select(0, chosen))
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_parts_are_joined_as_torch_does_it_in_the_same_order_of_memory(order: torch.memory_format) -> None:
+    parts = [torch.randn(n, 3, 5, 4).contiguous(memory_format=order) for n in (2, 1, 4)]
+    whole, joined = torch.cat(parts), loading._joined(iter(parts), 7)
+    assert torch.equal(joined, whole)
+    assert (joined.stride(), joined.dtype) == (whole.stride(), whole.dtype)
+    maps = [torch.ones(n, 5, 4, dtype=torch.uint8) for n in (2, 1)]
+    assert torch.equal(loading._joined(iter(maps), 3), torch.cat(maps))

@@ -9,7 +9,7 @@ from bench.runs.execution import Execution
 from bench.runs.job import Job
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """The cells of a matrix, finished in peace."""
     jobs = matrix(tmp_path_factory.mktemp("undisturbed"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from faults import check_equal, disturb, elsewhere, finish, finished, new_random, start
+from faults import DRIVER, PATIENCE, check_equal, check_spread, disturb, elsewhere, finish, finished, new_random, start
 
 from bench.datasets.cache.prepared import open_prepared
 from bench.runs.execution import Execution
@@ -21,25 +22,56 @@ from bench.zoo.registry import dataset_spec
 
 pytestmark = pytest.mark.slow
 HOW = Execution("2", retries=99)
+NO_LOCKS = """
+import fcntl
+def none(*arguments): raise OSError(37, "No locks available")
+fcntl.flock = fcntl.lockf = none
+"""
+SMALL_FILES = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+"""
+
+
+def cells_of(driver: psutil.Process) -> list[psutil.Process]:
+    """The processes of its cells, and not the one that watches over shared memory."""
+    found = []
+    for process in driver.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_kills_at_random_moments_change_nothing(undisturbed: list[Job], tmp_path: Path) -> None:
     jobs = elsewhere(undisturbed, tmp_path)
-    seen = disturb(jobs, HOW, new_random("local"), lambda driver: driver.children(recursive=True))
+    seen, kills = disturb(jobs, HOW, new_random("local"), cells_of)
     code, said = finish(jobs, HOW)
     assert code == 0, said
     assert f"'reused': {len(seen)}" in said
     assert {key: when for key, when in finished(jobs).items() if key in seen} == seen, "a finished cell was run again"
+    check_spread(kills)
     check_equal(jobs, undisturbed)
 
 
 def test_two_rival_runs_share_the_cells(undisturbed: list[Job], tmp_path: Path) -> None:
     jobs = elsewhere(undisturbed, tmp_path)
-    said = [driver.communicate(timeout=600)[0].decode() for driver in [start(jobs, HOW), start(jobs[::-1], HOW)]]
+    said = [driver.communicate(timeout=PATIENCE)[0].decode() for driver in [start(jobs, HOW), start(jobs[::-1], HOW)]]
     counts = [eval(line, {"__builtins__": {}}) for line in said]
     assert sum(count["complete"] for count in counts) == len(jobs), counts
     assert all(count["complete"] + count["reused"] == len(jobs) for count in counts), counts
     check_equal(jobs, undisturbed)
+
+
+def test_rivals_share_the_cells_where_locks_fail(undisturbed: list[Job], tmp_path: Path) -> None:
+    """As of a file system over the network. Cells run in the drivers' own processes, which can lock nothing."""
+    jobs = elsewhere(undisturbed[:4], tmp_path)
+    drivers = [start(cells, Execution(None), NO_LOCKS + DRIVER) for cells in (jobs, jobs[::-1])]
+    said = [driver.communicate(timeout=PATIENCE)[0].decode() for driver in drivers]
+    counts = [eval(line, {"__builtins__": {}}) for line in said]
+    assert sum(count["complete"] for count in counts) == len(jobs), counts
+    check_equal(jobs, undisturbed[:4])
 
 
 @pytest.fixture
@@ -65,6 +97,20 @@ def test_a_full_disk_ends_in_a_line_and_what_is_there_stays_whole(undisturbed: l
     assert code == 0, said
     assert {key: when for key, when in finished(jobs).items() if key in done} == done
     check_equal(jobs, undisturbed)
+
+
+def test_a_file_that_grows_too_large_ends_in_a_line_where_no_disk_can_be_mounted(
+    undisturbed: list[Job], tmp_path: Path
+) -> None:
+    jobs = elsewhere(undisturbed[:2], tmp_path)
+    driver = start(jobs, Execution(None), SMALL_FILES + DRIVER)
+    said = driver.communicate(timeout=PATIENCE)[0].decode()
+    assert driver.returncode == 2, said
+    assert "File too large. Finished cells are kept" in said
+    assert not list(tmp_path.rglob("*.tmp-*"))
+    code, said = finish(jobs, HOW)
+    assert code == 0, said
+    check_equal(jobs, undisturbed[:2])
 
 
 def stopped_in_the_middle(jobs: list[Job]) -> Job:
@@ -116,7 +162,7 @@ def test_a_cache_that_is_cut_while_cells_run_is_named(undisturbed: list[Job], tm
         time.sleep(0.01)
     images = root / whole.name / "images.npy"
     os.truncate(images, images.stat().st_size // 3)
-    said = driver.communicate(timeout=600)[0].decode()
+    said = driver.communicate(timeout=PATIENCE)[0].decode()
     assert driver.returncode == 2, said
     assert "images.npy" in said
     assert "SIGBUS" not in said

@@ -63,6 +63,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: change(path, "cell", "seed", to="0"), "holds '0' as cell.seed, where a whole number should be"),
     (lambda path: change(path, "cost", "params", to=True), "holds 'True' as cost.params"),
     (lambda path: change(path, "model", "title", to=None), "holds 'None' as model.title, where text should be"),
+    (lambda path: change(path, "dataset", "split_flag", to=[]), "holds '[]' as dataset.split_flag, where text or null"),
     (lambda path: change(path, "dataset", "counts", "test", to=...), "lacks the field test.cases of dataset.counts"),
     (lambda path: change(path, "dataset", "classes", to=[1, 2]), "holds classes that are no texts"),
     (lambda path: change(path, "dataset", "task", to="detection"), "is of task 'detection'"),

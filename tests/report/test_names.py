@@ -15,7 +15,7 @@ import pytest
 
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
-from bench.report.escaping import csv_safe, latex_label, latex_text, markdown_text, plain
+from bench.report.escaping import csv_safe, csv_text, latex_label, latex_text, markdown_text, plain
 from bench.report.render import render_tables, results_tables
 from bench.report.sheets import to_latex, to_markdown
 
@@ -105,6 +105,11 @@ def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe_and_numbers_stay
     safe = csv_safe(frame)
     assert list(safe) == ["'=h"]
     assert safe["'=h"].tolist()[:8] == ["'=1+1", "+1", "-2.5 [-3, 1]", "'-1+1|x", "'@a", "'\tb", "plain", -3.5]
+
+
+def test_a_carriage_return_begins_no_row_in_a_csv() -> None:
+    text = csv_text(pd.DataFrame({"a": ["x\r=1+1", "y\r\nz"], "b": ["\r=2", "w"]}))
+    assert list(csv.reader(io.StringIO(text, newline="")))[1:] == [["x\n=1+1", "'\n=2"], ["y\nz", "w"]]
 
 
 def test_names_in_latex_are_ascii_and_in_a_line() -> None:

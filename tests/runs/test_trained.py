@@ -20,6 +20,7 @@ from bench.metrics.cases import score_case
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.predicted import Kept, read_predictions
+from bench.runs.evaluate import _emptied
 from bench.runs.trained import Trained, load_trained, predict_together
 from bench.zoo.registry import dataset_spec
 
@@ -103,11 +104,12 @@ def test_predictions_can_be_left_out_and_change_no_key(tmp_path: Path, user_data
 
 
 def kept_file(folder: Path, key: str = "k") -> tuple[Path, dict[str, str]]:
-    kept = Kept()
+    kept = Kept(folder)
     kept.add("gone", np.zeros((9, 9, 9), np.uint8))
     kept.clear()
     kept.add("a", np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
-    return kept.save(folder, key, "best-val"), {"key": "k"}
+    assert not list(folder.glob("*.tmp*")), "what a kill leaves has no name"
+    return kept.save(key, "best-val"), {"key": "k"}
 
 
 def test_damaged_or_foreign_predictions_are_named(tmp_path: Path) -> None:
@@ -124,6 +126,16 @@ def test_damaged_or_foreign_predictions_are_named(tmp_path: Path) -> None:
     kept_file(tmp_path, "other")
     with pytest.raises(Damaged, match="holds predictions of cell 'other'"):
         read_predictions(tmp_path, record)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk to write to")
+def test_predictions_on_a_full_disk_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+    monkeypatch.setattr("bench.records.predicted.tempfile.TemporaryFile", lambda dir: full)
+    kept = Kept(tmp_path)
+    with pytest.raises(OSError, match="No space left"), _emptied(kept) as keep:
+        keep("a", np.zeros((2, 3, 4), np.uint8))
+    assert (kept.cases, full.closed) == ([], True)
 
 
 def test_pickles_and_promises_in_predictions_are_refused(tmp_path: Path) -> None:

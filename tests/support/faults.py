@@ -1,7 +1,7 @@
 """What the tests of faults share: a matrix of small cells, drivers in processes of their own, kills, and comparison.
 
-`MEDBENCH_FAULT_KILLS`, `MEDBENCH_FAULT_CELLS`, `MEDBENCH_FAULT_WAIT` and `MEDBENCH_FAULT_SEED` set how many kills and
-cells, how late kills come and which draws; the seed of each test is printed.
+`MEDBENCH_FAULT_KILLS`, `MEDBENCH_FAULT_CELLS`, `MEDBENCH_FAULT_SEED` and `MEDBENCH_FAULT_PATIENCE` set how many kills
+and cells, which draws, and how long a driver may take; the seed of each test is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,20 @@ import psutil
 from bench.records import store
 from bench.runs.execution import Execution
 from bench.runs.job import Job
+from bench.runs.pools import LOG
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
 
 KILLS = int(os.environ.get("MEDBENCH_FAULT_KILLS", "6"))
 CELLS = int(os.environ.get("MEDBENCH_FAULT_CELLS", "6"))
-LONGEST = float(os.environ.get("MEDBENCH_FAULT_WAIT", "4"))  # seconds until a kill, from the first running cell
 SMALL = "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]"
-SETTINGS = ("steps=12", "evaluations=4", "image_size=32", "batch_size=2")
+ROUNDS = 12  # of a network, each with a checkpoint
+SETTINGS = (f"steps={ROUNDS}", f"evaluations={ROUNDS}", "image_size=32", "batch_size=2")
 TIMED = ("seconds", "scoring_seconds")  # of a record's training: no two runs have the same
+PATIENCE = float(os.environ.get("MEDBENCH_FAULT_PATIENCE", "600"))  # seconds that a driver may take
+LOOK = 0.01  # seconds between two looks at the results folder
+LATER = 0.3  # seconds, at most, from the checkpoint that a kill waits for to the kill
+DRIVERS = 6  # of so many kills one is of the driver: its start takes as long as several cells
 DRIVER = """
 import pickle, sys
 from bench.errors import UserError
@@ -75,9 +80,9 @@ def elsewhere(jobs: list[Job], results: Path) -> list[Job]:
     ]
 
 
-def start(jobs: list[Job], how: Execution) -> subprocess.Popen[bytes]:
+def start(jobs: list[Job], how: Execution, program: str = DRIVER) -> subprocess.Popen[bytes]:
     """A driver of its own for these cells."""
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    driver = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert driver.stdin is not None
     driver.stdin.write(pickle.dumps((jobs, how)))
     driver.stdin.close()
@@ -88,7 +93,7 @@ def start(jobs: list[Job], how: Execution) -> subprocess.Popen[bytes]:
 def finish(jobs: list[Job], how: Execution) -> tuple[int, str]:
     """Exit code and output of a driver that nobody disturbs."""
     driver = start(jobs, how)
-    out, _ = driver.communicate(timeout=600)
+    out, _ = driver.communicate(timeout=PATIENCE)
     return driver.returncode, out.decode()
 
 
@@ -103,31 +108,121 @@ def running(jobs: list[Job]) -> bool:
     return any((job.folder / ".lease").exists() for job in jobs)
 
 
+@dataclass(frozen=True)
+class Kill:
+    """What a kill met: how many cells were done, and whether its victim was at one that had a checkpoint."""
+
+    driver: bool
+    done: int
+    middle: bool
+
+
+@dataclass
+class Seen:
+    """What was seen of a run on its disk, from outside.
+
+    Attributes:
+        marks: each file that was seen as it was written: a checkpoint or a record, by the time of its writing.
+        records: when each cell's record was first seen to have been written.
+    """
+
+    jobs: list[Job]
+    marks: set[tuple[str, int]] = field(default_factory=set)
+    records: dict[str, int] = field(default_factory=dict)
+
+    def look(self) -> int:
+        """How many checkpoints and records have been written so far, of those that were seen."""
+        for job in self.jobs:
+            if job.cell.key in self.records:
+                continue
+            for name in ("checkpoint.pt", "record.json"):
+                try:
+                    written = (job.folder / name).stat().st_mtime_ns
+                except FileNotFoundError:
+                    continue
+                self.marks.add((f"{job.cell.key} {name}", written))
+                if name == "record.json":
+                    self.records[job.cell.key] = written
+        return len(self.marks)
+
+    def wait(self, marks: int, driver: subprocess.Popen[bytes]) -> None:
+        """Waits until so many have been seen, or the driver has ended."""
+        while self.look() < marks and driver.poll() is None:
+            time.sleep(LOOK)
+
+
+def is_in_the_middle(process: psutil.Process) -> bool:
+    """Whether a process is at a cell that has a checkpoint: it has the cell's log open."""
+    try:
+        logs = [Path(file.path) for file in process.open_files() if Path(file.path).name == LOG]
+    except psutil.Error:
+        return False
+    return any(log.with_name("checkpoint.pt").exists() for log in logs)
+
+
 def disturb(
     jobs: list[Job], how: Execution, rng: random.Random, victims: Callable[[psutil.Process], list[psutil.Process]]
-) -> dict[str, int]:
-    """Kills a driver or one of its processes at random moments while cells run, and starts it again where it ended.
+) -> tuple[dict[str, int], list[Kill]]:
+    """Kills a driver or one of its processes again and again while cells run, and starts it again where it ended.
+
+    Kills are spread over the whole of the run as its disk shows it: each waits for a random number of checkpoints and
+    records, in its own share of all that there will be, and then a little.
 
     Returns:
-        When each cell's record was first seen to have been written.
+        When each cell's record was first seen to have been written, and what the kills met.
     """
-    seen: dict[str, int] = {}
+    total = sum(ROUNDS * (job.model != "chance") + 1 for job in jobs)
+    seen, kills = Seen(jobs), []
     driver = start(jobs, how)
-    for _ in range(KILLS):
-        while driver.poll() is None and not running(jobs):
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0, LONGEST))
-        seen = finished(jobs) | seen
+    for i in range(KILLS):
+        if len(seen.records) == len(jobs):
+            break
+        seen.wait(int(0.9 * total * (i + rng.random()) / KILLS), driver)
+        time.sleep(rng.uniform(0, LATER))
         if driver.poll() is None:
-            process = psutil.Process(driver.pid)
-            victim = rng.choice([process, *victims(process)])
-            print(f"kill {'the driver' if victim == process else 'a process'} with {len(seen)} cells done")
-            victim.kill()
-        if driver.poll() is not None or victim.pid == driver.pid:
+            kills.append(_kill(driver, victims, seen, rng))
+        if driver.poll() is not None or kills[-1].driver:
             driver.wait()
             driver = start(jobs, how)
-    driver.communicate(timeout=600)
-    return finished(jobs) | seen
+    seen.wait(total + 1, driver)
+    driver.communicate(timeout=PATIENCE)
+    seen.look()
+    return seen.records, kills
+
+
+def _kill(
+    driver: subprocess.Popen[bytes],
+    victims: Callable[[psutil.Process], list[psutil.Process]],
+    seen: Seen,
+    rng: random.Random,
+) -> Kill:
+    """Kills the driver, or one of the processes of its cells: one in the middle of a cell, where there is one."""
+    main = psutil.Process(driver.pid)
+    processes = victims(main)
+    busy = [process for process in processes if is_in_the_middle(process)]
+    is_driver = rng.randrange(DRIVERS) == 0 or not processes
+    victim = main if is_driver else rng.choice(busy or processes)
+    seen.look()
+    kill = Kill(is_driver, len(seen.records), bool(busy))
+    print(f"{'the driver' if is_driver else 'a process'} killed with {kill.done} cells done; in a cell: {kill.middle}")
+    try:
+        victim.kill()
+    except psutil.NoSuchProcess:
+        print("  which had ended")
+    return kill
+
+
+def check_spread(kills: list[Kill]) -> None:
+    """Raises AssertionError unless kills fell behind finished cells and in the middle of cells."""
+    behind, inside = sum(kill.done > 0 for kill in kills), sum(kill.middle for kill in kills)
+    drivers = sum(kill.driver for kill in kills)
+    print(
+        f"{len(kills)} kills: {behind} behind finished cells, {inside} in the middle of cells, {drivers} of the driver"
+    )
+    assert len(kills) >= 0.9 * KILLS, "the cells were done before the kills were"
+    assert behind >= len(kills) / 3, "the kills fell before a cell had finished, and prove nothing"
+    assert inside >= len(kills) / 3, "the kills fell between cells, and prove nothing"
+    assert 0 < drivers < len(kills) or len(kills) < 2 * DRIVERS
 
 
 def check_equal(jobs: list[Job], undisturbed: list[Job]) -> None:

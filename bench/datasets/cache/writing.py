@@ -15,7 +15,7 @@ from dataclasses import asdict
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from bench.datasets.cache.resuming import JOURNAL, Line, finished_lines, open_ar
 from bench.datasets.readers.images import SIXTEEN_BITS
 from bench.datasets.splits import duplicates
 from bench.datasets.splits.duplicates import grey_levels, near_duplicates, thumbnail
+from bench.datasets.stored import Values
 from bench.errors import UserError
 
 T = TypeVar("T")
@@ -127,11 +128,10 @@ def _groups(spec: DatasetSpec, folder: Path, entries: list[dict[str, Any]]) -> l
     """
     if spec.task == "segmentation" and not (spec.is_divided_here and all(map(_is_lone_picture, entries))):
         return None
-    dtype = form_of(spec.task, spec.channels).arrays["images.npy"]
-    flat = np.memmap(folder / "images.npy", np.dtype(dtype), "r", offset=_NPY_HEADER)
-    shapes = [entry["shape"] for entry in entries]
-    images = (flat[e["offset"] : e["offset"] + math.prod(s)].reshape(s) for e, s in zip(entries, shapes, strict=True))
-    thumbnails = [thumbnail(_shown(np.asarray(image))) for image in images]
+    stored = Values(folder / "images.npy", form_of(spec.task, spec.channels).arrays["images.npy"], _NPY_HEADER)
+    shapes = [cast(tuple[int, int, int], tuple(entry["shape"])) for entry in entries]
+    images = (stored.read(e["case"], shape, e["offset"]) for e, shape in zip(entries, shapes, strict=True))
+    thumbnails = [thumbnail(_shown(image)) for image in images]
     return [[entries[i]["case"] for i in group] for group in near_duplicates(thumbnails)]
 
 
