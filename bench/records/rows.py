@@ -18,7 +18,7 @@ COLUMNS = [
     *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
     *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
     *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
-    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "seconds", "error"),
+    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "pieces", "seconds", "error"),
 ]
 
 
@@ -74,6 +74,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "threads": protocol["threads"],
         "images_seen": protocol["steps"] * protocol["batch_size"],
         "averaged": bool(protocol.get("average")),
+        "pieces": (record["training"] or {}).get("pieces_of_a_batch", 1),
         "seconds": (record["training"] or {}).get("seconds"),
         "error": record["error"],
     }
