@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -229,7 +230,8 @@ def scores_of_models(rows: pd.DataFrame, measure: Measure, models: Sequence[str]
     axes = rows["seed"], rows[unit], rows["class"] if measure.by_class else np.zeros(len(rows))
     places, names = zip(*(pd.factorize(axis, sort=True) for axis in axes), strict=True)
     shape = (len(models), *map(len, names))
-    place = np.ravel_multi_index((pd.Index(models).get_indexer(rows["model"]), *places), shape)
+    codes: list[Any] = [pd.Index(models).get_indexer(pd.Index(rows["model"])), *places]
+    place = np.ravel_multi_index(tuple(codes), shape)
     values = rows[measure.column].astype(float).reset_index(drop=True) * measure.factor
     grid = values.groupby(place).agg(["sum", "count"])
     grid = grid.reindex(range(math.prod(shape)), fill_value=0)

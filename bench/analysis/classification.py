@@ -77,7 +77,7 @@ def _runs(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """(metric, class) -> figure of each of one model's seeds, no unit; the class is blank for figures over all."""
     names = list(dict.fromkeys(rows["class"].tolist()))
     run, case = (pd.factorize(rows[column], sort=True)[0] for column in ("seed", "case"))
-    label = pd.Index(names).get_indexer(rows["class"])
+    label = pd.Index(names).get_indexer(pd.Index(rows["class"]))
     # all seeds are tested on the same images (`bench.analysis.folds.same_folds`)
     one_hot, probabilities = np.full((2, run.max() + 1, case.max() + 1, len(names)), np.nan)
     one_hot[run, case, label], probabilities[run, case, label] = rows["reference"], rows["probability"]
