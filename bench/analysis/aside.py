@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from bench.analysis.folds import whole_seeds
+from bench.analysis.folds import whole_seeds_of_models
 
 ARM_FIELDS = {"laffn", "sem", "sdffn", "widths"}  # what an arm's config differs in: slots, and widths where matched
 
@@ -72,7 +72,7 @@ def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str
 
 def models_with(seeds: frozenset[int], cells: pd.DataFrame) -> list[str]:
     """The models that have these seeds, of a cross-validation with all their folds."""
-    return [str(model) for model, rows in cells.groupby("model") if seeds <= whole_seeds(rows)]
+    return [model for model, own in whole_seeds_of_models(cells).items() if seeds <= own]
 
 
 def common_seeds(cells: pd.DataFrame) -> frozenset[int]:
@@ -81,6 +81,5 @@ def common_seeds(cells: pd.DataFrame) -> frozenset[int]:
     Of a cross-validation a row has a seed where it has all its folds.
     """
     rows = cells[(cells["family"] != "chance") & (cells["status"] == "complete")]
-    sets = [whole_seeds(group) for _, group in rows.groupby("model")]
-    sets = [seeds for seeds in sets if seeds]
+    sets = [seeds for seeds in whole_seeds_of_models(rows).values() if seeds]
     return max(sets, key=lambda s: (sets.count(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,8 +131,7 @@ def certainty(
         right = task.right(scores) if seeds == 1 else None
         return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
-    rows_of = dict(iter(scores.groupby("model", sort=False)))
-    by_measure = {one: {model: scores_of(rows_of[model], one) for model in order} for one in (main, *others)}
+    by_measure = {one: scores_of_models(scores, one, order) for one in (main, *others)}
     grids = by_measure[main]
     frame = pd.DataFrame({"Model": [titles[model] for model in order]})
     figures = {model: main.figure(grids[model]) for model in order}
@@ -217,15 +217,27 @@ def scores_of(rows: pd.DataFrame, measure: Measure) -> Scores:
     Args:
         rows: of cases.csv, with `seed`; the unit is `unit` where that was joined, else `patient`.
     """
+    return scores_of_models(rows.assign(model=""), measure, [""])[""]
+
+
+def scores_of_models(rows: pd.DataFrame, measure: Measure, models: Sequence[str]) -> dict[str, Scores]:
+    """`scores_of` of each of several models with the same seeds and units.
+
+    Args:
+        rows: as in `scores_of`, with `model`; of no other models.
+    """
     unit = unit_column(rows)
     axes = rows["seed"], rows[unit], rows["class"] if measure.by_class else np.zeros(len(rows))
     places, names = zip(*(pd.factorize(axis, sort=True) for axis in axes), strict=True)
-    shape = tuple(map(len, names))
+    shape = (len(models), *map(len, names))
+    codes: list[Any] = [pd.Index(models).get_indexer(pd.Index(rows["model"])), *places]
+    place = np.ravel_multi_index(tuple(codes), shape)
     values = rows[measure.column].astype(float).reset_index(drop=True) * measure.factor
-    grid = values.groupby(np.ravel_multi_index(places, shape)).agg(["sum", "count"])
+    grid = values.groupby(place).agg(["sum", "count"])
     grid = grid.reindex(range(math.prod(shape)), fill_value=0)
-    strata = _strata(rows, unit) if measure.stratified else None
-    return Scores(grid["sum"].to_numpy(float).reshape(shape), grid["count"].to_numpy(float).reshape(shape), strata)
+    strata = _strata(rows[rows["model"] == models[0]], unit) if measure.stratified else None
+    sums, counts = (grid[name].to_numpy(float).reshape(shape) for name in ("sum", "count"))
+    return {model: Scores(sums[k], counts[k], strata) for k, model in enumerate(models)}
 
 
 def _strata(rows: pd.DataFrame, unit: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.certainty import Certainty
-from bench.analysis.folds import fold_count, whole_seeds
+from bench.analysis.folds import fold_count, whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, Shown
 
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
@@ -87,7 +87,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
     complete = cells[cells["status"] == "complete"]
-    counts = pd.Series({model: len(whole_seeds(rows)) for model, rows in complete.groupby("model")}, dtype=int)
+    counts = pd.Series({model: len(own) for model, own in whole_seeds_of_models(complete).items()}, dtype=int)
     trained = set(cells.loc[cells["family"] != "chance", "model"])
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 from bench.analysis.certainty import Measure
 from bench.analysis.columns import Column, cost_columns
 from bench.analysis.shown import Shown
-from bench.metrics.classification import BINS, confusion, score_classes, score_images
+from bench.analysis.statistics import mean_and_deviation
+from bench.metrics.classification import BINS, score_runs
 
 PARTIAL = "partial: under 80 % of the published images; not comparable with published figures"
 NOTE = (
@@ -37,25 +38,28 @@ BARE = ("mcc", "brier")  # no unit; all others in %
 CONFUSION = "confusion"  # its class is `true->predicted`
 
 
-def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
-    """Of one model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
+def figures(scores: pd.DataFrame, shown: Shown, models: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Of each model, in long form, over seeds: figures over all, of each class, and the confusion matrix in images.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
+        scores: the rows of cases.csv that count, with `model` and the cell's seed.
         shown: which weights the rows are of; a classification has no other choice.
+        models: all of the table; one that is not scored has no figure.
     """
-    if scores.empty:
-        return []
-    by_seed = scores[["seed", "case", "class", "reference", "probability"]].groupby("seed")
-    runs = pd.DataFrame({seed: _run(rows) for seed, rows in by_seed})
+    own = scores[["model", "seed", "case", "class", "reference", "probability"]]
+    return {model: list[dict[str, Any]]() for model in models} | {
+        str(model): _model_figures(rows) for model, rows in own.groupby("model", sort=False)
+    }
+
+
+def _model_figures(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    by_place = _runs(scores)
     rows = []
-    for (metric, name), of_seeds in zip(runs.index, runs.to_numpy(), strict=True):
-        values = pd.Series(of_seeds)
+    for (metric, name), mean, sd in zip(by_place, *mean_and_deviation(np.array([*by_place.values()])), strict=True):
         unit, factor = ("", 1.0) if metric in BARE else ("%", 100.0)
         if metric == CONFUSION:
             unit, factor = "images per run", 1.0
-        both = {"value": values.mean() * factor, "sd_seeds": values.std(ddof=1) * factor}
-        rows.append({"metric": metric, "unit": unit, "class": name, **both})
+        rows.append({"metric": metric, "unit": unit, "class": name, "value": mean * factor, "sd_seeds": sd * factor})
     return rows
 
 
@@ -69,19 +73,23 @@ def images_of(rows: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     return names, one_hot.argmax(axis=1), probabilities
 
 
-def _run(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(metric, class) -> figure of one cell, no unit; the class is blank for figures over all."""
-    names, reference, probabilities = images_of(rows)
-    overall = {(name, ""): value for name, value in score_images(reference, probabilities).items()}
+def _runs(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """(metric, class) -> figure of each of one model's seeds, no unit; the class is blank for figures over all."""
+    names = list(dict.fromkeys(rows["class"].tolist()))
+    run, case = (pd.factorize(rows[column], sort=True)[0] for column in ("seed", "case"))
+    label = pd.Index(names).get_indexer(pd.Index(rows["class"]))
+    # all seeds are tested on the same images (`bench.analysis.folds.same_folds`)
+    one_hot, probabilities = np.full((2, run.max() + 1, case.max() + 1, len(names)), np.nan)
+    one_hot[run, case, label], probabilities[run, case, label] = rows["reference"], rows["probability"]
+    found = score_runs(one_hot.argmax(axis=2), probabilities)
+    overall = {(name, ""): values for name, values in found.overall.items()}
     per_class = {
-        (metric, name): float(value)
-        for metric, values in score_classes(reference, probabilities).items()
-        for name, value in zip(names, values, strict=True)
+        (metric, name): values[:, k] for metric, values in found.by_class.items() for k, name in enumerate(names)
     }
     counts = {
-        (CONFUSION, f"{true}->{predicted}"): float(n)
-        for true, row in zip(names, confusion(reference, probabilities), strict=True)
-        for predicted, n in zip(names, row, strict=True)
+        (CONFUSION, f"{true}->{predicted}"): found.confusion[:, i, j].astype(float)
+        for i, true in enumerate(names)
+        for j, predicted in enumerate(names)
     }
     return overall | per_class | counts
 

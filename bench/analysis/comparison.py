@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.aside import common_seeds, set_aside
@@ -23,12 +25,14 @@ from bench.analysis.folds import fold_count, pooled, same_folds, whole_seeds
 from bench.analysis.footnotes import footnotes, missing_folds_note
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
+from bench.analysis.statistics import mean_and_deviation
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
 
 VERSION = re.compile(r"(.*?)( v[0-9]+)?", re.DOTALL)
 RECONSTRUCTION = "our reconstruction from the abstract of PLoS ONE e0340108"
 SHARED = ["comparison", "dataset", "source", "split", "preset", "weights", "partial", "model", "family"]
+OF_A_ROW = ("is_scored", "status", "seed", "fold", "split")  # what of its cells tells what a row lacks
 CSV = [
     *(*SHARED, "title", "status", "ranked", "seeds", "folds"),
     *("metric", "unit", "class", "value", "sd_seeds", "sd_cases", "low", "high", "text"),
@@ -133,11 +137,13 @@ def summarise(
     order = ["dataset", "preset", "comparison", "model", "version"]  # the folders' order has keys in it
     cells = cells.drop_duplicates("key").sort_values(order, kind="stable")
     scores = shown_cases(cases, shown).drop_duplicates(["key", "case", "class"])
+    rows_of = scores.groupby(scores["key"].map(cells.set_index("key")["comparison"])).indices
     tables = []
-    for _, of_comparison in cells.groupby("comparison", sort=False):
+    for comparison, of_comparison in cells.groupby("comparison", sort=False):
         in_table, notes = set_aside(of_comparison, kept)
         if len(in_table):
-            tables.append(_table(_compared(in_table, scores, shown), notes, classes, tests))
+            own = scores.iloc[rows_of.get(comparison, [])]
+            tables.append(_table(_compared(in_table, own, shown), notes, classes, tests))
     return tables
 
 
@@ -167,6 +173,11 @@ class _Compared:
         """What differs by task."""
         return TASKS[self.first["task"]]
 
+    @cached_property
+    def folds(self) -> int:
+        """`fold_count` of the cells."""
+        return fold_count(self.cells)
+
 
 def _compared(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> _Compared:
     _check_seeds(cells)
@@ -178,20 +189,15 @@ def _compared(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> _Compa
 
 def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bool) -> Table:
     cells, titles, first, task = compared.cells, compared.titles, compared.first, compared.task
-    of_model = [dict(iter(f.groupby("model"))) for f in (cells, compared.scored, compared.scores)]
-    none = [f.iloc[:0] for f in (cells, compared.scored, compared.scores)]
-    rows = [
-        row
-        for model in titles
-        for row in _model_figures(model, compared, [own.get(model, n) for own, n in zip(of_model, none, strict=True)])
-    ]
+    rows_of = _figures(compared)
+    rows = [row for own in rows_of.values() for row in own]
     figures = pd.DataFrame(rows).reindex(columns=CSV)
     columns = (*task.columns(figures, cells, classes, compared.shown), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
     chance = set(cells.loc[cells["family"] == "chance", "model"])
     order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
-    frame = pd.DataFrame([_row([r for r in rows if r["model"] == model], columns, compared) for model in order])
+    frame = pd.DataFrame([_row(rows_of[model], columns, compared) for model in order])
     best = [model for model in order if ranked[model] and pd.notna(headline[model])]
     short = is_short_comparison(first)
     sure = _certainty(compared, best, tests)
@@ -262,37 +268,58 @@ def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     return {model: t if shown.count(t) == 1 else f"{t} ({model})" for model, t in titles.items()}
 
 
-def _model_figures(model: str, compared: _Compared, own: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
-    """All figures of one row in long form; without a scored cell those of scores are missing.
+def _figures(compared: _Compared) -> dict[str, list[dict[str, Any]]]:
+    """Model -> all figures of its row in long form; without a scored cell those of scores are missing."""
+    cells = compared.cells
+    cells = cells.assign(is_scored=cells["key"].isin(compared.scored["key"]))
+    firsts = cells.drop_duplicates("model").set_index("model", drop=False).to_dict("index")
+    of_scores, costs = compared.task.figures(compared.scores, compared.shown, compared.titles), _costs(cells)
+    rows_of, slim = {}, cells[list(OF_A_ROW)]
+    for model, places in cells.groupby("model").indices.items():
+        row = _shared(firsts[model], slim.iloc[places], compared)
+        means, _ = mean_and_deviation(np.stack([values[places] for values in costs.values()]))
+        of_costs = [
+            {"metric": metric, "unit": unit, "class": "", "value": mean}
+            for (metric, unit), mean in zip(costs, means, strict=True)
+            if unit != "x" or not np.isnan(mean)
+        ]
+        rows_of[model] = [{**row, **figure} for figure in (*of_scores[model], *of_costs)]
+    return {model: rows_of[model] for model in compared.titles}
+
+
+def _costs(cells: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """(metric, unit) -> what each cell costs; speeds, in times a reference's, only of rows that have one."""
+    millions = {
+        ("params", "M"): cells["params"].to_numpy(float) / 1e6,
+        ("macs", "G"): cells["macs"].to_numpy(float) / 1e9,
+    }
+    return millions | {(metric, "x"): cells[metric].to_numpy(float) for metric in FORMS.values() if metric in cells}
+
+
+def _shared(first: dict[Any, Any], cells: pd.DataFrame, compared: _Compared) -> dict[str, Any]:
+    """What all figures of a row have in common.
 
     Args:
-        own: the row's part of the cells, of those that are scored, and of their scores.
+        first: the first of the row's cells. cells: all of them, with `is_scored` and `OF_A_ROW`.
     """
-    cells, scored, scores = own
-    row = {name: cells.iloc[0][name] for name in SHARED if name != "weights"} | {
-        "weights": compared.shown.weights_label(cells.iloc[0]["averaged"])
-    }
-    seeds, has, folds = compared.seeds, scored["fold"].nunique(), fold_count(compared.cells)
-    row |= {"title": compared.titles[model], "status": _status(cells, scored), "seeds": scored["seed"].nunique()}
-    row |= {"ranked": bool(seeds) and row["family"] != "chance" and seeds <= whole_seeds(scored)}
+    scored = cells[cells["is_scored"]]
+    row = {name: first.get(name) for name in SHARED} | {"weights": compared.shown.weights_label(first["averaged"])}
+    seeds, folds = compared.seeds, compared.folds
+    row |= {"title": compared.titles[first["model"]], "status": _status(cells), "seeds": scored["seed"].nunique()}
+    row |= {"ranked": bool(seeds) and first["family"] != "chance" and seeds <= whole_seeds(scored)}
+    has = scored["fold"].nunique() if folds else 0
     row |= {"folds": (f"{folds}" if has == folds else f"{has} of {folds}") if folds else None}
-    figures = compared.task.figures(scores, compared.shown)
-    costs = [("params", "M", cells["params"].astype(float) / 1e6), ("macs", "G", cells["macs"].astype(float) / 1e9)]
-    costs += [(metric, "x", cells[metric]) for metric in FORMS.values() if metric in cells]
-    figures += [
-        {"metric": metric, "unit": unit, "class": "", "value": values.mean()}
-        for metric, unit, values in costs
-        if unit != "x" or values.notna().any()
-    ]
-    return [{**row, **figure} for figure in figures]
+    return row
 
 
-def _status(cells: pd.DataFrame, scored: pd.DataFrame) -> str:
+def _status(cells: pd.DataFrame) -> str:
     """`complete`, or what became of a row's other seeds: `failed (1 of 3 seeds)`; of folds the runs are counted."""
-    rest = cells.loc[~cells["key"].isin(scored["key"]), "status"]
+    rest = cells.loc[~cells["is_scored"], "status"]
+    if rest.empty:
+        return "complete"
     rest = rest.replace("complete", "of other folds" if fold_count(cells) else "without scores")
     counts, runs = rest.value_counts().sort_index(), "runs" if fold_count(cells) else "seeds"
-    return ", ".join(f"{status} ({n} of {len(cells)} {runs})" for status, n in counts.items()) or "complete"
+    return ", ".join(f"{status} ({n} of {len(cells)} {runs})" for status, n in counts.items())
 
 
 def _row(figures: Sequence[dict[str, Any]], columns: Sequence[Column], compared: _Compared) -> dict[str, Any]:

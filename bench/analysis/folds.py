@@ -25,6 +25,16 @@ def whole_seeds(cells: pd.DataFrame) -> frozenset[int]:
     return frozenset(cells["seed"] if folds is None else folds.index[folds == fold_count(cells)])
 
 
+def whole_seeds_of_models(cells: pd.DataFrame) -> dict[str, frozenset[int]]:
+    """`whole_seeds` of each model's cells, in order of models."""
+    if fold_count(cells):
+        return {str(model): whole_seeds(rows) for model, rows in cells.groupby("model")}
+    found: dict[str, set[int]] = {}
+    for model, seed in zip(cells["model"], cells["seed"], strict=True):
+        found.setdefault(model, set()).add(seed)
+    return {model: frozenset(found[model]) for model in sorted(found)}
+
+
 def same_folds(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells with only such seeds of each row as have the same folds, the most that any of its seeds has.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,7 +115,7 @@ class Gallery:
     """The scenes, what they are of, the figures by case (index) and model, and what was left out.
 
     Attributes:
-        measure: what the figures are.
+        measure: what the figures are. seed: of the runs.
     """
 
     scenes: list[Scene]
@@ -123,6 +123,7 @@ class Gallery:
     measure: str
     figures: pd.DataFrame
     data: Prepared = field(repr=False)
+    seed: int
     notes: tuple[str, ...] = ()
 
 
@@ -134,8 +135,42 @@ def gallery(results: Path, asked: Asked, data_root: str | Path | None = None) ->
             that are not those of the records.
     """
     runs, notes = _runs(results, asked)
+    return _made(runs, _chosen(_figures(runs), asked), asked, data_root, notes)
+
+
+def galleries(
+    records: Sequence[tuple[Path, dict[str, Any]]],
+    titles: Mapping[str, str],
+    count: int,
+    data_root: str | Path | None = None,
+) -> dict[str, Gallery]:
+    """Order -> so many cases of the records of one comparison, no case twice: the worst, the best, then the median.
+
+    Args:
+        titles: by the records' keys.
+
+    Raises:
+        UserError: as `gallery`, or no records.
+    """
+    if not records:
+        raise UserError("no run of it is finished.")
+    name = records[0][1]["dataset"]["name"]
+    kept, notes = _with_predictions(records, name)
+    runs = _of_one_seed(kept, None, lambda record: titles[record["key"]])
+    left, found = _figures(runs), dict[str, Gallery]()
+    for order in ORDERS:
+        asked = Asked(name, **{order: count})  # type: ignore[arg-type]  # the three are whole numbers
+        chosen = _chosen(left, asked)
+        left = left.drop(index=chosen)
+        if chosen:
+            found[order] = _made(runs, chosen, asked, data_root, notes)
+    return found
+
+
+def _made(
+    runs: dict[str, list[Run]], chosen: list[str], asked: Asked, data_root: str | Path | None, notes: tuple[str, ...]
+) -> Gallery:
     figures = _figures(runs)
-    chosen = _chosen(figures, asked)
     first = next(iter(runs.values()))[0].record
     data = _open(first, data_root)
     places = {case.case: i for i, case in enumerate(data.cases)}
@@ -148,7 +183,7 @@ def gallery(results: Path, asked: Asked, data_root: str | Path | None = None) ->
         f"{first['dataset']['name']}, {first['preset']}, split {cell['split']}, seed {cell['seed']}: "
         f"{_which(asked, len(chosen))} of {len(figures)} test cases"
     )
-    return Gallery(scenes, caption, measure, 100 * figures.loc[chosen], data, notes)
+    return Gallery(scenes, caption, measure, 100 * figures.loc[chosen], data, cell["seed"], notes)
 
 
 def _which(asked: Asked, count: int) -> str:
@@ -172,9 +207,16 @@ def _runs(results: Path, asked: Asked) -> tuple[dict[str, list[Run]], tuple[str,
         raise unknown("dataset among the records", asked.dataset, names)
     records = [(f, r) for f, r in complete if r["dataset"]["name"] == asked.dataset and _is_asked(r, asked)]
     _check_single(records, asked)
-    chosen = _of_models([(f, r) for f, r in records], asked.models)
-    runs, notes = [], list(found.notes)
-    for folder, record in chosen:
+    runs, notes = _with_predictions(_of_models(records, asked.models), asked.dataset)
+    return _of_one_seed(runs, asked.seed, _title), (*found.notes, *notes)
+
+
+def _with_predictions(
+    records: Sequence[tuple[Path, dict[str, Any]]], dataset: str
+) -> tuple[list[Run], tuple[str, ...]]:
+    """The records with what they keep beside them, and what is left out, in lines. Raises UserError where none does."""
+    runs, notes = [], []
+    for folder, record in records:
         try:
             kept, rows = read_predictions(folder, record), store.read_cases(folder, record)
         except Damaged as error:
@@ -183,15 +225,15 @@ def _runs(results: Path, asked: Asked) -> tuple[dict[str, list[Run]], tuple[str,
         if kept is not None and rows is not None:
             rows = rows[(rows["part"] == "test") & (rows["weights"] == kept.weights)]
             runs.append(Run(folder, record, kept, rows))
-    without = len(chosen) - len(runs)
+    without = len(records) - len(runs)
     if not runs:
         raise UserError(
-            f"None of the {len(chosen)} runs of {asked.dataset} keeps its predictions (predictions.npz; runs of before "
+            f"None of the {len(records)} runs of {dataset} keeps its predictions (predictions.npz; runs of before "
             "they were kept, or with --no-predictions): run them anew with --force."
         )
     if without:
-        notes.append(f"{without} of {len(chosen)} runs keep no predictions and are not shown.")
-    return _of_one_seed(runs, asked.seed), tuple(notes)
+        notes.append(f"{without} of {len(records)} runs keep no predictions and are not shown.")
+    return runs, tuple(notes)
 
 
 def _is_asked(record: dict[str, Any], asked: Asked) -> bool:
@@ -228,7 +270,9 @@ def _of_models(
     return [(folder, record) for folder, record in records if record["model"]["name"] in kept]
 
 
-def _of_one_seed(runs: Sequence[Run], asked: int | None) -> dict[str, list[Run]]:
+def _of_one_seed(
+    runs: Sequence[Run], asked: int | None, title: Callable[[dict[str, Any]], str]
+) -> dict[str, list[Run]]:
     seeds: dict[str, set[int]] = {}
     for run in runs:
         seeds.setdefault(run.record["model"]["name"], set()).add(run.record["cell"]["seed"])
@@ -240,7 +284,7 @@ def _of_one_seed(runs: Sequence[Run], asked: int | None) -> dict[str, list[Run]]
     titles: dict[str, list[Run]] = {}
     for run in runs:
         if run.record["cell"]["seed"] == seed:
-            titles.setdefault(_title(run.record), []).append(run)
+            titles.setdefault(title(run.record), []).append(run)
     return titles
 
 

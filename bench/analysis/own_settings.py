@@ -1,4 +1,4 @@
-"""What each row of a table had of its own, below it: tuned values, a rate from the grid, pretrained weights."""
+"""What each row of a table had of its own, below it: tuned values, a rate of the grid, first weights, cut batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def own_settings(cells: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
     tuned = cells[cells["tuned"].notna() & (cells["family"] != "chance") & (cells["params"] > 0)]
     gridded = tuned["tuned"].map(lambda own: "grid" in own).astype(bool)
     found = (_trials(tuned[~gridded], titles), *_rates(tuned[gridded], titles), _initial_weights(cells, titles))
+    found += (_pieces(cells, titles),)
     return [note for note in found if note]
 
 
@@ -43,6 +44,20 @@ def _by_title(rows: pd.DataFrame, titles: Mapping[str, str], text: Any) -> str:
     """`A 0.001; B 0.002 or 0.003`: each model's values as texts, each once."""
     found = {model: " or ".join(dict.fromkeys(map(text, own["tuned"]))) for model, own in rows.groupby("model")}
     return "; ".join(f"{title} {found[model]}" for model, title in titles.items() if model in found)
+
+
+def _pieces(cells: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Whose batches did not pass whole, so that what norms over a batch see is another than the protocol's."""
+    if "pieces" not in cells or not (cells["pieces"] > 1).any():
+        return ""
+    own = cells[cells["pieces"] > 1]
+    found = [
+        f"{title} ({len(of_model)} of {(cells['model'] == model).sum()} runs, "
+        f"{' or '.join(f'{n:.0f}' for n in sorted(set(of_model['pieces'])))} parts)"
+        for model, title in titles.items()
+        if len(of_model := own[own["model"] == model])
+    ]
+    return f"Batches in parts for lack of memory, of which norms over a batch saw one each: {'; '.join(found)}."
 
 
 def _initial_weights(cells: pd.DataFrame, titles: Mapping[str, str]) -> str:

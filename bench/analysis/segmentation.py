@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.certainty import Measure, limited
 from bench.analysis.columns import Column, cost_columns
 from bench.analysis.shown import Shown
+from bench.analysis.statistics import mean_and_deviation
 from bench.datasets.splits.by_patient import UNKNOWN
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
@@ -34,35 +36,53 @@ def metrics(shown: Shown) -> tuple[tuple[str, str, float, int], ...]:
     )
 
 
-def figures(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
-    """Of one model, in long form: its scores, over classes and per class, and structures missed and invented.
+def figures(scores: pd.DataFrame, shown: Shown, models: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Of each model, in long form: its scores, over classes and per class, and structures missed and invented.
 
     Args:
-        scores: the rows of cases.csv that count, with the cell's seed; none of a model that is not scored.
+        scores: the rows of cases.csv that count, with `model` and the cell's seed.
         shown: which of the stored figures.
+        models: all of the table, those too that are not scored.
     """
-    rows = [] if scores.empty else _scores(scores, shown)
+    rows: dict[str, list[dict[str, Any]]] = {model: [] for model in models}
+    for model, figure in _scores(scores, shown) if len(scores) else ():
+        rows[model].append(figure)
     for outcome in ("missed", "invented"):  # of all folds of a seed
-        counts = (scores["outcome"] == outcome).groupby(scores["seed"]).sum()
-        rows.append({"metric": outcome, "unit": "per run", "class": "", "value": counts.mean()})
+        counts = (scores["outcome"] == outcome).groupby([scores["model"], scores["seed"]]).sum()
+        means = counts.groupby(level="model").mean().to_dict()
+        for model, own in rows.items():
+            own.append({"metric": outcome, "unit": "per run", "class": "", "value": means.get(model, math.nan)})
     return rows
 
 
-def _scores(scores: pd.DataFrame, shown: Shown) -> list[dict[str, Any]]:
-    """Dice and HD95 of one model, over classes and per class, with both standard deviations (ddof = 1)."""
-    rows = []
-    by_class = scores.set_index(["seed", "case", "class"])[[column for column, *_ in metrics(shown)]].unstack("class")
+def _scores(scores: pd.DataFrame, shown: Shown) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each model's Dice and HD95, over classes and per class, with both standard deviations (ddof = 1)."""
+    columns = [column for column, *_ in metrics(shown)]
+    by_class = scores.set_index(["model", "seed", "case", "class"])[columns].unstack("class")
+    classes = scores[["model", "class"]].drop_duplicates().groupby("model")["class"].agg(list).to_dict()
     for column, unit, factor, _ in metrics(shown):
-        wide = pd.DataFrame(by_class[column]).astype(float) * factor  # (seeds x cases, classes)
-        if wide.isna().all(axis=None):
-            continue
-        by_seed = wide.groupby(level="seed").mean()
+        wide = pd.DataFrame(by_class[column]).astype(float) * factor  # (models x seeds x cases, classes)
+        by_seed = wide.groupby(level=["model", "seed"]).mean()
         by_seed = by_seed.assign(mean=by_seed.mean(axis=1))
-        by_case = wide.assign(mean=wide.mean(axis=1)).groupby(level="case").mean()
-        for name in ("mean", *scores["class"].unique()):
-            sd = {"sd_seeds": by_seed[name].std(ddof=1), "sd_cases": by_case[name].std(ddof=1)}
-            rows.append({"metric": column, "unit": unit, "class": name, "value": by_seed[name].mean(), **sd})
-    return rows
+        by_case = wide.assign(mean=wide.mean(axis=1)).groupby(level=["model", "case"]).mean()
+        of_cases = _by_model(by_case)
+        for model, seeds in _by_model(by_seed).items():
+            if np.isnan(seeds).all():
+                continue
+            means, deviations = mean_and_deviation(seeds)
+            deviations_of_cases = mean_and_deviation(of_cases[model])[1]
+            places = {name: k for k, name in enumerate(by_seed.columns)}
+            for name in ("mean", *classes[model]):
+                k = places[name]
+                sd = {"sd_seeds": deviations[k], "sd_cases": deviations_of_cases[k]}
+                yield model, {"metric": column, "unit": unit, "class": name, "value": means[k], **sd}
+
+
+def _by_model(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Model -> its rows of a frame that is sorted by it, (columns, rows)."""
+    models, values = frame.index.get_level_values("model"), frame.to_numpy()
+    starts = np.flatnonzero(~models.duplicated())
+    return dict(zip(models[starts], np.split(values.T, starts[1:], axis=1), strict=True))
 
 
 def headline(table: pd.DataFrame) -> dict[Hashable, float]:

@@ -275,6 +275,17 @@ def interval_of_draws(
     return Interval(value, float(value - below), float(value + above))
 
 
+def mean_and_deviation(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of (M, N): the mean of what is known and its standard deviation (ddof = 1), nan where not defined."""
+    values = np.ascontiguousarray(values, float)
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, values, 0).sum(axis=1) / count
+        squares = np.where(known, (mean[:, None] - values) ** 2, 0).sum(axis=1)
+        return mean, np.sqrt(np.where(count > 1, squares / (count - 1), math.nan))
+
+
 def mean_interval(values: np.ndarray) -> Interval:
     """The mean of independent values (N,) with Student's interval; of one value, and of none, without ends (nan)."""
     from scipy import stats

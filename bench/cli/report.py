@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CHECKLIST, TITLED, Display, Option, displayed, gathered
+from bench.cli.options import CHECKLIST, DATA_ROOT, TITLED, Display, Option, displayed, gathered
 from bench.cli.paper import PAPER, Paper, paper_latex
 from bench.cli.selection import SELECTION
 from bench.cli.terminal import PATH, make_console
@@ -61,6 +61,41 @@ INSTEAD: Option = gathered(
     ),
     click.option("--bibtex", is_flag=True, help="Citations of the tables' networks and data sets instead."),
 )
+
+
+@dataclass(frozen=True)
+class OnPage:
+    """What the page shows beyond tables: pictures of so many cases of each kind, figures of so many comparisons.
+
+    Attributes:
+        data_root: where the images of the pictures lie.
+    """
+
+    gallery: int
+    drawn: int | None
+    data_root: str | None
+
+    def check(self, form: str) -> None:
+        """Raises UserError where what is of the page alone is asked of another format."""
+        if form != "html" and (self.gallery or self.drawn is not None or self.data_root is not None):
+            raise UserError("Expected --gallery, --drawn and --data-root with --format html, whose page has pictures.")
+        if self.data_root is not None and not self.gallery:
+            raise UserError("Expected --data-root with --gallery N, whose pictures need the images.")
+
+
+ON_PAGE: Option = gathered(
+    "on_page",
+    f"{__name__}:OnPage",
+    click.option(
+        "--gallery",
+        type=click.IntRange(0, 20),
+        default=0,
+        metavar="N",
+        help="html: images of the N worst, median and best cases; they show patients.  [0: none]",
+    ),
+    click.option("--drawn", type=click.IntRange(0), metavar="N", help="html: figures of N comparisons.  [5]"),
+    DATA_ROOT,
+)
 INTO = click.option(
     "--into", type=PATH, metavar="FILE", help="Replace what its markers for --dataset enclose, as markdown."
 )
@@ -70,6 +105,7 @@ INTO = click.option(
 @SELECTION
 @INSTEAD
 @PAPER
+@ON_PAGE
 @INTO
 @TITLED
 @CHECKLIST
@@ -78,6 +114,7 @@ def report(
     selection: Selection,
     instead: Instead,
     paper: Paper,
+    on_page: OnPage,
     into: Path | None,
     naming: Naming,
     checklist: bool,
@@ -92,12 +129,13 @@ def report(
     form = display.form
     naming.keep(selection.results)
     paper.check(form)
+    on_page.check(form)
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
     if form == "html":
-        _write_page(selection, instead, display.output or Path("report.html"))
+        _write_page(selection, instead, on_page, display.output or Path("report.html"))
     elif form == "latex" and paper.is_paper and _are_figures(instead):
         _write(paper_latex(selection, paper), display.output)
     elif instead.figures is not None:
@@ -225,10 +263,10 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
         click.echo(line)
 
 
-def _write_page(selection: Selection, instead: Instead, path: Path) -> None:
+def _write_page(selection: Selection, instead: Instead, on_page: OnPage, path: Path) -> None:
     from ablations.page_parts import page_parts
-    from bench.report.page.building import Asked, write_page
-    from bench.report.page.parts import Part, page_table
+    from bench.report.page.building import DRAWN, Asked, write_page
+    from bench.report.page.parts import GALLERY, Part, page_table
     from bench.report.selection import published_sheets
 
     if not _are_tables(instead) or instead.brief or instead.budgets or instead.figures:
@@ -238,7 +276,12 @@ def _write_page(selection: Selection, instead: Instead, path: Path) -> None:
     tables, notes = _tables(selection)
     parts = page_parts(selection.results, tables)
     parts["literature"] = [Part("", tables=(page_table(sheet),)) for sheet in published_sheets(selection, tables)]
-    asked = Asked(selection.results, instead.over, parts)
+    if on_page.gallery:
+        from bench.report.page.case_pictures import picture_parts
+
+        parts[GALLERY] = picture_parts(tables, selection.results, on_page.gallery, on_page.data_root)
+    drawn = DRAWN if on_page.drawn is None else on_page.drawn
+    asked = Asked(selection.results, instead.over, parts, drawn)
     click.echo(write_page(tables, asked, path, notes))
 
 

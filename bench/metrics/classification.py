@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 def accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The share of images whose predicted class is the true one."""
-    return _accuracy(confusion(reference, probabilities))
+    return float(_accuracy(confusion(reference, probabilities)))
 
 
-def _accuracy(counts: np.ndarray) -> float:
-    return float(np.trace(counts) / counts.sum())
+def _accuracy(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1)))
 
 
 def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -33,7 +33,11 @@ def sensitivity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _sensitivity(counts: np.ndarray) -> np.ndarray:
-    return _ratio(counts.diagonal(), counts.sum(axis=1))
+    return _ratio(_right(counts), counts.sum(axis=-1))
+
+
+def _right(counts: np.ndarray) -> np.ndarray:
+    return np.diagonal(counts, axis1=-2, axis2=-1)
 
 
 def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -42,8 +46,8 @@ def specificity(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _specificity(counts: np.ndarray) -> np.ndarray:
-    others = counts.sum() - counts.sum(axis=1)
-    return _ratio(others - counts.sum(axis=0) + counts.diagonal(), others)
+    others = counts.sum(axis=(-2, -1))[..., None] - counts.sum(axis=-1)
+    return _ratio(others - counts.sum(axis=-2) + _right(counts), others)
 
 
 def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -52,7 +56,7 @@ def precision(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _precision(counts: np.ndarray) -> np.ndarray:
-    return _ratio(counts.diagonal(), counts.sum(axis=0))
+    return _ratio(_right(counts), counts.sum(axis=-2))
 
 
 def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -61,7 +65,7 @@ def f1(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _f1(counts: np.ndarray) -> np.ndarray:
-    return _ratio(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1))
+    return _ratio(2 * _right(counts), counts.sum(axis=-2) + counts.sum(axis=-1))
 
 
 def class_auc(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -103,22 +107,22 @@ def confusion(reference: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def balanced_accuracy(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' sensitivities."""
-    return _mean(sensitivity(reference, probabilities))
+    return float(_mean(sensitivity(reference, probabilities)))
 
 
 def macro_f1(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' F1; without classes neither true nor predicted anywhere."""
-    return _mean(f1(reference, probabilities))
+    return float(_mean(f1(reference, probabilities)))
 
 
 def macro_specificity(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' specificities; of two classes it is the balanced accuracy."""
-    return _mean(specificity(reference, probabilities))
+    return float(_mean(specificity(reference, probabilities)))
 
 
 def macro_precision(reference: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean of the classes' precisions; without classes that are never predicted."""
-    return _mean(precision(reference, probabilities))
+    return float(_mean(precision(reference, probabilities)))
 
 
 def auc(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -126,8 +130,11 @@ def auc(reference: np.ndarray, probabilities: np.ndarray) -> float:
 
     A class that no image has, or all, has no curve and is left out.
     """
-    areas = class_auc(reference, probabilities)
-    return _mean(areas if len(areas) > 2 else areas[-1:])
+    return float(_auc(class_auc(reference, probabilities)))
+
+
+def _auc(areas: np.ndarray) -> np.ndarray:
+    return _mean(areas if areas.shape[-1] > 2 else areas[..., -1:])
 
 
 def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -135,14 +142,15 @@ def mcc(reference: np.ndarray, probabilities: np.ndarray) -> float:
 
     Source: Gorodkin, Computational Biology and Chemistry 28 (2004) 367, for more than two classes.
     """
-    return _mcc(confusion(reference, probabilities))
+    return float(_mcc(confusion(reference, probabilities)))
 
 
-def _mcc(counts: np.ndarray) -> float:
-    true, predicted = counts.sum(axis=1, dtype=float), counts.sum(axis=0, dtype=float)
-    total = true.sum()
-    spreads = (total**2 - predicted @ predicted) * (total**2 - true @ true)
-    return float((np.trace(counts) * total - true @ predicted) / math.sqrt(spreads)) if spreads else 0.0
+def _mcc(counts: np.ndarray) -> np.ndarray:
+    true, predicted = counts.sum(axis=-1, dtype=float), counts.sum(axis=-2, dtype=float)
+    total = true.sum(axis=-1)
+    spreads = (total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (true**2).sum(axis=-1))
+    shared = np.trace(counts, axis1=-2, axis2=-1) * total - (true * predicted).sum(axis=-1)
+    return np.asarray(np.where(spreads > 0, shared / np.sqrt(np.where(spreads > 0, spreads, 1.0)), 0.0))
 
 
 def ece(reference: np.ndarray, probabilities: np.ndarray) -> float:
@@ -151,10 +159,15 @@ def ece(reference: np.ndarray, probabilities: np.ndarray) -> float:
     Confidence is the predicted class's probability, in `BINS` bins of equal width, each with its upper end.
     Source: Guo et al., ICML 2017 (arXiv:1706.04599), whose 15 bins these are.
     """
-    true, predicted = _classes(reference, probabilities)
-    confidence, right = probabilities.max(axis=1), (true == predicted).astype(float)
-    gaps = np.bincount(_bins(confidence, BINS), weights=right - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(true))
+    _check(reference, probabilities)
+    return float(_ece(reference[None], probabilities[None])[0])
+
+
+def _ece(references: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    confidence, right = probabilities.max(axis=-1), (references == probabilities.argmax(axis=-1)).astype(float)
+    place = _bins(confidence, BINS) + BINS * np.arange(len(references))[:, None]
+    gaps = np.bincount(place.ravel(), weights=(right - confidence).ravel(), minlength=BINS * len(references))
+    return np.asarray(np.abs(gaps.reshape(-1, BINS)).sum(axis=1) / references.shape[1])
 
 
 def reliability(
@@ -175,7 +188,7 @@ def reliability(
 
 
 def _bins(confidence: np.ndarray, count: int) -> np.ndarray:
-    """(N,): which of so many bins of equal width, each with its upper end, a confidence is in."""
+    """Which of so many bins of equal width, each with its upper end, a confidence is in."""
     return np.digitize(confidence, np.arange(1, count) / count, right=True)
 
 
@@ -186,8 +199,12 @@ def brier(reference: np.ndarray, probabilities: np.ndarray) -> float:
     Source: Brier, Monthly Weather Review 78 (1950) 1.
     """
     _check(reference, probabilities)
-    truth = np.eye(probabilities.shape[1])[reference]
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    return float(_brier(reference, probabilities))
+
+
+def _brier(references: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    truth = np.eye(probabilities.shape[-1])[references]
+    return np.asarray(((probabilities - truth) ** 2).sum(axis=-1).mean(axis=-1))
 
 
 BINS = 15  # of ECE
@@ -212,7 +229,7 @@ CLASS_FIGURES = {
 
 
 # Of those above what the confusion matrix tells alone, which is counted once for all of them.
-COUNTED: dict[str, Callable[[np.ndarray], float]] = {
+COUNTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": lambda counts: _mean(_sensitivity(counts)),
     "macro_f1": lambda counts: _mean(_f1(counts)),
@@ -223,22 +240,44 @@ COUNTED: dict[str, Callable[[np.ndarray], float]] = {
 CLASS_COUNTED = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision, "f1": _f1}
 
 
+class RunScores(NamedTuple):
+    """Of R runs at once: `FIGURES` (R,) and `CLASS_FIGURES` (R, K) by name, and the confusion matrices (R, K, K)."""
+
+    overall: dict[str, np.ndarray]
+    by_class: dict[str, np.ndarray]
+    confusion: np.ndarray
+
+
+def score_runs(references: np.ndarray, probabilities: np.ndarray) -> RunScores:
+    """All figures of runs on equally many images each: labels (R, N), probabilities (R, N, K).
+
+    One run at a time, numpy's calls alone would take most of a report's time.
+    """
+    runs, images, classes = probabilities.shape
+    references, probabilities = references.reshape(runs, images), np.ascontiguousarray(probabilities)
+    _check(references.ravel(), probabilities.reshape(-1, classes))
+    place = (np.arange(runs)[:, None] * classes + references) * classes + probabilities.argmax(axis=-1)
+    counts = np.bincount(place.ravel(), minlength=runs * classes**2).reshape(runs, classes, classes)
+    pairs = list(zip(references, probabilities, strict=True))
+    areas = np.array([[_area(true == k, given[:, k]) for k in range(classes)] for true, given in pairs])
+    others = {"auc": _auc(areas), "ece": _ece(references, probabilities), "brier": _brier(references, probabilities)}
+    return RunScores(
+        {name: COUNTED[name](counts) if name in COUNTED else others[name] for name in FIGURES},
+        {name: CLASS_COUNTED[name](counts) if name in CLASS_COUNTED else areas for name in CLASS_FIGURES},
+        counts,
+    )
+
+
 def score_images(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """All of `FIGURES` by name."""
-    counts = confusion(reference, probabilities)
-    return {
-        name: COUNTED[name](counts) if name in COUNTED else figure(reference, probabilities)
-        for name, figure in FIGURES.items()
-    }
+    _check(reference, probabilities)
+    return {name: float(of_run[0]) for name, of_run in score_runs(reference[None], probabilities[None]).overall.items()}
 
 
 def score_classes(reference: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """All of `CLASS_FIGURES` by name: (K,) each."""
-    counts = confusion(reference, probabilities)
-    return {
-        name: CLASS_COUNTED[name](counts) if name in CLASS_COUNTED else figure(reference, probabilities)
-        for name, figure in CLASS_FIGURES.items()
-    }
+    _check(reference, probabilities)
+    return {name: of_run[0] for name, of_run in score_runs(reference[None], probabilities[None]).by_class.items()}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -247,9 +286,10 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.asarray(part / whole)
 
 
-def _mean(values: np.ndarray) -> float:
-    """Over those that are defined; nan of none."""
-    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over those classes, the last axis, that are defined; nan of none."""
+    known = ~np.isnan(values)
+    return _ratio(np.ascontiguousarray(np.where(known, values, 0.0)).sum(axis=-1), known.sum(axis=-1))
 
 
 def _classes(reference: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

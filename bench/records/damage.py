@@ -57,10 +57,16 @@ RECORD: Shape = {
 TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a cell that is no trial
 FROM_GRID: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "grid": (list,), "chosen": (bool,)}
 COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
-TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None)))
+FIRST = sorted({field.split(".")[0] for field in RECORD})
+TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None))) | {"pieces_of_a_batch?": (int,)}
 PARTS = ("train", "val", "test")
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
+PARTS_OF: Mapping[str, Shape] = {
+    task: {f"{part}.cases": (int,) for part in PARTS}
+    | {f"{part}.{counted}": (int,) if task == "segmentation" else (dict,) for part in PARTS}
+    for task, counted in TASKS.items()
+}
 
 
 class Damaged(UserError):
@@ -129,6 +135,8 @@ def _no_json(content: bytes, error: Exception) -> str:
 
 def fault(value: Any, shape: Shape) -> str | None:
     """Says in words which field is the first that is not as the shape has it; None where all fields are."""
+    if _fits(value, tuple(shape.items())):
+        return None
     for field, types in shape.items():
         inner, (name, parts) = value, _path(field)
         for part in parts:
@@ -146,6 +154,36 @@ def fault(value: Any, shape: Shape) -> str | None:
             if isinstance(inner, int) and not (-LARGEST if float in types else 0) <= inner <= LARGEST:
                 return f"holds {_digits(inner)} as {name}, which is out of range"
     return None
+
+
+def _fits(value: Any, shape: tuple[tuple[str, tuple[type, ...]], ...]) -> bool:
+    """Whether all fields are certainly as the shape has them, told fast: what a file of ours holds, mostly is."""
+    for parents, leaves in _by_parent(shape):
+        inner = value
+        for part in parents:
+            inner = inner.get(part) if type(inner) is dict else None
+        if type(inner) is not dict:
+            return False
+        for name, types, least, may_lack in leaves:
+            if name in inner:
+                leaf = inner[name]
+                kind = type(leaf)
+                if kind not in types or (kind is int and not least <= leaf <= LARGEST):
+                    return False
+            elif not may_lack:
+                return False
+    return True
+
+
+@cache
+def _by_parent(shape: tuple[tuple[str, tuple[type, ...]], ...]) -> list[tuple[tuple[str, ...], list[Any]]]:
+    """The names on the way to an object -> its fields: name, types, the least whole number, whether it may lack it."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for field, types in shape:
+        *parents, name = _path(field)[1]
+        least = -LARGEST if float in types else 0
+        groups.setdefault(tuple(parents), []).append((name, types, least, field.endswith("?")))
+    return list(groups.items())
 
 
 @cache
@@ -175,7 +213,7 @@ def check_schema(path: Path, value: Any, what: str, known: int, fields: Collecti
 
 def check_record(path: Path, record: Any, known: int) -> None:
     """Raises Damaged where a record lacks what a table or a plan takes of it, or holds something else there."""
-    check_schema(path, record, "record", known, {field.split(".")[0] for field in RECORD})
+    check_schema(path, record, "record", known, FIRST)
     cause = fault(record, RECORD) or next(_odd_values(record), None)
     if cause:
         raise Damaged(path, f"{cause}: it was changed by hand, or written by another version.")
@@ -189,9 +227,7 @@ def _odd_values(record: dict[str, Any]) -> Iterator[str]:
         yield f"has status {record['status'][:40]!r}, none of {', '.join(STATUSES)}"
     if task not in TASKS:
         yield f"is of task {task[:40]!r}, none of {', '.join(TASKS)}"
-    kind: tuple[type, ...] = (int,) if task == "segmentation" else (dict,)
-    parts: Shape = {f"{part}.cases": (int,) for part in PARTS} | {f"{part}.{TASKS[task]}": kind for part in PARTS}
-    if odd_counts := fault(dataset["counts"], parts):
+    if odd_counts := fault(dataset["counts"], PARTS_OF[task]):
         yield f"{odd_counts} of dataset.counts"
     if not all(isinstance(name, str) for name in names):
         yield "holds classes that are no texts"

@@ -12,6 +12,8 @@ ADDED_TO_PROTOCOL = {"tf32": False}  # fields of a protocol that later versions 
 LENGTH = ("steps", "epochs", "steps_min", "steps_max")  # of the protocol: how long training takes
 FIELDS = ("dataset", "fingerprint", "source", "split", "parts", "fold", "model", "protocol", "seed")
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def digest(value: Any) -> str:
     """12 hex digits of the sha256 of a value's canonical JSON, with a schema version inside.
@@ -19,8 +21,7 @@ def digest(value: Any) -> str:
     A field that a later version adds is left out while it holds the value that says what was done before, so that
     old records keep their keys.
     """
-    text = json.dumps({"schema": 1, "value": value}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_CANONICAL.encode({"schema": 1, "value": value}).encode()).hexdigest()[:12]
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ COLUMNS = [
     *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
     *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
     *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
-    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "seconds", "error"),
+    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "pieces", "seconds", "error"),
 ]
 
 
@@ -33,8 +33,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
     protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
     return {
         "key": record["key"],
-        "comparison": comparison_of(record),
-        **_curves_of(record),
+        **_compared_in(record),
         "status": record["status"],
         "preset": record["preset"],
         "task": task_of(record),
@@ -75,6 +74,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "threads": protocol["threads"],
         "images_seen": protocol["steps"] * protocol["batch_size"],
         "averaged": bool(protocol.get("average")),
+        "pieces": (record["training"] or {}).get("pieces_of_a_batch", 1),
         "seconds": (record["training"] or {}).get("seconds"),
         "error": record["error"],
     }
@@ -90,11 +90,18 @@ def comparison_of(record: dict[str, Any]) -> str:
     return comparison_key(record["cell"]) if has_known_fields(record["cell"]) else str(record["comparison"])
 
 
-def _curves_of(record: dict[str, Any]) -> dict[str, str]:
-    """The keys of the curves that a record's cell is a point of; of another version's cell a curve of its own."""
-    if not has_known_fields(record["cell"]):
-        return dict.fromkeys(("over_budgets", "over_patients"), str(record["comparison"]))
-    return {"over_budgets": key_over_budgets(record["cell"]), "over_patients": key_over_patients(record["cell"])}
+def _compared_in(record: dict[str, Any]) -> dict[str, str]:
+    """The keys of a record's comparison and of the curves that its cell is a point of.
+
+    Another version's cell is on a curve of its own. One of all patients, whose steps no epochs give, is on the curve
+    that its comparison is called by.
+    """
+    cell, comparison = record["cell"], comparison_of(record)
+    if not has_known_fields(cell):
+        return {"comparison": comparison, "over_budgets": comparison, "over_patients": comparison}
+    is_its_own = cell.get("train_patients") is None and not cell["protocol"].get("epochs")
+    over_patients = comparison if is_its_own else key_over_patients(cell)
+    return {"comparison": comparison, "over_budgets": key_over_budgets(cell), "over_patients": over_patients}
 
 
 def _split_flag(record: dict[str, Any]) -> str | None:

@@ -208,12 +208,14 @@ def find_records(results: Path) -> list[Path]:
     records of the committed example are read where that folder is named, never as a part of the results around it.
     """
     base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
-    found = (path.parent for path in base.rglob("record.json"))
-    return sorted(folder for folder in found if _is_result(folder.relative_to(base).parts))
+    walked = ((folder, files, folders) for folder, folders, files in os.walk(base))
+    found = [folder for folder, files, folders in walked if "record.json" in files or "record.json" in folders]
+    places = sorted(tuple(folder[len(str(base)) :].split(os.sep)) for folder in found)
+    return [base.joinpath(*place) for place in places if _is_result(place)]
 
 
 def _is_result(place: tuple[str, ...]) -> bool:
-    return not {TUNING, DEVELOPMENT} & set(place) and EXAMPLE not in pairwise(place)
+    return TUNING not in place and DEVELOPMENT not in place and EXAMPLE not in pairwise(place)
 
 
 class Found(NamedTuple):
@@ -259,7 +261,7 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
     left_out = [f"Left out: {faults[folder]}" for folder in sorted(faults)]
     if mended:
         left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
-    records = [min(copies, key=_standing) for copies in by_key.values()]
+    records = [min(copies, key=_standing) if len(copies) > 1 else copies[0] for copies in by_key.values()]
     strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
     kept, superseded = one_rate_each(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0
 ACROSS = 5  # panels side by side
 PANEL = 2.1  # inches a side
 MARGIN, LEAST = 0.2, 48  # about the structures, as a share of their extent; pixels that are shown at least
+DOTS, COLOURS = 90, 256  # an inch, and in all, of a picture within a page
 MISSED, INVENTED = ("#9ecae1", "#08519c"), ("#fdbe85", "#a63603")  # near the reference's border, far from it
 KEY = "Figures: of the whole case. Dotted: the reference. Blue: missed; orange: invented, or taken for another class."
 Maps = Mapping[tuple[str, str], np.ndarray]
@@ -43,6 +45,18 @@ def draw_gallery(gallery: Gallery, folder: Path, maps: Maps | None = None) -> li
         name = file_name(f"{rank:02d}-{scene.case}")
         paths.append(save_as(scene_figure(scene, gallery.caption, maps or {}), folder / f"{name}.png"))
     return paths
+
+
+def scene_png(scene: Scene, caption: str) -> bytes:
+    """A scene as a small PNG of few colours, without its title, for a page that says it in words."""
+    from PIL import Image
+
+    figure = scene_figure(scene, caption, {})
+    figure.suptitle("")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def gallery_sheet(gallery: Gallery) -> Sheet:

@@ -61,6 +61,7 @@ def results_tables(
     cells, cases = load_cells_and_cases(results)
     profiles = load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"], *audit_notes(results))
+    cells.attrs = {}  # which pandas copies with every frame that is made of this one
     if not len(cells):
         raise UserError(
             f"No records in {str(results)!r}. Run `medbench run` first, or name another with --results DIR."

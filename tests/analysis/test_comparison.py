@@ -284,6 +284,12 @@ def test_provenance_footnotes(column: str, value: object, note: str) -> None:
     assert table.footnotes[1:] == (note,)
 
 
+def test_a_row_whose_batches_passed_in_parts_says_so() -> None:
+    table = one(*SHORT[:3], (cell("b", 1, "B", pieces=4), 0.8))
+    note = "Batches in parts for lack of memory, of which norms over a batch saw one each: B (1 of 2 runs, 4 parts)."
+    assert table.footnotes[1:] == (note,)
+
+
 def test_uncommitted_code_is_a_line_of_the_checklist() -> None:
     said = "Code as committed? no: uncommitted changes in B"
     committed = one(*SHORT[:2], (cell("b", 0, "B", dirty=False), 0.7), (cell("b", 1, "B", dirty=None), 0.8))

@@ -12,7 +12,8 @@ import pytest
 from many_records import write_records
 
 pytestmark = pytest.mark.slow
-SECONDS, BYTES = 40.0, 2 * 2**30  # aimed at: 10 s; what it takes today is about twice that
+# Aimed at are 10 s, which are not reached: 15.3 s of CPU were counted on two busy cores, and 631 MiB.
+SECONDS, BYTES = 25.0, 2**30
 
 
 def test_ten_thousand_cells_become_tables(tmp_path: Path) -> None:

@@ -39,6 +39,24 @@ def test_a_folder_becomes_a_data_set_that_is_found_by_name(root: Path, tmp_path:
         dataset_spec("mine", tmp_path / "elsewhere")
 
 
+def test_a_table_of_parts_says_whose_the_cases_are_too(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 8, "malignant": 8})
+    names = sorted(path.name for path in raw.rglob("*.png"))
+    part_of = dict(zip(sorted({name[:2] for name in names}), ["train", "val", "test", "train"] * 2, strict=True))
+    table = tmp_path / "parts.csv"
+    rows = [f"{name},{name[:2]},{part_of[name[:2]]}\n" for name in names]
+    table.write_text("case,patient,part\n" + "".join(rows))
+    found = understood(root, raw, split=table).found.items
+    assert {item.patient for item in found} == set(part_of)
+    assert all(item.part == part_of[str(item.patient)] for item in found)
+    table.write_text("case,patient,part\n" + "".join([*rows[:-1], rows[-1].replace("train", "test")]))
+    with pytest.raises(UserError, match="Expected each patient in one part, but 1 of 8 stand in several"):
+        understood(root, raw, split=table)
+    table.write_text("case,patient,part\n" + "".join(rows[1:]))
+    with pytest.raises(UserError, match="Expected a patient of every case"):
+        understood(root, raw, split=table)
+
+
 def test_patients_of_a_table_stay_in_one_part(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"benign": 16, "malignant": 12})
     table = tmp_path / "subjects.csv"

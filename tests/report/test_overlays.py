@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,11 @@ from bench.analysis.gallery import Asked, Gallery, gallery
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
+from bench.records.choice import Choice
 from bench.records.predicted import read_predictions
 from bench.report.overlays import error_distances, scene_figure
+from bench.report.page.case_pictures import picture_parts
+from bench.report.render import results_tables
 from bench.runs.occlusion import occlusion_map
 from bench.runs.trained import load_trained
 
@@ -31,6 +36,24 @@ def results(user_data: Path) -> Path:
 
 def of(results: Path, user_data: Path, dataset: str = "acdc-phantom", **asked: Any) -> Gallery:
     return gallery(results, Asked(dataset, **asked), user_data / "medbench")
+
+
+def test_a_page_has_the_worst_best_and_median_cases_as_pictures(results: Path, user_data: Path) -> None:
+    (table,) = results_tables(results, choice=Choice(dataset="acdc-phantom"), kept=None)[0]
+    (part,) = picture_parts([table], results, 2, str(user_data / "medbench"))
+    ranks = [figure.caption.split(":")[0] for figure in part.figures]
+    assert ranks == [f"{order} {k}" for order in ("Worst", "Best", "Median") for k in (1, 2)]
+    assert len({figure.caption.split(": ")[1].split(",")[0] for figure in part.figures}) == 6
+    for figure in part.figures:
+        (data,) = re.findall(r'^<img src="data:image/png;base64,([\w+/=]+)" alt="', figure.element)
+        words = figure.element.partition('alt="')[2]
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+        assert len(data) < 400_000
+        assert words.startswith(f"{figure.caption} {table.sure.reference or table.frame['Model'].iloc[0]}: Dice ")
+    assert "Chance" not in str(part.words)
+    (missing,) = picture_parts([table], results, 2, str(user_data / "elsewhere"))
+    assert missing.words[0].startswith("No pictures of cases: ")
+    assert not missing.figures
 
 
 def show(results: Path, user_data: Path, *arguments: str) -> Result:

@@ -17,10 +17,13 @@ from click.testing import CliRunner
 from few_records import EXAMPLE, copy_comparison
 from stored_records import change, cut
 
+from bench.analysis.behind import class_points
 from bench.analysis.comparison import Table
 from bench.analysis.conclusions import conclusions, row_marks, table_marks
 from bench.analysis.provenance import command
 from bench.cli.main import main
+from bench.report.drawing.strips import class_strips
+from bench.report.drawing.style import named_points
 from bench.report.page.building import Asked, build_page
 from bench.report.page.parts import SECTIONS, Page, Part, page_table
 from bench.report.page.rendering import LIMIT, render_page
@@ -118,12 +121,52 @@ def test_sections_stand_in_order_and_those_without_a_part_are_not_there(elements
 def test_figures_and_tables_can_be_read_aloud(elements: Elements) -> None:
     pictures = [a for tag, a in elements.found if tag == "svg"]
     assert len(pictures) == 7
-    assert all(a["role"] == "img" and len(str(a["aria-label"])) > 40 for a in pictures)
+    assert all(len(str(a["aria-label"])) > 40 for a in pictures)
+    assert sorted(str(a["role"]) for a in pictures) == ["group", *["img"] * 6]  # single cases within one are read too
     heads = [a.get("scope") for tag, a in elements.found if tag == "th"]
     assert set(heads) == {"col", "row"}
     regions = [a for tag, a in elements.found if a.get("class") == "scroll"]
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
     assert [tag for tag, _ in elements.found if tag in ("h1", "h2")][:2] == ["h1", "h2"]
+
+
+def test_each_point_of_the_strips_says_its_case_and_figure(html: str, table: Table) -> None:
+    found = class_points(table).points
+    said = Counter(re.findall(r"<use [^>]*><title>([^<]*)</title>", html))
+    assert said == Counter(f"{row.case}: {row.value:.1f}" for row in found.itertuples())
+    assert len(found) == sum(said.values()) > 50
+
+
+def test_of_many_points_the_lowest_of_each_row_have_words(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.drawing.strips.MOST_NAMED", 12)
+    figure = class_strips(table)
+    assert figure is not None
+    found, words_of = class_points(table), named_points(figure)
+    for words in words_of.values():
+        assert len(words) == 12 // (2 * table.scores["class"].nunique())
+    of_class = found.points[found.points["class"] == found.classes[0]]
+    values = of_class[of_class["title"] == table.frame["Model"].iloc[0]]["value"]
+    shown = [float(text.rpartition(": ")[2]) for text in words_of["points-0-0"]]
+    assert sorted(shown) == sorted(values.nsmallest(len(shown)).round(1))
+
+
+def test_figures_that_are_not_drawn_are_named(results: Path, table: Table) -> None:
+    page = build_page([table], Asked(results, drawn=0))
+    assert not [figure for parts in page.parts.values() for part in parts for figure in part.figures]
+    assert page.notes == (f"Figures of 1 comparisons are not drawn: {table.where}.",)
+    assert "--drawn N draws those of more" in page.summary[1]
+
+
+def test_pictures_of_cases_are_only_there_for_who_asks_and_say_what_they_lack(results: Path, tmp_path: Path) -> None:
+    arguments = ["report", "--results", str(results), "--gallery", "1"]
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "Expected --gallery, --drawn and --data-root with --format html" in done.output
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(main, [*arguments, "--format", "html", "--drawn", "0", "--output", str(page)])
+    assert done.exit_code == 0, done.output
+    (line,) = re.findall(r"No pictures of cases: [^<]*", page.read_text())
+    assert "None of the 6 runs of msld keeps its predictions" in line
 
 
 def test_the_leaders_are_the_table_s_with_intervals_and_marks(html: str, table: Table) -> None:
@@ -139,14 +182,15 @@ def test_the_leaders_are_the_table_s_with_intervals_and_marks(html: str, table: 
 def test_what_has_no_room_is_left_out_and_counted(results: Path, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = build_page([table], Asked(results))
     taken = LIMIT - whole.room
-    assert whole.without == 0
+    assert whole.without == []
     assert 0.85 < len(render_page(whole).encode()) / taken < 1.02, "the room is counted about right"
     monkeypatch.setattr("bench.report.page.building.LIMIT", taken // 2)
     half = build_page([table], Asked(results))
-    assert half.without > 1
+    assert len(half.without) > 1
     assert {"conclusions", "leaders"} <= set(half.parts)
     text = render_page(half)
-    assert f"{half.without} blocks are left out" in text
+    assert f"{len(half.without)} blocks are <a" in text
+    assert f"<li>No room: {half.without[0].partition(chr(60))[0]}" in text
     assert len(text.encode()) <= taken // 2
 
 

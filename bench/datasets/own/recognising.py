@@ -132,11 +132,12 @@ _FINDERS: dict[str, Callable[[Path, Description], Found]] = {
 
 
 def _with_patients(items: tuple[Item, ...], description: Description) -> list[Item]:
-    """The cases with their patients: by the user's table, or by the pattern on the cases' names."""
+    """The cases with their patients: by the user's table of them or of parts, or by the pattern on the cases' names."""
     if description.patients:
         return tables.with_patients(items, Path(description.patients))
     if not description.patient_pattern:
-        return list(items)
+        names_both = description.split and tables.names_cases_and_patients(Path(description.split))
+        return tables.with_patients(items, Path(description.split)) if names_both else list(items)
     pattern = check_pattern(description.patient_pattern)
     matches = [pattern.search(Path(item.case).name) or pattern.search(item.case) for item in items]
     missing = [item.case for item, match in zip(items, matches, strict=True) if match is None]

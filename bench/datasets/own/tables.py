@@ -133,6 +133,11 @@ def _part(table: Path, text: str) -> str:
 # -- patients and parts beside what was found -----------------------------------------------------------------
 
 
+def names_cases_and_patients(table: Path) -> bool:
+    """Whether a table says whose the cases are, whatever else it is for."""
+    return column_of(table, CASES) is not None and column_of(table, PATIENTS) is not None
+
+
 def with_patients(items: Sequence[Item], table: Path) -> list[Item]:
     """The cases with the patients that a table names.
 

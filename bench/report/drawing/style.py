@@ -25,6 +25,7 @@ from bench.report.escaping import plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Of Okabe and Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
@@ -191,6 +192,27 @@ def _log_ticks(low: float, high: float) -> list[float]:
         if len(within) > 1:
             return within[:: -(-len(within) // 5)]
     return [low, high]
+
+
+POINTS = "points-"  # what the id of a line begins with whose points have words of their own
+
+
+def name_points(line: Line2D, place: str, words: Sequence[str]) -> None:
+    """Gives each point of a line words, which a page shows where one points at it.
+
+    Args:
+        place: of the line in its figure, unlike that of any other.
+    """
+    line.set_gid(f"{POINTS}{place}")
+    line.set_label("_" + "\n".join(" ".join(plain(text).split()) for text in words))  # `_`: for no legend
+
+
+def named_points(figure: Figure) -> dict[str, list[str]]:
+    """Id -> the words of each point of a line that `name_points` gave some."""
+    lines = (line for axis in figure.axes for line in axis.lines)
+    return {
+        gid: str(line.get_label())[1:].split("\n") for line in lines if (gid := str(line.get_gid())).startswith(POINTS)
+    }
 
 
 def slug(text: str) -> str:

@@ -25,7 +25,7 @@ from bench.report.page.rendering import LIMIT, render_page
 from bench.report.page.sheets_of_rows import case_sheet, class_figures, counts_sheet, downloads, leader_sheet
 from bench.report.sheets import Sheet
 
-DRAWN = 5  # comparisons, the first ones, whose figures are drawn: a page of 3 MB has no room for more
+DRAWN = 5  # comparisons, the first ones, whose figures are drawn unless more are asked for, which takes seconds each
 OF_OURS = 18_000  # bytes of the style sheet, the script and the frame
 OPEN = 3  # comparisons, the first ones, whose parts are open at first
 # Kind of figure -> its section.
@@ -52,13 +52,14 @@ class Asked:
     """What a page is made from.
 
     Attributes:
-        results: the folder. over: what the axis of learning curves counts.
+        results: the folder. over: what the axis of learning curves counts. drawn: comparisons whose figures are drawn.
         parts: section -> parts of rooms above this one, and of others' work.
     """
 
     results: Path
     over: str = "images"
     parts: Mapping[str, Sequence[Part]] | None = None
+    drawn: int = DRAWN
 
 
 def write_page(tables: Sequence[Table], asked: Asked, path: Path, notes: Sequence[str] = ()) -> Path:
@@ -75,11 +76,12 @@ def build_page(tables: Sequence[Table], asked: Asked, notes: Sequence[str] = ())
     """All sections that the records of these tables allow, in the order of the page."""
     datasets = list(dict.fromkeys(table.name for table in tables))
     title = f"medbench: {', '.join(datasets)}"
-    page = Page(title, _summary(tables), notes=tuple(few(notes)), room=LIMIT - OF_OURS)
+    left_out = (*few(notes), *_without_figures(tables[asked.drawn :]))
+    page = Page(title, _summary(tables, asked.drawn), notes=left_out, room=LIMIT - OF_OURS)
     kept = read_kept(asked.results, {key for table in tables for key in table.cells["key"]})
     for k, table in enumerate(tables):
         _add_table(page, table, k < OPEN)
-    for k, table in enumerate(tables[:DRAWN]):
+    for k, table in enumerate(tables[: asked.drawn]):
         _add_figures(page, table, kept, asked.over, k < OPEN)
     for drawing in ranking_drawings(tables):
         page.add("ranks", Part("Over data sets", figures=(inline(drawing),)))
@@ -94,15 +96,23 @@ def build_page(tables: Sequence[Table], asked: Asked, notes: Sequence[str] = ())
     return page
 
 
-def _summary(tables: Sequence[Table]) -> tuple[str, ...]:
+def _without_figures(tables: Sequence[Table]) -> list[str]:
+    """A line on the comparisons that are not drawn; none where all are."""
+    listed = "; ".join(table.where for table in tables)
+    return [f"Figures of {len(tables)} comparisons are not drawn: {listed}."] if tables else []
+
+
+def _summary(tables: Sequence[Table], drawn: int) -> tuple[str, ...]:
     cells = sum(len(table.cells) for table in tables)
     first = (
         f"{len(tables)} comparison{'s' * (len(tables) != 1)}, {cells:,} runs. All is made from stored records; "
         "figures of different comparisons are not comparable. Click a column to sort by it."
     )
-    rest = len(tables) - DRAWN
-    more = f"Figures are drawn of the first {DRAWN} comparisons; medbench report --dataset and --preset choose others."
-    return (first, *([more] if rest > 0 else []), *kinds_of_models(tables))
+    more = (
+        f"Figures are drawn of {drawn} of them, the first ones; --drawn N draws those of more, --dataset and --preset "
+        "choose others."
+    )
+    return (first, *([more] if len(tables) > drawn else []), *kinds_of_models(tables))
 
 
 def _key(table: Table) -> str:

@@ -6,9 +6,11 @@ user's: the tree is parsed and written by a library, which escapes them.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -27,6 +29,7 @@ THEMED = {
     style.GREY.lower(): "var(--grey)",
     style.LIGHT.lower(): "var(--light)",
 }
+POINTED = ". Pointing at a point shows its case and figure; of many points, at the lowest of each row."
 DROPPED = {"font-family", "font-style", "white-space"}
 _NUMBERS = re.compile(r"(\d\.\d\d)\d+")
 _PLACED = ("d", "x", "y", "width", "height", "transform", "viewBox")
@@ -34,10 +37,16 @@ _PLACED = ("d", "x", "y", "width", "height", "transform", "viewBox")
 
 @dataclass(frozen=True)
 class InlineFigure:
-    """An SVG element, and what it shows in words, which stands below it and is read aloud."""
+    """An SVG element, or an image within the page, and what it shows in words, which stands below it."""
 
-    svg: Markup
+    element: Markup
     caption: str
+
+
+def inline_image(png: bytes, caption: str, words: str) -> InlineFigure:
+    """A picture as a part of the page; `words`, what can be said of it, are read aloud in its place."""
+    data = base64.b64encode(png).decode()
+    return InlineFigure(Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, words), caption)
 
 
 def inline(drawing: Drawing) -> InlineFigure:
@@ -54,12 +63,23 @@ def inline(drawing: Drawing) -> InlineFigure:
     with matplotlib.rc_context({**style.STYLE, "svg.hashsalt": drawing.name}):
         # not by savefig, which draws all of it once more before
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    return InlineFigure(Markup(_clean(buffer.getvalue(), caption)), caption)
+    words = style.named_points(figure)
+    return InlineFigure(Markup(_clean(buffer.getvalue(), caption, words)), f"{caption}{POINTED * bool(words)}")
 
 
-def _clean(text: str, caption: str) -> str:
+def _with_words(root: ET.Element, words: Mapping[str, Sequence[str]]) -> None:
+    """Gives each point of a line that has words a title, which browsers show and read."""
+    for group in root.iter(f"{{{SVG}}}g"):
+        texts, points = words.get(group.get("id", ""), ()), list(group.iter(f"{{{SVG}}}use"))
+        if len(points) == len(texts):
+            for point, text in zip(points, texts, strict=True):
+                ET.SubElement(point, f"{{{SVG}}}title").text = text
+
+
+def _clean(text: str, caption: str, words: Mapping[str, Sequence[str]]) -> str:
     """The SVG element alone, with attributes for styles, the page's colours, short numbers and used ids alone."""
     root = ET.fromstring(text)
+    _with_words(root, words)
     used = set(re.findall(r"(?:url\(#|href=\"#)([\w-]+)", text))
     for parent in list(root.iter()):
         for child in list(parent):
@@ -69,7 +89,7 @@ def _clean(text: str, caption: str) -> str:
         _tidy(element, used)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.set("role", "img")
+    root.set("role", "group" if words else "img")  # what is within an image is not read aloud
     root.set("aria-label", caption)
     ET.register_namespace("", SVG)
     return ET.tostring(root, encoding="unicode")

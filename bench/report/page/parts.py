@@ -33,6 +33,7 @@ SECTIONS = {
     "provenance": "Where each row comes from",
     "data": "The data",
 }
+GALLERY = "gallery"  # the section of cases' pictures, which only who asks for them gets
 _NUMBER = re.compile(r"[-+\u2212]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 _DETAIL = re.compile(r"([-+\d.,]+) ((?:\[[^\]]*\]|\u00b1[\d.]+)(?: \u00b1[\d.]+)?)")
 
@@ -94,7 +95,7 @@ class Part:
         notes = [note for table in self.tables for note in (table.caption, table.caption, *table.notes)]
         written = sum(len(text.encode()) + 12 for text in (*texts, *notes))
         in_cells = sum(len(f"{cell.text}{cell.detail}".encode()) + (70 if cell.number else 30) for cell in cells)
-        drawn = sum(len(figure.svg.encode()) + len(figure.caption.encode()) + 40 for figure in self.figures)
+        drawn = sum(len(figure.element.encode()) + len(figure.caption.encode()) + 40 for figure in self.figures)
         return 200 + int(1.05 * (written + in_cells)) + drawn
 
 
@@ -105,7 +106,8 @@ class Page:
     Attributes:
         downloads: key of a table -> format -> text of a file.
         notes: what was left out, in lines.
-        room: bytes that are left. What is added when there is no room for it is left out, and counted in `without`.
+        room: bytes that are left. What is added when there is no room for it is left out, and named in `without`;
+            pictures of cases take none of it.
     """
 
     title: str
@@ -114,17 +116,18 @@ class Page:
     downloads: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     room: int = 3 * 10**6
-    without: int = 0
+    without: list[str] = field(default_factory=list)
 
     def add(self, section: str, *parts: Part) -> None:
         """Appends parts to a section of `SECTIONS`, those that there is room for."""
         if section not in SECTIONS:
             raise ValueError(f"Expected a section among {', '.join(SECTIONS)}, but got {section!r}.")
         for part in parts:
-            if part.size > self.room:
-                self.without += 1
+            size = 0 if section == GALLERY else part.size
+            if size > self.room:
+                self.without.append(f"{SECTIONS[section]}: {part.heading}" if part.heading else SECTIONS[section])
                 continue
-            self.room -= part.size
+            self.room -= size
             self.parts.setdefault(section, []).append(part)
 
     def add_files(self, key: str, files: dict[str, str]) -> None:
