@@ -134,7 +134,9 @@ def test_names_run_nothing_and_tables_and_figures_have_names_for_a_screen_reader
             name = str(node.get("name", {}).get("value", ""))
             roles.setdefault(str(node["role"]["value"]), []).append(name)
     pictures = roles.get("image", []) + roles.get("img", []) + roles.get("SvgRoot", [])
-    assert len(pictures) >= 7
+    strips = [name for name in roles.get("group", []) if len(name) > 40]
+    assert len(pictures) + len(strips) >= 7
+    assert strips, "a strip's points have names of their own"
     assert all(len(name) > 40 for name in pictures)
     assert len(roles["columnheader"]) > 30
     assert len(roles["rowheader"]) > 20
