@@ -34,7 +34,8 @@ def training_curves(table: Table, curves: Sequence[Learning], over: str = IMAGES
     seeds = f"{min(runs)} to {max(runs)} runs" if len(runs) > 1 else f"{runs.pop()} runs"
     few = len(curves) < BANDED
     whose = "shaded" if few else "shaded for the proposed model alone"
-    title = f"{table.where}. Learning curves: mean over {seeds}, their range {whose}"
+    of_what = "one run each" if seeds == "1 runs" else f"mean over {seeds}, their range {whose}"
+    title = f"{table.where}. Learning curves: {of_what}"
     names = [curve.title for curve in curves]
     figure, axes = new_panels(3.9 + legend_height(names), title, 3, 1, sharex=True, height_ratios=[2, 2, 1])
     styles = looks({curve.title: curve.family for curve in curves})
