@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def test_ctrl_c_is_one_line_and_the_same_command_finishes(workers: str, tmp_path
     command = [sys.executable, "-m", "bench.cli.main", "run", "--models", "unet_s,mednext_tiny", "--dataset", "acdc"]
     command += ["--preset", "smoke", "--data", "phantom", "--set", "steps=40", "--set", "evaluations=20"]
     command += ["--threads", "1", "--jobs", workers, "--results", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which tests in the background ignore, children too
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not list(tmp_path.rglob("checkpoint.pt")):
         assert process.poll() is None, "the run ended before it could be interrupted"
         time.sleep(0.02)
