@@ -29,7 +29,7 @@ from bench.zoo.entry import MODELS
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FIRST = [ROOT / "README.md", *(ROOT / "docs" / page for page in ("reports.md", "ten-minutes.md"))]
+FIRST = [ROOT / "README.md", *(ROOT / "docs" / page for page in ("ten-minutes.md",))]
 FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
 

@@ -296,6 +296,7 @@ def test_the_listing_has_a_row_per_filling_with_the_whole_model_s_cost() -> None
     assert frame["summary"].str.endswith(".").all(), list(frame["summary"])
 
 
+@pytest.mark.slow
 def test_the_listing_starts_from_the_model_as_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablations.listing.filling_names", lambda slot: ["none", {"sem": "dilated"}.get(slot, "mlp")])
     rows = listing("mednext_tiny[sem=none]", "classification", 1, 2, 32).set_index(["slot", "filling"])

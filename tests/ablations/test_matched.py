@@ -54,6 +54,7 @@ def test_removals_reach_the_full_model_s_budget(name: str, budget: str, task: st
     assert parse_model(arm.name)[1]["fine"] == (16, 32)
 
 
+@pytest.mark.slow
 def test_a_dearer_arm_is_narrowed() -> None:
     arm = matched("mednext_tiny[laffn=mlp]", "params", "classification")
     assert arm.within_one_percent
@@ -72,6 +73,7 @@ def test_an_arm_at_the_budget_stays_as_it_is(name: str, budget: str) -> None:
     assert matched(name, budget, "classification").name == name
 
 
+@pytest.mark.slow
 def test_the_same_arm_every_time() -> None:
     arms = {match("mednext_tiny[sdffn=none]", "mednext_tiny", "params", "classification", 3, 2, 64) for _ in range(2)}
     assert len(arms) == 1

@@ -195,6 +195,7 @@ def searched(folder: Path, **goal: Any) -> Any:
     return run_search(Goal(**goal), cheap_job("mednext_tiny", None), folder)
 
 
+@pytest.mark.slow
 def test_rejected_configurations_are_none_of_those_drawn_at_random_at_the_start(
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_classes_are_the_same_by_name_or_as_the_user_says(user_data: Path) -> None:
     hearts, chests = (load_trained(folder) for folder in folders_of(user_data).values())
     assert shared_classes(hearts, ("background", "lv", "Scar", "MYO"), {}) == {3: 1, 2: 3}
@@ -52,6 +53,7 @@ def test_on_its_own_data_set_a_run_has_its_own_figures(user_data: Path) -> None:
         pd.testing.assert_series_equal(found[column].astype(float), own[column].astype(float), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_table_of_trained_on_and_tested_on(user_data: Path, tmp_path: Path) -> None:
     place = ["--data", "phantom", "--data-root", user_data / "medbench"]
     folder = folders_of(user_data)["large-covid-ct"]

@@ -93,6 +93,7 @@ def test_an_autocast_variant_computes_in_its_own_arithmetic_and_answers_in_float
     assert 0 < (found - plain).abs().max() < 0.05
 
 
+@pytest.mark.slow
 def test_only_weights_of_the_same_network_at_the_same_input_count(trained: tuple[Path, Path]) -> None:
     assert len(trained_cells(setting_of(), trained[0])) == 2
     others = {"image_size": 64, "channels": 3, "classes": 3}

@@ -214,6 +214,7 @@ def test_training_steps_have_no_latency_of_one_image() -> None:
     assert len(answer["samples"]["candidate"]) == LEAST_ROUNDS
 
 
+@pytest.mark.slow
 def test_one_more_process_gives_its_rounds_alone() -> None:
     answer = worker.respond(request(small(), what="rounds"))
     assert set(answer) == {"samples", "peak_bytes", "load"}

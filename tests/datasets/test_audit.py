@@ -121,6 +121,7 @@ def test_volumes_are_compared_between_patients_slice_by_slice(tmp_path: Path) ->
     assert figures["voxels"]["LV"] == sum(case.voxels[3] for case in data.cases)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes(large: Prepared, tmp_path: Path) -> None:
     root = large.folder.parent
     options = ["--data-root", str(root), "--threshold", "0.8", "--output", str(tmp_path / "out")]

@@ -37,6 +37,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path)
     assert len(tree(tmp_path / "a")) == 5
 
 
+@pytest.mark.slow
 def test_a_patient_does_not_depend_on_the_others(tmp_path: Path) -> None:
     cardiac.draw(tmp_path / "few", patients={"train": 2})
     cardiac.draw(tmp_path / "more", patients={"val": 1, "train": 3})
@@ -68,6 +69,7 @@ def grown(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_dilation(mask, np.ones((1, 3, 3), bool))
 
 
+@pytest.mark.slow
 def test_the_lv_is_enclosed_by_myocardium(cases: list[RawCase]) -> None:
     for c in cases:
         around = grown(c.label == LV) & (c.label != LV)

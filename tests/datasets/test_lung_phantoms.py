@@ -85,6 +85,7 @@ def test_sizes_vary_and_do_not_tell_the_class(images: dict[str, list[Image.Image
         assert 0.3 < np.mean(one[:, None] > two) < 0.7  # the area under the ROC curve, for area and shape
 
 
+@pytest.mark.slow
 def test_slices_of_a_patient_resemble_each_other_as_real_ones_do(images: dict[str, list[Image.Image]]) -> None:
     small = [[np.ravel(i.convert("L").resize((64, 64))) for i in found] for found in images.values()]
     for found in small:
@@ -126,6 +127,7 @@ def test_a_finding_brightens_the_lungs_and_nothing_else(finding: str) -> None:
     assert max(shares) < 0.5
 
 
+@pytest.mark.slow
 def test_consolidation_is_dense_and_ground_glass_lies_near_the_pleura() -> None:
     tones: dict[str, list[float]] = {"covid": [], "cap": []}
     rims: dict[str, list[float]] = {"covid": [], "cap": []}

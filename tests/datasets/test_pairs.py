@@ -23,8 +23,7 @@ def pictures(n: int, seed: int = 0, common: float = 0.0) -> np.ndarray:
     return np.round(255 * (fields - low) / (high - low)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("common", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize("block", [16, 50, 1024])
+@pytest.mark.parametrize(("common", "block"), [(0.0, 16), (1.0, 50), (2.5, 50), (2.5, 1024)])
 def test_every_pair_is_found_and_no_other(common: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "BLOCK", block)
     small = pictures(60, common=common)

@@ -224,6 +224,7 @@ def test_the_real_label_volumes_agree_with_the_order(real_data: Path) -> None:
 # -- phantoms ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_phantoms_have_every_organ_at_its_place(tmp_path: Path) -> None:
     shown = np.zeros(9)
     for seed in range(4):

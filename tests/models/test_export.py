@@ -64,6 +64,7 @@ def test_a_compiled_training_step_gives_the_same_gradients(task: str) -> None:
         torch.testing.assert_close(compiled[name], gradient, rtol=1e-2, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("variant", "task"), VARIANT_TASKS)
 def test_channels_last_gives_the_same_logits(variant: str, task: str, form: str) -> None:
@@ -109,6 +110,7 @@ def test_torch_export_takes_any_batch(variant: str, task: str, form: str) -> Non
             torch.testing.assert_close(program.module()(images(n)), model(images(n)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "task", "form"), EXPORTED)
 def test_onnx_runtime_gives_the_same_logits_for_any_batch(variant: str, task: str, form: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra `dev`")

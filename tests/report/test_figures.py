@@ -130,6 +130,7 @@ def test_from_five_data_sets_on_their_ranks_are_drawn() -> None:
     assert "critical difference 1.48" in shown, "2.343 * sqrt(3 * 4 / 30)"
 
 
+@pytest.mark.slow
 def test_only_real_whole_and_trusted_comparisons_of_one_setting_are_ranked_together() -> None:
     for fields in ({"source": "phantom"}, {"split_flag": "leaks"}, {"fold": 1}):
         assert not rankings(tables(DATASETS[:5], **fields)), fields

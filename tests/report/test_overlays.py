@@ -38,6 +38,7 @@ def of(results: Path, user_data: Path, dataset: str = "acdc-phantom", **asked: A
     return gallery(results, Asked(dataset, **asked), user_data / "medbench")
 
 
+@pytest.mark.slow
 def test_a_page_has_the_worst_best_and_median_cases_as_pictures(results: Path, user_data: Path) -> None:
     (table,) = results_tables(results, choice=Choice(dataset="acdc-phantom"), kept=None)[0]
     (several,) = picture_parts([table], results, 3, str(user_data / "medbench"))

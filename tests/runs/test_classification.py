@@ -83,6 +83,7 @@ def test_a_stopped_cell_resumes_to_the_same_bytes(tmp_path: Path) -> None:
         assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mednext_tiny", "chance"])
 def test_the_saved_weights_give_the_saved_scores(tmp_path: Path, model: str) -> None:
     import torch

@@ -22,6 +22,7 @@ from bench.runs.exporting import export_run
 from bench.runs.trained import load_trained
 
 
+@pytest.mark.slow
 def test_files_of_both_tasks_give_the_network_s_figures(user_data: Path, tmp_path: Path) -> None:
     for dataset, checked in (("acdc", "4 test volumes"), ("large-covid-ct", "test images")):
         trained = load_trained(folders_of(user_data)[dataset])

@@ -265,6 +265,7 @@ def test_a_locked_cell_is_left_to_the_process_that_runs_it(tmp_path: Path) -> No
     assert cell.run_cell(job, wait=False) == "reused"
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_cells(tmp_path: Path) -> None:
     work = jobs(tmp_path, seeds="4")  # which draws the phantoms
     options = ["--models", "chance", "--dataset", "acdc", "--preset", "smoke", "--data", "phantom", "--seeds", "4"]

@@ -43,6 +43,7 @@ def test_steps_and_validation_are_counted(
     assert "timed here" in cells[0].basis
 
 
+@pytest.mark.slow
 def test_what_is_done_takes_no_time(jobs, tmp_path: Path) -> None:
     [job] = jobs("chance", "acdc")
     [planned] = plan_cells([job], tmp_path / "results")

@@ -284,6 +284,7 @@ def test_what_a_network_or_a_module_in_it_excepts_is_not_decayed() -> None:
 AVERAGED = replace(PROTOCOL, average=0.9)
 
 
+@pytest.mark.slow
 def test_an_average_of_the_weights_is_kept_and_scored_beside_them(tmp_path: Path) -> None:
     model, progress = fit(tmp_path, protocol=AVERAGED, scores=[0.1, 0.2, 0.3, 0.15, 0.2, 0.25])
     assert [row["average_val_score"] for row in progress.history] == [0.2, 0.15, 0.25]

@@ -93,6 +93,7 @@ def test_a_tuned_cell_is_another_and_an_untuned_one_keeps_its_key(request_of: di
     assert cell.key == cell_key({name: value for name, value in asdict(cell).items() if name != "tuned"})
 
 
+@pytest.mark.slow
 def test_tuning_is_resumed_and_a_missing_trial_is_one_line(request_of: dict) -> None:
     jobs = make_jobs(Request(**request_of))
     with pytest.raises(UserError, match="is not done: give the same command again"):

@@ -90,6 +90,7 @@ def test_a_pretrained_cell_has_a_key_and_a_comparison_of_its_own() -> None:
     assert one.comparison == other.comparison != cell.comparison
 
 
+@pytest.mark.slow
 def test_a_run_records_where_its_weights_are_from(hub: Path, tmp_path: Path) -> None:
     line = ["run", "--dataset", "large-covid-ct", "--preset", "smoke", "--data", "phantom", "--threads", "1"]
     line += ["--set", "steps=2", "--set", "evaluations=1", "--set", "image_size=32", "--results", str(tmp_path / "r")]
