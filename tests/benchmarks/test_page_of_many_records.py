@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from many_page_records import write_records
 
-# The aim is 30 s, which is not reached: 80 s of CPU were counted on two busy cores, of them 13 s to read records, 42 s
-# for the tables (their intervals above all) and 23 s for the figures. The bound notices what makes it slower still.
-SECONDS, BYTES, PAGE = 120.0, 2 * 2**30, 3 * 10**6
+# The aim is 30 s, which is not reached: 40 s of CPU and 1.7 GiB were counted on an idle machine of two cores (before
+# runs were scored at once 73 s). The bound notices what makes it slower still.
+SECONDS, BYTES, PAGE = 60.0, 2 * 2**30, 3 * 10**6
 
 
 @pytest.mark.slow
