@@ -202,7 +202,9 @@ def _connected(how: Execution) -> tuple[Any, bool]:
             ray.init(address=how.address, **quiet)
         else:
             os.environ.setdefault("RAY_task_oom_retries", "0")
-            ray.init(object_store_memory=STORE, include_dashboard=False, **quiet)
+            ray.init(
+                address="local", object_store_memory=STORE, include_dashboard=False, **quiet
+            )  # never one found here
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"No Ray cluster at {how.address or 'this machine'}: {_line(error)}") from None
     if threading.current_thread() is threading.main_thread():

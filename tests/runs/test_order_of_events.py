@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from stored_records import a_record_of
 
 from bench.errors import UserError
 from bench.records.leases import NAME
+from bench.runs import ray_pool
+from bench.runs.execution import Execution
 from bench.runs.job import Event, Job, Left, under_lease
 from bench.runs.ray_pool import RayPool
 
@@ -78,3 +82,16 @@ def test_a_cell_of_a_cluster_keeps_that_order(cell: Job) -> None:
     assert pool.start(cell, True, False).result() == "complete"
     assert told == ["trained", "trained"]
     pool.threads.shutdown()
+
+
+@pytest.mark.parametrize(("address", "given"), [(None, "local"), ("auto", "auto"), ("10.0.0.1:6379", "10.0.0.1:6379")])
+def test_without_an_address_ray_starts_a_cluster_whatever_else_runs_here(
+    address: str | None, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: dict[str, Any] = {}
+    stand_in = SimpleNamespace(is_initialized=lambda: False, init=lambda **options: started.update(options))
+    monkeypatch.setenv("RAY_task_oom_retries", "0")
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    assert ray_pool._connected(Execution("ray", address=address)) == (stand_in, True)
+    assert started["address"] == given, "ray.init alone would take a cluster that it finds, and refuse our bounds"
+    assert ("object_store_memory" in started) == (address is None)
