@@ -92,6 +92,6 @@ def test_without_an_address_ray_starts_a_cluster_whatever_else_runs_here(
     stand_in = SimpleNamespace(is_initialized=lambda: False, init=lambda **options: started.update(options))
     monkeypatch.setenv("RAY_task_oom_retries", "0")
     monkeypatch.setitem(sys.modules, "ray", stand_in)
-    assert ray_pool._connected(Execution("ray", address=address)) == (stand_in, True)
+    assert ray_pool._connected(Execution(executor="ray", address=address)) == (stand_in, True)
     assert started["address"] == given, "ray.init alone would take a cluster that it finds, and refuse our bounds"
     assert ("object_store_memory" in started) == (address is None)
