@@ -1,4 +1,4 @@
-"""Tiny ACDC folders in the three layouts, written from the same synthetic volumes."""
+"""Tiny ACDC folders in the three layouts, of the same synthetic volumes, and small slices of lungs' kind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from small_slices import write_slices
 
 Volumes = dict[str, tuple[np.ndarray, np.ndarray]]
 Writer = Callable[[Path, Volumes], Path]
@@ -110,3 +111,15 @@ def root(tmp_path: Path) -> Path:
     """An empty folder of caches."""
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
+
+
+@pytest.fixture
+def five_slices(tmp_path: Path) -> Path:
+    """Five slices of SARS-COV2-CT-Scan's kind."""
+    return write_slices(tmp_path / "source", covid=(1, 2, 10), other=(3, 4))
+
+
+@pytest.fixture(scope="module")
+def many_slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight blocks of COVID and seven of the others, the last ones not full."""
+    return write_slices(tmp_path_factory.mktemp("many"), covid=range(1, 118), other=range(1, 101))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,43 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from small_slices import part_of, prepared, slice_pixels
 
-from bench.datasets.base import PARTS, Prepared, RawImage, Split
+from bench.datasets.base import RawImage
 from bench.datasets.cache.prepared import open_prepared, prepare, verify
-from bench.datasets.phantoms import lung
 from bench.datasets.readers.acdc import SPEC as ACDC
-from bench.datasets.readers.sars_cov2_ct import BLOCK, CLASSES, SPEC, find_layout, list_cases
+from bench.datasets.readers.sars_cov2_ct import SPEC, find_layout, list_cases
 from bench.datasets.splits.assignment import assign, make_split
 from bench.errors import UserError
 from bench.report.data import info_text, prepared_text
-
-
-def slice_pixels(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
-    """A smooth random picture (H, W) uint8; those of two seeds do not resemble each other."""
-    field = gaussian_filter(np.random.default_rng(seed).random((height, width)), 3)
-    return ((field - field.min()) / (field.max() - field.min()) * 255).astype(np.uint8)
-
-
-def write_slices(folder: Path, covid: Iterable[int], other: Iterable[int]) -> Path:
-    """A folder as SARS-COV2-CT-Scan has it, COVID as RGB and non-COVID as RGBA, with these numbers."""
-    for name, stem, mode, numbers in (("COVID", "Covid", "RGB", covid), ("non-COVID", "Non-Covid", "RGBA", other)):
-        (folder / name).mkdir(parents=True)
-        for number in numbers:
-            seed = 10 * number + (name == "COVID")
-            Image.fromarray(slice_pixels(seed)).convert(mode).save(folder / name / f"{stem} ({number}).png")
-    return folder
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_slices(tmp_path / "source", covid=(1, 2, 10), other=(3, 4))
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight blocks of COVID and seven of the others, the last ones not full."""
-    return write_slices(tmp_path_factory.mktemp("many"), covid=range(1, 118), other=range(1, 101))
 
 
 def read(folder: Path) -> list[RawImage]:
@@ -69,11 +40,11 @@ def error(folder: Path) -> str:
 NAMES = ["Non-Covid (3)", "Non-Covid (4)", "Covid (1)", "Covid (2)", "Covid (10)"]
 
 
-def test_the_images_come_in_order_of_their_numbers_as_grey(source: Path) -> None:
-    cases = read(source)
+def test_the_images_come_in_order_of_their_numbers_as_grey(five_slices: Path) -> None:
+    cases = read(five_slices)
     assert [c.case for c in cases] == [c.patient for c in cases] == NAMES
     assert [c.label for c in cases] == [0, 0, 1, 1, 1]
-    assert len(list_cases(source, "folders")) == 5
+    assert len(list_cases(five_slices, "folders")) == 5
     for c in cases:
         number = int(c.case.split("(")[1][:-1])
         np.testing.assert_array_equal(c.image, slice_pixels(10 * number + c.label)[None])
@@ -88,33 +59,38 @@ def test_the_colour_mode_that_tells_the_class_is_gone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.image, covid.image)
 
 
-def nest(source: Path, *folders: str) -> Path:
+def nest(five_slices: Path, *folders: str) -> Path:
     """Moves the folder's content into folders inside it."""
-    inner = source.with_name("moved")
-    source.rename(inner)
-    place = source.joinpath(*folders)
+    inner = five_slices.with_name("moved")
+    five_slices.rename(inner)
+    place = five_slices.joinpath(*folders)
     place.parent.mkdir(parents=True)
     inner.rename(place)
-    return source
+    return five_slices
 
 
 @pytest.mark.parametrize("folders", [("X",), ("X", "X"), ("sarscov2-ctscan-dataset", "data")])
-def test_doubled_folders(folders: tuple[str, ...], source: Path) -> None:
-    assert [c.case for c in read(nest(source, *folders))] == NAMES
+def test_doubled_folders(folders: tuple[str, ...], five_slices: Path) -> None:
+    assert [c.case for c in read(nest(five_slices, *folders))] == NAMES
 
 
-def test_doubled_class_folders_other_spellings_and_litter(source: Path) -> None:
-    (source / "COVID").rename(source / "x")
-    (source / "Covid").mkdir()
-    (source / "x").rename(source / "Covid" / "COVID")
-    (source / "non-COVID").rename(source / "Non_Covid")
-    place = source / "Non_Covid"
+def test_doubled_class_folders_other_spellings_and_litter(five_slices: Path) -> None:
+    (five_slices / "COVID").rename(five_slices / "x")
+    (five_slices / "Covid").mkdir()
+    (five_slices / "x").rename(five_slices / "Covid" / "COVID")
+    (five_slices / "non-COVID").rename(five_slices / "Non_Covid")
+    place = five_slices / "Non_Covid"
     (place / "Non-Covid (3).png").rename(place / "non-covid(3).PNG")
     (place / "Non-Covid (4).png").rename(place / "Non-Covid (4).Jpg")
-    for litter in (source / ".DS_Store", place / "Thumbs.db", place / "._Non-Covid (4).png", source / "readme.txt"):
+    for litter in (
+        five_slices / ".DS_Store",
+        place / "Thumbs.db",
+        place / "._Non-Covid (4).png",
+        five_slices / "readme.txt",
+    ):
         litter.touch()
-    (source / "__MACOSX" / "COVID").mkdir(parents=True)
-    assert [c.case for c in read(source)] == NAMES
+    (five_slices / "__MACOSX" / "COVID").mkdir(parents=True)
+    assert [c.case for c in read(five_slices)] == NAMES
 
 
 # -- what is refused
@@ -149,10 +125,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_folders_end_in_one_line(case: str, source: Path) -> None:
+def test_bad_folders_end_in_one_line(case: str, five_slices: Path) -> None:
     change, said = REFUSED[case]
-    change(source)
-    assert said in error(source)
+    change(five_slices)
+    assert said in error(five_slices)
 
 
 def test_a_folder_of_something_else_shows_the_layout(tmp_path: Path) -> None:
@@ -164,14 +140,14 @@ def test_a_folder_of_something_else_shows_the_layout(tmp_path: Path) -> None:
 # -- cache
 
 
-def test_what_is_written_comes_back(source: Path, tmp_path: Path) -> None:
+def test_what_is_written_comes_back(five_slices: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    data = prepare(SPEC, source, tmp_path / "root", report=lambda *progress: seen.append(progress))
+    data = prepare(SPEC, five_slices, tmp_path / "root", report=lambda *progress: seen.append(progress))
     assert sorted(p.name for p in data.folder.iterdir()) == ["facts.json", "images.npy", "manifest.json"]
     assert data.facts()["Covid (1)"]["format"] == "PNG"
     assert seen == [(name, i + 1, 5) for i, name in enumerate(NAMES)]
     assert data.labels is None
-    for i, raw in enumerate(read(source)):
+    for i, raw in enumerate(read(five_slices)):
         case = data.cases[i]
         np.testing.assert_array_equal(data.image(i), raw.image)
         assert (case.case, case.patient, case.label) == (raw.case, raw.case, raw.label)
@@ -183,24 +159,24 @@ def test_what_is_written_comes_back(source: Path, tmp_path: Path) -> None:
     assert data.manifest["groups"] == []
     assert str(tmp_path) not in (data.folder / "manifest.json").read_text()
     assert verify(data) == verify(open_prepared(SPEC, tmp_path / "root")) == []
-    assert prepare(SPEC, source, tmp_path / "root").kept
+    assert prepare(SPEC, five_slices, tmp_path / "root").kept
 
 
-def test_channels_of_colour_datasets(source: Path, tmp_path: Path) -> None:
+def test_channels_of_colour_datasets(five_slices: Path, tmp_path: Path) -> None:
     def colour(folder: Path, layout: str) -> object:
         return [lambda c=c: replace(c, image=np.repeat(c.image, 3, axis=0)) for c in SPEC.read_cases(folder, layout)]
 
     spec = replace(SPEC, channels=3, list_cases=colour)
-    data = prepare(spec, source, tmp_path / "root")
+    data = prepare(spec, five_slices, tmp_path / "root")
     assert data.image(1).shape == (3, 40, 48)
     with pytest.raises(AssertionError, match="Non-Covid"):
-        prepare(replace(spec, channels=1), source, tmp_path / "other")
+        prepare(replace(spec, channels=1), five_slices, tmp_path / "other")
 
 
-def test_the_fingerprint_is_the_contents(source: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_is_the_contents(five_slices: Path, tmp_path: Path) -> None:
     def fingerprint(change: Callable[[RawImage], RawImage]) -> str:
         spec = replace(SPEC, list_cases=lambda *a: [partial(change, case) for case in SPEC.read_cases(*a)])
-        return prepare(spec, source, tmp_path, name=f"n{len(list(tmp_path.iterdir()))}").fingerprint
+        return prepare(spec, five_slices, tmp_path, name=f"n{len(list(tmp_path.iterdir()))}").fingerprint
 
     first = fingerprint(lambda c: c)
     assert fingerprint(lambda c: replace(c, files=c.files[:0])) == first
@@ -213,8 +189,8 @@ def test_the_fingerprint_is_the_contents(source: Path, tmp_path: Path) -> None:
     assert len({first, *map(fingerprint, changes)}) == 5
 
 
-def test_verify_names_the_image_of_a_flipped_byte(source: Path, tmp_path: Path) -> None:
-    path = prepare(SPEC, source, tmp_path).folder / "images.npy"
+def test_verify_names_the_image_of_a_flipped_byte(five_slices: Path, tmp_path: Path) -> None:
+    path = prepare(SPEC, five_slices, tmp_path).folder / "images.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -242,139 +218,23 @@ DAMAGE: dict[str, Callable[[dict], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_broken_manifest_names_replace(damage: str, source: Path, tmp_path: Path) -> None:
-    edit(prepare(SPEC, source, tmp_path).folder, DAMAGE[damage])
+def test_a_broken_manifest_names_replace(damage: str, five_slices: Path, tmp_path: Path) -> None:
+    edit(prepare(SPEC, five_slices, tmp_path).folder, DAMAGE[damage])
     with pytest.raises(UserError, match=r"is unusable.*--replace") as caught:
         open_prepared(SPEC, tmp_path)
     assert "\n" not in str(caught.value)
-    assert verify(prepare(SPEC, source, tmp_path, replace=True)) == []
+    assert verify(prepare(SPEC, five_slices, tmp_path, replace=True)) == []
 
 
-def test_a_cache_of_the_other_task_is_refused(source: Path, tmp_path: Path) -> None:
-    prepare(SPEC, source, tmp_path, name="acdc")
+def test_a_cache_of_the_other_task_is_refused(five_slices: Path, tmp_path: Path) -> None:
+    prepare(SPEC, five_slices, tmp_path, name="acdc")
     with pytest.raises(UserError, match="it is sars-cov2-ct"):
         open_prepared(ACDC, tmp_path)
 
 
-def test_label_maps_are_not_asked_of_a_classification_cache(source: Path, tmp_path: Path) -> None:
+def test_label_maps_are_not_asked_of_a_classification_cache(five_slices: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no label maps"):
-        prepare(SPEC, source, tmp_path).label(0)
-
-
-# -- splits
-
-
-def prepared(folder: Path, root: Path) -> Prepared:
-    return prepare(SPEC, folder, root, replace=True)
-
-
-def part_of(split: Split) -> dict[str, str]:
-    return {name: part for part in PARTS for name in split.parts[part]}
-
-
-def block(name: str) -> tuple[bool, int]:
-    return name.startswith("Non"), (int(name.split("(")[1][:-1]) - 1) // BLOCK
-
-
-def copied(many: Path, folder: Path) -> Path:
-    """The same files under hard links, so that some may be taken away."""
-    return shutil.copytree(many, folder, copy_function=os.link)
-
-
-def test_blocks_stay_together_and_every_class_is_shared_out(many: Path, tmp_path: Path) -> None:
-    data = prepared(many, tmp_path)
-    split = make_split(SPEC, data, "blocks")
-    parts = part_of(split)
-    assert sorted(parts) == sorted(case.case for case in data.cases)
-    assert all(len({parts[n] for n in parts if block(n) == b}) == 1 for b in map(block, parts))
-    for label, total in ((0, 100), (1, 117)):
-        counts = Counter(parts[c.case] for c in data.cases if c.label == label)
-        assert abs(counts["train"] / total - 0.6) < 0.15
-        assert abs(counts["test"] / total - 0.25) < 0.15
-        assert counts["val"] >= 10
-    assert split.flag is None
-    assert "cannot exclude it: patients unknown" in split.source
-
-
-def test_blocks_that_share_near_duplicates_are_one_group(many: Path, tmp_path: Path) -> None:
-    """A COVID image comes again under another number, and under the other class."""
-    folder = copied(many, tmp_path / "source")
-    before = part_of(make_split(SPEC, prepared(folder, tmp_path / "before"), "blocks"))
-    across = {b: next(n for n in before if block(n) == b) for b in set(map(block, before))}
-    apart = [n for n in across.values() if before[n] != before["Covid (20)"]]
-    far, other = (next(n for n in apart if n.startswith(stem)) for stem in ("Covid", "Non"))
-    for name in (far, other):
-        path = folder / ("COVID" if name.startswith("Covid") else "non-COVID") / f"{name}.png"
-        path.unlink()
-        noise = np.random.default_rng(0).integers(-6, 7, (40, 48))
-        pixels = (slice_pixels(201).astype(int) + noise).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(path)
-    data = prepared(folder, tmp_path / "after")
-    assert [set(group) for group in data.manifest["groups"]] == [{"Covid (20)", far, other}]
-    parts = part_of(make_split(SPEC, data, "blocks"))
-    tied = {block(n) for n in ("Covid (20)", far, other)}
-    assert len({parts[n] for n in parts if block(n) in tied}) == 1
-
-
-@pytest.mark.parametrize("name", SPEC.splits)
-def test_the_order_of_the_files_is_of_no_account(name: str, many: Path, tmp_path: Path) -> None:
-    def shuffled(folder: Path, layout: str) -> object:
-        cases = list_cases(folder, layout)
-        random.Random(1).shuffle(cases)
-        return cases
-
-    first = make_split(SPEC, prepared(many, tmp_path / "a"), name)
-    spec = replace(SPEC, list_cases=shuffled)
-    second = make_split(spec, prepare(spec, many, tmp_path / "b"), name)
-    assert part_of(first) == part_of(second)
-
-
-def test_a_missing_file_moves_no_other_image_of_the_blocks(many: Path, tmp_path: Path) -> None:
-    full = part_of(make_split(SPEC, prepared(many, tmp_path / "full"), "blocks"))
-    folder = copied(many, tmp_path / "source")
-    for stem, numbers in (("COVID/Covid", (1, 17, 40, 41, 117)), ("non-COVID/Non-Covid", (15, 60, 99))):
-        for number in numbers:
-            (folder / f"{stem} ({number}).png").unlink()
-    less = part_of(make_split(SPEC, prepared(folder, tmp_path / "less"), "blocks"))
-    assert len(less) == len(full) - 8
-    assert all(full[name] == part for name, part in less.items())
-
-
-def test_random_80_20_is_flagged_and_splits_neighbours(many: Path, tmp_path: Path) -> None:
-    data = prepared(many, tmp_path)
-    split = make_split(SPEC, data, "random-80-20")
-    assert split.flag == "images of one patient may stand in training and test"
-    parts = part_of(split)
-    counts = {label: Counter(parts[c.case] for c in data.cases if c.label == label) for label in (0, 1)}
-    assert counts == {0: {"train": 72, "val": 8, "test": 20}, 1: {"train": 85, "val": 9, "test": 23}}
-    assert len({parts[n] for n in parts if block(n) == (False, 0)}) > 1
-
-
-def test_counts_have_no_official_list_and_partial_is_of_the_published_images(many: Path, tmp_path: Path) -> None:
-    data = prepared(many, tmp_path)
-    split = make_split(SPEC, data, "random-80-20")
-    result = assign(data.cases, split)
-    assert result.counts["test"] == {"present_patients": 43, "official_patients": None, "cases": 43}
-    assert result.partial
-    assert result.left_out == 0
-    assert sorted(i for part in result.indices.values() for i in part) == list(range(217))
-    assert not assign(data.cases, replace(split, official_cases=271)).partial  # 217 are 80.07 %
-    assert assign(data.cases, replace(split, official_cases=272)).partial
-    assert split.official_cases == 2481
-
-
-def test_too_few_images_for_a_split_are_named(source: Path, tmp_path: Path) -> None:
-    data = prepared(source, tmp_path)
-    with pytest.raises(UserError, match="split 'blocks' to have every class in every part, but val has no image of"):
-        make_split(SPEC, data, "blocks")
-    with pytest.raises(UserError, match="Did you mean: blocks"):
-        make_split(SPEC, data, "block")
-
-
-def test_the_specification(many: Path) -> None:
-    assert set(SPEC.split_functions) == set(SPEC.splits) == set(SPEC.split_notes)
-    assert SPEC.default_split == {find_layout(many): "blocks"}
-    assert (SPEC.classes, SPEC.phantom_version) == (CLASSES, lung.VERSION)
+        prepare(SPEC, five_slices, tmp_path).label(0)
 
 
 # -- real images
@@ -405,8 +265,8 @@ def test_real_images(real_data: Path, tmp_path: Path) -> None:
 # -- what the commands print
 
 
-def test_the_texts_name_what_is_known_and_what_is_not(many: Path, source: Path, tmp_path: Path) -> None:
-    data = prepared(many, tmp_path)
+def test_the_texts_name_what_is_known_and_what_is_not(many_slices: Path, five_slices: Path, tmp_path: Path) -> None:
+    data = prepared(many_slices, tmp_path)
     text = info_text("sars-cov2-ct", str(tmp_path))
     for said in ("2020.04.24.20078584", "CC BY-NC-SA 4.0", "sarscov2-ctscan-dataset", "1,252 COVID + 1,229 non-COVID"):
         assert said in text
@@ -422,5 +282,5 @@ def test_the_texts_name_what_is_known_and_what_is_not(many: Path, source: Path, 
         "split     random-80-20: images train 157 (72 + 85), val 17 (8 + 9), test 43 (20 + 23); "
         "images of one patient may stand in training and test"
     )
-    few = prepared_text(prepared(source, tmp_path / "few"))
+    few = prepared_text(prepared(five_slices, tmp_path / "few"))
     assert "blocks (default): not usable: Expected split 'blocks' to have every class in every part" in few

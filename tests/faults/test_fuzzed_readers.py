@@ -6,50 +6,36 @@
 from __future__ import annotations
 
 import copy
-import csv
 import io
 import json
-import os
-import re
 import shutil
-import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzzed, new_folder, one_line
+from hypothesis import given
 from hypothesis import strategies as st
 from stored_records import EXAMPLE, a_record_of
 
-from bench.datasets.cache.archives import opened
 from bench.datasets.cache.manifest import load_manifest
 from bench.datasets.readers.files import read_h5, read_npz
 from bench.datasets.readers.images import read_image
 from bench.datasets.readers.metadata import table_columns
 from bench.datasets.readers.nifti import read_nifti
-from bench.errors import UserError
 from bench.records import store
 from bench.records.keys import cell_key
 from bench.records.predicted import Kept, read_predictions
 from bench.records.profiles import load_profiles
 from bench.records.titles import read_titles
-from bench.report.escaping import csv_text, latex_label, latex_text, markdown_text
-from bench.report.page.rendering import _embedded
 from bench.report.render import render_tables, results_tables
 from bench.runs.train import _read_checkpoint
 
 pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("MEDBENCH_FUZZ_EXAMPLES", "60"))
-fuzzed = settings(
-    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -60,25 +46,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=4,
 )
-
-
-@contextmanager
-def new_folder() -> Iterator[Path]:
-    """A folder of one example."""
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield Path(name)
-
-
-def one_line(read: Callable[[], Any]) -> Any:
-    """What a reader gives, or None where it says in one line that it cannot."""
-    said = ""
-    try:
-        return read()
-    except UserError as error:
-        said = str(error)
-    assert len(said.splitlines()) == 1, said
-    return None
 
 
 # -- bytes ---------------------------------------------------------------------------------------------------
@@ -299,108 +266,3 @@ def test_fields_of_a_manifest() -> None:
             one_line(lambda: load_manifest(folder))
 
     check()
-
-
-# -- names ---------------------------------------------------------------------------------------------------
-
-PARTS = st.sampled_from(["..", ".", "", "a", "C:", "nul", "\\", "~", "\n", "\u202e", "a" * 300]) | st.text(max_size=5)
-NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
-
-
-@fuzzed
-@given(st.lists(st.tuples(NAMES, st.sampled_from([0o100644, 0o120777, 0o010644, 0o020644])), max_size=4))
-def test_names_in_an_archive_stay_below_its_folder(members: list[tuple[str, int]]) -> None:
-    with new_folder() as outer:
-        root = outer / "a" / "b" / "root"
-        root.mkdir(parents=True)
-        path = outer / "x.zip"
-        with zipfile.ZipFile(path, "w") as zipped:
-            for name, mode in members:
-                info = zipfile.ZipInfo("x")
-                info.filename, info.external_attr = name, mode << 16
-                try:
-                    zipped.writestr(info, "content")
-                except (ValueError, UnicodeError):
-                    return
-        before = set(outer.rglob("*"))
-
-        def unpack() -> None:
-            with opened(path, root) as folder:
-                new = set(outer.rglob("*")) - before
-                assert all(p == folder or folder in p.parents for p in new)
-                assert not any(p.is_symlink() or p.is_fifo() for p in new)
-
-        with suppress(OSError):  # a name that is too long, which every command says in a line
-            one_line(unpack)
-        assert set(outer.rglob("*")) == before
-
-
-MARKUP = st.sampled_from(
-    [
-        "\\",
-        "{",
-        "}",
-        "$",
-        "%",
-        "&",
-        "#",
-        "_",
-        "^^5c",
-        "|",
-        "`",
-        "<b>",
-        "<!--",
-        "]]>",
-        "](x)",
-        "\\input{x}",
-        "\n\n",
-        "\r",
-    ]
-)
-ODD = st.lists(MARKUP | st.text(max_size=3), max_size=6).map("".join)
-
-
-@fuzzed
-@given(ODD)
-def test_a_name_in_latex_has_no_command_but_ours(name: str) -> None:
-    text = latex_text(name)
-    assert text.isascii()
-    assert text.isprintable() or not text
-    bare = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}", "", text)
-    assert "\\input" not in bare.replace("\\textbackslash{}", "")
-    unescaped = re.sub(r"\\[{}]", "", bare)
-    assert unescaped.count("{") == unescaped.count("}")
-    assert not re.search(r"(?<!\\)[&%$#_]", bare), "what LaTeX reads as its own is escaped"
-    assert "^^" not in bare
-    assert re.fullmatch(r"[A-Za-z0-9_:.\-]*", latex_label(name))
-
-
-@fuzzed
-@given(ODD)
-def test_a_name_in_markdown_stays_in_its_cell(name: str) -> None:
-    text = markdown_text(name)
-    assert "\n" not in text
-    assert "\r" not in text
-    assert not re.search(r"(?<!\\)(\\\\)*[|<]", text)
-
-
-@fuzzed
-@given(
-    st.lists(st.tuples(ODD, st.sampled_from(["", "=", "+", "-", "@", "\t", "\r", "="]) | ODD), min_size=1, max_size=3)
-)
-def test_no_cell_of_a_csv_is_a_formula(rows: list[tuple[str, str]]) -> None:
-    frame = pd.DataFrame([{"name": first + second, "other": second + first} for first, second in rows])
-    read = list(csv.reader(io.StringIO(csv_text(frame), newline="")))
-    assert [len(row) for row in read] == [2] * (len(rows) + 1), "no name begins a row of its own"
-    for row in read[1:]:
-        for value in row:
-            number = re.fullmatch(r"[-+][\d.,]+(e[-+]?\d+)?( ?%)?( [\[(][-+\d., to]+[\])])?", value)
-            assert value[:1] not in tuple("=+-@\t\r") or number, value
-
-
-@fuzzed
-@given(ODD)
-def test_no_name_ends_the_script_of_a_page(name: str) -> None:
-    text = str(_embedded({"name": name}))
-    assert not set("<>&\u2028\u2029") & set(text)
-    assert json.loads(text) == {"name": name}

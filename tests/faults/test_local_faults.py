@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import shutil
@@ -58,7 +59,7 @@ def test_kills_at_random_moments_change_nothing(undisturbed: list[Job], tmp_path
 def test_two_rival_runs_share_the_cells(undisturbed: list[Job], tmp_path: Path) -> None:
     jobs = elsewhere(undisturbed, tmp_path)
     said = [driver.communicate(timeout=PATIENCE)[0].decode() for driver in [start(jobs, HOW), start(jobs[::-1], HOW)]]
-    counts = [eval(line, {"__builtins__": {}}) for line in said]
+    counts = [ast.literal_eval(line) for line in said]
     assert sum(count["complete"] for count in counts) == len(jobs), counts
     assert all(count["complete"] + count["reused"] == len(jobs) for count in counts), counts
     check_equal(jobs, undisturbed)
@@ -69,7 +70,7 @@ def test_rivals_share_the_cells_where_locks_fail(undisturbed: list[Job], tmp_pat
     jobs = elsewhere(undisturbed[:4], tmp_path)
     drivers = [start(cells, Execution(None), NO_LOCKS + DRIVER) for cells in (jobs, jobs[::-1])]
     said = [driver.communicate(timeout=PATIENCE)[0].decode() for driver in drivers]
-    counts = [eval(line, {"__builtins__": {}}) for line in said]
+    counts = [ast.literal_eval(line) for line in said]
     assert sum(count["complete"] for count in counts) == len(jobs), counts
     check_equal(jobs, undisturbed[:4])
 
