@@ -3,7 +3,8 @@
 A lease is a file that names its holder. It is made by a hard link, which exactly one of several processes can make, on
 NFS too, where locks are missing or lie. Its holder renews its time every few seconds. It ends with its process: seen
 from the same machine at once, from another one when it has not been renewed for `GONE` seconds by the file server's own
-clock. Who finds an ended lease replaces it; of several who find it, one has the right to.
+clock. Who finds an ended lease replaces it; of several who find it, one has the right to, which is a lease of its own.
+What a process leaves that is killed while it takes a lease is removed by the next one that gives the lease back.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,7 @@ def hold(path: Path, wait: bool) -> Iterator[Lease | None]:
         stop.set()
         beating.join()
         if lease.holds():
+            _sweep(path)
             path.unlink(missing_ok=True)
 
 
@@ -82,11 +85,20 @@ def _acquire(path: Path) -> Lease | None:
     own = path.with_name(f"{path.name}.tmp-{token}")
     try:
         own.write_text(json.dumps({"token": token, **_holder()}), encoding="utf-8")
-        if _linked(own, path) or _taken_over(own, path):
-            return Lease(path, token)
-        return None
+        return Lease(path, token) if _linked(own, path) or _taken_over(own, path) else None
+    except FileNotFoundError:
+        if path.parent.is_dir():  # this process was stopped for long, taken for gone, and swept away
+            return None
+        raise
     finally:
         own.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what gone processes left beside a lease that this one holds: they were killed while they took it."""
+    for left in (*path.parent.glob(f"{escape(path.name)}.tmp-*"), *path.parent.glob(f"{escape(path.name)}.over-*")):
+        if _is_gone(left, _read(left), path):
+            left.unlink(missing_ok=True)
 
 
 def _linked(own: Path, path: Path) -> bool:
@@ -113,17 +125,17 @@ def _created(path: Path, content: bytes) -> bool:
 
 
 def _taken_over(own: Path, path: Path) -> bool:
-    """Replaces a lease whose holder is gone; of several processes the one that has the right to, by a link of its own.
+    """Replaces a lease whose holder is gone; of several processes the one that has the right to, by a lease on that.
 
-    The file that is renamed is a second one: renaming one link of a file over another does nothing.
+    The right is named after the lease that is replaced, so that it is worth nothing once another stands there. Who had
+    it may be gone too: then it is taken over as the lease itself is. The file that is renamed is a second one: renaming
+    one link of a file over another does nothing.
     """
     found = _read(path)
     if not _is_gone(path, found, own):
         return False
     right = path.with_name(f"{path.name}.over-{found.get('token', 'none')}")
-    if not _linked(own, right):
-        if _age(right, own) > GONE:  # who had the right is gone too
-            right.unlink(missing_ok=True)
+    if not (_linked(own, right) or _taken_over(own, right)):
         return False
     again = own.with_name(f"{own.name}-2")
     try:

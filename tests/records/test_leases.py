@@ -130,3 +130,41 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
         assert first is not None
         assert second is None
     assert os.listdir(tmp_path) == []
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from bench.records import leases
+def die(*arguments): os.kill(os.getpid(), signal.SIGKILL)
+replace = pathlib.Path.replace
+def replaced(self, target):
+    if sys.argv[2] == "before":
+        die()
+    replace(self, target)
+    die()
+pathlib.Path.replace = replaced
+with leases.hold(pathlib.Path(sys.argv[1]), wait=False):
+    pass
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_is_left_by_a_kill_while_a_lease_is_taken_over_hinders_nobody_and_is_swept(
+    moment: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "l"
+    abandoned(path, GONE + 1)
+    for _ in range(3):  # the second finds what the first left, and leaves its own
+        subprocess.run([sys.executable, "-c", KILLED, str(path), moment], check=False)
+    assert len(os.listdir(tmp_path)) > 2
+    with hold(path, wait=False) as lease:
+        assert lease is not None, "its holders run no more on this machine, so that it is free at once"
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_others_are_about_to_take_a_lease_with_is_not_swept(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    with hold(path, wait=False):
+        abandoned(tmp_path / "l.tmp-theirs", 0)
+        abandoned(tmp_path / "l.tmp-ended", GONE + 5)
+    assert os.listdir(tmp_path) == ["l.tmp-theirs"]
