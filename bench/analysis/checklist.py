@@ -88,7 +88,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
     complete = cells[cells["status"] == "complete"]
     counts = pd.Series({model: len(own) for model, own in whole_seeds_of_models(complete).items()}, dtype=int)
-    trained = set(cells.loc[cells["family"] != "chance", "model"])
+    trained = {*cells.loc[cells["family"] != "chance", "model"].unique()}
     lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
     most = f"{counts.max()}{folds}" if len(counts) else "none"
@@ -101,7 +101,7 @@ def _machine(cells: pd.DataFrame) -> str:
     differ = []
     for name, label in PROVENANCE.items():
         cut = 7 if name == "commit" else None
-        values = sorted({"unknown" if pd.isna(value) else str(value)[:cut] for value in cells[name]})
+        values = sorted({"unknown" if pd.isna(value) else str(value)[:cut] for value in cells[name].unique()})
         if len(values) > 1:
             shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
             differ.append(f"{label} ({shown})")

@@ -35,7 +35,7 @@ def cost_columns(inputs: pd.Series[Any]) -> list[Column]:
     Args:
         inputs: the cells' inputs, `1x1x128x128` or as numbers.
     """
-    sizes = [i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs.dropna()]
+    sizes = [i if isinstance(i, str) else "x".join(map(str, i)) for i in inputs.dropna().tolist()]
     size = ", ".join(dict.fromkeys(sizes))
     narrow = f"GMACs\n{'x'.join(size.split('x')[-2:])}"
     return [

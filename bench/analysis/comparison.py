@@ -259,7 +259,7 @@ def _check_seeds(cells: pd.DataFrame) -> None:
 def titles_of(cells: pd.DataFrame) -> dict[str, str]:
     """A title per model, with what its config changes: no arm reads as the model that it is an arm of."""
     titles: dict[str, str] = {}
-    for model, title in zip(cells["model"], cells["title"], strict=True):
+    for model, title in zip(cells["model"].tolist(), cells["title"].tolist(), strict=True):
         name, version = VERSION.fullmatch(model).groups("")  # type: ignore[union-attr]
         plain = title.removesuffix(version)
         config = f" [{name.partition('[')[2]}" if "[" in name else ""

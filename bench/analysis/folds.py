@@ -30,7 +30,7 @@ def whole_seeds_of_models(cells: pd.DataFrame) -> dict[str, frozenset[int]]:
     if fold_count(cells):
         return {str(model): whole_seeds(rows) for model, rows in cells.groupby("model")}
     found: dict[str, set[int]] = {}
-    for model, seed in zip(cells["model"], cells["seed"], strict=True):
+    for model, seed in zip(cells["model"].tolist(), cells["seed"].tolist(), strict=True):
         found.setdefault(model, set()).add(seed)
     return {model: frozenset(found[model]) for model in sorted(found)}
 

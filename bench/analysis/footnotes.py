@@ -21,7 +21,7 @@ def footnotes(
         cells: all of one comparison. titles, ranked: of each model in it. seeds: those that a ranked row has.
     """
     notes: list[str] = []
-    chance = set(cells.loc[cells["family"] == "chance", "model"])
+    chance = {*cells.loc[cells["family"] == "chance", "model"].unique()}
     lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
         what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
@@ -29,7 +29,7 @@ def footnotes(
     notes += own_settings(cells, titles)
     for column, label in PROVENANCE.items():
         values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
-        common, *rest = sorted(set(values), key=lambda value: (-sum(values == value), value))
+        common, *rest = sorted(values.unique(), key=lambda value: (-sum(values == value), value))
         shown = "; ".join(f"{v}: {', '.join(cells['model'][values == v].map(titles).unique())}" for v in rest)
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bench.analysis.behind import families
 from bench.analysis.comparison import Table
-from bench.records.histories import AVERAGED, Kept
+from bench.records.histories import AVERAGED, read_history
 
+History = Mapping[str, list[float]]
 VALIDATION = {"segmentation": "validation Dice", "classification": "\u2212validation cross-entropy"}
 
 
@@ -30,33 +32,32 @@ class Learning:
     values: dict[str, np.ndarray]
 
 
-def learning_curves(table: Table, kept: Mapping[str, Kept]) -> list[Learning]:
+def learning_curves(table: Table, folders: Mapping[str, Path]) -> list[Learning]:
     """A curve for each row that has histories, in display order; chance learns nothing.
 
     Args:
-        kept: key -> what the cell left (`bench.records.histories.read_kept`).
+        folders: key -> where the cell lies (`bench.records.histories.find_folders`).
     """
     found = []
     for title, family in families(table).items():
-        keys = table.cells.loc[table.cells["shown_as"] == title, "key"]
-        runs = [kept[key] for key in keys if key in kept and kept[key].history.get("step")]
+        cells = table.cells[table.cells["shown_as"] == title]
+        runs = [run for key in cells["key"] if key in folders and (run := read_history(folders[key])).get("step")]
         if runs and family != "chance":
-            found.append(_curve(title, family, runs))
+            found.append(_curve(title, family, int(cells["batch_size"].iloc[0]), runs))
     return found
 
 
-def _curve(title: str, family: str, runs: list[Kept]) -> Learning:
-    steps = np.unique(np.concatenate([run.history["step"] for run in runs]))
+def _curve(title: str, family: str, batch: int, runs: list[History]) -> Learning:
+    steps = np.unique(np.concatenate([run["step"] for run in runs]))
     values = {name: np.full((len(runs), len(steps)), np.nan) for name in ("train_loss", "val_score", "lr")}
     for k, run in enumerate(runs):
-        places = np.searchsorted(steps, run.history["step"])
+        places = np.searchsorted(steps, run["step"])
         for name, of_runs in values.items():
-            shown = _selected_by(run.history) if name == "val_score" else name
-            of_runs[k, places] = run.history.get(shown, [np.nan] * len(places))
-    batch = int(runs[0].record["cell"]["protocol"].get("batch_size", 1))
+            shown = _selected_by(run) if name == "val_score" else name
+            of_runs[k, places] = run.get(shown, [np.nan] * len(places))
     return Learning(title, family, steps, batch, values)
 
 
-def _selected_by(history: Mapping[str, list[float]]) -> str:
+def _selected_by(history: History) -> str:
     """The column that the best weights are chosen by: the averaged weights' score where there is one."""
     return AVERAGED if not np.isnan(history.get(AVERAGED, [np.nan])).all() else "val_score"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
-from bench.records.histories import Kept
 
 NOTE = (
     "The command runs the cells of a row again, or finds them finished, with the images prepared as they were (their "
@@ -20,17 +18,12 @@ NOTE = (
 )
 
 
-def provenance_sheet(table: Table, kept: Mapping[str, Kept]) -> Sheet:
-    """A row for each model: how to run it again, and what it was run with.
-
-    Args:
-        kept: key -> what the cell left (`bench.records.histories.read_kept`); a row without it says less.
-    """
+def provenance_sheet(table: Table) -> Sheet:
+    """A row for each model: how to run it again, and what it was run with."""
     rows = []
     for title in table.frame["Model"]:
         cells = table.cells[table.cells["shown_as"] == title]
-        records = [kept[key].record for key in cells["key"] if key in kept]
-        rows.append({"Model": str(title), "Command": command(cells), **_made(cells, records)})
+        rows.append({"Model": str(title), "Command": command(cells), **_made(cells)})
     frame = pd.DataFrame(rows)
     return Sheet("", frame, (NOTE,), left=tuple(frame.columns[1:]))
 
@@ -57,13 +50,10 @@ def command(cells: pd.DataFrame) -> str:
     return f"medbench run {shlex.join(words)}"
 
 
-def _made(cells: pd.DataFrame, records: list[dict[str, Any]]) -> dict[str, str]:
+def _made(cells: pd.DataFrame) -> dict[str, str]:
     """What a row was run with; what differs between its cells is listed."""
-    config = [json.dumps(record["cell"]["model"]["config"], sort_keys=True) for record in records]
-    versions = [
-        ", ".join(f"{name} {version}" for name, version in record["environment"].get("versions", {}).items())
-        for record in records
-    ]
+    config = [json.dumps(config, sort_keys=True) for config in cells["config"]]
+    versions = [", ".join(f"{name} {version}" for name, version in found.items()) for found in cells["versions"]]
     machines = [f"{cpu}, {device}" for cpu, device in zip(cells["cpu"], cells["device"], strict=True)]
     commits = [f"{str(commit)[:7]}{' (changed)' if dirty is True else ''}" for commit, dirty in _commits(cells)]
     seconds = cells["seconds"].astype(float).dropna()

@@ -71,7 +71,7 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
     """
     tested = cases[cases["part"] == "test"]
     stored: dict[str, set[str]] = {}
-    for key, weights in tested[["key", "weights"]].drop_duplicates().itertuples(index=False):
+    for key, weights in tested[["key", "weights"]].drop_duplicates().to_numpy().tolist():
         stored.setdefault(key, set()).add(weights)
     chosen = tested["key"].map({key: shown.weights_of(weights) for key, weights in stored.items()})
     rows = tested[tested["weights"] == chosen]

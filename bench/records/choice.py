@@ -74,7 +74,7 @@ class Choice:
         return kept
 
     def _models(self, cells: pd.DataFrame) -> Collection[str]:
-        family = dict(zip(cells["model"], cells["family"], strict=True))
+        family = dict(zip(cells["model"].tolist(), cells["family"].tolist(), strict=True))
         items = listed(self.models)
         wanted = [item for item in items if not item.startswith("-")] or ["all"]
         chosen = {name for item in wanted for name in _matching("model", item, family)}

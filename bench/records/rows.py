@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bench.records.keys import (
@@ -16,9 +17,10 @@ COLUMNS = [
     *("key", "comparison", "over_budgets", "over_patients"),
     *("status", "preset", "task", "dataset", "dataset_title", "fingerprint", "source", "split"),
     *("split_source", "split_note", "split_flag", "split_leak", "fold", "train_patients", "tuned", "init", "seed"),
-    *("model", "version", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
+    *("model", "version", "config", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
     *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
-    *("torch", "commit", "dirty", "threads", "images_seen", "averaged", "pieces", "seconds", "error"),
+    *("versions", "torch", "commit", "dirty", "threads", "batch_size", "images_seen", "averaged", "pieces", "seconds"),
+    "error",
 ]
 
 
@@ -27,13 +29,19 @@ def task_of(record: dict[str, Any]) -> str:
     return record["dataset"].get("task", "segmentation")
 
 
-def record_row(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as one flat row, with the columns of `COLUMNS`."""
+def record_rows(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each record as one flat row, with the columns of `COLUMNS`."""
+    curves = dict[str, dict[str, str]]()
+    return [record_row(record, curves) for record in records]
+
+
+def record_row(record: dict[str, Any], curves: dict[str, dict[str, str]] | None = None) -> dict[str, Any]:
+    """A record as one flat row, with the columns of `COLUMNS`; `curves`: what `_compared_in` gave before."""
     cell, model, dataset = record["cell"], record["model"], record["dataset"]
     protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
     return {
         "key": record["key"],
-        **_compared_in(record),
+        **_compared_in(record, {} if curves is None else curves),
         "status": record["status"],
         "preset": record["preset"],
         "task": task_of(record),
@@ -53,6 +61,7 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "seed": cell["seed"],
         "model": model["name"],
         "version": cell["model"]["version"],
+        "config": cell["model"]["config"],
         "title": model["title"],
         "family": model["family"],
         "reduced_from": model["reduced_from"],
@@ -68,10 +77,12 @@ def record_row(record: dict[str, Any]) -> dict[str, Any]:
         "left_out": dataset.get("left_out", 0),
         "device": env.get("gpu") or env.get("device"),
         "cpu": env.get("cpu"),
+        "versions": env.get("versions", {}),
         "torch": env.get("versions", {}).get("torch"),
         "commit": env.get("commit"),
         "dirty": env.get("dirty"),
         "threads": protocol["threads"],
+        "batch_size": protocol["batch_size"],
         "images_seen": protocol["steps"] * protocol["batch_size"],
         "averaged": bool(protocol.get("average")),
         "pieces": (record["training"] or {}).get("pieces_of_a_batch", 1),
@@ -90,8 +101,8 @@ def comparison_of(record: dict[str, Any]) -> str:
     return comparison_key(record["cell"]) if has_known_fields(record["cell"]) else str(record["comparison"])
 
 
-def _compared_in(record: dict[str, Any]) -> dict[str, str]:
-    """The keys of a record's comparison and of the curves that its cell is a point of.
+def _compared_in(record: dict[str, Any], curves: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The keys of a record's comparison and of the curves that its cell is a point of, which `curves` gives by that.
 
     Another version's cell is on a curve of its own. One of all patients, whose steps no epochs give, is on the curve
     that its comparison is called by.
@@ -99,9 +110,16 @@ def _compared_in(record: dict[str, Any]) -> dict[str, str]:
     cell, comparison = record["cell"], comparison_of(record)
     if not has_known_fields(cell):
         return {"comparison": comparison, "over_budgets": comparison, "over_patients": comparison}
-    is_its_own = cell.get("train_patients") is None and not cell["protocol"].get("epochs")
-    over_patients = comparison if is_its_own else key_over_patients(cell)
-    return {"comparison": comparison, "over_budgets": key_over_budgets(cell), "over_patients": over_patients}
+    if comparison not in curves:
+        is_its_own = cell.get("train_patients") is None and not cell["protocol"].get("epochs")
+        over_patients = comparison if is_its_own else key_over_patients(cell)
+        over_budgets = key_over_budgets(cell)
+        curves[comparison] = {
+            "comparison": comparison,
+            "over_budgets": over_budgets,
+            "over_patients": over_patients,
+        }
+    return curves[comparison]
 
 
 def _split_flag(record: dict[str, Any]) -> str | None:

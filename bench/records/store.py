@@ -37,10 +37,11 @@ from bench.errors import UserError
 from bench.records.case_rows import CASE_COLUMNS, SCORE_COLUMNS, parse_cases
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
 from bench.records.filenames import DEVELOPMENT, TUNING, file_name, folder_name
+from bench.records.garbage import no_collection
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
-from bench.records.rows import COLUMNS, key_of, record_row, task_of
+from bench.records.rows import COLUMNS, key_of, record_rows, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
 from bench.records.titles import retitled
 from bench.records.together import groups_of, read_together
@@ -335,8 +336,9 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
         raise UserError(
             f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results DIR."
         )
-    found, frames = _read_results(results)
-    rows_of_cells = pd.DataFrame([record_row(record) for _, record in found.records], columns=COLUMNS)
+    with no_collection():
+        found, frames = _read_results(results)
+        rows_of_cells = pd.DataFrame(record_rows(record for _, record in found.records), columns=COLUMNS)
     cells, notes_on_titles = retitled(rows_of_cells, Path(results))
     cells.attrs["notes"] = (*found.notes, *notes_on_titles, *_unit_notes(Path(results)))
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))

@@ -16,7 +16,7 @@ from bench.analysis.learning import learning_curves
 from bench.analysis.rankings import LEAST, Ranking, rankings
 from bench.analysis.short_budget import NO_RANKS
 from bench.records.filenames import file_name
-from bench.records.histories import Kept, read_kept
+from bench.records.histories import find_folders
 from bench.records.profiles import load_profiles
 from bench.records.sweeps import load_sweeps
 from bench.report.drawing.batches import SWEPT, latency_by_batch, memory, memory_rows
@@ -54,27 +54,28 @@ def draw_report(
     Raises:
         UserError: the folder cannot be written to.
     """
-    kept = {} if results is None else read_kept(results, {key for table in tables for key in table.cells["key"]})
+    keys = {key for table in tables for key in table.cells["key"]}
+    folders = {} if results is None else find_folders(results, keys)
     written = [
         path
-        for drawing in report_drawings(tables, kept, results, over)
+        for drawing in report_drawings(tables, folders, results, over)
         for path in save(drawing.figure, folder / drawing.name)
     ]
     return written, _left_out(tables)
 
 
 def report_drawings(
-    tables: Sequence[Table], kept: Mapping[str, Kept], results: Path | None, over: str = IMAGES
+    tables: Sequence[Table], folders: Mapping[str, Path], results: Path | None, over: str = IMAGES
 ) -> Iterator[Drawing]:
     """Every figure of these tables, one at a time: of each table, over data sets, of stored profiles."""
     for table in tables:
-        yield from table_drawings(table, kept, over)
+        yield from table_drawings(table, folders, over)
     yield from ranking_drawings(tables)
     if results is not None:
         yield from speed_drawings(load_profiles(results), load_sweeps(results))
 
 
-def table_drawings(table: Table, kept: Mapping[str, Kept], over: str = IMAGES) -> Iterator[Drawing]:
+def table_drawings(table: Table, folders: Mapping[str, Path], over: str = IMAGES) -> Iterator[Drawing]:
     """The figures of one table that its records allow."""
     stem, models = file_name(f"{table.name}-{table.key[:8]}"), drawn_models(table)
     draw = {
@@ -82,7 +83,7 @@ def table_drawings(table: Table, kept: Mapping[str, Kept], over: str = IMAGES) -
         "ranks": lambda: None if table.sure.ranks.empty else rank_map(table),
         "cost": lambda: tradeoff(table),
         "classes": lambda: class_strips(table),
-        "training": lambda: training_curves(table, learning_curves(table, kept), over),
+        "training": lambda: training_curves(table, learning_curves(table, folders), over),
         "reliability": lambda: reliability_diagram(table, models),
         "roc": lambda: roc_curves(table, models),
         "confusion": lambda: confusion_matrices(table, models),

@@ -79,7 +79,9 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
                 known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
         except (Damaged, KeyError, TypeError, AttributeError):
             continue
-    audited = [known.get(split, {}) for split in zip(cells["fingerprint"], cells["split"], strict=True)]
+    audited = [
+        known.get(split, {}) for split in zip(cells["fingerprint"].tolist(), cells["split"].tolist(), strict=True)
+    ]
     leaks = [
         recorded if isinstance(recorded, dict) else {"patient": shares.get("patient"), "near_duplicate": None}
         for recorded, shares in zip(cells["split_leak"], audited, strict=True)

@@ -16,6 +16,7 @@ from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
 from bench.records.choice import ALL, Choice
+from bench.records.garbage import no_collection
 from bench.records.profiles import load_profiles
 from bench.records.store import load_cells_and_cases
 from bench.report.escaping import csv_text, markdown_text
@@ -37,6 +38,7 @@ TOLD = {"model": "models", "seed": "seeds"}  # what a choice may leave out of a 
 CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
+@no_collection()
 def results_tables(
     results: str | Path,
     comparisons: Collection[str] | None = None,
@@ -86,7 +88,8 @@ def _chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
     notes = {}
     for comparison, rows in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
         left = {
-            column: set(rows[column]) - set(meant.loc[meant["comparison"] == comparison, column]) for column in TOLD
+            column: {*rows[column].unique()} - {*meant.loc[meant["comparison"] == comparison, column].unique()}
+            for column in TOLD
         }
         told = [f"{len(values)} stored {TOLD[column]}" for column, values in left.items() if values]
         if told:

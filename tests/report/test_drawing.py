@@ -17,7 +17,7 @@ from bench.analysis.behind import class_points, cost_points, unbeaten
 from bench.analysis.comparison import Table
 from bench.analysis.learning import learning_curves
 from bench.metrics.classification import auc, reliability, roc
-from bench.records.histories import Kept, read_kept
+from bench.records.histories import find_folders, read_history
 from bench.records.sweeps import load_sweeps
 from bench.report.drawing.probabilities import _at_grid
 from bench.report.drawing.style import COLUMN, _log_ticks, named
@@ -43,13 +43,13 @@ def table(results: Path) -> Table:
 
 
 @pytest.fixture(scope="module")
-def kept(results: Path, table: Table) -> dict[str, Kept]:
-    return read_kept(results, set(table.cells["key"]))
+def folders(results: Path, table: Table) -> dict[str, Path]:
+    return find_folders(results, set(table.cells["key"]))
 
 
 @pytest.fixture(scope="module")
-def drawings(table: Table, kept: dict[str, Kept]) -> dict[str, Drawing]:
-    return {drawing.kind: drawing for drawing in table_drawings(table, kept)}
+def drawings(table: Table, folders: dict[str, Path]) -> dict[str, Drawing]:
+    return {drawing.kind: drawing for drawing in table_drawings(table, folders)}
 
 
 def test_every_kind_is_drawn_that_the_records_allow(drawings: dict[str, Drawing], table: Table) -> None:
@@ -125,11 +125,13 @@ def test_every_test_image_is_a_point_and_the_mean_is_the_table_s(table: Table) -
         assert value == pytest.approx(100 * right[place])
 
 
-def test_learning_curves_have_the_range_of_all_seeds_over_images_or_steps(table: Table, kept: dict[str, Kept]) -> None:
-    curves = learning_curves(table, kept)
+def test_learning_curves_have_the_range_of_all_seeds_over_images_or_steps(
+    table: Table, folders: dict[str, Path]
+) -> None:
+    curves = learning_curves(table, folders)
     assert [curve.title for curve in curves] == list(table.frame["Model"])
     first = curves[0]
-    own = [kept[key].history for key in table.cells.loc[table.cells["shown_as"] == first.title, "key"]]
+    own = [read_history(folders[key]) for key in table.cells.loc[table.cells["shown_as"] == first.title, "key"]]
     assert first.values["train_loss"].tolist() == [run["train_loss"] for run in own]
     for over, factor in (("images", first.batch), ("steps", 1)):
         figure = training_curves(table, curves, over)
@@ -146,9 +148,9 @@ def test_a_history_that_is_cut_or_odd_takes_no_curve_away(results: Path, table: 
     cut, gone, *_ = sorted(copy.rglob("history.csv"))
     cut.write_text("step,lr\n1,\x00\n")
     gone.unlink()
-    kept = read_kept(copy, set(table.cells["key"]))
-    assert [len(one.history) for one in kept.values()].count(0) <= 2
-    assert learning_curves(table, kept)
+    folders = find_folders(copy, set(table.cells["key"]))
+    assert [len(read_history(folder)) for folder in folders.values()].count(0) <= 2
+    assert learning_curves(table, folders)
 
 
 def test_reliability_and_roc_by_hand() -> None:
@@ -173,7 +175,7 @@ def test_a_logarithmic_axis_has_two_to_six_plain_ticks(low: float, high: float) 
     assert all(low <= tick <= high for tick in ticks)
 
 
-def test_names_are_text_and_long_ones_break_at_commas(table: Table, kept: dict[str, Kept]) -> None:
+def test_names_are_text_and_long_ones_break_at_commas(table: Table, folders: dict[str, Path]) -> None:
     odd = r"A $\frac{x}$ <script> & net"
     long = "net [laffn=none,sem=none,widths=24-57-145-259]"
     assert named(long) == "net [laffn=none,sem=none,\nwidths=24-57-145-259]"
@@ -185,7 +187,7 @@ def test_names_are_text_and_long_ones_break_at_commas(table: Table, kept: dict[s
         scores=table.scores.replace({"shown_as": titles}),
         cells=table.cells.replace({"shown_as": titles}),
     )
-    for drawing in table_drawings(renamed, kept):
+    for drawing in table_drawings(renamed, folders):
         drawing.figure.canvas.draw()
         if drawing.kind == "cost":
             legend = drawing.figure.legends[0].get_texts()

@@ -11,7 +11,8 @@ from bench.analysis.conclusions import conclusions
 from bench.analysis.provenance import provenance_sheet
 from bench.analysis.short_budget import NO_RANKS
 from bench.errors import UserError
-from bench.records.histories import Kept, read_kept
+from bench.records.garbage import no_collection
+from bench.records.histories import find_folders
 from bench.records.profiles import load_profiles
 from bench.records.store import write_text
 from bench.records.sweeps import load_sweeps
@@ -72,17 +73,18 @@ def write_page(tables: Sequence[Table], asked: Asked, path: Path, notes: Sequenc
     return path
 
 
+@no_collection()
 def build_page(tables: Sequence[Table], asked: Asked, notes: Sequence[str] = ()) -> Page:
     """All sections that the records of these tables allow, in the order of the page."""
     datasets = list(dict.fromkeys(table.name for table in tables))
     title = f"medbench: {', '.join(datasets)}"
     left_out = (*few(notes), *_without_figures(tables[asked.drawn :]))
     page = Page(title, _summary(tables, asked.drawn), notes=left_out, room=LIMIT - OF_OURS)
-    kept = read_kept(asked.results, {key for table in tables for key in table.cells["key"]})
+    folders = find_folders(asked.results, {key for table in tables[: asked.drawn] for key in table.cells["key"]})
     for k, table in enumerate(tables):
         _add_table(page, table, k < OPEN)
     for k, table in enumerate(tables[: asked.drawn]):
-        _add_figures(page, table, kept, asked.over, k < OPEN)
+        _add_figures(page, table, folders, asked.over, k < OPEN)
     for drawing in ranking_drawings(tables):
         page.add("ranks", Part("Over data sets", figures=(inline(drawing),)))
     for section, parts in (asked.parts or {}).items():
@@ -90,7 +92,7 @@ def build_page(tables: Sequence[Table], asked: Asked, notes: Sequence[str] = ())
     _add_profiles(page, asked.results)
     _add_leaks(page, asked.results)
     for table in tables:
-        _add_rows(page, table, kept)
+        _add_rows(page, table)
     for table in tables:
         page.add_files(_key(table), downloads(table, leader_sheet(table)))
     return page
@@ -128,21 +130,21 @@ def _add_table(page: Page, table: Table, is_open: bool) -> None:
     page.add("leaders", Part(table.where, (about,), tables=(leaders,), is_open=is_open))
 
 
-def _add_figures(page: Page, table: Table, kept: Mapping[str, Kept], over: str, is_open: bool) -> None:
+def _add_figures(page: Page, table: Table, folders: Mapping[str, Path], over: str, is_open: bool) -> None:
     """The figures of one table, those of a section together."""
     found: dict[str, list[InlineFigure]] = {}
-    for drawing in table_drawings(table, kept, over):
+    for drawing in table_drawings(table, folders, over):
         found.setdefault(PLACES[drawing.kind], []).append(inline(drawing))
     for section, figures in found.items():
         page.add(section, Part(table.where, figures=tuple(figures), is_open=is_open))
 
 
-def _add_rows(page: Page, table: Table, kept: Mapping[str, Kept]) -> None:
+def _add_rows(page: Page, table: Table) -> None:
     """Tables that are looked up, not read: closed at first."""
     sheets: dict[str, Sheet | None] = {
         "cases": case_sheet(table),
         "classes": class_figures(table),
-        "provenance": provenance_sheet(table, kept),
+        "provenance": provenance_sheet(table),
         "data": counts_sheet(table),
     }
     for section, sheet in sheets.items():
