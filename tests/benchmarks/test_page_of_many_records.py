@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from many_page_records import write_records
 
-# The aim is 30 s, which is not reached: 40 s of CPU and 1.7 GiB were counted on an idle machine of two cores (before
-# runs were scored at once 73 s). The bound notices what makes it slower still.
+# The aim is 30 s, which is not reached: 35 s of CPU and 1.7 GiB were counted on an idle machine of two cores. The
+# simpler records of test_report_speed.py take 23 s. The bound notices what makes it slower still.
 SECONDS, BYTES, PAGE = 60.0, 2 * 2**30, 3 * 10**6
 
 
