@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -103,7 +104,8 @@ def read_whole(path: Path) -> bytes:
         Damaged: it is a pipe or a device, or a link to one, whose end would never be read.
         OSError: it cannot be read.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise Damaged(path, "is no plain file, but a pipe or a device: move it away.")
     return path.read_bytes()
 
