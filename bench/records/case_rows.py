@@ -40,7 +40,8 @@ def parse_cases(content: bytes, task: str) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=blank)
     lacking = [column for column in (*_PLACE, *SCORE_COLUMNS[task][:OLDEST]) if column not in frame]
     words = [column for column in blank if column in frame and not pd.api.types.is_numeric_dtype(frame[column])]
-    if lacking or frame.empty or words:
-        first = f"words in the column {words[0]}" if len(frame) else "a header alone"
-        raise ValueError(f"no column {lacking[0]}" if lacking else first)
+    if lacking:
+        raise ValueError(f"no column {lacking[0]}")
+    if frame.empty or words:
+        raise ValueError(f"words in the column {words[0]}" if len(frame) else "a header alone")
     return frame.assign(probability=frame["probability"].map(float)) if task == "classification" else frame
