@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def learning_curves(table: Table, folders: Mapping[str, Path]) -> list[Learning]
     return found
 
 
-def _curve(title: str, family: str, batch: int, runs: list[History]) -> Learning:
+def _curve(title: str, family: str, batch: int, runs: Sequence[History]) -> Learning:
     steps = np.unique(np.concatenate([run["step"] for run in runs]))
     values = {name: np.full((len(runs), len(steps)), np.nan) for name in ("train_loss", "val_score", "lr")}
     for k, run in enumerate(runs):
