@@ -1,8 +1,8 @@
 """Two cells at a time with a thread each, beside one with two threads: the same twelve cells, seconds of the clock.
 
-At most 0.7 is the aim. 0.83 was measured on two cores, 230 s against 276 s. Two cells at a time take 1.04 times as long
-each as one alone, so that nothing is lost there; but two threads make the steps of these networks 1.55 times as quick
-(1.3 to 1.8), so that 0.80 and the cells' starts are what remains. Networks that use two threads worst gain the most.
+At most 0.7 is the aim. 0.83 was measured on two cores, 230 s against 276 s. By the records' seconds two cells at a time
+take 1.04 times as long each as one alone, so that nothing is lost there; but two threads make training 1.55 times as
+quick (1.3 to 1.8), so that 0.80 and the cells' starts are what remains.
 """
 
 from __future__ import annotations
