@@ -33,8 +33,9 @@ class WeightAverage:
         self.updates += 1
         average, weights = ([state[name] for name in self._averaged] for state in (self.state, self._weights))
         torch._foreach_lerp_(average, weights, 1 - decay)
-        for name in self._copied:
-            self.state[name].copy_(self._weights[name])
+        if self._copied:
+            kept, counts = ([state[name] for name in self._copied] for state in (self.state, self._weights))
+            torch._foreach_copy_(kept, counts)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -138,14 +138,15 @@ def closed_parts(count: int, pieces: int) -> list[list[int]]:
 def make_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
     """AdamW; biases, what has one dimension (norms, scales), and what a network excepts are not decayed.
 
-    On the CPU by torch's fused kernel, a pass over each parameter in place of ten; on CUDA, and where gradients are
-    scaled, which Fabric does not clip before a fused step, as torch chooses.
+    On the CPU and on CUDA by torch's fused kernel, a pass over each parameter in place of ten; elsewhere, and where
+    gradients are scaled, which Fabric does not clip before a fused step, as torch chooses.
     """
     from timm.optim import param_groups_weight_decay
 
     groups = param_groups_weight_decay(model, protocol.weight_decay, no_weight_decay_list=excepted_names(model))
     trained = [parameter for group in groups for parameter in group["params"]]
-    fused = protocol.precision != "16-mixed" and all(p.device.type == "cpu" and p.is_floating_point() for p in trained)
+    known = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in trained)
+    fused = known and protocol.precision != "16-mixed"
     return torch.optim.AdamW(groups, lr=protocol.lr, fused=fused or None)
 
 

@@ -242,7 +242,7 @@ def test_biases_norms_and_scales_are_not_decayed() -> None:
 
 
 def test_the_fused_kernel_takes_the_steps_that_adamw_is() -> None:
-    """On the CPU and without a scale of the gradients, which Fabric cannot undo for it; elsewhere torch chooses."""
+    """Without a scale of the gradients, which Fabric cannot undo for it; on other devices torch chooses."""
     weights = [torch.randn(5, 4, generator=torch.Generator().manual_seed(i)) for i in range(2)]
     layers = [nn.Linear(4, 5, bias=False) for _ in weights]
     for layer, start in zip(layers, weights, strict=True):

@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from bench.datasets.augmentation.geometry import replaced
 from bench.datasets.augmentation.settings import AugmentationSettings
 
 NOISE, BLUR, BRIGHTNESS, CONTRAST, GAMMA, INVERTED_GAMMA = 0.1, 0.2, 0.15, 0.15, 0.3, 0.1
@@ -23,15 +24,16 @@ def change_intensities(
 ) -> torch.Tensor:
     """The images (N, C, S, S) with changed intensities, each drawn for itself from the generator; changes in place.
 
-    The draws are made on the CPU, wherever the images are. In nnU-Net's order: noise, blur, brightness, contrast, low
-    resolution, inverted gamma, gamma; then colour and erasing. `intensity` multiplies nnU-Net's probabilities.
+    The draws are made on the CPU, wherever the images are; on a GPU other images are returned than those given. In
+    nnU-Net's order: noise, blur, brightness, contrast, low resolution, inverted gamma, gamma; then colour and erasing.
+    `intensity` multiplies nnU-Net's probabilities.
     """
     n, strength = len(images), protocol.intensity
     whether, amount = torch.rand(n, 10, generator=generator), torch.rand(n, 10, generator=generator)
     changes = (
         (strength * NOISE, lambda x, u: _add_noise(x, 0.1 * u, generator)),
         (strength * BLUR, lambda x, u: _blur(x, 0.5 + 0.5 * u)),
-        (strength * BRIGHTNESS, lambda x, u: x * _shaped(0.75 + 0.5 * u)),
+        (strength * BRIGHTNESS, lambda x, u: x * _shaped(0.75 + 0.5 * u, x)),
         (strength * CONTRAST, lambda x, u: _contrast(x, 0.75 + 0.5 * u)),
         (protocol.low_resolution, lambda x, u: _low_resolution(x, 0.5 + 0.5 * u)),
         (strength * INVERTED_GAMMA, lambda x, u: -_gamma(-x, 0.7 + 0.8 * u)),
@@ -40,8 +42,8 @@ def change_intensities(
     for k, (probability, change) in enumerate(changes):
         places = (whether[:, k] < probability).nonzero().flatten()
         if len(places):
-            draws, places = amount[places, k].to(images.device), places.to(images.device)
-            images.index_copy_(0, places, change(images.index_select(0, places), draws))
+            chosen = images.index_select(0, places.to(images.device))
+            images = replaced(images, places, change(chosen, amount[places, k]))
     if protocol.colour and images.shape[1] == 3:
         images = _jitter_colour(images, protocol.colour, amount[:, 7:9].to(images.device))
     places = (whether[:, 9] < protocol.erasing).nonzero().flatten()
@@ -50,19 +52,21 @@ def change_intensities(
     return images
 
 
-def _shaped(values: torch.Tensor) -> torch.Tensor:
-    return values[:, None, None, None]
+def _shaped(values: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """A number for each image, where the images are."""
+    return values.to(images.device)[:, None, None, None]
 
 
 def _add_noise(x: torch.Tensor, sd: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Gaussian noise; its standard deviation is in units of each image's own."""
     own = x.std(dim=(1, 2, 3), correction=0)
-    return x + torch.randn(x.shape, generator=generator).to(x.device) * _shaped(sd * own)
+    return x + torch.randn(x.shape, generator=generator).to(x.device) * _shaped(sd.to(x.device) * own, x)
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """A Gaussian of each image's own sigma, in pixels, along rows and then columns; borders are reflected."""
     n, channels, side, _ = x.shape
+    sigma = sigma.to(x.device)
     offsets = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=x.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
@@ -81,7 +85,7 @@ def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """Away from or towards each channel's mean, within the channel's own range."""
     mean = x.mean(dim=(2, 3), keepdim=True)
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-    return ((x - mean) * _shaped(factor) + mean).clamp(low, high)
+    return ((x - mean) * _shaped(factor, x) + mean).clamp(low, high)
 
 
 def _low_resolution(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -96,7 +100,7 @@ def _gamma(x: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
     """A power of the intensities, scaled to [0, 1] by each image's range; its mean and standard deviation are kept."""
     low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
     sd, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True, correction=0)
-    curved = ((x - low) / (high - low).clamp_min(1e-7)).clamp(0, 1) ** _shaped(gamma)
+    curved = ((x - low) / (high - low).clamp_min(1e-7)).clamp(0, 1) ** _shaped(gamma, x)
     curved_sd, curved_mean = torch.std_mean(curved, dim=(1, 2, 3), keepdim=True, correction=0)
     return (curved - curved_mean) / curved_sd.clamp_min(1e-7) * sd + mean
 
