@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.certainty import Certainty
+from bench.analysis.convergence import converged_words
 from bench.analysis.folds import fold_count, whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, Shown
 
@@ -32,6 +33,7 @@ def checklist(
     return (
         f"Weights selected on validation data? {_selection(shown)}",
         f"Equal tuning? {_tuning(first)}",
+        f"Converged? {converged_words(first, cells, titles, shown)}",
         f"Pretraining? {'yes, see the footnote' if pd.notna(first.get('init')) else 'none'}",
         f"Reduced width? {_names(cells, titles, cells['reduced_from'].notna())}",
         f"Reconstructed? {_names(cells, titles, cells['title'].str.contains('reconstr'))}",

@@ -57,7 +57,7 @@ def kept_cells(
     found = store.read_records(results)
     rows = [{**record_row(record), **_files_of(folder)} for folder, record in found.records]
     rows += [row for folder in _unfinished(results) if (row := _begun_row(folder)) is not None]
-    cells = pd.DataFrame(rows, columns=[*COLUMNS, "folder", "age", "bytes", "has_weights"])
+    cells = pd.DataFrame(rows, columns=[*COLUMNS, "age", "bytes", "has_weights"])
     cells = choice.of(cells)
     if older is not None:
         cells = cells[cells["age"] > older]

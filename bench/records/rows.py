@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bench.records.keys import (
@@ -20,7 +21,7 @@ COLUMNS = [
     *("model", "version", "config", "title", "family", "reduced_from", "params", "macs", "input", "classes", "counts"),
     *("present_cases", "official_cases", "partial", "image_size", "left_out", "device", "cpu"),
     *("versions", "torch", "commit", "dirty", "threads", "batch_size", "images_seen", "averaged", "pieces", "seconds"),
-    "error",
+    *("error", "folder"),
 ]
 
 
@@ -29,13 +30,15 @@ def task_of(record: dict[str, Any]) -> str:
     return record["dataset"].get("task", "segmentation")
 
 
-def record_rows(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each record as one flat row, with the columns of `COLUMNS`."""
+def record_rows(records: Iterable[tuple[Path, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Each record as one flat row, with the columns of `COLUMNS`, from the folder that it lies in and itself."""
     curves = dict[str, dict[str, str]]()
-    return [record_row(record, curves) for record in records]
+    return [record_row(record, curves, folder) for folder, record in records]
 
 
-def record_row(record: dict[str, Any], curves: dict[str, dict[str, str]] | None = None) -> dict[str, Any]:
+def record_row(
+    record: dict[str, Any], curves: dict[str, dict[str, str]] | None = None, folder: Path | None = None
+) -> dict[str, Any]:
     """A record as one flat row, with the columns of `COLUMNS`; `curves`: what `_compared_in` gave before."""
     cell, model, dataset = record["cell"], record["model"], record["dataset"]
     protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
@@ -88,6 +91,7 @@ def record_row(record: dict[str, Any], curves: dict[str, dict[str, str]] | None 
         "pieces": (record["training"] or {}).get("pieces_of_a_batch", 1),
         "seconds": (record["training"] or {}).get("seconds"),
         "error": record["error"],
+        "folder": None if folder is None else str(folder),
     }
 
 

@@ -338,7 +338,7 @@ def load_cells_and_cases(results: str | Path) -> tuple[pd.DataFrame, pd.DataFram
         )
     with no_collection():
         found, frames = _read_results(results)
-        rows_of_cells = pd.DataFrame(record_rows(record for _, record in found.records), columns=COLUMNS)
+        rows_of_cells = pd.DataFrame(record_rows(found.records), columns=COLUMNS)
     cells, notes_on_titles = retitled(rows_of_cells, Path(results))
     cells.attrs["notes"] = (*found.notes, *notes_on_titles, *_unit_notes(Path(results)))
     columns = list(dict.fromkeys((*CASE_COLUMNS["segmentation"], *CASE_COLUMNS["classification"], "key")))
