@@ -44,7 +44,7 @@ catalogue: .venv/installed
 RECORDS := results/example/records
 REPORT := $(BIN)/medbench report --results results/example --output results/example
 # The one table and the one picture of README.md.
-MAIN_TABLE := $(BIN)/medbench report --results results/example --dataset acdc --preset quick
+MAIN_TABLE := $(BIN)/medbench report --results results/example --dataset acdc --preset standard
 example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
@@ -70,7 +70,7 @@ example: .venv/installed
 	  --format markdown > results/example/repeats.md
 	rm -rf build/figures
 	$(MAIN_TABLE) --figures build/figures
-	cp build/figures/*-differences.png results/example/differences.png
+	cp build/figures/acdc-*-training.png results/example/training.png
 	$(MAIN_TABLE) --top 8 --brief --into README.md
 	$(REPORT)/report.html --format html
 	$(BIN)/medbench plan --protocol > docs/protocol.md
