@@ -1,10 +1,12 @@
 """Where a cell runs: the CPU or one GPU, how torch computes there, and what that leaves to chance.
 
-Nothing here has run on a GPU of ours; tests hold it with a device that is made up (tests/support/made_up_device.py).
+Tests hold it with a device that is made up (tests/support/made_up_device.py), and on a real one where there is one
+(tests/runs/test_on_a_gpu.py).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import warnings
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOM = 0.5  # of a GPU's free memory: the most that the training images may take of it
 WORKSPACE = ":4096:8"  # with it cuBLAS is deterministic (CUDA's documentation)
+RANK_ZERO = "lightning_fabric.utilities.rank_zero"  # its logger advises TF32 for each cell, which a protocol decides
 _NOT_DETERMINISTIC = re.compile(r"^(\S+) does not have a deterministic implementation")
 
 
@@ -84,6 +87,7 @@ def make_fabric(device: str, protocol: Protocol) -> Fabric:
 
     from lightning_fabric import Fabric
 
+    logging.getLogger(RANK_ZERO).setLevel(logging.WARNING)
     kind, _, number = device.partition(":")
     devices: int | list[int] = [int(number)] if number else 1
     return Fabric(accelerator=kind, devices=devices, precision=cast(Any, protocol.precision))

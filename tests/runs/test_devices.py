@@ -16,7 +16,15 @@ from torch import nn
 from bench.datasets.augmentation.batches import augment, mix
 from bench.errors import UserError
 from bench.records.keys import FIELDS, cell_key, comparison_key
-from bench.runs.devices import drawn_batch, found_device, largest_batch, placed, set_arithmetic, undetermined
+from bench.runs.devices import (
+    drawn_batch,
+    found_device,
+    largest_batch,
+    make_fabric,
+    placed,
+    set_arithmetic,
+    undetermined,
+)
 from bench.runs.losses import make_loss
 from bench.runs.protocol import PRESETS, Protocol, preset_protocol
 from bench.runs.seeding import generator
@@ -131,6 +139,16 @@ def test_a_gpu_is_deterministic_and_has_tf32_if_asked_for(
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     set_arithmetic("cpu", preset_protocol("quick", threads=1))
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def test_fabric_gives_no_advice(caplog: pytest.LogCaptureFixture) -> None:
+    from lightning_fabric.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+    make_fabric("cpu", Protocol(threads=1))
+    rank_zero_info("You should set another precision")
+    assert not caplog.records
+    with pytest.warns(UserWarning, match="goes on"):
+        rank_zero_warn("a warning goes on")
 
 
 def test_operators_without_a_deterministic_form_are_named_and_other_warnings_go_on() -> None:
