@@ -99,15 +99,16 @@ def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) 
 
 
 def _machine(cells: pd.DataFrame) -> str:
-    """What of device, CPU, torch and commit differs between rows, with its values where they are few."""
-    differ = []
+    """What of device, CPU, torch and commit differs between rows, with its values where they are few, or is not known."""
+    differ, lacking = [], [label for name, label in PROVENANCE.items() if cells[name].isna().all()]
     for name, label in PROVENANCE.items():
         cut = 7 if name == "commit" else None
         values = sorted({"unknown" if pd.isna(value) else str(value)[:cut] for value in cells[name].unique()})
         if len(values) > 1:
             shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
             differ.append(f"{label} ({shown})")
-    return f"no: rows differ in {', '.join(differ)}" if differ else "yes"
+    unknown = f"; not recorded: {', '.join(lacking)}" if lacking else ""
+    return f"no: rows differ in {', '.join(differ)}{unknown}" if differ else f"yes{unknown}"
 
 
 def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]:

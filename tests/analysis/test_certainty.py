@@ -236,6 +236,10 @@ def test_what_differs_between_machines_is_named() -> None:
         one.update(torch=f"2.{seed}", cpu=None if seed else "X")
     asked = dict(line.split("? ", 1) for line in table(*pairs).checklist)
     assert asked["Same machine and code"] == "no: rows differ in CPU (X, unknown), torch (2.0, 2.1, 2.2)"
+    for one, _ in pairs:
+        one.update(torch="2.0", cpu="X", commit=None)
+    asked = dict(line.split("? ", 1) for line in table(*pairs).checklist)
+    assert asked["Same machine and code"] == "yes; not recorded: commit"
 
 
 @pytest.mark.parametrize("form", ["rich", "markdown", "latex", "csv"])
