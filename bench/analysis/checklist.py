@@ -99,7 +99,7 @@ def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) 
 
 
 def _machine(cells: pd.DataFrame) -> str:
-    """What of device, CPU, torch and commit differs between rows, with its values where they are few, or is not known."""
+    """What of device, CPU, torch and commit differs between rows, its values where they are few; what is unknown."""
     differ, lacking = [], [label for name, label in PROVENANCE.items() if cells[name].isna().all()]
     for name, label in PROVENANCE.items():
         cut = 7 if name == "commit" else None
