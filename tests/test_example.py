@@ -50,6 +50,12 @@ def test_the_committed_tables_are_what_the_records_give(tables: list[Table], nam
     assert render_tables(tables, form) == (EXAMPLE / name).read_text(), "run `make example`"
 
 
+def test_the_committed_table_of_quick_on_whole_acdc_is_what_its_records_give() -> None:
+    tables, notes = results_tables(EXAMPLE / "complete")
+    assert not notes
+    assert render_tables(tables, "markdown") == (EXAMPLE / "complete.md").read_text(), "run `make example`"
+
+
 def test_the_readme_s_table_is_what_the_records_give(main_table: Table) -> None:
     shown = (ROOT / "README.md").read_text().partition(BEGIN.format("acdc"))[2].partition(END)[0]
     assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 8))).strip(), "run `make example`"

@@ -19,7 +19,7 @@ import pandas as pd
 
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import Shown
-from bench.records.histories import AVERAGED, read_history
+from bench.records.histories import read_history, selecting_column
 
 LEAST = 4  # rounds in the last third, of which a line leaves two degrees of freedom
 SHARE = 3  # the last of so many equal parts
@@ -79,6 +79,5 @@ def converged_words(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str
 def _shown_scores(folder: Path, shown: Shown) -> list[float]:
     """The validation scores of the weights that are shown: of the average where there is one, unless others are."""
     history = read_history(folder)
-    averaged = AVERAGED in history and not np.isnan(history[AVERAGED]).all()
     raw = shown.weights is not None and not shown.weights.startswith("average")
-    return history.get(AVERAGED if averaged and not raw else "val_score", [])
+    return history.get("val_score" if raw else selecting_column(history), [])

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.analysis.behind import families
 from bench.analysis.comparison import Table
-from bench.records.histories import AVERAGED, read_history
+from bench.records.histories import read_history, selecting_column
 
 History = Mapping[str, list[float]]
 VALIDATION = {"segmentation": "validation Dice", "classification": "\u2212validation cross-entropy"}
@@ -53,11 +53,6 @@ def _curve(title: str, family: str, batch: int, runs: Sequence[History]) -> Lear
     for k, run in enumerate(runs):
         places = np.searchsorted(steps, run["step"])
         for name, of_runs in values.items():
-            shown = _selected_by(run) if name == "val_score" else name
+            shown = selecting_column(run) if name == "val_score" else name
             of_runs[k, places] = run.get(shown, [np.nan] * len(places))
     return Learning(title, family, steps, batch, values)
-
-
-def _selected_by(history: History) -> str:
-    """The column that the best weights are chosen by: the averaged weights' score where there is one."""
-    return AVERAGED if not np.isnan(history.get(AVERAGED, [np.nan])).all() else "val_score"

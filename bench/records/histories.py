@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from bench.records.damage import Damaged, read_whole
@@ -31,3 +32,8 @@ def read_history(folder: Path) -> dict[str, list[float]]:
         return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
     except (Damaged, OSError, ValueError, TypeError, KeyError, csv.Error):
         return {}
+
+
+def selecting_column(history: Mapping[str, Sequence[float]]) -> str:
+    """The column that the best weights are chosen by: the averaged weights' score where there is one."""
+    return AVERAGED if any(not math.isnan(score) for score in history.get(AVERAGED, ())) else "val_score"
