@@ -110,7 +110,6 @@ class SmoothDwConvFFN(nn.Module):
 
     def fused(self) -> nn.Module:
         """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
-        """The norm goes into the first 1x1 convolution, the inner residual into the 3x3 kernel."""
         expand = fold_before(self.norm, self.expand)
         smooth = cast(nn.Conv2d, fused_form(self.smooth))
         return nn.Sequential(expand, in_place(self.act), add_identity(smooth), self.project)

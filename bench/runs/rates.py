@@ -3,7 +3,8 @@
 A rate is chosen once for each network and task, on folds of training patients (`medbench develop --store-rates`). Where
 a protocol says `rates=grid`, a cell takes what was chosen: first from `<results>/rates.json`, the user's own, then from
 the file that ships beside this module. A network without a choice takes the protocol's rate, and tables say so. An arm
-(`mednext_tiny[sem=none]`) takes the rate of its base network.
+(`mednext_tiny[sem=none]`) takes the rate of its base network. The test part chooses nothing: a rate that was chosen on a
+data set's training patients serves no other division of the same images, which may test some of these.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.datasets.splits.folds import INNER
 from bench.errors import unknown
 from bench.records import store
 from bench.records.damage import NUMBER, Damaged, Shape, check_schema, fault, read_json
 from bench.records.leases import hold
 from bench.runs.protocol import Protocol
-from bench.zoo.registry import model_names, parse_model
+from bench.zoo.registry import dataset_names, dataset_spec, model_names, parse_model
 
 GRID = {"classification": (3e-4, 1e-3, 3e-3), "segmentation": (3e-4, 1e-3, 2e-3)}
 FILE, SCHEMA = "rates.json", 1
@@ -69,11 +71,21 @@ def _identity(choice: Choice) -> tuple[str, str, str, int | str]:
     return choice["task"], choice["model"], choice["source"], choice["version"]
 
 
-def chosen_rate(results: Path, task: str, model: str, version: int | str, source: str = "real") -> float | None:
+def chosen_rate(
+    results: Path,
+    task: str,
+    model: str,
+    version: int | str,
+    source: str = "real",
+    dataset: str | None = None,
+    split: str | None = None,
+) -> float | None:
     """The rate that was chosen for a network, by its plain name; None where none was.
 
     Args:
         source: kind of the images that are trained on: what was chosen on drawn images serves drawn images alone.
+        dataset, split: what is trained on, `acdc` and `ssl4mis` or a fold of it: a choice on training patients of
+            another division of these images is passed over.
 
     Raises:
         Damaged: a file of rates cannot be read.
@@ -81,10 +93,25 @@ def chosen_rate(results: Path, task: str, model: str, version: int | str, source
     places = [read_choices(path) for path in (results / FILE, SHIPPED)]
     for kind in dict.fromkeys((source, "real")):
         for choices in places:
-            found = {_identity(choice): float(choice["lr"]) for choice in choices}
-            if (task, model, kind, version) in found:
-                return found[task, model, kind, version]
+            found = {_identity(choice): choice for choice in choices}
+            choice = found.get((task, model, kind, version))
+            same_images = (kind == "phantom") == (source == "phantom")
+            if choice is not None and not (same_images and _may_test_its_patients(choice, dataset, split)):
+                return float(choice["lr"])
     return None
+
+
+def _may_test_its_patients(choice: Choice, dataset: str | None, split: str | None) -> bool:
+    """Whether a division of the images that a rate was chosen on is another one than that of the choice."""
+    if dataset is None or split is None or _images_of(str(choice.get("dataset"))) != _images_of(dataset):
+        return False
+    base, _, folds = split.partition("/")
+    return base != str(choice.get("split")).partition("/")[0] or bool(folds and not folds.startswith(INNER))
+
+
+def _images_of(dataset: str) -> str:
+    """The data set, or the one that it is another view of."""
+    return (dataset_spec(dataset).variant_of if dataset in dataset_names() else None) or dataset
 
 
 def note_unknown(results: Path, protocol: Protocol, say: Callable[[str], None]) -> None:
@@ -98,7 +125,13 @@ def note_unknown(results: Path, protocol: Protocol, say: Callable[[str], None]) 
 
 
 def grid_values(
-    results: Path, protocol: Protocol, task: str, source: str, costs: Mapping[str, Mapping[str, Any]]
+    results: Path,
+    protocol: Protocol,
+    task: str,
+    source: str,
+    costs: Mapping[str, Mapping[str, Any]],
+    dataset: str,
+    split: str,
 ) -> dict[str, dict[str, Any]]:
     """Model -> `tuned` of its cells, where the protocol has a rate from the grid for each network; else {}.
 
@@ -106,6 +139,7 @@ def grid_values(
 
     Args:
         costs: of the models, by their names.
+        dataset, split: as in `chosen_rate`.
     """
     if protocol.rates != "grid":
         return {}
@@ -113,7 +147,8 @@ def grid_values(
     for name, cost in costs.items():
         entry, _ = parse_model(name)
         trained = entry.family != "chance" and cost["params"] > 0
-        rate = chosen_rate(results, task, entry.name, entry.version, source) if trained else protocol.lr
+        which = (entry.name, entry.version, source, dataset, split)
+        rate = chosen_rate(results, task, *which) if trained else protocol.lr
         values[name] = {
             "grid": list(GRID[task]),
             "chosen": rate is not None,

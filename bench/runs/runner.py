@@ -73,11 +73,14 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     costs = {name: cost_of(name, spec, protocol) for name in names}
     _note_uncounted(report, costs)
     init = initial_weights(names) if request.pretrained else {}
-    rates = grid_values(Path(request.results), protocol, spec.task, source["kind"], costs)
+    divisions = list(request.divisions(split))
+    rates = grid_values(
+        Path(request.results), protocol, spec.task, source["kind"], costs, spec.name, divisions[0][0]
+    )
     note_unknown(Path(request.results), protocol, lambda line: report(Event("note", text=line)))
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []
-    for name_of_split, fold in request.divisions(split):
+    for name_of_split, fold in divisions:
         listed = make_split(spec, prepared, name_of_split, fold)
         assigned = assign(prepared.cases, listed)
         kept = count_training(prepared.cases, listed, assigned, request.subset)

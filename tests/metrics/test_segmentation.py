@@ -88,6 +88,16 @@ def test_adversarial_masks_equal_medpy(name: str, anisotropic: bool) -> None:
     assert assd(prediction, reference, spacing) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(("spacing", "gap"), [(0.4, 5), (0.2, 10), (0.1, 20)])
+def test_nsd_at_exactly_the_tolerance_is_the_same_wherever_the_structure_lies(spacing: float, gap: int) -> None:
+    found = set()
+    for shift in range(40):
+        prediction, reference = np.zeros((2, 70, 3), bool)
+        prediction[shift], reference[shift + gap] = True, True
+        found.add(nsd(prediction, reference, (spacing, spacing), tolerance=2.0))
+    assert found == {1.0}
+
+
 @given(mask_pairs(), st.floats(0, 6))
 @settings(max_examples=50, deadline=None)
 def test_nsd_is_the_share_of_border_voxels_within_the_tolerance(

@@ -104,6 +104,44 @@ def test_what_was_chosen_on_drawn_images_serves_drawn_images_alone(tmp_path: Pat
     assert chosen_rate(tmp_path, "classification", "mednext_tiny", version, "substitute") == 3e-4
 
 
+@pytest.mark.parametrize(
+    ("dataset", "split", "serves"),
+    [
+        ("acdc", "ssl4mis", True),
+        ("acdc", "ssl4mis/inner5", True),
+        ("acdc", "mtunet", False),
+        ("acdc", "any", False),
+        ("acdc", "ssl4mis/5", False),
+        ("synapse", "transunet", True),
+        (None, None, True),
+    ],
+)
+def test_a_rate_serves_no_other_division_of_the_images_it_was_chosen_on(
+    tmp_path: Path, dataset: str | None, split: str | None, serves: bool
+) -> None:
+    own = choice("unet_s", 2e-3, "real", task="segmentation", dataset="acdc", split="ssl4mis/inner5")
+    store_choices(tmp_path, [own])
+    for source in ("real", "substitute"):
+        found = chosen_rate(tmp_path, "segmentation", "unet_s", own["version"], source, dataset, split)
+        assert found == (2e-3 if serves else None)
+    assert chosen_rate(tmp_path, "segmentation", "unet_s", own["version"], "phantom", dataset, split) == 2e-3
+
+
+def test_another_view_of_the_images_is_no_other_data_set(tmp_path: Path) -> None:
+    own = choice("resnet10t", 3e-4, "real", dataset="large-covid-ct", split="patient/inner5")
+    store_choices(tmp_path, [own])
+    of_model = (tmp_path, "classification", "resnet10t", own["version"], "real", "large-covid-ct-2class")
+    assert chosen_rate(*of_model, "random-80-20") is None
+    assert chosen_rate(*of_model, "patient") == 3e-4
+
+
+def test_folds_over_all_parts_take_no_rate_that_was_chosen_on_their_patients(tmp_path: Path) -> None:
+    store_choices(tmp_path, [choice(dataset="large-covid-ct", split="patient/inner5")])
+    assert tuned_of(tmp_path)["mednext_tiny"]["lr"] == 3e-3
+    of_folds = tuned_of(tmp_path, folds=3)["mednext_tiny"]
+    assert (of_folds["chosen"], of_folds["lr"]) == (False, 1e-3)
+
+
 def test_a_later_choice_replaces_the_earlier_one_of_its_network(tmp_path: Path) -> None:
     store_choices(tmp_path, [choice(lr=3e-4), choice("resnet10t", 1e-3)])
     path = store_choices(tmp_path, [choice(lr=3e-3)])
