@@ -80,10 +80,13 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
         known["a near-duplicate, turned or mirrored ones counted (audit),"] = float(audited)
     text = " and ".join(f"{100 * share:.1f} % have {what}" for what, share in known.items())
     figure = f"of the test cases {text} in training" if text else "share not recorded"
+    chosen_on = recorded.get("validation") or 0.0
+    if chosen_on:
+        figure += f"; {100 * chosen_on:.1f} % have patient, image or its like in validation, which chooses weights"
     if pd.notna(first.get("split_flag")):
         return f"yes: {first['split_flag']}; {figure}"
     unknown = "" if sure.patients_known else ", patients unknown"
-    some = any(share > 0 for share in known.values())
+    some = chosen_on > 0 or any(share > 0 for share in known.values())
     return f"{'some' if some else 'none known'}: split {first['split']}{unknown}; {figure}"
 
 

@@ -13,7 +13,7 @@ from bench.analysis.certainty import Measure, limited
 from bench.analysis.columns import Column, cost_columns
 from bench.analysis.shown import Shown
 from bench.analysis.statistics import mean_and_deviation
-from bench.datasets.splits.by_patient import UNKNOWN
+from bench.datasets.splits.grouping import UNKNOWN
 
 PARTIAL = "partial: under 80 % of the official test list; not comparable with published figures"
 POLICIES = {

@@ -127,6 +127,7 @@ class DatasetSpec:
         photograph_of: case -> the photograph of which it is an augmented copy (or itself), where names tell that.
         units: the prepared cases -> case -> what counts as one in an interval, where that is not the patient.
         unit: what one of these is, in the plural.
+        has_published_classes: a publication fixes the classes' names, so that no fingerprint covers them.
         variant_of: the data set of which this one is another view; `all` leaves it out.
         intensities: an image's values as scanners write them -> those of the cache; None: these are the same.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
@@ -154,6 +155,7 @@ class DatasetSpec:
     photograph_of: Callable[[str], str] | None = None
     units: Callable[[Prepared], dict[str, str]] | None = None
     unit: str = "patients"
+    has_published_classes: bool = False
     variant_of: str | None = None
     intensities: Callable[[np.ndarray], np.ndarray] | None = None
     note: str = ""

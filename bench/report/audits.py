@@ -101,6 +101,8 @@ def _split_text(split: Figures) -> str:
     ):  # fmt: skip
         if split.get(key) is not None:
             parts.append(f"{name} {_percent(split[key])}")
+    if split.get("validation"):
+        parts.append(f"in validation, or like or of a patient there, {_percent(split['validation'])}")
     return ", ".join(parts) + (f"; {split['flag']}" if split["flag"] else "")
 
 

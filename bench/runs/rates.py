@@ -3,8 +3,8 @@
 A rate is chosen once for each network and task, on folds of training patients (`medbench develop --store-rates`). Where
 a protocol says `rates=grid`, a cell takes what was chosen: first from `<results>/rates.json`, the user's own, then from
 the file that ships beside this module. A network without a choice takes the protocol's rate, and tables say so. An arm
-(`mednext_tiny[sem=none]`) takes the rate of its base network. The test part chooses nothing: a rate that was chosen on a
-data set's training patients serves no other division of the same images, which may test some of these.
+(`mednext_tiny[sem=none]`) takes the rate of its base network. The test part chooses nothing: a rate that was chosen on
+a data set's training patients serves no other division of the same images, which may test some of these.
 """
 
 from __future__ import annotations

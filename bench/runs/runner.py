@@ -74,9 +74,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     _note_uncounted(report, costs)
     init = initial_weights(names) if request.pretrained else {}
     divisions = list(request.divisions(split))
-    rates = grid_values(
-        Path(request.results), protocol, spec.task, source["kind"], costs, spec.name, divisions[0][0]
-    )
+    rates = grid_values(Path(request.results), protocol, spec.task, source["kind"], costs, spec.name, divisions[0][0])
     note_unknown(Path(request.results), protocol, lambda line: report(Event("note", text=line)))
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []

@@ -29,6 +29,7 @@ def case(patient: int, view: int, label: int) -> Case:
 
 CASES = [case(p, v, p % 2) for p in range(30) for v in range(1 + p % 3)]
 PATIENTS = [f"p{p}" for p in range(30)]
+ENTRIES = [{"case": c.case, "image_sha256": f"sha of {c.case}"} for c in CASES]
 SPLIT = Split("s", "made", {"train": tuple(PATIENTS[:20]), "val": tuple(PATIENTS[20:24]), "test": tuple(PATIENTS[24:])})
 ASSIGNED = assign(CASES, SPLIT)
 
@@ -88,15 +89,53 @@ def test_a_share_of_the_training_patients_is_a_number_of_them(subset: int | floa
     assert count_training(CASES, SPLIT, ASSIGNED, subset) == count
 
 
+def anything(cases: list[Case], **manifest: Any) -> Any:
+    spec = SimpleNamespace(name="d", task="segmentation" if cases[0].voxels else "classification", units=None)
+    entries = [{"case": c.case, "image_sha256": f"sha of {c.case}"} for c in cases]
+    return cast(Any, SimpleNamespace(cases=cases, spec=spec, manifest={"cases": entries, **manifest}))
+
+
 def test_any_deals_all_that_is_there_by_patient() -> None:
-    split = any_split(cast(Any, SimpleNamespace(cases=CASES, spec=SimpleNamespace(name="d", task="classification"))))
+    split = any_split(anything(CASES))
     assert sorted(name for part in PARTS for name in split.parts[part]) == sorted(PATIENTS)
     assert all(split.parts[part] for part in PARTS)
+    assert (split.note, split.groups) == ("", {})
+
+
+def test_any_keeps_near_duplicates_together_where_patients_are_unknown() -> None:
+    unknown = [replace(c, patient=c.case) for c in CASES]
+    alike = [[c.case for c in unknown if int(c.case[1:].partition("_")[0]) // 4 == k] for k in range(8)]
+    split = any_split(anything(unknown, groups=alike))
+    part_of = {name: part for part in PARTS for name in split.parts[part]}
+    assert len(part_of) == len(unknown)
+    assert all(len({part_of[name] for name in group}) == 1 for group in alike)
+    assert set(part_of.values()) == set(PARTS)
+    assert split.note == "patients unknown"
+    fold = fold_split(unknown, split, 4, 0)
+    tested = set(fold.parts["test"])
+    assert all(tested >= set(group) or tested.isdisjoint(group) for group in alike)
+
+
+def test_any_keeps_near_duplicates_of_the_unknown_together_where_some_patients_are_known() -> None:
+    some = [c if i % 2 else replace(c, patient=c.case) for i, c in enumerate(CASES)]
+    names = [c.case for i, c in enumerate(some) if i % 2 == 0]
+    alike = [names[k::5] for k in range(5)]
+    split = any_split(anything(some, groups=alike))
+    part_of = {name: part for part in PARTS for name in split.parts[part]}
+    assert all(len({part_of[name] for name in group}) == 1 for group in alike)
+    assert split.note == f"patients of {len(names)} of {len(some)} cases unknown"
+
+
+def test_a_fold_keeps_the_flag_while_any_patient_is_unknown() -> None:
+    some = [c if i else replace(c, patient=c.case) for i, c in enumerate(CASES)]
+    listed = {part: tuple(c.case for c in some[k::3]) for k, part in enumerate(PARTS)}
+    random = Split("random-80-20", "made", listed, flag="images of one patient in training and test", by_case=True)
+    assert fold_split(some, random, 5, 0).flag == inner_split(some, random, 5, 0).flag == random.flag
 
 
 def test_any_of_two_patients_tests_on_the_one_with_fewer_classes() -> None:
-    cases = [Case(n, n, (1, 8, 8), None, 0, voxels) for n, voxels in (("a", (9, 0, 1)), ("b", (8, 1, 1)))]
-    split = any_split(cast(Any, SimpleNamespace(cases=cases, spec=SimpleNamespace(name="d", task="segmentation"))))
+    cases = [Case(n, n, (2, 8, 8), None, 0, voxels) for n, voxels in (("a", (9, 0, 1)), ("b", (8, 1, 1)))]
+    split = any_split(anything(cases))
     assert split.parts == {"train": ("b",), "val": ("b",), "test": ("a",)}
     assigned = assign(cases, split)
     assert assigned.indices == {"train": (1,), "val": (1,), "test": (0,)}
@@ -109,11 +148,21 @@ def test_leaks_are_counted_over_test_cases() -> None:
         parts={"train": ("p2_0", "p5_0"), "val": ("p8_0",), "test": ("p2_1", "p11_0", "p5_2", "p0_0")},
         by_case=True,
     )
-    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"groups": [["p0_0", "p5_0"], ["p11_0", "p8_0"]]}))
-    assert leak_figures(prepared, assign(CASES, by_case)) == {"patient": 0.5, "near_duplicate": 0.25}
+    prepared = cast(
+        Any, SimpleNamespace(cases=CASES, manifest={"cases": ENTRIES, "groups": [["p0_0", "p5_0"], ["p11_0", "p8_0"]]})
+    )
+    assert leak_figures(prepared, assign(CASES, by_case)) == {
+        "patient": 0.5,
+        "near_duplicate": 0.25,
+        "validation": 0.25,  # p11_0, the like of p8_0
+    }
     unknown = [replace(c, patient=c.case) for c in CASES]
-    nameless = cast(Any, SimpleNamespace(cases=unknown, manifest={}))
-    assert leak_figures(nameless, assign(unknown, by_case)) == {"patient": None, "near_duplicate": None}
+    nameless = cast(Any, SimpleNamespace(cases=unknown, manifest={"cases": ENTRIES}))
+    assert leak_figures(nameless, assign(unknown, by_case)) == {
+        "patient": None,
+        "near_duplicate": None,
+        "validation": 0.0,
+    }
 
 
 def test_a_fold_by_patient_is_not_flagged_as_the_random_split_it_was_made_from() -> None:
@@ -121,7 +170,7 @@ def test_a_fold_by_patient_is_not_flagged_as_the_random_split_it_was_made_from()
     random = Split("random-80-20", "made", listed, flag="images of one patient in training and test", by_case=True)
     fold = fold_split(CASES, random, 5, 0)
     assert fold.flag is None
-    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={}))
+    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"cases": ENTRIES}))
     assert leak_figures(prepared, assign(CASES, fold))["patient"] == 0
     unknown = [replace(c, patient=c.case) for c in CASES]
     assert fold_split(unknown, random, 5, 0).flag == random.flag, "each image is dealt by itself, as there"
@@ -168,7 +217,7 @@ def test_a_leak_of_an_untested_split_is_that_of_its_validation_part() -> None:
     fold = inner_split(CASES, SPLIT, 5, 0)
     held_out = next(c.case for c in CASES if c.patient in fold.parts["val"])
     trained = next(c.case for c in CASES if c.patient in fold.parts["train"])
-    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"groups": [[held_out, trained]]}))
+    prepared = cast(Any, SimpleNamespace(cases=CASES, manifest={"cases": ENTRIES, "groups": [[held_out, trained]]}))
     found = leak_figures(prepared, assign(CASES, fold))
     assert found["patient"] == 0
     assert found["near_duplicate"] == 1 / len(assign(CASES, fold).indices["val"])

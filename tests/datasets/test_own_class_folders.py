@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from own_folders import added, picture, save, understood, write_classes
 from PIL import Image
 
 from bench.datasets.base import PARTS
+from bench.datasets.cache.manifest import fingerprint
 from bench.datasets.cache.prepared import open_prepared, verify
 from bench.datasets.own.adding import Addition, add, understand
 from bench.datasets.own.description import read_description
@@ -109,7 +111,11 @@ def test_without_patients_near_duplicates_stay_together(root: Path, tmp_path: Pa
     prepared = added(root, raw)
     split = make_split(prepared.spec, prepared, "patient")
     assert split.note == "patients unknown"
-    assert leak_figures(prepared, assign(prepared.cases, split)) == {"patient": None, "near_duplicate": 0.0}
+    assert leak_figures(prepared, assign(prepared.cases, split)) == {
+        "patient": None,
+        "near_duplicate": 0.0,
+        "validation": 0.0,
+    }
     kept = {"benign/b0_a", "benign/copy0", "benign/copy1", "benign/copy2"}
     assert any(kept <= set(split.parts[part]) for part in PARTS)
     table = unit_table(prepared, "mine")
@@ -168,6 +174,31 @@ def test_folders_of_parts_are_a_division(root: Path, tmp_path: Path) -> None:
     split = make_split(prepared.spec, prepared, "given")
     assert {part: len(split.parts[part]) for part in PARTS} == {"train": 6, "val": 6, "test": 6}
     assert dataset_spec("mine", root).splits == ("given", "patient")
+
+
+def test_a_validation_part_that_copies_the_test_part_is_flagged(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for k, part in enumerate(("train", "val")):
+        write_classes(raw / part, {"a": 6, "b": 6}, first=100 * k)
+    shutil.copytree(raw / "val", raw / "test")
+    prepared = added(root, raw)
+    split = make_split(prepared.spec, prepared, "given")
+    assert split.flag == "one image stands in several parts"
+    figures = {"patient": None, "near_duplicate": 0.0, "validation": 1.0}
+    assert leak_figures(prepared, assign(prepared.cases, split)) == figures
+
+
+def test_a_test_part_that_copies_training_is_flagged_though_validation_is_carved_from_it(
+    root: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    write_classes(raw / "train", {"a": 10, "b": 10})
+    shutil.copytree(raw / "train", raw / "test")
+    prepared = added(root, raw)
+    split = make_split(prepared.spec, prepared, "given")
+    assert split.flag == "one image stands in several parts"
+    found = leak_figures(prepared, assign(prepared.cases, split))
+    assert (found["near_duplicate"] or 0) + (found["validation"] or 0) == 1.0
 
 
 def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:
@@ -279,3 +310,24 @@ def test_there_are_no_phantoms_of_it(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No phantoms can be drawn of mine: .* Pass --data real."):
         locate(prepared.spec, "phantom", root)
     assert locate(prepared.spec, "auto", root).kind == "real"
+
+
+def test_other_names_of_the_classes_are_another_data_set_to_results(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"1": 3, "2": 3})
+    first = added(root, raw, classes="benign=1,malignant=2")
+    other = added(root, raw, "other", classes="malignant=1,benign=2")
+    assert first.fingerprint != other.fingerprint
+    assert first.fingerprint == added(root, raw, "same", classes="benign=1,malignant=2").fingerprint
+
+
+def test_a_cache_of_before_class_names_were_hashed_stays_what_it_is(root: Path, tmp_path: Path) -> None:
+    prepared = added(root, write_classes(tmp_path / "raw", {"a": 3, "b": 3}))
+    path = prepared.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["classes_hashed"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="contradicts itself"):
+        open_prepared(prepared.spec, root, "real")
+    manifest["fingerprint"] = fingerprint(manifest["cases"], "classification", manifest["groups"])
+    path.write_text(json.dumps(manifest))
+    assert open_prepared(prepared.spec, root, "real").fingerprint == manifest["fingerprint"]

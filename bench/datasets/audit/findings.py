@@ -13,7 +13,7 @@ import numpy as np
 from bench.datasets.base import Case
 from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.duplicates import CORRELATION, grey_levels, join_several, thumbnail
-from bench.datasets.splits.overlap import patients_known, trained_share
+from bench.datasets.splits.overlap import patients_known, trained_share, validated_share
 from bench.datasets.splits.pairs import ANGLES, ORIENTATIONS, Pair, Progress, correlating
 from bench.errors import UserError
 
@@ -207,6 +207,8 @@ def _split_figures(
     if of_photograph:
         figures["photograph"] = trained_share(train, test, lambda case: of_photograph(case.case))
     if tally:
+        val, tested = ([i for i, of_case in enumerate(parts) if of_case == part] for part in ("val", "test"))
+        figures["validation"] = validated_share(prepared, val, tested)
         figures["near_duplicate"] = len(tally.leaked.get(split.name, ())) / tally.parts[split.name].count("test")
     return figures
 

@@ -68,17 +68,23 @@ def form_of(task: Task, channels: int) -> Format:
 
 
 def fingerprint(
-    entries: list[dict[str, Any]], task: Task = "segmentation", groups: Sequence[Sequence[str]] | None = None
+    entries: list[dict[str, Any]],
+    task: Task = "segmentation",
+    groups: Sequence[Sequence[str]] | None = None,
+    named: Sequence[str] | None = None,
 ) -> str:
-    """12 hex digits of what training can see; where the files came from is not part of it.
+    """12 hex digits of what training can see, and results are called by; where the files came from is not part of it.
 
     Args:
         groups: the near-duplicates, which splits keep together; None where none were sought.
+        named: the classes' names; None where a publication fixes them.
     """
     form = FORMATS[task]
     content: list[Any] = [form.preparation, [[entry[key] for key in form.hashed] for entry in entries]]
     if groups is not None:
         content.append(groups)
+    if named is not None:
+        content.append({"classes": list(named)})
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -112,7 +118,13 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         sound = (
             [case.offset for case in cases] == ends[:-1]
             and manifest["counts"]["voxels"] == ends[-1]
-            and manifest["fingerprint"] == fingerprint(manifest["cases"], task, _groups(manifest, cases, task))
+            and manifest["fingerprint"]
+            == fingerprint(
+                manifest["cases"],
+                task,
+                _groups(manifest, cases, task),
+                manifest["classes"] if manifest.get("classes_hashed") else None,
+            )
             and all(_counted(case, manifest["classes"]) for case in cases)
             and {"dataset", "kind", "layout", "phantom_version"} <= set(manifest)
         )

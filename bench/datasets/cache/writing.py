@@ -159,6 +159,8 @@ def _manifest(
     images: dict[str, Any] = {}
     if groups is not None:
         images = {"duplicates": duplicates.SETTINGS, "groups": groups}
+    if not spec.has_published_classes:
+        images |= {"classes_hashed": True}
     if spec.task == "classification":
         images = {"task": spec.task, **images}
         of_class = Counter(e["label"] for e in entries)
@@ -175,7 +177,7 @@ def _manifest(
         "classes": list(spec.classes),
         "preprocessing": form.preprocessing,
         "counts": {**counts, "voxels": voxels},
-        "fingerprint": fingerprint(entries, spec.task, groups),
+        "fingerprint": fingerprint(entries, spec.task, groups, None if spec.has_published_classes else spec.classes),
         **images,
         "cases": entries,
     }

@@ -224,6 +224,7 @@ SPEC = DatasetSpec(
     task="segmentation",
     channels=1,
     classes=CLASSES,
+    has_published_classes=True,
     citation=(
         "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al. Deep Learning Techniques for Automatic MRI "
         "Cardiac Multi-Structures Segmentation and Diagnosis: Is the Problem Solved? IEEE Transactions on "

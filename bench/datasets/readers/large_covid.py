@@ -149,6 +149,7 @@ SPEC = DatasetSpec(
     task="classification",
     channels=1,
     classes=CLASSES,
+    has_published_classes=True,
     citation=(
         "M. Maftouni, A. C. C. Law, B. Shen, Z. J. Kong Grado, Y. Zhou, N. A. Yazdi. A Robust Ensemble-Deep Learning "
         "Model for COVID-19 Diagnosis based on an Integrated CT Scan Images Database. IISE Annual Conference, 2021."

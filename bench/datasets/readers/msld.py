@@ -250,6 +250,7 @@ SPEC = DatasetSpec(
     task="classification",
     channels=3,
     classes=CLASSES,
+    has_published_classes=True,
     citation=(
         "S. N. Ali, M. T. Ahmed, J. Paul, T. Jahan, S. M. Sakeef Sani, N. Noor, T. Hasan. Monkeypox Skin Lesion "
         "Detection Using Deep Learning Models: A Feasibility Study. arXiv:2207.03342, 2022."

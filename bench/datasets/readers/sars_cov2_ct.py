@@ -156,6 +156,7 @@ SPEC = DatasetSpec(
     task="classification",
     channels=1,
     classes=CLASSES,
+    has_published_classes=True,
     citation=(
         "E. Soares, P. Angelov, S. Biaso, M. Higa Froes, D. Kanda Abe. SARS-CoV-2 CT-scan dataset: A large dataset of "
         "real patients CT scans for SARS-CoV-2 identification. medRxiv 2020.04.24.20078584, 2020."

@@ -232,6 +232,7 @@ SPEC = DatasetSpec(
     task="segmentation",
     channels=1,
     classes=CLASSES,
+    has_published_classes=True,
     citation=(
         "B. Landman, Z. Xu, J. E. Igelsias, M. Styner, T. R. Langerak, A. Klein. MICCAI Multi-Atlas Labeling Beyond "
         "the Cranial Vault: Workshop and Challenge, 2015. doi:10.7303/syn3193805"

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 from bench.datasets.base import BY_PATIENT, GIVEN, PARTS, Split
 from bench.datasets.splits.dealing import by_part, deal, group_sizes
-from bench.datasets.splits.duplicates import join
 from bench.datasets.splits.folds import any_split, deal_folds
-from bench.datasets.splits.overlap import patients_known
+from bench.datasets.splits.grouping import UNIT, UNKNOWN, doubt, kept_together
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Prepared
 
-UNIT = "groups of near-duplicates (patients unknown)"
-UNKNOWN = "patients unknown"
 FEWEST = 3  # patients or groups that make three parts
 NOTES = {
     BY_PATIENT: (
@@ -31,6 +28,7 @@ NOTES = {
 FOLDS_OF_TRAIN = 5
 CARVED = "a fixed fifth of train, by patient or group,"
 LEAK = "cases of one patient stand in several parts"
+TWICE = "one image stands in several parts"
 
 
 def by_patient(prepared: Prepared) -> Split:
@@ -41,11 +39,11 @@ def by_patient(prepared: Prepared) -> Split:
     Raises:
         UserError: fewer than two patients or groups.
     """
-    groups, note = kept_together(prepared), "" if patients_known(prepared.cases) or _are_volumes(prepared) else UNKNOWN
+    groups, note = kept_together(prepared), doubt(prepared)
     count = len(set(groups.values()))
     fewest = 2 if prepared.spec.task == "segmentation" else FEWEST
     if count < fewest:
-        what = "patients" if not note else "groups of images that are no near-duplicates"
+        what = "patients" if note != UNKNOWN else "groups of images that are no near-duplicates"
         raise UserError(
             f"Expected {fewest} {what} or more to train, validate and test on, but {prepared.spec.name} has {count}: "
             "add cases."
@@ -57,7 +55,7 @@ def by_patient(prepared: Prepared) -> Split:
         return Split(BY_PATIENT, f"ours: {told}", halves.parts, note=notes, unpublished=True)
     sizes = group_sizes(prepared.cases, lambda case: groups[case.case])
     parts = deal(sizes, f"{prepared.spec.name} {BY_PATIENT} 1")
-    kept = "by groups of near-duplicates (patients unknown)" if note else "by patient"
+    kept = f"by {UNIT}" if note == UNKNOWN else f"by patient{'' if not note else f', else by {UNIT}'}"
     source = f"ours: {kept}, dealt about 60/15/25 % of each class by a constant seed"
     part_of = {case.patient: parts[groups[case.case]] for case in prepared.cases}
     listed = by_part(list(part_of), part_of.__getitem__)
@@ -81,23 +79,31 @@ def given(prepared: Prepared) -> Split:
             f"Expected train, val and test in the division that came with {prepared.spec.name}, but "
             f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty: give one with --split, or leave it out."
         )
-    part_of: dict[str, set[str]] = {}
-    for case in prepared.cases:
-        if case.part:
-            part_of.setdefault(case.patient, set()).add(case.part)
-    told = f"{CARVED} validates" if is_carved else ""
-    leaks = any(len(of_patient) > 1 for of_patient in part_of.values())
-    known = patients_known(prepared.cases) or _are_volumes(prepared)
+    told, unknown = f"{CARVED} validates" if is_carved else "", doubt(prepared)
     return Split(
         GIVEN,
-        "; ".join(filter(None, (f"theirs: {NOTES[GIVEN]}", told, "" if known else UNKNOWN))),
+        "; ".join(filter(None, (f"theirs: {NOTES[GIVEN]}", told, unknown))),
         parts,
-        flag=LEAK if leaks else None,
-        groups={} if known else kept_together(prepared),
+        flag=_shared(prepared),
+        groups=kept_together(prepared) if unknown else {},
         by_case=True,
         unpublished=True,
-        note="; ".join(filter(None, ("" if known else UNKNOWN, told))),
+        note="; ".join(filter(None, (unknown, told))),
     )
+
+
+def _shared(prepared: Prepared) -> str | None:
+    """Why the division that came with the files is not to be trusted: what stands in several of its parts."""
+    patients: dict[str, set[str]] = {}
+    images: dict[str, set[str]] = {}
+    for case, entry in zip(prepared.cases, prepared.manifest["cases"], strict=True):
+        if case.part:
+            patients.setdefault(case.patient, set()).add(case.part)
+            images.setdefault(entry["image_sha256"], set()).add(case.part)
+    for why, parts in ((LEAK, patients), (TWICE, images)):
+        if any(len(of_one) > 1 for of_one in parts.values()):
+            return why
+    return None
 
 
 def _carved(prepared: Prepared, train: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -108,24 +114,3 @@ def _carved(prepared: Prepared, train: Sequence[str]) -> dict[str, tuple[str, ..
     whole = Split(GIVEN, "", {"train": tuple(train)}, groups=groups, by_case=True)
     held_out = {prepared.cases[i].case for i in deal_folds(prepared.cases, whole, indices, FOLDS_OF_TRAIN)[0]}
     return {"train": tuple(name for name in train if name not in held_out), "val": tuple(sorted(held_out))}
-
-
-def kept_together(prepared: Prepared) -> dict[str, str]:
-    """Case -> its patient, or the first of those that share an image; without patients the first of near-duplicates.
-
-    One photograph under two patients' names would else train and test.
-    """
-    together: dict[tuple[str, str], list[int]] = {}
-    for i, (case, entry) in enumerate(zip(prepared.cases, prepared.manifest["cases"], strict=True)):
-        together.setdefault(("patient", case.patient), []).append(i)
-        together.setdefault(("image", entry["image_sha256"]), []).append(i)
-    position = {case.case: i for i, case in enumerate(prepared.cases)}
-    near = [] if patients_known(prepared.cases) else prepared.manifest.get("groups") or []
-    alike = [*together.values(), *([position[name] for name in group] for group in near)]
-    cases = prepared.cases
-    return {cases[i].case: cases[members[0]].patient for members in join(len(cases), alike) for i in members}
-
-
-def _are_volumes(prepared: Prepared) -> bool:
-    """Whether each case is a volume, which is taken as one patient's, as the literature does."""
-    return prepared.spec.task == "segmentation" and any(case.shape[0] > 1 for case in prepared.cases)

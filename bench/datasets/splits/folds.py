@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.datasets.base import PARTS, Assignment, Split
 from bench.datasets.splits.dealing import by_part, deal, group_sizes, order
+from bench.datasets.splits.grouping import doubt, kept_together
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def deal_folds(cases: Sequence[Case], split: Split, indices: Sequence[int], fold
 def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Split:
     """One fold of a cross-validation over all cases of a split: that fold tests, the next one validates.
 
-    Folds by patient leak nothing, so that the flag of a random split is dropped; where no patients are known, a fold is
-    as random as the split it takes the cases of, and keeps its flag.
+    Folds by patient leak nothing, so that the flag of a random split is dropped; where a case's patient is unknown, a
+    fold is as random as the split it takes the cases of, and keeps its flag.
 
     Args:
         fold: 0 to folds - 1.
@@ -60,7 +61,7 @@ def fold_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> Sp
         part_of |= {split.member(cases[i]): part for i in members}
     source = f"ours: {folds} folds by group over all parts of {split.name}: one tests, the next validates"
     present = {split.member(cases[i]) for i in indices}
-    if groups < len(indices):  # patients are known, and none is in two folds
+    if _are_grouped(cases, split, indices):
         split = replace(split, flag=None)
     official = None
     if not split.unpublished:
@@ -102,7 +103,7 @@ def inner_split(cases: Sequence[Case], split: Split, folds: int, fold: int) -> S
         name=f"{split.name}/{INNER}{folds}",
         source=f"ours: {folds} folds by group of the training part of {split.name}: one validates, nothing is tested",
         parts=by_part(sorted(present), lambda name: "val" if name in held_out else "train"),
-        flag=None if groups < len(indices) else split.flag,
+        flag=None if _are_grouped(cases, split, indices) else split.flag,
         official_cases=official,
         note="",
         untested=True,
@@ -118,18 +119,25 @@ def _count_listed(cases: Sequence[Case], split: Split) -> int:
 def any_split(prepared: Prepared) -> Split:
     """Whatever is there, dealt about 60 / 15 / 25 % by patient; for files that are not the published ones.
 
-    Of two volumes' patients one trains and validates (the one with more classes), the other tests.
+    Where patients are unknown, what counts as one in an interval stays together, or near-duplicates. Of two volumes'
+    patients one trains and validates (the one with more classes), the other tests.
     """
-    sizes = group_sizes(prepared.cases, lambda case: case.patient)
+    units = prepared.spec.units
+    groups = kept_together(prepared) if units is None else units(prepared)
+    sizes = group_sizes(prepared.cases, lambda case: groups[case.case])
     source = "ours: whatever files are there, dealt about 60/15/25 % by patient where patients are known"
     if prepared.spec.task == "segmentation" and len(sizes) == 2:
-        shown = {case.patient: sum(n > 0 for n in case.voxels) for case in prepared.cases}
+        shown = {groups[case.case]: sum(n > 0 for n in case.voxels) for case in prepared.cases}
         first, last = sorted(sizes, key=lambda name: (-shown[name], name))
-        parts: dict[str, tuple[str, ...]] = {"train": (first,), "val": (first,), "test": (last,)}
+        part_of = {first: ("train", "val"), last: ("test",)}
         source = "ours: whatever files are there: of two patients one trains and validates, the other tests"
     else:
-        parts = by_part(list(sizes), deal(sizes, f"{prepared.spec.name} any 1").__getitem__)
-    return Split(ANY, source, parts, official_cases=len(prepared.cases))
+        part_of = {name: (part,) for name, part in deal(sizes, f"{prepared.spec.name} any 1").items()}
+    group_of = {case.patient: groups[case.case] for case in prepared.cases}
+    parts = {part: tuple(name for name, group in group_of.items() if part in part_of[group]) for part in PARTS}
+    kept = {name: group for name, group in group_of.items() if group != name}
+    count = len(prepared.cases)
+    return Split(ANY, source, parts, official_cases=count, groups=kept, note=doubt(prepared))
 
 
 def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, count: int, seed: int) -> Assignment:
@@ -175,6 +183,11 @@ def count_training(
     present = len(_members(cases, split, assignment.indices["train"]))
     count = max(1, round(subset * present)) if isinstance(subset, float) else subset
     return None if count == present else count
+
+
+def _are_grouped(cases: Sequence[Case], split: Split, indices: Sequence[int]) -> bool:
+    """Whether each case has a patient, or a group of the split, that keeps it out of a second fold."""
+    return not any(cases[i].patient == cases[i].case and split.member(cases[i]) not in split.groups for i in indices)
 
 
 def _members(cases: Sequence[Case], split: Split, indices: Sequence[int]) -> dict[str, list[int]]:

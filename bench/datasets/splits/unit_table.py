@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.datasets.splits.by_patient import UNIT, kept_together
+from bench.datasets.splits.grouping import UNIT, kept_together
 from bench.datasets.splits.overlap import patients_known
 
 if TYPE_CHECKING:
