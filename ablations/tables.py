@@ -59,10 +59,7 @@ def ablation_tables(comparisons: Sequence[Stored]) -> list[Sheet]:
 def _arms(stored: Stored) -> Sheet:
     effects = arm_effects(stored)
     if not effects:
-        rows = [{"Arm": name, "Runs": _runs(stored, name)} for name in stored.labels]
-        why = "No claim is made of one seed, or one patient: figures of single runs."
-        frame = pd.DataFrame(rows)
-        return Sheet(_caption(stored, "Ablation"), frame, (why,), name=f"{stored.slug}-arms")
+        return _single_runs(stored)
     names = [measure.name for measure in stored.measures]
     rows, bold = [], []
     for effect in effects:
@@ -78,6 +75,21 @@ def _arms(stored: Stored) -> Sheet:
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
     notes, name = _arm_notes(stored, frame), f"{stored.slug}-arms"
     return Sheet(_caption(stored, "Ablation"), frame, notes, _bold(stored, bold, frame), name)
+
+
+def _single_runs(stored: Stored) -> Sheet:
+    """The runs' own figures, the null arm's too, where there is no interval, and what each arm costs."""
+    measure = stored.measures[0].name
+    names = [*stored.labels[:1], *([NULL] if stored.null else []), *stored.labels[1:]]
+    rows = [
+        {"Arm": name, f"{measure} of each run": _runs(stored, name)} | _costs(stored, Effect(name, {}, {}))
+        for name in names
+    ]
+    frame = pd.DataFrame(rows)
+    frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
+    why = "No claim is made of one seed, or one patient: figures of single runs."
+    notes = (why, *([NULL_NOTE] if stored.null else []))
+    return Sheet(_caption(stored, "Ablation"), frame, notes, name=f"{stored.slug}-arms")
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:

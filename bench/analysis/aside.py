@@ -21,8 +21,9 @@ def set_aside(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.Dat
     Args:
         kept: models to show whatever they are, by their bare names; None: every model.
     """
+    beyond = _beyond_arms(cells)
     cells, notes = without_arms(cells, kept)
-    cells, notes_on_seeds = _without_further_seeds(name_versions(cells))
+    cells, notes_on_seeds = _without_further_seeds(name_versions(cells), beyond)
     return cells, (*notes, *notes_on_seeds)
 
 
@@ -37,13 +38,26 @@ def without_arms(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.
     """
     if kept is None:
         return cells, ()
-    plain = cells["model"].str.split("[").str[0]
-    is_arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
-    is_arm &= cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS)
-    is_arm &= ~cells["model"].isin(list(kept))
+    is_arm = _are_arms(cells) & ~cells["model"].isin(list(kept))
     count = cells.loc[is_arm, "model"].nunique()
     note = f"Not shown: {count} arms of ablations (medbench ablate show, medbench report --arms)."
     return cells[~is_arm], (note,) * bool(count)
+
+
+def _are_arms(cells: pd.DataFrame) -> pd.Series[bool]:
+    """Which cells are of an arm whose full model is there too."""
+    plain = cells["model"].str.split("[").str[0]
+    is_arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
+    return is_arm & cells["model"].map(lambda name: set(re.findall(r"(\w+)=", name)) <= ARM_FIELDS).astype(bool)
+
+
+def _beyond_arms(cells: pd.DataFrame) -> pd.Series[bool]:
+    """Which cells are of a full model, under a seed that none of its arms has: a null arm's, maybe."""
+    is_arm, plain = _are_arms(cells), cells["model"].str.split("[").str[0]
+    of_arms = {key: set(own["seed"]) for key, own in cells[is_arm].groupby([plain[is_arm], "version"])}
+    keys = zip(cells["model"], cells["version"], cells["seed"], strict=True)
+    beyond = [(name, version) in of_arms and seed not in of_arms[name, version] for name, version, seed in keys]
+    return pd.Series(beyond, cells.index, dtype=bool)
 
 
 def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
@@ -57,9 +71,9 @@ def name_versions(cells: pd.DataFrame) -> pd.DataFrame:
     return cells.assign(model=cells["model"] + suffix, title=cells["title"] + suffix)
 
 
-def _without_further_seeds(cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _without_further_seeds(cells: pd.DataFrame, beyond: pd.Series[bool]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The cells without seeds that a row has beyond those of most rows, and a footnote on these."""
-    seeds = common_seeds(cells)
+    seeds = common_seeds(cells, beyond)
     further = cells[~cells["seed"].isin(seeds) & cells["model"].isin(models_with(seeds, cells))]
     if further.empty or not seeds:
         return cells, ()
@@ -75,11 +89,18 @@ def models_with(seeds: frozenset[int], cells: pd.DataFrame) -> list[str]:
     return [model for model, own in whole_seeds_of_models(cells).items() if seeds <= own]
 
 
-def common_seeds(cells: pd.DataFrame) -> frozenset[int]:
+def common_seeds(cells: pd.DataFrame, beyond: pd.Series[bool] | None = None) -> frozenset[int]:
     """The set of seeds that most rows have, chance aside; of sets as common the larger, then the lowest.
 
     Of a cross-validation a row has a seed where it has all its folds.
+
+    Args:
+        beyond: which cells a row may do without (`_beyond_arms`): it counts for its set without these as well.
     """
     rows = cells[(cells["family"] != "chance") & (cells["status"] == "complete")]
-    sets = [seeds for seeds in whole_seeds_of_models(rows).values() if seeds]
+    found = whole_seeds_of_models(rows)
+    sets = [seeds for seeds in found.values() if seeds]
+    if beyond is not None:
+        fewer = whole_seeds_of_models(rows[~beyond.loc[rows.index]])
+        sets += [seeds for model, seeds in fewer.items() if seeds and seeds != found[model]]
     return max(sets, key=lambda s: (sets.count(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())

@@ -13,7 +13,7 @@ from ablation_rows import a_case, a_cell
 from ablations.drawings import draw_ablation
 from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
 from ablations.plans import label
-from ablations.tables import ablation_tables
+from ablations.tables import NULL_NOTE, ablation_tables
 from bench.models.slots import SLOTS
 from bench.report.sheets import render_sheets as render
 from bench.report.sheets import to_screen
@@ -112,9 +112,23 @@ def test_with_one_seed_nothing_is_claimed() -> None:
     cells, cases = some_records()
     (found,) = stored_arms(cells[cells["seed"] == 0], cases)
     assert arm_effects(found) == []
-    assert ablation_tables([found])[0].notes == (
-        "No claim is made of one seed, or one patient: figures of single runs.",
-    )
+    table = ablation_tables([found])[0]
+    assert table.notes == ("No claim is made of one seed, or one patient: figures of single runs.",)
+    assert list(table.frame)[:3] == ["Arm", f"{found.measures[0].name} of each run", "Params (M)"]
+    assert "x full, params" in table.frame
+    assert NULL not in set(table.frame["Arm"])
+
+
+def test_the_null_arm_of_one_seed_has_a_row() -> None:
+    cells, cases = some_records()
+    of_full = cells["model"].eq("mednext_tiny") & cells["seed"].eq(1)
+    (found,) = stored_arms(cells[cells["seed"].eq(0) | of_full], cases)
+    assert (found.seeds, found.null) == ((0,), (1,))
+    table = ablation_tables([found])[0]
+    assert table.frame["Arm"].to_list()[:2] == ["full", NULL]
+    runs = table.frame[f"{found.measures[0].name} of each run"]
+    assert runs.map(lambda text: len(text.split(", "))).eq(1).all()
+    assert NULL_NOTE in table.notes
 
 
 def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:

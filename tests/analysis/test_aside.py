@@ -39,6 +39,15 @@ def test_the_seeds_of_a_null_arm_leave_the_other_rows_ranked() -> None:
     assert notes == ("Seeds that not all rows have are left out: full 3, 4, 5.",)
 
 
+def test_the_seeds_of_a_null_arm_are_left_out_beside_one_baseline_too() -> None:
+    shown, notes = set_aside(cells_of(full=(0, 1), arm=(0,), unet_s=(0,)), ())
+    assert shown[["model", "seed"]].values.tolist() == [["mednext_tiny", 0], ["unet_s", 0]]
+    assert notes[1:] == ("Seeds that not all rows have are left out: full 1.",)
+    cells = cells_of(full=(0, 1, 2), arm=(0,), unet_s=(0, 1, 2))
+    assert len(set_aside(cells, ())[0]) == 6, "three seeds of a run, one of an ablation"
+    assert len(set_aside(cells_of(full=(0, 1, 2), arm=(0,)), ())[0]) == 3
+
+
 def test_a_row_that_lacks_seeds_still_lacks_them() -> None:
     cells = cells_of(full=(0, 1, 2), unet_s=(0, 1))
     shown, notes = set_aside(cells, ())
