@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from bench.analysis.statistics import Interval, Scores, bootstrap, can_be_resamp
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.trained import Trained, load_trained
-from bench.runs.transfer import CLEAN, score_corrupted, score_elsewhere
+from bench.runs.transfer import CLEAN, data_elsewhere, has_own_images, score_corrupted, score_elsewhere
 from bench.zoo.registry import listed_names
 
 MEASURES = {
@@ -78,7 +78,8 @@ def judge_elsewhere(asked: Elsewhere, report: Count = lambda name, done, total: 
     """Scores runs on other data sets, or under corruptions; nothing is trained.
 
     Raises:
-        UserError: runs of two tasks, and as `load_trained`, `score_elsewhere` and `score_corrupted`.
+        UserError: runs of two tasks, and as `load_trained`, `data_elsewhere`, `score_elsewhere` and `score_corrupted`;
+            no data set but the runs' own.
     """
     members = [load_trained(folder, asked.weights, asked.device, asked.trust) for folder in asked.runs]
     if len({member.task for member in members}) > 1:
@@ -99,16 +100,28 @@ def _labels(trained: Trained) -> dict[str, Any]:
 
 
 def _on_others(members: Sequence[Trained], asked: Elsewhere, report: Count) -> Judgement:
-    parts = []
-    for trained in members:
+    names, root, given = listed_names(asked.datasets or ()), asked.data_root, asked.named
+    found = [(trained, [data_elsewhere(trained, name, asked.data, root) for name in names]) for trained in members]
+    own = {(t.folder, data.name) for t, all_data in found for data in all_data if has_own_images(t, data, root)}
+    if all((trained.folder, data.name) in own for trained, all_data in found for data in all_data):
+        raise UserError(
+            f"Nothing to score: {', '.join(names)} is what each run was trained on, or another view of its images: "
+            "the run's own figures are in `medbench report`, and this is for --corruptions or another data set."
+        )
+    parts, lacking = [], dict[str, list[str]]()
+    for trained, all_data in found:
         parts.append(_own_rows(trained).assign(**_labels(trained), tested_on=trained.dataset))
-        for name in listed_names(asked.datasets or ()):
-            data, rows = score_elsewhere(trained, name, asked.data, asked.data_root, asked.named, report)
+        for data in all_data:
+            if (trained.folder, data.name) in own:
+                lacking.setdefault(data.name, []).append(trained.dataset)
+                continue
+            rows = score_elsewhere(trained, data, given, report)
             units = {} if data.spec.units is None else data.spec.units(data)
             frame = pd.DataFrame(rows).assign(**_labels(trained), tested_on=data.name)
             parts.append(frame.assign(unit=[units.get(row["case"], row["patient"]) for row in rows]))
     scored = pd.concat(parts, ignore_index=True)
-    return Judgement(scored, [_transfer_sheet(scored, members[0].task)])
+    views = {name: list(dict.fromkeys(of) - {name: None}.keys()) for name, of in lacking.items()}
+    return Judgement(scored, [_transfer_sheet(scored, members[0].task, views)])
 
 
 def _own_rows(trained: Trained) -> pd.DataFrame:
@@ -121,27 +134,37 @@ def _own_rows(trained: Trained) -> pd.DataFrame:
     return rows.assign(unit=rows["patient"]).drop(columns=["part", "weights"])
 
 
-def _transfer_sheet(rows: pd.DataFrame, task: str) -> Sheet:
-    """A row for each model and data set that it was trained on, a column for each that it was tested on."""
+def _transfer_sheet(rows: pd.DataFrame, task: str, views: Mapping[str, Sequence[str]]) -> Sheet:
+    """A row for each model and data set that it was trained on, a column for each that it was tested on.
+
+    Args:
+        views: data set -> those of which it is another view, whose runs were not scored on it.
+    """
     measure = MEASURES[task]
     if task == "classification":
         rows = rows[rows["reference"].astype(float) == 1]
-    tested = list(dict.fromkeys(rows["tested_on"]))
+    tested = list(dict.fromkeys([*rows["tested_on"], *(name for name, of in views.items() if of)]))
     lines = []
     for (model, trained_on), of_model in rows.groupby(["model", "trained_on"], sort=False):
         line = {"Model": model, "Trained on": trained_on, "Runs": str(of_model["seed"].nunique())}
         for name in tested:
             of_test = of_model[of_model["tested_on"] == name]
             text = _with_interval(scores_of(of_test, measure), measure) if len(of_test) else ""
-            line[f"on {name}"] = f"{text} (its own)" if name == trained_on else text
+            line[f"on {name}"] = f"{text} (its own)" if text and name == trained_on else text
         lines.append(line)
-    classes = {name: ", ".join(dict.fromkeys(rows.loc[rows["tested_on"] == name, "class"])) for name in tested}
     notes = (
         *(
-            f"{name}: {rows.loc[rows['tested_on'] == name, 'case'].nunique()} test cases; {of}."
-            for name, of in classes.items()
+            f"{name}: {of['case'].nunique()} test cases; {', '.join(of['class'].unique())}."
+            for name, of in rows.groupby("tested_on", sort=False)
+        ),
+        *(
+            f"{name} is not scored of a run on {' or '.join(of)}: it is another view of the same images, of which "
+            "training may have held some."
+            for name, of in views.items()
+            if of
         ),
         "Nothing was trained or chosen on the other data set; its images go through the preprocessing of the run.",
+        "Its own: the test part of the run's own split, from its record.",
         _UNITS.format(seeds=" and seeds" if rows.groupby(["model", "trained_on"])["seed"].nunique().max() > 1 else ""),
     )
     return Sheet(
