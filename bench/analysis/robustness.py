@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, interval_text, scores_of
 from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval, Scores, bootstrap, can_be_resampled, difference, figure, with_seeds
+from bench.analysis.units import units_of
+from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.trained import Trained, load_trained
-from bench.runs.transfer import CLEAN, data_elsewhere, has_own_images, score_corrupted, score_elsewhere
+from bench.runs.transfer import CLEAN, data_elsewhere, has_own_images, own_units, score_corrupted, score_elsewhere
 from bench.zoo.registry import listed_names
 
 MEASURES = {
@@ -24,7 +27,7 @@ MEASURES = {
     "classification": Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0, stratified=True),
 }
 _UNITS = (
-    "Intervals (95 %): bootstrap over patients{seeds}; they say nothing of another training where a row has one run."
+    "Intervals (95 %): bootstrap over {units}{seeds}; they say nothing of another training where a row has one run."
 )
 Count = Callable[[str, int, int], object]
 
@@ -110,15 +113,15 @@ def _on_others(members: Sequence[Trained], asked: Elsewhere, report: Count) -> J
         )
     parts, lacking = [], dict[str, list[str]]()
     for trained, all_data in found:
-        parts.append(_own_rows(trained).assign(**_labels(trained), tested_on=trained.dataset))
+        own_part = _in_units(_own_rows(trained), own_units(trained, root), trained.task)
+        parts.append(own_part.assign(**_labels(trained), tested_on=trained.dataset))
         for data in all_data:
             if (trained.folder, data.name) in own:
                 lacking.setdefault(data.name, []).append(trained.dataset)
                 continue
-            rows = score_elsewhere(trained, data, given, report)
-            units = {} if data.spec.units is None else data.spec.units(data)
-            frame = pd.DataFrame(rows).assign(**_labels(trained), tested_on=data.name)
-            parts.append(frame.assign(unit=[units.get(row["case"], row["patient"]) for row in rows]))
+            rows = pd.DataFrame(score_elsewhere(trained, data, given, report))
+            rows = _in_units(rows, unit_table(data, data.name), trained.task)
+            parts.append(rows.assign(**_labels(trained), tested_on=data.name))
     scored = pd.concat(parts, ignore_index=True)
     views = {name: list(dict.fromkeys(of) - {name: None}.keys()) for name, of in lacking.items()}
     return Judgement(scored, [_transfer_sheet(scored, members[0].task, views)])
@@ -131,7 +134,22 @@ def _own_rows(trained: Trained) -> pd.DataFrame:
     if rows is None:
         return pd.DataFrame()
     rows = rows[(rows["part"] == "test") & (rows["weights"] == trained.weights)]
-    return rows.assign(unit=rows["patient"]).drop(columns=["part", "weights"])
+    return rows.drop(columns=["part", "weights"])
+
+
+def _in_units(rows: pd.DataFrame, table: Mapping[str, Any] | None, task: str) -> pd.DataFrame:
+    """The rows with `unit`, whose they are, and `units`, what one is in words."""
+    if rows.empty:
+        return rows
+    if table is not None:
+        return rows.assign(unit=units_of(rows, table), units=table["unit"])
+    known = bool((rows["patient"] != rows["case"]).any())
+    return rows.assign(unit=rows["patient"], units=TASKS[task].UNITS[known])
+
+
+def _drawn(rows: pd.DataFrame) -> str:
+    """How many units of what are drawn: `37 blocks of images (patients unknown)`."""
+    return f"{rows['unit'].nunique()} {' and '.join(rows['units'].unique())}"
 
 
 def _transfer_sheet(rows: pd.DataFrame, task: str, views: Mapping[str, Sequence[str]]) -> Sheet:
@@ -152,9 +170,10 @@ def _transfer_sheet(rows: pd.DataFrame, task: str, views: Mapping[str, Sequence[
             text = _with_interval(scores_of(of_test, measure), measure) if len(of_test) else ""
             line[f"on {name}"] = f"{text} (its own)" if text and name == trained_on else text
         lines.append(line)
+    runs = rows.groupby(["model", "trained_on"])["seed"].nunique()
     notes = (
         *(
-            f"{name}: {of['case'].nunique()} test cases; {', '.join(of['class'].unique())}."
+            f"{name}: {of['case'].nunique()} test cases, {_drawn(of)}; {', '.join(of['class'].unique())}."
             for name, of in rows.groupby("tested_on", sort=False)
         ),
         *(
@@ -165,7 +184,7 @@ def _transfer_sheet(rows: pd.DataFrame, task: str, views: Mapping[str, Sequence[
         ),
         "Nothing was trained or chosen on the other data set; its images go through the preprocessing of the run.",
         "Its own: the test part of the run's own split, from its record.",
-        _UNITS.format(seeds=" and seeds" if rows.groupby(["model", "trained_on"])["seed"].nunique().max() > 1 else ""),
+        _UNITS.format(units="these", seeds=" and seeds" if runs.max() > 1 else ""),
     )
     return Sheet(
         f"Trained on x tested on: {measure.name}, mean over the classes in common.",
@@ -186,10 +205,11 @@ def _with_interval(scores: Scores, measure: Measure) -> str:
 
 
 def _corrupted(members: Sequence[Trained], asked: Elsewhere, report: Count) -> Judgement:
-    parts = [
-        pd.DataFrame(score_corrupted(trained, asked.data_root, report)).assign(**_labels(trained))
-        for trained in members
-    ]
+    parts = []
+    for trained in members:
+        scored = pd.DataFrame(score_corrupted(trained, asked.data_root, report))
+        scored = _in_units(scored, own_units(trained, asked.data_root), trained.task)
+        parts.append(scored.assign(**_labels(trained)))
     rows = pd.concat(parts, ignore_index=True)
     groups = rows.groupby(["model", "trained_on"], sort=False)
     task = members[0].task
@@ -212,7 +232,8 @@ def _corruption_sheet(rows: pd.DataFrame, model: str, dataset: str, task: str) -
     runs = rows["seed"].nunique()
     notes = (
         "Relative: mean over severities as a share of the clean figure. After MedMNIST-C; seeds fixed.",
-        f"{clean['case'].nunique()} test cases. " + _UNITS.format(seeds=" and seeds" if runs > 1 else ""),
+        f"{clean['case'].nunique()} test cases. "
+        + _UNITS.format(units=_drawn(clean), seeds=" and seeds" if runs > 1 else ""),
     )
     caption = f"{model}, trained on {dataset}, {runs} run{'s' * (runs > 1)}: {what} by severity; clean {base}."
     return Sheet(caption, pd.DataFrame(lines), notes, name="corruptions", details=tuple(map(str, levels[1:-1])))

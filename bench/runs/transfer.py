@@ -11,9 +11,11 @@ import numpy as np
 from bench.datasets.base import DatasetSpec, Prepared
 from bench.datasets.cache.prepared import locate
 from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
+from bench.records import store
 from bench.runs.corruptions import MODALITIES, SEVERITIES, corrupted, corruptions_of
 from bench.runs.evaluate import IMAGES
 from bench.runs.held import cases_of_test
@@ -95,6 +97,17 @@ def _specs(name: str, data_root: str | Path | None) -> list[DatasetSpec]:
         return [dataset_spec(name, data_root)]
     except UserError:
         return []
+
+
+def own_units(trained: Trained, data_root: str | Path | None = None) -> dict[str, Any] | None:
+    """The run's table of units (`unit_table`): of its results, else of its data where they are here; None: patients."""
+    for results in trained.folder.absolute().parents:
+        if (table := store.read_units(results, trained.dataset, trained.cell.fingerprint)) is not None:
+            return table
+    try:
+        return unit_table(cases_of_test(trained, data_root)[0], trained.dataset)
+    except UserError:
+        return None
 
 
 def score_elsewhere(

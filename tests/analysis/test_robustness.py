@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -11,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from trained_runs import folders_of, results_of
 
-from bench.analysis.robustness import Elsewhere, _corruption_sheet, judge_elsewhere
+from bench.analysis.robustness import Elsewhere, _corruption_sheet, _in_units, _transfer_sheet, judge_elsewhere
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.trained import load_trained
-from bench.runs.transfer import data_elsewhere, has_own_images, score_elsewhere, shared_classes
+from bench.runs.transfer import data_elsewhere, has_own_images, own_units, score_elsewhere, shared_classes
 from bench.zoo.registry import dataset_spec
 
 
@@ -114,7 +115,7 @@ def test_corruptions_are_scored_beside_the_clean_images(user_data: Path, monkeyp
 def rows_of(values: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
     return pd.DataFrame(
         {"corruption": name, "severity": level, "case": f"c{k}", "patient": f"p{k}", "class": "a", "value": value}
-        | {"model": "m", "trained_on": "d", "seed": 0}
+        | {"model": "m", "trained_on": "d", "seed": 0, "unit": f"p{k}", "units": "patients"}
         for (name, level), of_cases in values.items()
         for k, value in enumerate(of_cases)
     )
@@ -137,6 +138,33 @@ def test_relative_figures_are_shares_of_the_clean_one() -> None:
     assert blur["Relative % [95 %]"].split()[0] == "200.0"
     perfect = {("clean", 0): [1.0, 1.0], ("blur", 1): [1.0, 0.0]}
     assert line_of(perfect, "classification", "blur")["Relative % [95 %]"] == "", "no share of an error of 0"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_intervals_are_over_what_stands_for_a_patient(tmp_path: Path, kept: bool) -> None:
+    folder = tmp_path / "runs" / "d" / "m" / "0-k"
+    trained: Any = SimpleNamespace(folder=folder, dataset="d", cell=SimpleNamespace(fingerprint="f", dataset="none"))
+    if kept:
+        cases = {f"c{k}": f"c{k - k % 4}" for k in range(12)}
+        store.write_units(tmp_path, {"dataset": "d", "fingerprint": "f", "unit": "blocks", "cases": cases})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.runs.transfer.cases_of_test", raises_user_error)
+        table = own_units(trained)
+    right = [1.0] * 4 + [0.0] * 4 + [1.0] * 4
+    rows = rows_of({("clean", 0): [1.0] * 12, ("blur", 1): right}).drop(columns=["unit", "units"])
+    rows = _in_units(rows.assign(patient=rows["case"]), table, "classification")
+    sheet = _corruption_sheet(rows, "m", "d", "classification")
+    assert f"over {'3 blocks' if kept else '12 images (patients unknown: too narrow'}" in sheet.notes[1]
+    own = rows.assign(predicted=rows["value"], reference=1, tested_on="d")
+    whole = own[own["corruption"] == "blur"]
+    transfer = _transfer_sheet(whole, "classification", {})
+    assert f"d: 12 test cases, {'3 blocks' if kept else '12 images'}" in transfer.notes[0]
+    low = float(transfer.frame["on d"].iloc[0].partition("[")[2].partition(",")[0])
+    assert (low < 20) == kept, "a block is right or wrong together"
+
+
+def raises_user_error(*_: object) -> None:
+    raise UserError("no data here")
 
 
 def test_what_cannot_be_judged_ends_in_a_line(user_data: Path) -> None:
