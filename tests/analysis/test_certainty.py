@@ -20,6 +20,7 @@ from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
 from bench.cli.main import main
 from bench.report.leaks import with_leaks
+from bench.report.paper_words import evaluation
 from bench.report.render import render_tables
 from bench.report.sheets import to_latex, to_markdown
 from bench.report.table_sheets import interval_sheet
@@ -210,6 +211,23 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
     assert asked["Real images, whole split"] == "no: phantom images"
     assert asked["Leak"] == "yes: leaks; of the test cases 50.0 % have the same patient or subject in training"
     assert asked["Same machine and code"] == "no: rows differ in commit (abc, other)"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("ab", "yes, a rate from one grid for each, on folds of training patients"),
+        ("a", "no: a rate of the grid was not chosen for B"),
+        ("", "one rate for all, none chosen from the grid"),
+    ],
+)
+def test_the_checklist_says_whose_rate_was_chosen(chosen: str, said: str) -> None:
+    grid = {"grid": [1e-3, 3e-3], "lr": 1e-3}
+    pairs = [pair for name in "ab" for pair in three(name, 0.9, tuned={**grid, "chosen": name in chosen})]
+    pairs += three("luck", 0.1, family="chance", params=0, tuned={**grid, "chosen": False})
+    found = table(*pairs)
+    assert f"Equal tuning? {said}" in found.checklist
+    assert f"Tuning: {said}." in evaluation(found), "a sentence of the paper too"
 
 
 def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> None:
