@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.certainty import Certainty
+from bench.analysis.certainty import UNKNOWN, Certainty
 from bench.analysis.convergence import converged_words
 from bench.analysis.folds import fold_count, whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, Shown
@@ -88,7 +88,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
     figure = f"of the test cases {text} in training" if text else "share not recorded"
     if pd.notna(first.get("split_flag")):
         return f"yes: {first['split_flag']}; {figure}"
-    unknown = "" if sure.patients_known else ", patients unknown"
+    unknown = "" if sure.patients_known else f", {UNKNOWN}"
     some = any(share > 0 for share in known.values())
     return f"{'some' if some else 'none known'}: split {first['split']}{unknown}; {figure}"
 

@@ -248,6 +248,16 @@ def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> Non
     assert asked(2)["Seeds"] == "2 (fewer than 3: too few to tell methods apart)"
 
 
+def test_a_volume_is_taken_as_one_patient_s_with_any_number_of_seeds() -> None:
+    for pairs in (three("a", 0.9), three("a", 0.9)[:1]):
+        frame = pd.DataFrame([row for one, mean in pairs for row in rows(one, mean) if row["case"].endswith("_ED")])
+        alone, as_cases = frame.assign(case=frame["patient"]), frame
+        for scores in (alone, as_cases):
+            (found,) = summarise(pd.DataFrame([one for one, _ in pairs]), scores)
+            assert "Leak? none known: split mtunet; share not recorded" in found.checklist
+            assert found.sure.patients_known
+
+
 def test_what_differs_between_machines_is_named() -> None:
     pairs = three("a", 0.9)
     for seed, (one, _) in enumerate(pairs):
