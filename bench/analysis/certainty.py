@@ -32,6 +32,8 @@ from bench.analysis.statistics import (
     wilcoxon,
 )
 
+UNKNOWN = "patients unknown"  # as the words of units say it
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -80,7 +82,7 @@ class Certainty:
         measure: what both are of, `Dice % (strict)`.
         measures: all that have intervals, by name; grids: of each model's scores in each, by measure and title.
         paired: whether differences are over pairs of seeds.
-        patients_known: whether the cases say whose they are.
+        patients_known: whether it is known whose the cases are.
     """
 
     caption: str
@@ -122,14 +124,15 @@ def certainty(
         marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
     scores, reference = task.counted(scores), _reference(cells, order, shown.reference)
+    known = patients_known(cells, scores)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order:
-        return _without_claim("no model has all seeds, and the figure that orders the rows")
+        return _without_claim("no model has all seeds, and the figure that orders the rows", known)
     if seeds < 2 or units < 2:
         why = f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
         right = task.right(scores) if seeds == 1 else None
-        return _without_claim(why, right, reference, {model: titles[model] for model in order}, tests)
+        return _without_claim(why, known, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
     by_measure = {one: scores_of_models(scores, one, order) for one in (main, *others)}
     grids = by_measure[main]
@@ -165,7 +168,7 @@ def certainty(
         {titles[model]: interval for model, interval in figures.items()},
         ranks,
         main.name,
-        patients_known(scores),
+        known,
         {measure.name: measure for measure in by_measure},
         {measure.name: {titles[model]: grid for model, grid in of.items()} for measure, of in by_measure.items()},
         paired,
@@ -174,6 +177,7 @@ def certainty(
 
 def _without_claim(
     why: str,
+    known: bool,
     right: pd.DataFrame | None = None,
     reference: str = "",
     titles: Mapping[str, str] | None = None,
@@ -182,13 +186,14 @@ def _without_claim(
     """What is said where there is one seed or one unit: nothing of methods, of single classifiers how many are right.
 
     Args:
+        known: whether it is known whose the cases are.
         right: (cases, models) booleans, or None.
         titles: of each model, the best first.
         tests: McNemar's p as well.
     """
     caption = f"No claim about a method is made: {why}."
     if right is None or titles is None or len(titles) < 2:
-        return Certainty(caption, pd.DataFrame(), pd.DataFrame())
+        return Certainty(caption, pd.DataFrame(), pd.DataFrame(), patients_known=known)
     counts = [f"{right[model].sum()} of {len(right)}" for model in titles]
     frame = pd.DataFrame({"Model": list(titles.values()), "Right": counts})
     notes: tuple[str, ...] = ()
@@ -202,7 +207,8 @@ def _without_claim(
             "not, and says nothing of another training."
         )
         notes = (note,)
-    return Certainty(caption, frame, pd.DataFrame("", index=frame.index, columns=frame.columns), notes)
+    marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    return Certainty(caption, frame, marks, notes, patients_known=known)
 
 
 def _adjusted(values: Mapping[str, float], order: Iterable[str]) -> list[str]:
@@ -273,15 +279,34 @@ def _unit_word(cells: pd.DataFrame) -> str:
     return "unit" if "units" in cells and cells["units"].notna().all() else "patient"
 
 
-def patients_known(rows: pd.DataFrame) -> bool:
-    """Whether the cases say whose they are."""
-    return rows["patient"].nunique() < rows["case"].nunique()
+def patients_known(cells: pd.DataFrame, rows: pd.DataFrame) -> bool:
+    """Whether it is known whose the cases are, by records of one comparison; a volume is taken as one patient's.
+
+    Args:
+        cells: their `split_leak` has a share of patients where these are known; older records lack it.
+        rows: of cases.csv, whose patients are otherwise known where they are more than the cases' own names.
+    """
+    units = cells["units"].dropna() if "units" in cells else pd.Series(dtype=str)
+    if units.astype(str).str.contains(UNKNOWN, regex=False).any():
+        return False
+    leaks = [leak for leak in cells.get("split_leak", ()) if isinstance(leak, dict) and "patient" in leak]
+    if (cells["task"] == "segmentation").all() or any(leak["patient"] is not None for leak in leaks):
+        return True
+    return not leaks and _named_apart(rows)
+
+
+def _named_apart(rows: pd.DataFrame) -> bool:
+    return rows.empty or bool((rows["patient"].astype(str) != rows["case"].astype(str)).any())
 
 
 def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str:
     """What was resampled beside seeds, in the plural."""
     words = cells["units"].iloc[0] if "units" in cells else None
-    return task.UNITS[patients_known(rows)] if words is None or pd.isna(words) else str(words)
+    if pd.notna(words):
+        return str(words)
+    if (cells["task"] == "segmentation").all():
+        return str(task.UNITS[rows["patient"].nunique() < rows["case"].nunique()])
+    return str(task.UNITS[patients_known(cells, rows)])
 
 
 def _reference(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:

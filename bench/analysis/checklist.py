@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.certainty import Certainty
+from bench.analysis.certainty import UNKNOWN, Certainty
 from bench.analysis.convergence import converged_words
 from bench.analysis.folds import fold_count, whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, Shown
@@ -32,7 +32,7 @@ def checklist(
     """
     return (
         f"Weights selected on validation data? {_selection(shown)}",
-        f"Equal tuning? {_tuning(first)}",
+        f"Equal tuning? {_tuning(first, cells, titles)}",
         f"Converged? {converged_words(first, cells, titles, shown)}",
         f"Pretraining? {'yes, see the footnote' if pd.notna(first.get('init')) else 'none'}",
         f"Reduced width? {_names(cells, titles, cells['reduced_from'].notna())}",
@@ -50,13 +50,19 @@ def _selection(shown: Shown) -> str:
     return "no: the last step's" if (shown.weights or "").endswith("last") else "yes, the best validation score"
 
 
-def _tuning(first: pd.Series[Any]) -> str:
+def _tuning(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str]) -> str:
     tuned = first.get("tuned")
     if not isinstance(tuned, dict):
         return "one recipe for all, nothing tuned per model"
-    if "grid" in tuned:
-        return "yes, a rate from one grid for each, on folds of training patients; the footnote names those without"
-    return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
+    if "grid" not in tuned:
+        return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
+    trained = cells[(cells["family"] != "chance") & (cells["params"] > 0)]
+    chosen = trained["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
+    if chosen.all():
+        return "yes, a rate from one grid for each, on folds of training patients"
+    if not chosen.any():
+        return "one rate for all, none chosen from the grid"
+    return f"no: a rate of the grid was not chosen for {_names(trained, titles, ~chosen)}"
 
 
 def _names(cells: pd.DataFrame, titles: dict[str, str], chosen: pd.Series[Any]) -> str:
@@ -85,7 +91,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
         figure += f"; {100 * chosen_on:.1f} % have patient, image or its like in validation, which chooses weights"
     if pd.notna(first.get("split_flag")):
         return f"yes: {first['split_flag']}; {figure}"
-    unknown = "" if sure.patients_known else ", patients unknown"
+    unknown = "" if sure.patients_known else f", {UNKNOWN}"
     some = chosen_on > 0 or any(share > 0 for share in known.values())
     return f"{'some' if some else 'none known'}: split {first['split']}{unknown}; {figure}"
 

@@ -3,8 +3,8 @@
 A straight line is laid through the scores of the last third of a run's validation rounds, of the weights that tables
 show. Its rise from the first of them to the last is what the run still gained there; the scatter of the rounds about
 the line is the noise, from which the rise has Student's 95 % interval. A rate that falls to nothing makes any curve
-flat at its end, so that a flat one says that this schedule was used up, and not that a longer one brings nothing. The
-test is our choice.
+flat at its end, so that a flat one says that this schedule was used up, and not that a longer one brings nothing. A
+score that fell by more than its noise is no flat one: the run went past its best. The test is our choice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def late_rise(runs: Sequence[Sequence[float]]) -> tuple[float, float] | None:
 
 
 def converged_words(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str], shown: Shown) -> str:
-    """Whether each network's validation score was flat at its end, within its noise; else by how much it still rose.
+    """Whether each network's validation score was flat at its end, within its noise; else by how much it rose or fell.
 
     Args:
         first: what all cells share. cells: of one comparison. titles: of each model in it.
@@ -60,17 +60,20 @@ def converged_words(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str
         return "no: short budget"
     trained = cells[(cells["status"] == "complete") & (cells["family"] != "chance")]
     unit, scale, digits = ("points of Dice", 100, 2) if first["task"] == "segmentation" else ("of cross-entropy", 1, 3)
-    rising, unknown = [], []
+    rising, falling, unknown = list[str](), list[str](), list[str]()
     for model, own in trained.groupby("model", sort=False):
         folders = own.get("folder", pd.Series(dtype=object)).dropna()
         rise = late_rise([_shown_scores(Path(folder), shown) for folder in folders])
         if rise is None:
             unknown.append(titles[str(model)])
-        elif rise[0] > rise[1]:
-            rising.append(f"{titles[str(model)]} by {scale * rise[0]:.{digits}f} (+-{scale * rise[1]:.{digits}f})")
+        elif abs(rise[0]) > rise[1]:
+            by = f"{titles[str(model)]} by {scale * abs(rise[0]):.{digits}f} (+-{scale * rise[1]:.{digits}f})"
+            (rising if rise[0] > 0 else falling).append(by)
     lacking = f"; not known of {', '.join(unknown)}" if unknown else ""
-    if rising:
-        return f"no: validation still rose over the last third of its rounds, {unit}: {', '.join(rising)}{lacking}"
+    kinds = {"validation still rose": rising, "past its best: validation fell": falling}
+    said = [f"{what} over the last third of its rounds, {unit}: {', '.join(of)}" for what, of in kinds.items() if of]
+    if said:
+        return f"no: {'; '.join(said)}{lacking}"
     if len(unknown) == trained["model"].nunique():
         return "not known: no history of enough validation rounds"
     return f"yes: flat within its noise over the last third of the validation rounds{lacking}"

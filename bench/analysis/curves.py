@@ -39,6 +39,8 @@ WHOLE = "Each number of images seen is a whole schedule of its own, from warm-up
 DRAWN = "Of fewer training patients or groups each seed draws its own; a larger number holds those of a smaller one."
 ALL = "Runs on the whole training part are no point where their records do not say how many groups it is."
 
+MEAN = "Where the folds of a point differ in this number, the point stands at their mean."
+
 
 @dataclass(frozen=True)
 class Point:
@@ -181,7 +183,7 @@ def _curves(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, a
 
 
 def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, asked: Collection[str]) -> Curve | None:
-    known = cells[cells["place"].notna()]
+    known = _in_one_place(cells[cells["place"].notna()])
     placed = known if known.empty else _largest_of_each_place(_newest(known))
     trained = placed[placed["family"] != "chance"]
     if trained.empty or trained.groupby("model")["place"].nunique().max() < 2:
@@ -193,6 +195,10 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     last["preset"], last["train_patients"] = _preset(last), None if axis == PATIENTS else last["train_patients"]
     done = placed[placed["status"] == "complete"]
     left_out = (ALL,) if axis == PATIENTS and len(known) < len(cells) else ()
+    differ = (MEAN,) if (placed["place"] != cells.loc[placed.index, "place"]).any() else ()
+    lines = _lines(tables, column.header)
+    if not lines:
+        return None
     return Curve(
         axis,
         last["dataset"],
@@ -203,9 +209,14 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
         column.header,
         column.decimals,
         tuple(tables),
-        _lines(tables, column.header),
-        (WHOLE if axis == IMAGES else DRAWN, *_short_places(axis, tables), *_said(tables, axis), *left_out),
+        lines,
+        (WHOLE if axis == IMAGES else DRAWN, *differ, *_short_places(axis, tables), *_said(tables, axis), *left_out),
     )
+
+
+def _in_one_place(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with one place for each comparison: where folds differ in it, their mean."""
+    return cells.assign(place=cells.groupby("comparison")["place"].transform("mean").round())
 
 
 def _newest(cells: pd.DataFrame) -> pd.DataFrame:

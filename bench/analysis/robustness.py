@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, interval_text, scores_of
 from bench.analysis.sheet import Sheet
 from bench.analysis.statistics import Interval, Scores, bootstrap, can_be_resampled, difference, figure, with_seeds
+from bench.analysis.units import units_of
+from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.trained import Trained, load_trained
-from bench.runs.transfer import CLEAN, score_corrupted, score_elsewhere
+from bench.runs.transfer import CLEAN, data_elsewhere, has_own_images, own_units, score_corrupted, score_elsewhere
 from bench.zoo.registry import listed_names
 
 MEASURES = {
@@ -24,7 +27,7 @@ MEASURES = {
     "classification": Measure("Balanced accuracy %", "predicted", 100.0, 1, most=100.0, stratified=True),
 }
 _UNITS = (
-    "Intervals (95 %): bootstrap over patients{seeds}; they say nothing of another training where a row has one run."
+    "Intervals (95 %): bootstrap over {units}{seeds}; they say nothing of another training where a row has one run."
 )
 Count = Callable[[str, int, int], object]
 
@@ -78,7 +81,8 @@ def judge_elsewhere(asked: Elsewhere, report: Count = lambda name, done, total: 
     """Scores runs on other data sets, or under corruptions; nothing is trained.
 
     Raises:
-        UserError: runs of two tasks, and as `load_trained`, `score_elsewhere` and `score_corrupted`.
+        UserError: runs of two tasks, and as `load_trained`, `data_elsewhere`, `score_elsewhere` and `score_corrupted`;
+            no data set but the runs' own.
     """
     members = [load_trained(folder, asked.weights, asked.device, asked.trust) for folder in asked.runs]
     if len({member.task for member in members}) > 1:
@@ -99,16 +103,28 @@ def _labels(trained: Trained) -> dict[str, Any]:
 
 
 def _on_others(members: Sequence[Trained], asked: Elsewhere, report: Count) -> Judgement:
-    parts = []
-    for trained in members:
-        parts.append(_own_rows(trained).assign(**_labels(trained), tested_on=trained.dataset))
-        for name in listed_names(asked.datasets or ()):
-            data, rows = score_elsewhere(trained, name, asked.data, asked.data_root, asked.named, report)
-            units = {} if data.spec.units is None else data.spec.units(data)
-            frame = pd.DataFrame(rows).assign(**_labels(trained), tested_on=data.name)
-            parts.append(frame.assign(unit=[units.get(row["case"], row["patient"]) for row in rows]))
+    names, root, given = listed_names(asked.datasets or ()), asked.data_root, asked.named
+    found = [(trained, [data_elsewhere(trained, name, asked.data, root) for name in names]) for trained in members]
+    own = {(t.folder, data.name) for t, all_data in found for data in all_data if has_own_images(t, data, root)}
+    if all((trained.folder, data.name) in own for trained, all_data in found for data in all_data):
+        raise UserError(
+            f"Nothing to score: {', '.join(names)} is what each run was trained on, or another view of its images: "
+            "the run's own figures are in `medbench report`, and this is for --corruptions or another data set."
+        )
+    parts, lacking = [], dict[str, list[str]]()
+    for trained, all_data in found:
+        own_part = _in_units(_own_rows(trained), own_units(trained, root), trained.task)
+        parts.append(own_part.assign(**_labels(trained), tested_on=trained.dataset))
+        for data in all_data:
+            if (trained.folder, data.name) in own:
+                lacking.setdefault(data.name, []).append(trained.dataset)
+                continue
+            rows = pd.DataFrame(score_elsewhere(trained, data, given, report))
+            rows = _in_units(rows, unit_table(data, data.name), trained.task)
+            parts.append(rows.assign(**_labels(trained), tested_on=data.name))
     scored = pd.concat(parts, ignore_index=True)
-    return Judgement(scored, [_transfer_sheet(scored, members[0].task)])
+    views = {name: list(dict.fromkeys(of) - {name: None}.keys()) for name, of in lacking.items()}
+    return Judgement(scored, [_transfer_sheet(scored, members[0].task, views)])
 
 
 def _own_rows(trained: Trained) -> pd.DataFrame:
@@ -118,31 +134,57 @@ def _own_rows(trained: Trained) -> pd.DataFrame:
     if rows is None:
         return pd.DataFrame()
     rows = rows[(rows["part"] == "test") & (rows["weights"] == trained.weights)]
-    return rows.assign(unit=rows["patient"]).drop(columns=["part", "weights"])
+    return rows.drop(columns=["part", "weights"])
 
 
-def _transfer_sheet(rows: pd.DataFrame, task: str) -> Sheet:
-    """A row for each model and data set that it was trained on, a column for each that it was tested on."""
+def _in_units(rows: pd.DataFrame, table: Mapping[str, Any] | None, task: str) -> pd.DataFrame:
+    """The rows with `unit`, whose they are, and `units`, what one is in words."""
+    if rows.empty:
+        return rows
+    if table is not None:
+        return rows.assign(unit=units_of(rows, table), units=table["unit"])
+    known = bool((rows["patient"] != rows["case"]).any())
+    return rows.assign(unit=rows["patient"], units=TASKS[task].UNITS[known])
+
+
+def _drawn(rows: pd.DataFrame) -> str:
+    """How many units of what are drawn: `37 blocks of images (patients unknown)`."""
+    return f"{rows['unit'].nunique()} {' and '.join(rows['units'].unique())}"
+
+
+def _transfer_sheet(rows: pd.DataFrame, task: str, views: Mapping[str, Sequence[str]]) -> Sheet:
+    """A row for each model and data set that it was trained on, a column for each that it was tested on.
+
+    Args:
+        views: data set -> those of which it is another view, whose runs were not scored on it.
+    """
     measure = MEASURES[task]
     if task == "classification":
         rows = rows[rows["reference"].astype(float) == 1]
-    tested = list(dict.fromkeys(rows["tested_on"]))
+    tested = list(dict.fromkeys([*rows["tested_on"], *(name for name, of in views.items() if of)]))
     lines = []
     for (model, trained_on), of_model in rows.groupby(["model", "trained_on"], sort=False):
         line = {"Model": model, "Trained on": trained_on, "Runs": str(of_model["seed"].nunique())}
         for name in tested:
             of_test = of_model[of_model["tested_on"] == name]
             text = _with_interval(scores_of(of_test, measure), measure) if len(of_test) else ""
-            line[f"on {name}"] = f"{text} (its own)" if name == trained_on else text
+            line[f"on {name}"] = f"{text} (its own)" if text and name == trained_on else text
         lines.append(line)
-    classes = {name: ", ".join(dict.fromkeys(rows.loc[rows["tested_on"] == name, "class"])) for name in tested}
+    runs = rows.groupby(["model", "trained_on"])["seed"].nunique()
     notes = (
         *(
-            f"{name}: {rows.loc[rows['tested_on'] == name, 'case'].nunique()} test cases; {of}."
-            for name, of in classes.items()
+            f"{name}: {of['case'].nunique()} test cases, {_drawn(of)}; {', '.join(of['class'].unique())}."
+            for name, of in rows.groupby("tested_on", sort=False)
+        ),
+        *(
+            f"{name} is not scored of a run on {' or '.join(of)}: it is another view of the same images, of which "
+            "training may have held some."
+            for name, of in views.items()
+            if of
         ),
         "Nothing was trained or chosen on the other data set; its images go through the preprocessing of the run.",
-        _UNITS.format(seeds=" and seeds" if rows.groupby(["model", "trained_on"])["seed"].nunique().max() > 1 else ""),
+        "Its own: the test part of the run's own split, from its record.",
+        _UNITS.format(units="these", seeds=" and seeds" if runs.max() > 1 else ""),
     )
     return Sheet(
         f"Trained on x tested on: {measure.name}, mean over the classes in common.",
@@ -163,10 +205,11 @@ def _with_interval(scores: Scores, measure: Measure) -> str:
 
 
 def _corrupted(members: Sequence[Trained], asked: Elsewhere, report: Count) -> Judgement:
-    parts = [
-        pd.DataFrame(score_corrupted(trained, asked.data_root, report)).assign(**_labels(trained))
-        for trained in members
-    ]
+    parts = []
+    for trained in members:
+        scored = pd.DataFrame(score_corrupted(trained, asked.data_root, report))
+        scored = _in_units(scored, own_units(trained, asked.data_root), trained.task)
+        parts.append(scored.assign(**_labels(trained)))
     rows = pd.concat(parts, ignore_index=True)
     groups = rows.groupby(["model", "trained_on"], sort=False)
     task = members[0].task
@@ -189,7 +232,8 @@ def _corruption_sheet(rows: pd.DataFrame, model: str, dataset: str, task: str) -
     runs = rows["seed"].nunique()
     notes = (
         "Relative: mean over severities as a share of the clean figure. After MedMNIST-C; seeds fixed.",
-        f"{clean['case'].nunique()} test cases. " + _UNITS.format(seeds=" and seeds" if runs > 1 else ""),
+        f"{clean['case'].nunique()} test cases. "
+        + _UNITS.format(units=_drawn(clean), seeds=" and seeds" if runs > 1 else ""),
     )
     caption = f"{model}, trained on {dataset}, {runs} run{'s' * (runs > 1)}: {what} by severity; clean {base}."
     return Sheet(caption, pd.DataFrame(lines), notes, name="corruptions", details=tuple(map(str, levels[1:-1])))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,5 +29,10 @@ def with_units(cells: pd.DataFrame, cases: pd.DataFrame, results: str | Path) ->
         if table is not None:
             units[of_data.index] = table["unit"]
             rows = cases["key"].isin(of_data["key"])
-            unit[rows] = cases.loc[rows, "case"].map(table["cases"]).astype(object).fillna(unit[rows])
+            unit[rows] = units_of(cases[rows], table)
     return cells.assign(units=units), cases.assign(unit=unit)
+
+
+def units_of(rows: pd.DataFrame, table: Mapping[str, Any]) -> pd.Series[Any]:
+    """Whose each case is: the unit that a table gives it, else its patient."""
+    return rows["case"].map(table["cases"]).astype(object).fillna(rows["patient"])

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.aside import name_versions
+from bench.analysis.comparison import titles_of
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import short_words
 from bench.errors import UserError
@@ -41,17 +43,23 @@ def trials_text(results: Path) -> str:
 
 
 def _search_sheet(where: str, task: str, trials: list[dict[str, Any]]) -> Sheet:
-    """A row per model, a column per trial: its validation score, or that it diverged; blank where it was not tried."""
+    """A row per model and version, a column per trial: its validation score, or its status; blank where not tried."""
     rows = pd.DataFrame(
         {
-            "Model": trial["model"]["title"],
+            "model": trial["model"]["name"],
+            "version": trial["cell"]["model"]["version"],
+            "title": trial["model"]["title"],
+            "status": trial["status"],
             "trial": trial["cell"]["tuned"]["trial"],
             "values": f"{trial['cell']['tuned']['lr']:g}, {trial['cell']['tuned']['weight_decay']:g}",
             "score": trial["training"]["val_score"] if trial["status"] == "complete" and trial["training"] else None,
         }
         for trial in trials
-    ).drop_duplicates(["Model", "trial"], keep="last")
-    rows["text"] = rows["score"].astype(float).map("{:.3f}".format).where(rows["score"].notna(), "diverged")
+    )
+    rows = name_versions(rows.assign(comparison=""))
+    rows["Model"] = rows["model"].map(titles_of(rows))
+    rows = rows.drop_duplicates(["Model", "trial"], keep="last")
+    rows["text"] = rows["score"].astype(float).map("{:.3f}".format).where(rows["score"].notna(), rows["status"])
     rows["best"] = rows["score"] == rows.groupby("Model")["score"].transform("max")
     heads = rows.drop_duplicates("trial", keep="last").set_index("trial")["values"].sort_index()
     texts, best = (rows.pivot(index="Model", columns="trial", values=name) for name in ("text", "best"))

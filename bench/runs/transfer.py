@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.base import Prepared
+from bench.datasets.base import DatasetSpec, Prepared
 from bench.datasets.cache.prepared import locate
 from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
+from bench.records import store
 from bench.runs.corruptions import MODALITIES, SEVERITIES, corrupted, corruptions_of
 from bench.runs.evaluate import IMAGES
 from bench.runs.held import cases_of_test
@@ -66,29 +68,64 @@ def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str,
     return pairs
 
 
-def score_elsewhere(
-    trained: Trained,
-    name: str,
-    source: str = "auto",
-    data_root: str | Path | None = None,
-    given: Mapping[str, str] | None = None,
-    report: Count = lambda name, done, total: None,
-) -> tuple[Prepared, list[dict[str, Any]]]:
-    """The data set, and rows as in cases.csv of the test part of its default split, of the classes in common.
+def data_elsewhere(trained: Trained, name: str, source: str = "auto", data_root: str | Path | None = None) -> Prepared:
+    """The prepared data of another data set, of the network's task and channels.
 
     Raises:
-        UserError: another task or number of channels, no class in common, or data that are not here.
+        UserError: another task or number of channels, or data that are not here.
     """
     spec = dataset_spec(name, data_root)
     for what, own, theirs in (("task", trained.task, spec.task), ("channels", trained.channels, spec.channels)):
         if own != theirs:
             raise UserError(f"The network in {trained.folder} takes {what} {own}, but {name} has {theirs}.")
+    return locate(spec, source, data_root)
+
+
+def has_own_images(trained: Trained, data: Prepared, data_root: str | Path | None = None) -> bool:
+    """Whether the data are of the run's own data set, or another view of it: training may have held their test part."""
+    cell = trained.cell
+    if data.fingerprint == cell.fingerprint:
+        return True
+    own = next((spec.variant_of or spec.name for spec in _specs(cell.dataset, data_root)), cell.dataset)
+    same_kind = (cell.source["kind"] == "phantom") == (data.kind == "phantom")
+    return same_kind and own == (data.spec.variant_of or data.spec.name)
+
+
+def _specs(name: str, data_root: str | Path | None) -> list[DatasetSpec]:
+    """The description of a data set, or none where it is not known here."""
+    try:
+        return [dataset_spec(name, data_root)]
+    except UserError:
+        return []
+
+
+def own_units(trained: Trained, data_root: str | Path | None = None) -> dict[str, Any] | None:
+    """The run's table of units (`unit_table`): of its results, else of its data where they are here; None: patients."""
+    for results in trained.folder.absolute().parents:
+        if (table := store.read_units(results, trained.dataset, trained.cell.fingerprint)) is not None:
+            return table
+    try:
+        return unit_table(cases_of_test(trained, data_root)[0], trained.dataset)
+    except UserError:
+        return None
+
+
+def score_elsewhere(
+    trained: Trained,
+    data: Prepared,
+    given: Mapping[str, str] | None = None,
+    report: Count = lambda name, done, total: None,
+) -> list[dict[str, Any]]:
+    """Rows as in cases.csv of the test part of the data's default split, of the classes in common.
+
+    Raises:
+        UserError: no class in common.
+    """
+    spec = data.spec
     pairs = shared_classes(trained, spec.classes, given or {})
-    data = locate(spec, source, data_root)
     cases = assign(data.cases, make_split(spec, data, spec.default_split[data.layout], None)).indices["test"]
-    if spec.task == "segmentation":
-        return data, list(_volume_rows(trained, data, cases, pairs, report))
-    return data, list(_image_rows(trained, data, cases, pairs, report))
+    make = _volume_rows if spec.task == "segmentation" else _image_rows
+    return list(make(trained, data, cases, pairs, report))
 
 
 def _volume_rows(

@@ -20,6 +20,7 @@ from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
 from bench.cli.main import main
 from bench.report.leaks import with_leaks
+from bench.report.paper_words import evaluation
 from bench.report.render import render_tables
 from bench.report.sheets import to_latex, to_markdown
 from bench.report.table_sheets import interval_sheet
@@ -212,6 +213,23 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
     assert asked["Same machine and code"] == "no: rows differ in commit (abc, other)"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("ab", "yes, a rate from one grid for each, on folds of training patients"),
+        ("a", "no: a rate of the grid was not chosen for B"),
+        ("", "one rate for all, none chosen from the grid"),
+    ],
+)
+def test_the_checklist_says_whose_rate_was_chosen(chosen: str, said: str) -> None:
+    grid = {"grid": [1e-3, 3e-3], "lr": 1e-3}
+    pairs = [pair for name in "ab" for pair in three(name, 0.9, tuned={**grid, "chosen": name in chosen})]
+    pairs += three("luck", 0.1, family="chance", params=0, tuned={**grid, "chosen": False})
+    found = table(*pairs)
+    assert f"Equal tuning? {said}" in found.checklist
+    assert f"Tuning: {said}." in evaluation(found), "a sentence of the paper too"
+
+
 def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> None:
     def asked(seeds: int = 3, **fields: Any) -> dict[str, str]:
         pairs = [(cell("a", seed, **fields), 0.9) for seed in range(seeds)]
@@ -228,6 +246,16 @@ def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> Non
     assert clean == "none known: split mtunet; of the test cases 0.0 % have the same patient or subject in training"
     assert asked()["Seeds"] == "3"
     assert asked(2)["Seeds"] == "2 (fewer than 3: too few to tell methods apart)"
+
+
+def test_a_volume_is_taken_as_one_patient_s_with_any_number_of_seeds() -> None:
+    for pairs in (three("a", 0.9), three("a", 0.9)[:1]):
+        frame = pd.DataFrame([row for one, mean in pairs for row in rows(one, mean) if row["case"].endswith("_ED")])
+        alone, as_cases = frame.assign(case=frame["patient"]), frame
+        for scores in (alone, as_cases):
+            (found,) = summarise(pd.DataFrame([one for one, _ in pairs]), scores)
+            assert "Leak? none known: split mtunet; share not recorded" in found.checklist
+            assert found.sure.patients_known
 
 
 def test_what_differs_between_machines_is_named() -> None:

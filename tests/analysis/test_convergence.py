@@ -80,6 +80,21 @@ def test_it_is_of_the_weights_that_are_shown(tmp_path: Path) -> None:
     assert "Net B" not in raw
 
 
+def test_a_score_that_falls_is_past_its_best(tmp_path: Path) -> None:
+    noise = np.random.default_rng(4).normal(0, 0.001, 21)
+    curves = {"a": 0.9 + noise, "b": np.linspace(0.9, 0.4, 21) + noise, "c": np.linspace(0.2, 0.8, 21) + noise}
+    folders = {name: trained(tmp_path / name, list(scores), None) for name, scores in curves.items()}
+    titles = {name: f"Net {name.upper()}" for name in folders}
+    words = converged_words(FIRST, cells({name: folders[name] for name in "ab"}), titles, Shown())
+    opening, _, figure = words.partition(" by ")
+    assert opening == "no: past its best: validation fell over the last third of its rounds, points of Dice: Net B"
+    assert float(figure.split()[0]) == pytest.approx(100 * 0.5 * 6 / 20, abs=0.2)
+    both = converged_words(FIRST, cells(folders), titles, Shown())
+    assert both.startswith("no: validation still rose over the last third of its rounds, points of Dice: Net C by ")
+    assert "; past its best: validation fell over the last third of its rounds, points of Dice: Net B by " in both
+    assert "Net A" not in both
+
+
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     flat = list(0.9 + np.random.default_rng(3).normal(0, 0.001, 21))
     short = trained(tmp_path / "short", flat[:6], None)

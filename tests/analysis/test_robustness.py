@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -11,12 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from trained_runs import folders_of, results_of
 
-from bench.analysis.robustness import Elsewhere, _corruption_sheet, judge_elsewhere
+from bench.analysis.robustness import Elsewhere, _corruption_sheet, _in_units, _transfer_sheet, judge_elsewhere
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
 from bench.runs.trained import load_trained
-from bench.runs.transfer import score_elsewhere, shared_classes
+from bench.runs.transfer import data_elsewhere, has_own_images, own_units, score_elsewhere, shared_classes
+from bench.zoo.registry import dataset_spec
 
 
 def evaluate(*arguments: object) -> Result:
@@ -41,7 +43,9 @@ def test_classes_are_the_same_by_name_or_as_the_user_says(user_data: Path) -> No
 
 def test_on_its_own_data_set_a_run_has_its_own_figures(user_data: Path) -> None:
     for dataset, folder in folders_of(user_data).items():
-        data, rows = score_elsewhere(load_trained(folder), dataset, "phantom", user_data / "medbench")
+        trained = load_trained(folder)
+        data = data_elsewhere(trained, dataset, "phantom", user_data / "medbench")
+        rows = score_elsewhere(trained, data)
         record = store.read_record(folder)
         assert record is not None
         stored = store.read_cases(folder, record)
@@ -53,20 +57,46 @@ def test_on_its_own_data_set_a_run_has_its_own_figures(user_data: Path) -> None:
         pd.testing.assert_series_equal(found[column].astype(float), own[column].astype(float), rtol=1e-6)
 
 
-@pytest.mark.slow
-def test_a_table_of_trained_on_and_tested_on(user_data: Path, tmp_path: Path) -> None:
-    place = ["--data", "phantom", "--data-root", user_data / "medbench"]
+def test_a_run_s_own_images_are_not_scored_as_another_data_set_s(user_data: Path) -> None:
     folder = folders_of(user_data)["large-covid-ct"]
-    result = evaluate(
-        *("--run", folder, "--dataset", "large-covid-ct-2class", *place, "--format", "csv", "--output", tmp_path)
-    )
-    assert result.exit_code == 0, result.output
-    assert "on large-covid-ct-2class-phantom" in result.output
-    assert re.search(r"on large-covid-ct-phantom,\S+ \[.*\(its own\)", result.output)
-    rows = pd.read_csv(tmp_path / "cases.csv")
-    assert set(rows["tested_on"]) == {"large-covid-ct-phantom", "large-covid-ct-2class-phantom"}
-    elsewhere = rows[rows["tested_on"] == "large-covid-ct-2class-phantom"]
-    assert set(elsewhere["class"]) == {"normal", "COVID"}
+    for name in ("large-covid-ct", "large-covid-ct-2class"):
+        result = evaluate(
+            "--run", folder, "--dataset", name, "--data", "phantom", "--data-root", user_data / "medbench"
+        )
+        said = " ".join(result.output.split())
+        assert result.exit_code == 2, result.output
+        assert f"Nothing to score: {name} is what each run was trained on, or another view of its images" in said
+        assert "own figures are in `medbench report`" in said
+        assert "--corruptions or another data set" in said
+
+
+def test_the_same_images_are_known_by_their_data_set_and_kind(user_data: Path) -> None:
+    trained = load_trained(folders_of(user_data)["large-covid-ct"])
+    data = data_elsewhere(trained, "large-covid-ct-2class", "phantom", user_data / "medbench")
+    assert data.fingerprint != trained.cell.fingerprint
+    assert has_own_images(trained, data)
+    assert not has_own_images(trained, replace(data, kind="real"))
+    assert not has_own_images(trained, replace(data, spec=dataset_spec("sars-cov2-ct")))
+    gone = replace(trained, cell=replace(trained.cell, dataset="mine"))
+    assert not has_own_images(gone, data), "a data set that is not known here has its name alone"
+
+
+@pytest.mark.slow
+def test_a_table_of_trained_on_and_tested_on(user_data: Path) -> None:
+    names = "large-covid-ct,large-covid-ct-2class,sars-cov2-ct"
+    place: dict[str, Any] = {"data": "phantom", "data_root": user_data / "medbench"}
+    asked = Elsewhere([folders_of(user_data)["large-covid-ct"]], names, mapping=["non-COVID=normal"], **place)
+    judged = judge_elsewhere(asked)
+    (sheet,) = judged.sheets
+    (row,) = sheet.frame.to_dict("records")
+    assert row["on large-covid-ct-phantom"].endswith("] (its own)")
+    assert "[" in row["on sars-cov2-ct-phantom"]
+    assert row["on large-covid-ct-2class-phantom"] == ""
+    assert any(note.startswith("large-covid-ct-2class-phantom is not scored of a run on") for note in sheet.notes)
+    assert set(judged.rows["tested_on"]) == {"large-covid-ct-phantom", "sars-cov2-ct-phantom"}
+    assert judged.rows.groupby(["tested_on", "case", "class"]).size().max() == 1, "its own part stands once"
+    elsewhere = judged.rows[judged.rows["tested_on"] == "sars-cov2-ct-phantom"]
+    assert set(elsewhere["class"]) == {"non-COVID", "COVID"}
     assert elsewhere.groupby("case")["probability"].sum().to_numpy() == pytest.approx(1.0)
 
 
@@ -85,7 +115,7 @@ def test_corruptions_are_scored_beside_the_clean_images(user_data: Path, monkeyp
 def rows_of(values: dict[tuple[str, int], list[float]]) -> pd.DataFrame:
     return pd.DataFrame(
         {"corruption": name, "severity": level, "case": f"c{k}", "patient": f"p{k}", "class": "a", "value": value}
-        | {"model": "m", "trained_on": "d", "seed": 0}
+        | {"model": "m", "trained_on": "d", "seed": 0, "unit": f"p{k}", "units": "patients"}
         for (name, level), of_cases in values.items()
         for k, value in enumerate(of_cases)
     )
@@ -108,6 +138,33 @@ def test_relative_figures_are_shares_of_the_clean_one() -> None:
     assert blur["Relative % [95 %]"].split()[0] == "200.0"
     perfect = {("clean", 0): [1.0, 1.0], ("blur", 1): [1.0, 0.0]}
     assert line_of(perfect, "classification", "blur")["Relative % [95 %]"] == "", "no share of an error of 0"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_intervals_are_over_what_stands_for_a_patient(tmp_path: Path, kept: bool) -> None:
+    folder = tmp_path / "runs" / "d" / "m" / "0-k"
+    trained: Any = SimpleNamespace(folder=folder, dataset="d", cell=SimpleNamespace(fingerprint="f", dataset="none"))
+    if kept:
+        cases = {f"c{k}": f"c{k - k % 4}" for k in range(12)}
+        store.write_units(tmp_path, {"dataset": "d", "fingerprint": "f", "unit": "blocks", "cases": cases})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.runs.transfer.cases_of_test", raises_user_error)
+        table = own_units(trained)
+    right = [1.0] * 4 + [0.0] * 4 + [1.0] * 4
+    rows = rows_of({("clean", 0): [1.0] * 12, ("blur", 1): right}).drop(columns=["unit", "units"])
+    rows = _in_units(rows.assign(patient=rows["case"]), table, "classification")
+    sheet = _corruption_sheet(rows, "m", "d", "classification")
+    assert f"over {'3 blocks' if kept else '12 images (patients unknown: too narrow'}" in sheet.notes[1]
+    own = rows.assign(predicted=rows["value"], reference=1, tested_on="d")
+    whole = own[own["corruption"] == "blur"]
+    transfer = _transfer_sheet(whole, "classification", {})
+    assert f"d: 12 test cases, {'3 blocks' if kept else '12 images'}" in transfer.notes[0]
+    low = float(transfer.frame["on d"].iloc[0].partition("[")[2].partition(",")[0])
+    assert (low < 20) == kept, "a block is right or wrong together"
+
+
+def raises_user_error(*_: object) -> None:
+    raise UserError("no data here")
 
 
 def test_what_cannot_be_judged_ends_in_a_line(user_data: Path) -> None:

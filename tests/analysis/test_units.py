@@ -76,6 +76,21 @@ def test_a_table_of_units_is_joined_and_named(tmp_path: Path) -> None:
     assert widths["blocks"] > 1.5 * widths["images"], "images of a block are right or wrong together"
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_that_patients_are_unknown_is_said_with_any_number_of_seeds(tmp_path: Path, seeds: int) -> None:
+    def leak(folder: Path, **fields: Any) -> str:
+        pairs = [*by_block("a", *[(0, 1)] * seeds), *by_block("b", *[(0, 2)] * seeds)]
+        cells, cases = loaded(*(({**one, **fields}, right) for one, right in pairs))
+        (table,) = summarise(*with_units(cells, cases, folder))
+        return next(line for line in table.checklist if line.startswith("Leak?"))
+
+    assert ", patients unknown; " in leak(tmp_path), "each image is named as its own patient: older records"
+    assert ", patients unknown; " in leak(tmp_path, split_leak={"patient": None, "near_duplicate": 0.0})
+    assert "unknown" not in leak(tmp_path, split_leak={"patient": 0.0, "near_duplicate": 0.0}), "one image each"
+    table_of_blocks(tmp_path)
+    assert ", patients unknown; " in leak(tmp_path)
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_table_that_names_no_case_leaves_each_its_own_unit(tmp_path: Path) -> None:
     write_units(tmp_path, {"dataset": "sars-cov2-ct", "fingerprint": "f0", "unit": UNITS, "cases": {}})

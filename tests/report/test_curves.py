@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from stored_records import a_record_of, change, change_cell
 
-from bench.analysis.curves import Curve, Line, Point, _versions
+from bench.analysis.curves import Curve, Line, Point, _in_one_place, _versions, stored_curves
 from bench.analysis.statistics import Interval
+from bench.errors import UserError
 from bench.report.curves import curve_figure, curve_sheet, draw_curves
 
 PLACES = (4_000, 16_000, 17_000, 48_000)
@@ -86,3 +89,15 @@ def test_the_caption_says_which_of_several_versions_is_shown() -> None:
     cells = pd.DataFrame(rows, columns=["model", "version", "title"])
     assert _versions(cells) == " Versions shown: Net v3 (not v1, v2)."
     assert _versions(cells[cells["version"] >= 3]) == ""
+
+
+def test_folds_of_unequal_size_are_one_place_and_no_curve(tmp_path: Path) -> None:
+    for fold, patients in enumerate((9, 8)):
+        copy = shutil.copytree(a_record_of("segmentation"), tmp_path / "runs" / "acdc" / "m" / f"{fold}")
+        change(copy / "record.json", "dataset", "counts", "train", "present_patients", to=patients)
+        change_cell(copy / "record.json", "split", to="ssl4mis/2")
+        change_cell(copy / "record.json", "fold", to=fold)
+    with pytest.raises(UserError, match="No model has cells at two budgets or more"):
+        stored_curves(tmp_path)
+    cells = pd.DataFrame({"comparison": [*"aaab"], "place": [9.0, 8.0, 8.0, 4.0]})
+    assert _in_one_place(cells)["place"].to_list() == [8, 8, 8, 4]

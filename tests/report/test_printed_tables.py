@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from stored_records import EXAMPLE, change, change_cell
 from test_comparison import cell, tables
 
 from bench.analysis.captions import PHANTOM
@@ -15,6 +18,7 @@ from bench.analysis.segmentation import PARTIAL
 from bench.analysis.short_budget import budget_mark
 from bench.report.render import print_tables, render_tables
 from bench.report.screen import Screen
+from bench.report.trials import trials_text
 
 SHORT = budget_mark(4_000)
 ARM = "m[laffn=none,sdffn=none,sem=none,widths=24-57-145-259]"
@@ -90,3 +94,23 @@ def test_a_narrow_terminal_keeps_what_matters_and_wide_shows_all() -> None:
     assert "not shown" not in wide
     assert "HD95 (vox" not in wide, "heads are short"
     assert wide.split("───")[0].count("cases") == 3
+
+
+def test_trials_of_one_title_have_a_row_each_and_a_failed_one_is_called_so(tmp_path: Path) -> None:
+    stored = sorted((EXAMPLE / "tuning" / "runs" / "msld" / "resnet10t").iterdir())[:2]
+    changed = {"": {}, "width": {"name": "resnet10t[width=8]"}, "v2": {"version": 2}}
+    for kind, fields in changed.items():
+        for folder in stored:
+            path = shutil.copytree(folder, tmp_path / "tuning" / "runs" / "msld" / f"net{kind}" / folder.name)
+            record = path / "record.json"
+            if "name" in fields:
+                change(record, "model", "name", to=fields["name"])
+                change_cell(record, "model", "config", "width", to=8)
+            if "version" in fields:
+                change_cell(record, "model", "version", to=2)
+                change(record, "status", to="failed")
+    rows = [line.split(" | ") for line in trials_text(tmp_path).splitlines() if line.startswith("| ResNet")]
+    titles = [row[0].removeprefix("| ") for row in rows]
+    assert titles == ["ResNet-10-T [width=8] v1", "ResNet-10-T v1", "ResNet-10-T v2"]
+    assert sum("**" in text for row in rows for text in row) == 2
+    assert [text.strip(" |") for text in rows[2][1:]] == ["failed", "failed"]
