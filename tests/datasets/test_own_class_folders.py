@@ -170,6 +170,35 @@ def test_folders_of_parts_are_a_division(root: Path, tmp_path: Path) -> None:
     assert dataset_spec("mine", root).splits == ("given", "patient")
 
 
+def test_folders_of_parts_beside_one_without_pictures_are_a_division(root: Path, tmp_path: Path) -> None:
+    for k, part in enumerate(("train", "test")):
+        write_classes(tmp_path / "raw" / part, {"a": 3, "b": 3}, first=10 * k)
+    (tmp_path / "raw" / "docs" / "old").mkdir(parents=True)
+    (tmp_path / "raw" / "docs" / "readme.txt").write_text("of the images")
+    found = understood(root, tmp_path / "raw").found
+    assert found.classes == ("a", "b")
+    assert {item.part for item in found.items} == {"train", "test"}
+    assert "left out: the folder docs, without images" in found.notes
+
+
+def test_folders_of_parts_beside_others_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for k, part in enumerate(("train", "test")):
+        write_classes(raw / part, {"a": 3, "b": 3}, first=10 * k)
+    write_classes(raw, {"extra": 3}, first=50)
+    for chosen in (None, "a,b"):
+        with pytest.raises(UserError, match=r"but got both \(test, train and extra\): move .* --classes, .* a \.csv"):
+            understood(root, raw, classes=chosen)
+
+
+def test_a_class_may_be_called_test_where_it_is_chosen(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"control": 3, "test": 3})
+    prepared = added(root, raw, classes="control,test")
+    assert prepared.spec.classes == ("control", "test")
+    assert verify(open_prepared(dataset_spec("mine", root), root)) == []
+    assert {case.part for case in prepared.cases} == {None}
+
+
 def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:
     raw = tmp_path / "Meine Bilder"
     for i in range(3):

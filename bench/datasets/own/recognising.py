@@ -70,7 +70,7 @@ def _layout(source: Path, description: Description) -> str:
         return "npz"
     if description.task != "classification" and image_masks.has_pairs(source):
         return "images-masks"
-    classes = class_folders.class_folders(source)
+    classes = class_folders.class_folders(source, _chosen(description).values())
     if classes:
         _reject_maps(source, classes, description)
         return "class-folders"
