@@ -50,6 +50,15 @@ def test_grey_pictures_with_black_and_white_maps(root: Path, tmp_path: Path) -> 
     assert '"polyp" = "255"' in (root / "polyps.toml").read_text()
 
 
+def test_what_lies_beside_folders_of_parts_is_told(root: Path, tmp_path: Path) -> None:
+    for part in ("train", "test", "extra"):
+        write_pairs(tmp_path / "raw" / part, 3)
+    (tmp_path / "raw" / "docs").mkdir()
+    found = understood(root, tmp_path / "raw").found
+    assert {item.part for item in found.items} == {"train", "test"}
+    assert "left out: extra, beside the folders of parts" in found.notes
+
+
 def test_pictures_in_colour_keep_their_colours(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 6, (0, 1), colour=True)
     prepared = added(root, raw)
