@@ -102,6 +102,17 @@ def test_a_pattern_finds_patients_as_a_table_does(root: Path, tmp_path: Path) ->
         understood(root, raw, patient_pattern="(P")
 
 
+def test_a_pattern_of_several_groups_takes_the_one_that_took_part(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
+    found = understood(root, raw, patient_pattern="^(b[0-9]+)|^(m[0-9]+)").found
+    assert {item.patient for item in found.items} == {"b0", "b1", "b2", "m0", "m1", "m2"}
+    for nothing in ("^(b[0-9]+)|^m", "^(b[0-9])?", "^(?:(b[0-9])|.*)", "(b[0-9]|)"):
+        with pytest.raises(UserError, match="to find a patient in every name, but not in 6 of 12, such as 'malignant/"):
+            understood(root, raw, patient_pattern=nothing)
+    with pytest.raises(UserError, match="but not in 12 of 12, such as 'benign/b0_a'"):
+        understood(root, raw, patient_pattern="P*")
+
+
 def test_without_patients_near_duplicates_stay_together(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"benign": 9, "malignant": 9})
     for i in range(3):
