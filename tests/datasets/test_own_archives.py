@@ -104,6 +104,17 @@ def test_a_table_of_paths_labels_patients_and_parts(root: Path, tmp_path: Path) 
     } == dict.fromkeys(PARTS, 4)
 
 
+def test_a_table_that_leaves_some_without_a_patient_is_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 6, "b": 6})
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    rows = [f"{name},{name[0]},{name[2:4] if name[0] == 'a' else ''}" for name in names]
+    cases = table(raw / "cases.csv", ["path,label,patient", *rows])
+    with pytest.raises(UserError, match=r"of every case in .*, or of none, but 6 of 12 have none, such as 'b/b0_a'"):
+        understood(root, cases)
+    found = understood(root, cases, patient_pattern="^..").found
+    assert len({item.patient for item in found.items}) == 6
+
+
 def test_a_table_of_bare_names_finds_the_pictures_below(root: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for i in range(6):

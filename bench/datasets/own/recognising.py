@@ -138,7 +138,7 @@ def _with_patients(items: tuple[Item, ...], description: Description) -> list[It
         return tables.with_patients(items, Path(description.patients))
     if not description.patient_pattern:
         names_both = description.split and tables.names_cases_and_patients(Path(description.split))
-        return tables.with_patients(items, Path(description.split)) if names_both else list(items)
+        return tables.with_patients(items, Path(description.split)) if names_both else _all_or_none(items, description)
     pattern = check_pattern(description.patient_pattern)
     found = [_patient(pattern, item.case) for item in items]
     missing = [item.case for item, patient in zip(items, found, strict=True) if not patient]
@@ -148,6 +148,17 @@ def _with_patients(items: tuple[Item, ...], description: Description) -> list[It
             f"{len(missing)} of {len(items)}, such as {missing[0]!r}."
         )
     return [replace(item, patient=patient) for item, patient in zip(items, found, strict=True)]
+
+
+def _all_or_none(items: tuple[Item, ...], description: Description) -> list[Item]:
+    """The cases as they are; raises UserError where the data's own table leaves some without a patient."""
+    without = [item.case for item in items if item.patient is None]
+    if 0 < len(without) < len(items):
+        raise UserError(
+            f"Expected a patient of every case in {description.source}, or of none, but {len(without)} of {len(items)} "
+            f"have none, such as {without[0]!r}: fill that column, or pass --patients or --patient-pattern."
+        )
+    return list(items)
 
 
 def _patient(pattern: re.Pattern[str], case: str) -> str:
