@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 from own_folders import SIDE, added, disc, picture, save
 
+from bench.datasets.own.axes import check_axes
+from bench.datasets.own.items import Item
 from bench.errors import UserError
 
 sitk = pytest.importorskip("SimpleITK")
 
 
-def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Path:
-    """(D, H, W) int16 as a file for each slice, axial; spacing (x, y, z) in mm."""
+ROWS = "1\\0\\0\\0\\1\\0"  # of an axial slice
+
+
+def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, float], rows: str = ROWS) -> Path:
+    """(D, H, W) int16 as a file for each slice, axial unless `rows` says else; spacing (x, y, z) in mm."""
     folder.mkdir(parents=True)
     before = locale.setlocale(locale.LC_ALL)  # ITK's writer leaves another, under which text would be ASCII
     uid = f"1.2.826.0.1.{abs(hash(folder.name)) % 10**8}"
@@ -30,7 +35,7 @@ def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, f
             "0020|000e": f"{uid}.1",
             "0020|0013": str(z),
             "0020|0032": f"0\\0\\{z * spacing[2]}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0037": rows,
             "0018|0050": str(spacing[2]),
             "0028|1050": "128",
             "0028|1051": "256",
@@ -62,6 +67,15 @@ def test_a_series_is_a_volume_on_its_label_maps_grid(root: Path, tmp_path: Path)
     expected = np.stack([picture(10 + z) for z in range(4)]).astype(np.float32)[:, ::-1] - 100
     np.testing.assert_array_equal(prepared.image(1), expected)
     np.testing.assert_array_equal(prepared.label(1)[1], disc(1, (0, 1))[::-1])
+
+
+def test_sagittal_and_axial_series_are_one_line(tmp_path: Path) -> None:
+    array = np.zeros((2, SIDE, SIDE), np.int16)
+    axial = write_series(tmp_path / "axial", array, (1, 1, 4))
+    sagittal = write_series(tmp_path / "sagittal", array, (1, 1, 4), "0\\1\\0\\0\\0\\-1")
+    assert check_axes([Item("a", axial), Item("b", axial)]) == []
+    with pytest.raises(UserError, match=r"1 have xyz, such as .*axial, and 1 yzx, such as .*sagittal"):
+        check_axes([Item("a", axial), Item("b", sagittal)])
 
 
 def test_single_files_are_pictures_by_their_window(root: Path, tmp_path: Path) -> None:

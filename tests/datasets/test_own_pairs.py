@@ -21,10 +21,16 @@ from bench.runs.protocol import PRESETS
 from bench.zoo.registry import dataset_spec
 
 
-def nifti(path: Path, array: np.ndarray, x: float = 1.5) -> Path:
-    """Axes (z, y, x) -> a file."""
+def nifti(path: Path, array: np.ndarray, x: float = 1.5, axes: str = "RAS", tilt: float = 0) -> Path:
+    """Axes (z, y, x) -> a file, whose own axes point to `axes`, tilted by degrees."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), np.diag([x, 1.5, 4, 1]))
+    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    affine = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]]) @ np.diag([x, 1.5, 4, 1])
+    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), affine)
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
+    )
+    file = file.as_reoriented(turn)
     file.header.set_xyzt_units("mm", "sec")
     nibabel.save(file, path)
     return path
@@ -48,6 +54,30 @@ def test_grey_pictures_with_black_and_white_maps(root: Path, tmp_path: Path) -> 
     assert [len(part) for part in assign(prepared.cases, split).indices.values()] == [5, 1, 2]
     assert (unit_table(prepared, "polyps") or {})["unit"] == "groups of near-duplicates (patients unknown)"
     assert '"polyp" = "255"' in (root / "polyps.toml").read_text()
+
+
+def turned_volumes(folder: Path, axes: list[str], tilts: list[float]) -> Path:
+    for i, (way, tilt) in enumerate(zip(axes, tilts, strict=True)):
+        nifti(folder / "images" / f"c{i}.nii.gz", picture(i, (4, SIDE, SIDE)).astype(np.int16), axes=way, tilt=tilt)
+        nifti(folder / "masks" / f"c{i}.nii.gz", np.stack([disc(i, (0, 1))] * 4), axes=way, tilt=tilt)
+    return folder
+
+
+def test_volumes_of_several_orders_of_axes_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = turned_volumes(tmp_path / "raw", ["RAS", "PIR", "RAS", "PIR", "RAS"], [0, 0, 20, 20, 0])
+    with pytest.raises(UserError, match=r"3 have xyz, such as .*c0.nii.gz, and 2 yzx, such as .*c1.nii.gz .*canonical"):
+        understood(root, raw)
+    oblique = turned_volumes(tmp_path / "oblique", ["RAS"] * 4, [40, 44, 46, 50])  # nearest to y, or to z
+    assert not [note for note in understood(root, oblique).found.notes if "axes" in note]
+
+
+def test_mirrored_volumes_are_told_and_read_as_they_are(root: Path, tmp_path: Path) -> None:
+    raw = turned_volumes(tmp_path / "raw", ["RAS", "LPS", "RAS"], [0, 0, 0])
+    assert understood(root, raw).found.notes == (
+        "axes point to RAS in 2, LPS in 1 volumes: they are read as they are, some mirrored against others",
+    )
+    mirrored = added(root, raw).image(1)
+    np.testing.assert_array_equal(mirrored[:, ::-1, ::-1], picture(1, (4, SIDE, SIDE)))
 
 
 def test_what_lies_beside_folders_of_parts_is_told(root: Path, tmp_path: Path) -> None:
