@@ -135,6 +135,32 @@ def test_a_table_that_tells_nothing_is_named(root: Path, tmp_path: Path) -> None
         understood(root, tmp_path / "raw")
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_a_table_of_any_systems_line_ends_is_read(root: Path, tmp_path: Path, end: str, mark: str) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    lines = ["path,label", *(f"{name},{name[0]}" for name in names)]
+    (raw / "cases.csv").write_bytes(end.join(lines).replace(",", mark).encode())
+    found = understood(root, raw).found
+    assert (found.layout, found.classes, len(found.items)) == ("table", ("a", "b"), 6)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 200_000, b"path,label\r" + b"x" * 200_000, b"\0\r\0", b"path,lab\rel"])
+def test_what_is_no_table_is_no_obstacle_beside_class_folders(root: Path, tmp_path: Path, content: bytes) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    (raw / "notes.csv").write_bytes(content)
+    assert understood(root, raw).found.layout == "class-folders"
+
+
+def test_a_header_of_one_endless_field_is_one_line(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "notes.csv").write_bytes(b"x" * 200_000)
+    for source in (tmp_path / "raw", tmp_path / "raw" / "notes.csv"):
+        with pytest.raises(UserError, match=r"notes.csv cannot be read, copy it anew. \(line 1: field larger"):
+            understood(root, source)
+
+
 def test_a_table_of_images_and_maps(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 4)
     rows = ["image,mask,subject", *(f"images/c{i}.png,masks/c{i}.png,s{i // 2}" for i in range(4))]
