@@ -136,8 +136,12 @@ def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, 
 def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
-        return list(reader)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"Expected {path} to be a table of predictions ({error}): move it away.") from None
+    if tuple(reader.fieldnames or ()) != columns:
+        raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
+    return rows

@@ -113,6 +113,10 @@ def test_images_are_classified_into_a_table(user_data: Path, tmp_path: Path) -> 
     assert [line for line in (output / "predictions.csv").read_text().splitlines() if line[:3] != "aa,"] == (
         first.splitlines()
     )
+    for damage in (b"x" * 200_000, b"case,\xff"):
+        (output / "predictions.csv").write_bytes(damage)
+        result = predict(folder, "--input", source, "--output", output)
+        assert (result.exit_code, "to be a table of predictions" in result.output) == (2, True), result.output
     trained = load_trained(folder)
     expected = dict(zip(trained.classes, trained.predict(source / "aa.png"), strict=True))
     assert {name: float(rows[1][name]) for name in trained.classes} == expected
