@@ -152,6 +152,14 @@ def test_nnunets_tree_brings_its_classes(root: Path, tmp_path: Path) -> None:
         understood(root, tmp_path / "raw")
 
 
+@pytest.mark.parametrize("labels", [{"background": 0, "liver": 1, "ignore": 2}, {"0": "background", "255": "Ignore"}])
+def test_nnunets_partly_annotated_data_are_one_line(root: Path, tmp_path: Path, labels: dict[str, object]) -> None:
+    raw = volumes(tmp_path / "raw", "imagesTr/c_{}_0000.nii.gz", "labelsTr/c_{}.nii.gz")
+    (raw / "dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(UserError, match=r"dataset.json has a label '[iI]gnore', .* not read here. Remove that label"):
+        understood(root, raw)
+
+
 def test_names_with_words_in_one_folder(root: Path, tmp_path: Path) -> None:
     for i in range(3):
         save(tmp_path / "raw" / f"benign ({i}).png", picture(i))

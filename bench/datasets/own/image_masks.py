@@ -41,6 +41,7 @@ _IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
 _IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
 _FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
 _SHOWN = 3
+_IGNORE = "ignore"  # of nnU-Net v2, the label of voxels that no loss and no metric looks at
 Place = tuple[str | None, Path, Path]  # part, folder of images, folder of label maps
 
 
@@ -220,7 +221,8 @@ def find_nnunet_cases(source: Path) -> Found:
     """The training cases of nnU-Net's raw data set, with the classes that dataset.json names.
 
     Raises:
-        UserError: no such data set, or a dataset.json whose labels are no consecutive numbers.
+        UserError: no such data set, or a dataset.json whose labels are no consecutive numbers, or mark voxels that are
+            to be ignored.
     """
     folder = find_nnunet(source)
     if folder is None:
@@ -234,6 +236,13 @@ def find_nnunet_cases(source: Path) -> Found:
         ids = {int(k): str(v) for k, v in labels.items()} if "0" in labels else {int(v): k for k, v in labels.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"Expected {path} to have labels such as background: 0, liver: 1 ({error}).") from None
+    ignored = next((name for name in ids.values() if name.lower() == _IGNORE), None)
+    if ignored:
+        raise UserError(
+            f"Expected every voxel to be labelled, but {path} has a label {ignored!r}, as nnU-Net names voxels that "
+            "nobody labelled: partly annotated data are not read here. Remove that label from it, and the cases that "
+            "hold it, or label their voxels."
+        )
     if sorted(ids) != list(range(len(ids))):
         raise UserError(f"Expected the labels in {path} to be 0, 1, 2, ..., but got {sorted(ids)}.")
     images = _named(folder / "imagesTr")
