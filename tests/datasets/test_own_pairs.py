@@ -271,6 +271,32 @@ def test_images_turned_by_exif_fit_their_maps(root: Path, tmp_path: Path) -> Non
     assert [case.shape for case in added(root, tmp_path / "raw").cases] == [(1, 32, 24), (1, 24, 32)]
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("kind", ["jpeg", "grey", "binary", "palette", "colour"])
+def test_maps_are_turned_by_exif_as_their_images_are(root: Path, tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for i in range(3):
+        mask = np.zeros((24, 32), np.uint8)
+        mask[:8, :16] = 255
+        save(tmp_path / "raw" / "images" / f"c{i}.png", np.maximum(picture(i, (24, 32)) // 2, mask), exif=exif)
+        file = Image.fromarray(mask)
+        if kind == "palette":
+            file = Image.fromarray(mask // 255, "P")
+            file.putpalette([0, 0, 0, 255, 0, 0])
+        elif kind == "colour":
+            file = Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], -1))
+        elif kind == "binary":
+            file = file.convert("1")
+        place = tmp_path / "raw" / "masks" / f"c{i}.{'jpg' if kind == 'jpeg' else 'png'}"
+        place.parent.mkdir(exist_ok=True)
+        file.save(place, exif=exif)
+    colours = "background=#000000,bright=#ff0000" if kind == "colour" else None
+    prepared = added(root, tmp_path / "raw", classes=colours)
+    for i in range(3):
+        np.testing.assert_array_equal(prepared.label(i), prepared.image(i) == 255)
+
+
 def test_sixteen_bits_of_grey_are_kept_whole(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     deep = (picture(1).astype(np.uint16) * 3 + 1000).astype(np.uint16)

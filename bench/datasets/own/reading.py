@@ -15,7 +15,7 @@ from bench.datasets.own.mask_values import check_size, class_ids, mask_array
 from bench.datasets.own.npz_archives import part_arrays
 from bench.datasets.readers.files import check_image
 from bench.datasets.readers.folders import read_image_case, visible
-from bench.datasets.readers.images import SHORTEST_SIDE, decoded
+from bench.datasets.readers.images import SHORTEST_SIDE, decoded, turned
 from bench.datasets.readers.nifti import check_same_grid, is_nifti, read_nifti
 from bench.errors import UserError
 
@@ -92,15 +92,13 @@ def _picture(item: Item, channels: int, size: tuple[int, int]) -> np.ndarray:
 
     It is turned as EXIF says, unless its label map has the size that it has unturned.
     """
-    from PIL import ImageOps
-
     if item.row:
         return _of_channels(_archived(item), channels)
     if dicom.is_dicom(item.image):
         return _of_channels(dicom.read_picture(item.image), channels)
     with decoded(item.image, ("PNG", "JPEG"), MOST_PIXELS, _DEEP) as file:
-        turned = ImageOps.exif_transpose(file)
-        chosen = file if file.size[::-1] == size and turned.size[::-1] != size else turned
+        seen = turned(file)
+        chosen = file if file.size[::-1] == size and seen.size[::-1] != size else seen
         if channels == 1 and (chosen.mode in ("I", "F") or chosen.mode.startswith("I;")):
             return np.asarray(chosen).astype(np.float32)[None]
         if chosen.has_transparency_data:
