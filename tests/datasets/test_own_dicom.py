@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import locale
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from own_folders import SIDE, added, disc, picture, save
 from bench.datasets.own.axes import check_axes
 from bench.datasets.own.items import Item
 from bench.errors import UserError
+from bench.runs.inputs import list_inputs, read_input
+from bench.runs.predicting import _as_nifti
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -99,3 +102,17 @@ def test_without_the_library_there_is_one_line(root: Path, tmp_path: Path, monke
         UserError, match=r"is DICOM, which SimpleITK reads: install it with `pip install 'medbench\[dicom\]'`"
     ):
         added(root, tmp_path / "raw")
+
+
+def test_predict_reads_series_and_single_files_as_data_add_does(tmp_path: Path) -> None:
+    array = np.stack([picture(z) for z in range(3)]).astype(np.int16)
+    series = write_series(tmp_path / "in" / "v1", array, (1.5, 1.5, 4.0))
+    assert list_inputs(tmp_path / "in", "segmentation") == {"v1": series}
+    np.testing.assert_array_equal(read_input(series, "segmentation", 1), array)
+    labels = nibabel.Nifti1Image.from_bytes(gzip.decompress(_as_nifti(array.astype(np.uint8), series)))
+    np.testing.assert_array_equal(np.asarray(labels.dataobj).transpose(2, 1, 0), array)
+    np.testing.assert_allclose(labels.affine, np.diag([-1.5, -1.5, 4, 1]))
+    assert list(list_inputs(series, "classification")) == ["0", "1", "2"]
+    np.testing.assert_allclose(read_input(series / "1.dcm", "classification", 1)[0].astype(int), array[1], atol=1)
+    with pytest.raises(UserError, match="a folder for each DICOM series"):
+        list_inputs(series, "segmentation")
