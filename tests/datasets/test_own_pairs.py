@@ -297,6 +297,13 @@ def test_maps_are_turned_by_exif_as_their_images_are(root: Path, tmp_path: Path,
         np.testing.assert_array_equal(prepared.label(i), prepared.image(i) == 255)
 
 
+def test_sixteen_bits_of_grey_among_colours_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4, colour=True)
+    save(raw / "images" / "c2.png", picture(2).astype(np.uint16) * 16)
+    with pytest.raises(UserError, match=r"images/c2.png to have 8 bits, .* but it has 16: convert it to 8 bit"):
+        added(root, raw)
+
+
 def test_sixteen_bits_of_grey_are_kept_whole(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     deep = (picture(1).astype(np.uint16) * 3 + 1000).astype(np.uint16)

@@ -102,13 +102,18 @@ def read_segmented_picture(path: Path, channels: int, size: tuple[int, int] | No
 
     Args:
         size: (H, W) of its label map; None: it has none.
+
+    Raises:
+        UserError: no PNG, JPEG or DICOM, damaged, or 16 bits where colours are read.
     """
     if dicom.is_dicom(path):
         return _of_channels(dicom.read_picture(path), channels)
     with decoded(path, ("PNG", "JPEG"), MOST_PIXELS, _DEEP) as file:
         seen = turned(file)
         chosen = file if file.size[::-1] == size and seen.size[::-1] != size else seen
-        if channels == 1 and (chosen.mode in ("I", "F") or chosen.mode.startswith("I;")):
+        if chosen.mode in ("I", "F") or chosen.mode.startswith("I;"):
+            if channels > 1:
+                raise UserError(f"Expected {path} to have 8 bits, as images in colour do, but it has 16: {_DEEP}.")
             return np.asarray(chosen).astype(np.float32)[None]
         if chosen.has_transparency_data:
             from PIL import Image
