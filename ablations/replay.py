@@ -88,7 +88,7 @@ def _curve(path: Path, name: str) -> Curve:
                 (int(row["step"]), float(row.get("average_val_score") or row["val_score"]))
                 for row in csv.DictReader(file)
             ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise Damaged(path, f"holds no validation rounds ({type(error).__name__}).") from None
     if not all(math.isfinite(score) for _, score in rows):
         raise Damaged(path, "has rounds without a score: the outputs were not finite there.")

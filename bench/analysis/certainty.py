@@ -31,8 +31,7 @@ from bench.analysis.statistics import (
     unit_means,
     wilcoxon,
 )
-
-UNKNOWN = "patients unknown"  # as the words of units say it
+from bench.datasets.splits.grouping import UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.certainty import UNKNOWN, Certainty
+from bench.analysis.certainty import Certainty
 from bench.analysis.convergence import converged_words
 from bench.analysis.folds import fold_count, whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, Shown
+from bench.datasets.splits.grouping import UNKNOWN
 
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 FEW = 3  # seeds, below which a table says that they are few

@@ -20,7 +20,7 @@ TRUST = click.option(
 
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
-@click.option("--input", "source", required=True, type=PATH, metavar="DIR", help="Folder of NIfTI, PNG or JPEG images.")
+@click.option("--input", "source", required=True, type=PATH, metavar="DIR", help="Folder of images.")
 @click.option("--output", required=True, type=PATH, metavar="DIR", help="Where predictions are written.")
 @WEIGHTS
 @DEVICE

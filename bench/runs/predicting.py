@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.datasets.own.dicom import read_series
 from bench.datasets.readers.nifti import is_nifti
 from bench.errors import UserError
 from bench.records.damage import read_json
@@ -29,7 +30,7 @@ def predict_folder(
 ) -> tuple[int, int]:
     """Predicts every image of a folder that is not predicted yet; of several runs by their mean probabilities.
 
-    Segmentation: `<name>.nii.gz` on the image's own grid with its header, or `<name>.png` of label ids. Classification:
+    Segmentation: `<name>.nii.gz` on a volume's own grid with its header, or `<name>.png` of label ids. Classification:
     `predictions.csv`. Beside them `predictions.json` says which runs made them, of which classes.
 
     Args:
@@ -82,7 +83,11 @@ def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mappin
 
 
 def _target(output: Path, name: str, path: Path) -> Path:
-    return output / f"{name}{'.nii.gz' if is_nifti(path) else '.png'}"
+    return output / f"{name}{'.nii.gz' if _is_volume(path) else '.png'}"
+
+
+def _is_volume(path: Path) -> bool:
+    return path.is_dir() or is_nifti(path)
 
 
 def _label_maps(members: Sequence[Trained], files: Mapping[str, Path], output: Path, report: Count) -> tuple[int, int]:
@@ -90,17 +95,21 @@ def _label_maps(members: Sequence[Trained], files: Mapping[str, Path], output: P
     for done, (name, path) in enumerate(files.items(), start=1):
         target = _target(output, name, path)
         if not target.exists():
-            labels = predict_together(members, path)
-            write_bytes(target, _as_nifti(labels, path) if is_nifti(path) else _as_png(labels))
+            (labels,) = predict_together(members, [path])
+            write_bytes(target, _as_nifti(labels, path) if _is_volume(path) else _as_png(labels))
             made += 1
         report(name, done, len(files))
     return made, len(files) - made
 
 
 def _as_nifti(labels: np.ndarray, like: Path) -> bytes:
-    """A label map (D, H, W) with the header of the image that it is of."""
+    """A label map (D, H, W) with the header of the image that it is of, or on the grid of its series."""
     import nibabel
 
+    if like.is_dir():
+        file = nibabel.Nifti1Image(np.ascontiguousarray(labels.transpose(2, 1, 0)), read_series(like)[2][0])
+        file.header.set_xyzt_units("mm", "sec")
+        return gzip.compress(file.to_bytes(), mtime=0)
     image: Any = nibabel.load(like)
     header = image.header.copy()
     header.set_data_dtype(np.uint8)
@@ -136,8 +145,12 @@ def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, 
 def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
-        return list(reader)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"Expected {path} to be a table of predictions ({error}): move it away.") from None
+    if tuple(reader.fieldnames or ()) != columns:
+        raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
+    return rows

@@ -65,9 +65,9 @@ class Trained:
 
         Args:
             images: an array with the values that the data set's cache holds: (D, H, W) or (H, W), of pictures in colour
-                (D, 3, H, W) or (3, H, W), of a classification (C, H, W), or (H, W) of one channel; a file, whose
-                intensities are prepared as the data set's (NIfTI or PNG; PNG or JPEG); a folder of files; or a sequence
-                of arrays and files.
+                (D, 3, H, W) or (3, H, W), of a classification (C, H, W), or (H, W) of one channel; a file
+                that `medbench data add` reads, whose intensities are prepared as the data set's; a folder of files; or
+                a sequence of arrays and files.
 
         Returns:
             An array; of a folder name -> array; of a sequence a list. Images of a sequence or a folder go through the

@@ -77,6 +77,18 @@ def test_arrays_in_other_files_are_not_followed(tmp_path: Path) -> None:
         file["image"] = h5py.ExternalLink(str(tmp_path / "pipe"), "x")
     with pytest.raises(UserError, match="image is missing"):
         read_h5(tmp_path / "link.h5", ("image",))
+    with h5py.File(tmp_path / "soft.h5", "w") as file:
+        file["sub/away"] = h5py.ExternalLink(str(tmp_path / "pipe"), "/")
+        file["sub/near"] = h5py.SoftLink("away/x")
+        for key, way in {"image": "/sub/away/x", "b": "sub/near", "c": "/image", "d": "d", "e": "nothing"}.items():
+            file[key] = h5py.SoftLink(way)
+    for key in "image", "b", "c", "d", "e":
+        with pytest.raises(UserError, match=rf"{key} is missing \(it has: none\)"):
+            read_h5(tmp_path / "soft.h5", (key,))
+    with h5py.File(tmp_path / "inside.h5", "w") as file:
+        file["sub/data"] = np.arange(4)
+        file["sub/near"], file["image"] = h5py.SoftLink("./data"), h5py.SoftLink("/sub/near")
+    np.testing.assert_array_equal(read_h5(tmp_path / "inside.h5", ("image",))[0], np.arange(4))
     (tmp_path / "raw").write_bytes(bytes(64))
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file.create_dataset("image", (4, 4), "f4", external=[(str(tmp_path / "raw"), 0, 64)])

@@ -104,6 +104,17 @@ def test_a_table_of_paths_labels_patients_and_parts(root: Path, tmp_path: Path) 
     } == dict.fromkeys(PARTS, 4)
 
 
+def test_a_table_that_leaves_some_without_a_patient_is_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 6, "b": 6})
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    rows = [f"{name},{name[0]},{name[2:4] if name[0] == 'a' else ''}" for name in names]
+    cases = table(raw / "cases.csv", ["path,label,patient", *rows])
+    with pytest.raises(UserError, match=r"of every case in .*, or of none, but 6 of 12 have none, such as 'b/b0_a'"):
+        understood(root, cases)
+    found = understood(root, cases, patient_pattern="^..").found
+    assert len({item.patient for item in found.items}) == 6
+
+
 def test_a_table_of_bare_names_finds_the_pictures_below(root: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for i in range(6):
@@ -122,6 +133,32 @@ def test_a_table_that_tells_nothing_is_named(root: Path, tmp_path: Path) -> None
     table(tmp_path / "raw" / "gt.csv", ["image,MEL,NV", "a,0,1"])
     with pytest.raises(UserError, match=r"gt.csv has the columns image, MEL, NV\). Known:"):
         understood(root, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_a_table_of_any_systems_line_ends_is_read(root: Path, tmp_path: Path, end: str, mark: str) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    lines = ["path,label", *(f"{name},{name[0]}" for name in names)]
+    (raw / "cases.csv").write_bytes(end.join(lines).replace(",", mark).encode())
+    found = understood(root, raw).found
+    assert (found.layout, found.classes, len(found.items)) == ("table", ("a", "b"), 6)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 200_000, b"path,label\r" + b"x" * 200_000, b"\0\r\0", b"path,lab\rel"])
+def test_what_is_no_table_is_no_obstacle_beside_class_folders(root: Path, tmp_path: Path, content: bytes) -> None:
+    raw = write_classes(tmp_path / "raw", {"a": 3, "b": 3})
+    (raw / "notes.csv").write_bytes(content)
+    assert understood(root, raw).found.layout == "class-folders"
+
+
+def test_a_header_of_one_endless_field_is_one_line(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "notes.csv").write_bytes(b"x" * 200_000)
+    for source in (tmp_path / "raw", tmp_path / "raw" / "notes.csv"):
+        with pytest.raises(UserError, match=r"notes.csv cannot be read, copy it anew. \(line 1: field larger"):
+            understood(root, source)
 
 
 def test_a_table_of_images_and_maps(root: Path, tmp_path: Path) -> None:

@@ -104,6 +104,17 @@ def test_a_pattern_finds_patients_as_a_table_does(root: Path, tmp_path: Path) ->
         understood(root, raw, patient_pattern="(P")
 
 
+def test_a_pattern_of_several_groups_takes_the_one_that_took_part(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 6, "malignant": 6})
+    found = understood(root, raw, patient_pattern="^(b[0-9]+)|^(m[0-9]+)").found
+    assert {item.patient for item in found.items} == {"b0", "b1", "b2", "m0", "m1", "m2"}
+    for nothing in ("^(b[0-9]+)|^m", "^(b[0-9])?", "^(?:(b[0-9])|.*)", "(b[0-9]|)"):
+        with pytest.raises(UserError, match="to find a patient in every name, but not in 6 of 12, such as 'malignant/"):
+            understood(root, raw, patient_pattern=nothing)
+    with pytest.raises(UserError, match="but not in 12 of 12, such as 'benign/b0_a'"):
+        understood(root, raw, patient_pattern="P*")
+
+
 def test_without_patients_near_duplicates_stay_together(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"benign": 9, "malignant": 9})
     for i in range(3):
@@ -199,6 +210,35 @@ def test_a_test_part_that_copies_training_is_flagged_though_validation_is_carved
     assert split.flag == "one image stands in several parts"
     found = leak_figures(prepared, assign(prepared.cases, split))
     assert (found["near_duplicate"] or 0) + (found["validation"] or 0) == 1.0
+
+
+def test_folders_of_parts_beside_one_without_pictures_are_a_division(root: Path, tmp_path: Path) -> None:
+    for k, part in enumerate(("train", "test")):
+        write_classes(tmp_path / "raw" / part, {"a": 3, "b": 3}, first=10 * k)
+    (tmp_path / "raw" / "docs" / "old").mkdir(parents=True)
+    (tmp_path / "raw" / "docs" / "readme.txt").write_text("of the images")
+    found = understood(root, tmp_path / "raw").found
+    assert found.classes == ("a", "b")
+    assert {item.part for item in found.items} == {"train", "test"}
+    assert "left out: the folder docs, without images" in found.notes
+
+
+def test_folders_of_parts_beside_others_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for k, part in enumerate(("train", "test")):
+        write_classes(raw / part, {"a": 3, "b": 3}, first=10 * k)
+    write_classes(raw, {"extra": 3}, first=50)
+    for chosen in (None, "a,b"):
+        with pytest.raises(UserError, match=r"but got both \(test, train and extra\): move .* --classes, .* a \.csv"):
+            understood(root, raw, classes=chosen)
+
+
+def test_a_class_may_be_called_test_where_it_is_chosen(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"control": 3, "test": 3})
+    prepared = added(root, raw, classes="control,test")
+    assert prepared.spec.classes == ("control", "test")
+    assert verify(open_prepared(dataset_spec("mine", root), root)) == []
+    assert {case.part for case in prepared.cases} == {None}
 
 
 def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import locale
 import sys
 from pathlib import Path
@@ -11,13 +12,20 @@ import numpy as np
 import pytest
 from own_folders import SIDE, added, disc, picture, save
 
+from bench.datasets.own.axes import check_axes
+from bench.datasets.own.items import Item
 from bench.errors import UserError
+from bench.runs.inputs import list_inputs, read_input
+from bench.runs.predicting import _as_nifti
 
 sitk = pytest.importorskip("SimpleITK")
 
 
-def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> Path:
-    """(D, H, W) int16 as a file for each slice, axial; spacing (x, y, z) in mm."""
+ROWS = "1\\0\\0\\0\\1\\0"  # of an axial slice
+
+
+def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, float], rows: str = ROWS) -> Path:
+    """(D, H, W) int16 as a file for each slice, axial unless `rows` says else; spacing (x, y, z) in mm."""
     folder.mkdir(parents=True)
     before = locale.setlocale(locale.LC_ALL)  # ITK's writer leaves another, under which text would be ASCII
     uid = f"1.2.826.0.1.{abs(hash(folder.name)) % 10**8}"
@@ -30,7 +38,7 @@ def write_series(folder: Path, array: np.ndarray, spacing: tuple[float, float, f
             "0020|000e": f"{uid}.1",
             "0020|0013": str(z),
             "0020|0032": f"0\\0\\{z * spacing[2]}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0037": rows,
             "0018|0050": str(spacing[2]),
             "0028|1050": "128",
             "0028|1051": "256",
@@ -64,6 +72,15 @@ def test_a_series_is_a_volume_on_its_label_maps_grid(root: Path, tmp_path: Path)
     np.testing.assert_array_equal(prepared.label(1)[1], disc(1, (0, 1))[::-1])
 
 
+def test_sagittal_and_axial_series_are_one_line(tmp_path: Path) -> None:
+    array = np.zeros((2, SIDE, SIDE), np.int16)
+    axial = write_series(tmp_path / "axial", array, (1, 1, 4))
+    sagittal = write_series(tmp_path / "sagittal", array, (1, 1, 4), "0\\1\\0\\0\\0\\-1")
+    assert check_axes([Item("a", axial), Item("b", axial)]) == []
+    with pytest.raises(UserError, match=r"1 have xyz, such as .*axial, and 1 yzx, such as .*sagittal"):
+        check_axes([Item("a", axial), Item("b", sagittal)])
+
+
 def test_single_files_are_pictures_by_their_window(root: Path, tmp_path: Path) -> None:
     for k, name in enumerate(("a", "b")):
         folder = write_series(
@@ -85,3 +102,17 @@ def test_without_the_library_there_is_one_line(root: Path, tmp_path: Path, monke
         UserError, match=r"is DICOM, which SimpleITK reads: install it with `pip install 'medbench\[dicom\]'`"
     ):
         added(root, tmp_path / "raw")
+
+
+def test_predict_reads_series_and_single_files_as_data_add_does(tmp_path: Path) -> None:
+    array = np.stack([picture(z) for z in range(3)]).astype(np.int16)
+    series = write_series(tmp_path / "in" / "v1", array, (1.5, 1.5, 4.0))
+    assert list_inputs(tmp_path / "in", "segmentation") == {"v1": series}
+    np.testing.assert_array_equal(read_input(series, "segmentation", 1), array)
+    labels = nibabel.Nifti1Image.from_bytes(gzip.decompress(_as_nifti(array.astype(np.uint8), series)))
+    np.testing.assert_array_equal(np.asarray(labels.dataobj).transpose(2, 1, 0), array)
+    np.testing.assert_allclose(labels.affine, np.diag([-1.5, -1.5, 4, 1]))
+    assert list(list_inputs(series, "classification")) == ["0", "1", "2"]
+    np.testing.assert_allclose(read_input(series / "1.dcm", "classification", 1)[0].astype(int), array[1], atol=1)
+    with pytest.raises(UserError, match="a folder for each DICOM series"):
+        list_inputs(series, "segmentation")

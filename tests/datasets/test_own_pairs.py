@@ -21,10 +21,16 @@ from bench.runs.protocol import PRESETS
 from bench.zoo.registry import dataset_spec
 
 
-def nifti(path: Path, array: np.ndarray, x: float = 1.5) -> Path:
-    """Axes (z, y, x) -> a file."""
+def nifti(path: Path, array: np.ndarray, x: float = 1.5, axes: str = "RAS", tilt: float = 0) -> Path:
+    """Axes (z, y, x) -> a file, whose own axes point to `axes`, tilted by degrees."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), np.diag([x, 1.5, 4, 1]))
+    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    affine = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]]) @ np.diag([x, 1.5, 4, 1])
+    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), affine)
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
+    )
+    file = file.as_reoriented(turn)
     file.header.set_xyzt_units("mm", "sec")
     nibabel.save(file, path)
     return path
@@ -48,6 +54,39 @@ def test_grey_pictures_with_black_and_white_maps(root: Path, tmp_path: Path) -> 
     assert [len(part) for part in assign(prepared.cases, split).indices.values()] == [5, 1, 2]
     assert (unit_table(prepared, "polyps") or {})["unit"] == "groups of near-duplicates (patients unknown)"
     assert '"polyp" = "255"' in (root / "polyps.toml").read_text()
+
+
+def turned_volumes(folder: Path, axes: list[str], tilts: list[float]) -> Path:
+    for i, (way, tilt) in enumerate(zip(axes, tilts, strict=True)):
+        nifti(folder / "images" / f"c{i}.nii.gz", picture(i, (4, SIDE, SIDE)).astype(np.int16), axes=way, tilt=tilt)
+        nifti(folder / "masks" / f"c{i}.nii.gz", np.stack([disc(i, (0, 1))] * 4), axes=way, tilt=tilt)
+    return folder
+
+
+def test_volumes_of_several_orders_of_axes_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = turned_volumes(tmp_path / "raw", ["RAS", "PIR", "RAS", "PIR", "RAS"], [0, 0, 20, 20, 0])
+    with pytest.raises(UserError, match=r"3 have xyz, such as .*c0.nii.gz, and 2 yzx, such as .*c1.nii.gz .*canonical"):
+        understood(root, raw)
+    oblique = turned_volumes(tmp_path / "oblique", ["RAS"] * 4, [40, 44, 46, 50])  # nearest to y, or to z
+    assert not [note for note in understood(root, oblique).found.notes if "axes" in note]
+
+
+def test_mirrored_volumes_are_told_and_read_as_they_are(root: Path, tmp_path: Path) -> None:
+    raw = turned_volumes(tmp_path / "raw", ["RAS", "LPS", "RAS"], [0, 0, 0])
+    assert understood(root, raw).found.notes == (
+        "axes point to RAS in 2, LPS in 1 volumes: they are read as they are, some mirrored against others",
+    )
+    mirrored = added(root, raw).image(1)
+    np.testing.assert_array_equal(mirrored[:, ::-1, ::-1], picture(1, (4, SIDE, SIDE)))
+
+
+def test_what_lies_beside_folders_of_parts_is_told(root: Path, tmp_path: Path) -> None:
+    for part in ("train", "test", "extra"):
+        write_pairs(tmp_path / "raw" / part, 3)
+    (tmp_path / "raw" / "docs").mkdir()
+    found = understood(root, tmp_path / "raw").found
+    assert {item.part for item in found.items} == {"train", "test"}
+    assert "left out: extra, beside the folders of parts" in found.notes
 
 
 def test_pictures_in_colour_keep_their_colours(root: Path, tmp_path: Path) -> None:
@@ -111,6 +150,14 @@ def test_nnunets_tree_brings_its_classes(root: Path, tmp_path: Path) -> None:
     (raw / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 2}}))
     with pytest.raises(UserError, match=r"to be 0, 1, 2, ..., but got \[0, 2\]"):
         understood(root, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("labels", [{"background": 0, "liver": 1, "ignore": 2}, {"0": "background", "255": "Ignore"}])
+def test_nnunets_partly_annotated_data_are_one_line(root: Path, tmp_path: Path, labels: dict[str, object]) -> None:
+    raw = volumes(tmp_path / "raw", "imagesTr/c_{}_0000.nii.gz", "labelsTr/c_{}.nii.gz")
+    (raw / "dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(UserError, match=r"dataset.json has a label '[iI]gnore', .* not read here. Remove that label"):
+        understood(root, raw)
 
 
 def test_names_with_words_in_one_folder(root: Path, tmp_path: Path) -> None:
@@ -222,6 +269,39 @@ def test_images_turned_by_exif_fit_their_maps(root: Path, tmp_path: Path) -> Non
         mask[:8, :8] = 1
         save(tmp_path / "raw" / "masks" / f"c{i}.png", mask)
     assert [case.shape for case in added(root, tmp_path / "raw").cases] == [(1, 32, 24), (1, 24, 32)]
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("kind", ["jpeg", "grey", "binary", "palette", "colour"])
+def test_maps_are_turned_by_exif_as_their_images_are(root: Path, tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for i in range(3):
+        mask = np.zeros((24, 32), np.uint8)
+        mask[:8, :16] = 255
+        save(tmp_path / "raw" / "images" / f"c{i}.png", np.maximum(picture(i, (24, 32)) // 2, mask), exif=exif)
+        file = Image.fromarray(mask)
+        if kind == "palette":
+            file = Image.fromarray(mask // 255, "P")
+            file.putpalette([0, 0, 0, 255, 0, 0])
+        elif kind == "colour":
+            file = Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], -1))
+        elif kind == "binary":
+            file = file.convert("1")
+        place = tmp_path / "raw" / "masks" / f"c{i}.{'jpg' if kind == 'jpeg' else 'png'}"
+        place.parent.mkdir(exist_ok=True)
+        file.save(place, exif=exif)
+    colours = "background=#000000,bright=#ff0000" if kind == "colour" else None
+    prepared = added(root, tmp_path / "raw", classes=colours)
+    for i in range(3):
+        np.testing.assert_array_equal(prepared.label(i), prepared.image(i) == 255)
+
+
+def test_sixteen_bits_of_grey_among_colours_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4, colour=True)
+    save(raw / "images" / "c2.png", picture(2).astype(np.uint16) * 16)
+    with pytest.raises(UserError, match=r"images/c2.png to have 8 bits, .* but it has 16: convert it to 8 bit"):
+        added(root, raw)
 
 
 def test_sixteen_bits_of_grey_are_kept_whole(root: Path, tmp_path: Path) -> None:

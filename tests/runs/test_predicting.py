@@ -10,11 +10,13 @@ import nibabel
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from own_folders import added, save
 from PIL import Image
-from trained_runs import folders_of, results_of
+from trained_runs import folders_of, results_of, run
 
 from bench.cli.main import main
 from bench.datasets.readers.masks import read_mask
+from bench.errors import UserError
 from bench.runs.trained import load_trained, predict_together
 
 AFFINE = np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -120], [0, 0, 8, 4], [0, 0, 0, 1.0]])
@@ -53,6 +55,47 @@ def test_label_maps_lie_on_their_images_grids(images: Path, user_data: Path, tmp
     np.testing.assert_array_equal(np.asarray(Image.open(output / "c.png")), trained.predict(images / "c.png"))
     about = json.loads((output / "predictions.json").read_text())
     assert (about["classes"], about["runs"][0]["key"]) == (list(trained.classes), trained.key)
+
+
+def written_image(path: Path, seed: int, exif: Image.Exif | None = None) -> np.ndarray:
+    """A PNG of 12 bits, or a photograph."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        Image.fromarray(rng.integers(0, 4096, (24, 32), dtype=np.uint16)).save(path)
+    else:
+        grey = np.kron(rng.integers(0, 255, (6, 8)), np.ones((4, 4))).astype(np.uint8)
+        Image.fromarray(np.stack([grey, 255 - grey, grey], -1)).save(path, quality=95, exif=exif or Image.Exif())
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_it_reads_what_data_add_read(suffix: str, tmp_path: Path) -> None:
+    raw, exif = tmp_path / "raw", Image.Exif()
+    exif[0x0112] = 6
+    for i in range(5):
+        written_image(raw / "images" / f"c{i}{suffix}", i, exif)
+        size = (24, 32) if suffix == ".png" else (32, 24)
+        save(raw / "masks" / f"c{i}.png", np.tril(np.ones(size, np.uint8)))
+    prepared = added(tmp_path / "root", raw)
+    (folder,) = run(tmp_path / "results", tmp_path / "root", dataset="mine", models="chance", data="real")
+    trained = load_trained(folder)
+    for i, case in enumerate(prepared.cases):
+        image = trained.read(raw / "images" / f"{case.case}{suffix}")
+        np.testing.assert_array_equal(image, prepared.image(i)[0])
+    result = predict(folder, "--input", raw / "images", "--output", tmp_path / "out")
+    assert (result.exit_code, "5 images predicted" in result.output) == (0, True), result.output
+    assert read_mask(tmp_path / "out" / "c0.png").labels.shape == size
+
+
+def test_deep_greys_are_kept_and_photographs_taken(user_data: Path, tmp_path: Path) -> None:
+    trained, source = load_trained(folders_of(user_data)["acdc"]), tmp_path / "in"
+    deep = written_image(source / "deep.png", 0)
+    written_image(source / "photo.jpg", 1)
+    np.testing.assert_array_equal(trained.read(source / "deep.png"), deep.astype(np.float32))
+    assert set(trained.predict(source)) == {"deep", "photo"}
+    with pytest.raises(UserError, match=r"\(.png, .jpg, .jpeg, .nii.gz, .nii, a folder for each DICOM series\) in"):
+        trained.predict(tmp_path / "in" / "..")
 
 
 def test_it_goes_on_where_it_stopped_and_mixes_no_runs(images: Path, user_data: Path, tmp_path: Path) -> None:
@@ -113,6 +156,10 @@ def test_images_are_classified_into_a_table(user_data: Path, tmp_path: Path) -> 
     assert [line for line in (output / "predictions.csv").read_text().splitlines() if line[:3] != "aa,"] == (
         first.splitlines()
     )
+    for damage in (b"x" * 200_000, b"case,\xff"):
+        (output / "predictions.csv").write_bytes(damage)
+        result = predict(folder, "--input", source, "--output", output)
+        assert (result.exit_code, "to be a table of predictions" in result.output) == (2, True), result.output
     trained = load_trained(folder)
     expected = dict(zip(trained.classes, trained.predict(source / "aa.png"), strict=True))
     assert {name: float(rows[1][name]) for name in trained.classes} == expected

@@ -14,6 +14,7 @@ from bench.datasets.base import PARTS, Prepared
 from bench.datasets.cache.archives import opened
 from bench.datasets.cache.prepared import prepare
 from bench.datasets.cache.writing import Report
+from bench.datasets.own.axes import check_axes
 from bench.datasets.own.description import (
     SUFFIX,
     Description,
@@ -88,8 +89,9 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
         notes = found.notes
         if found.task == "segmentation":
             check_stands(values)
+            turned = check_axes(found.items)
             classes, values, seen = resolved(found.items, classes, values)
-            notes = (*notes, *seen)
+            notes = (*notes, *seen, *turned)
         channels = description.channels or seen_channels(found.items)
     found = replace(found, classes=classes, notes=notes)
     _check(found, description)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.datasets.own.dicom import is_dicom
@@ -14,33 +14,57 @@ from bench.datasets.readers.folders import visible, walk
 from bench.errors import UserError
 
 _MASK = re.compile(r"(.+)_mask(_[0-9]+)?", re.IGNORECASE)
+_SHOWN = 3
 DEPTH = 6  # of folders below a class's
 PATIENT_FOLDERS = "if each is a patient's, say --patient-pattern '([^/]+)/[^/]+$'"
 PICTURES = (*IMAGES, *FOREIGN_IMAGES, *DICOM)
 
 
-def class_folders(folder: Path) -> dict[str, list[tuple[str | None, Path]]]:
+def class_folders(folder: Path, chosen: Collection[str] = ()) -> dict[str, list[tuple[str | None, Path]]]:
     """Class -> its folders, each with the part it stands in; {} where there are not such folders.
 
     A class folder lies in `folder` itself, or in its folders of parts (`train`, `val`, `test`); a folder that only
     wraps the others is passed through.
+
+    Args:
+        chosen: names of folders that are classes whatever they are called, `test` too.
+
+    Raises:
+        UserError: folders of parts beside others with pictures.
     """
+    return _divided(folder, chosen)[0]
+
+
+def _divided(folder: Path, chosen: Collection[str]) -> tuple[dict[str, list[tuple[str | None, Path]]], list[Path]]:
+    """As `class_folders`, and the folders without pictures that lie beside those with some."""
     children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
-    parts = {path: PART_WORDS[path.name.lower()] for path in children if path.name.lower() in PART_WORDS}
+    full = [path for path in children if any(pictures(path, DEPTH + (path.name.lower() in PART_WORDS)))]
+    parts = [path for path in full if path.name.lower() in PART_WORDS]
     named: list[tuple[str | None, Path]]
-    if parts and len(parts) == len(children):
-        named = [(part, path) for place, part in parts.items() for path in visible(place) if path.is_dir()]
+    if parts and not (chosen and {path.name for path in full}.issuperset(chosen)):
+        if len(parts) < len(full):
+            others = [path.name for path in full if path not in parts]
+            raise UserError(
+                f"Expected folders of parts or of classes in {folder}, but got both "
+                f"({_few([path.name for path in parts])} and {_few(others)}): move the others away, or name the "
+                "folders of classes with --classes, or list the images in a .csv of path and label."
+            )
+        named = [(PART_WORDS[place.name.lower()], path) for place in parts for path in visible(place) if path.is_dir()]
     else:
         named = [(None, path) for path in children]
         if len(children) == 1 and not any(map(is_picture, visible(folder))):
-            inner = class_folders(children[0])
-            if inner:
+            inner = _divided(children[0], chosen)
+            if inner[0]:
                 return inner
     classes: dict[str, list[tuple[str | None, Path]]] = {}
     for part, path in named:
         if any(pictures(path)):
             classes.setdefault(path.name, []).append((part, path))
-    return classes
+    return classes, [path for path in children if path not in full]
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
@@ -50,9 +74,10 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
         chosen: class -> folder's name, in the order of the labels; {}: all folders in the order of their names.
 
     Raises:
-        UserError: no class folders, a folder that was chosen and is not there, or two images of one name.
+        UserError: as `class_folders`; no class folders, a folder that was chosen and is not there, or two images of
+            one name.
     """
-    places = class_folders(folder)
+    places, empty = _divided(folder, chosen.values())
     if not places:
         raise UserError(f"Found no class folders with images in {folder}: expected a folder of images for each class.")
     classes = chosen or {name: name for name in sorted(places, key=str.lower)}
@@ -79,6 +104,8 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
     notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
+    listed = _few([path.name for path in empty])
+    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {listed}, without images"] if empty else []
     inner = {item.case.rpartition("/")[0] for item in items.values()} - {
         "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
     }
@@ -92,9 +119,9 @@ def _named(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() in PICTURES else path).as_posix()
 
 
-def pictures(folder: Path) -> Iterator[Path]:
+def pictures(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
     """All pictures of a folder and those inside it."""
-    return (path for place in walk(folder, DEPTH) for path in visible(place) if is_picture(path))
+    return (path for place in walk(folder, depth) for path in visible(place) if is_picture(path))
 
 
 def is_picture(path: Path) -> bool:

@@ -47,7 +47,7 @@ class Description:
         channels: 1 grey, 3 colours; 0: as the images are.
         patients: a table of cases and their patients; relative to the TOML file.
         patient_pattern: a regular expression that finds the patient in a case's name, else in its folders too: its
-            first group, if there is one.
+            first group that took part, if it has groups.
         split: a table of cases (or patients) and their parts.
         has_parts: the files themselves say which part a case is of.
         allow_leak: a patient may stand in several parts of `split`; results are flagged then.

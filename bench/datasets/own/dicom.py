@@ -47,6 +47,19 @@ def read_series(folder: Path) -> tuple[np.ndarray, tuple[float, float, float], t
     return array.astype(np.float32), (float(z), float(y), float(x)), (_grid(image),)
 
 
+def slice_affine(folder: Path) -> np.ndarray:
+    """Voxel (x, y, z) to mm by the header of a series' first file; the third axis may point either way.
+
+    Raises:
+        UserError: SimpleITK is not installed, or it cannot read the file.
+    """
+    sitk = _library(folder)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(visible(folder)[0]))
+    _read(sitk, folder, reader.ReadImageInformation)
+    return _grid(reader)
+
+
 def turned_to(array: np.ndarray, grid: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A volume (D, H, W) and its grid with those axes mirrored that run the other way in a reference grid.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.datasets.own.class_folders import PICTURES
+from bench.datasets.own.class_folders import PICTURES, is_picture
 from bench.datasets.own.dicom import is_series
 from bench.datasets.own.items import PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name, readable
@@ -41,12 +41,13 @@ _IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
 _IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
 _FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
 _SHOWN = 3
+_IGNORE = "ignore"  # of nnU-Net v2, the label of voxels that no loss and no metric looks at
 Place = tuple[str | None, Path, Path]  # part, folder of images, folder of label maps
 
 
 def has_pairs(folder: Path) -> bool:
     """Whether a folder has folders of images and of label maps, or images beside maps that are named as theirs."""
-    if _places(folder):
+    if _places(folder)[0]:
         return True
     try:
         return bool(_mixed(folder))
@@ -62,7 +63,8 @@ def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
     """
     items: list[Item] = []
     spare: list[Path] = []
-    for part, images, masks in _places(folder):
+    places, beside = _places(folder)
+    for part, images, masks in places:
         paired, unused = pair(_named(images), _named(masks), images)
         spare += unused
         for name, (image, mask) in paired.items():
@@ -70,6 +72,7 @@ def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
             own_part = part or (PART_WORDS.get(first) if "/" in name else None)
             items.append(Item(f"{part}/{name}" if part else name, image, mask=mask, part=own_part))
     notes = [f"left out: {len(spare)} label maps without an image, such as {spare[0].name}"] if spare else []
+    notes += [f"left out: {', '.join(beside)}, beside the folders of parts"] if beside else []
     if not items:
         items = _mixed(folder)
         folders = sorted({item.case.rpartition("/")[0] for item in items})
@@ -79,8 +82,12 @@ def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
     return Found("images-masks", "segmentation", tuple(classes), tuple(items), tuple(notes))
 
 
-def _places(folder: Path) -> list[Place]:
-    """The pairs of folders in a folder, or in its folders of parts, or in the only one that wraps them."""
+def _places(folder: Path) -> tuple[list[Place], list[str]]:
+    """The pairs of folders in a folder, or in its folders of parts, or in the only one that wraps them.
+
+    Returns:
+        Also the names of folders with images that lie beside those of parts.
+    """
     children = {plain(path.name): path for path in visible(folder) if path.is_dir()} if folder.is_dir() else {}
     images = [path for name, path in children.items() if name in IMAGE_FOLDERS]
     masks = [path for name, path in children.items() if name in MASK_FOLDERS]
@@ -88,13 +95,19 @@ def _places(folder: Path) -> list[Place]:
         images = [path for name, path in children.items() if path != masks[0] and name not in PART_WORDS]
         images = images if any(_named(path) for path in images) else []
     if len(images) == 1 and len(masks) == 1:
-        return [(None, images[0], masks[0])]
+        return [(None, images[0], masks[0])], []
     if len(images) > 1 or len(masks) > 1:
-        return []
+        return [], []
     parts = [(PART_WORDS[name], path) for name, path in children.items() if name in PART_WORDS]
     if parts:
-        return [(part, image, mask) for part, path in parts for _, image, mask in _places(path)]
-    return _places(next(iter(children.values()))) if len(children) == 1 else []
+        found: list[Place] = [(part, image, mask) for part, path in parts for _, image, mask in _places(path)[0]]
+        others = [path for name, path in children.items() if name not in PART_WORDS]
+        return found, [path.name for path in others if found and _holds_images(path)]
+    return _places(next(iter(children.values()))) if len(children) == 1 else ([], [])
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(is_nifti(path) or is_picture(path) for place in walk(folder, 4) for path in visible(place))
 
 
 def _named(folder: Path) -> dict[str, Path]:
@@ -208,7 +221,8 @@ def find_nnunet_cases(source: Path) -> Found:
     """The training cases of nnU-Net's raw data set, with the classes that dataset.json names.
 
     Raises:
-        UserError: no such data set, or a dataset.json whose labels are no consecutive numbers.
+        UserError: no such data set, or a dataset.json whose labels are no consecutive numbers, or mark voxels that are
+            to be ignored.
     """
     folder = find_nnunet(source)
     if folder is None:
@@ -222,6 +236,13 @@ def find_nnunet_cases(source: Path) -> Found:
         ids = {int(k): str(v) for k, v in labels.items()} if "0" in labels else {int(v): k for k, v in labels.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"Expected {path} to have labels such as background: 0, liver: 1 ({error}).") from None
+    ignored = next((name for name in ids.values() if name.lower() == _IGNORE), None)
+    if ignored:
+        raise UserError(
+            f"Expected every voxel to be labelled, but {path} has a label {ignored!r}, as nnU-Net names voxels that "
+            "nobody labelled: partly annotated data are not read here. Remove that label from it, and the cases that "
+            "hold it, or label their voxels."
+        )
     if sorted(ids) != list(range(len(ids))):
         raise UserError(f"Expected the labels in {path} to be 0, 1, 2, ..., but got {sorted(ids)}.")
     images = _named(folder / "imagesTr")

@@ -14,7 +14,7 @@ from bench.datasets.cache.writing import read_ahead
 from bench.datasets.own.items import Item
 from bench.datasets.own.npz_archives import part_arrays
 from bench.datasets.readers.files import check_label
-from bench.datasets.readers.images import decoded
+from bench.datasets.readers.images import decoded, turned
 from bench.datasets.readers.meanings import even_levels
 from bench.datasets.readers.nifti import is_nifti, read_nifti
 from bench.datasets.readers.png import is_png
@@ -31,6 +31,8 @@ _WAY_OUT = "write class ids as grey levels of a PNG"
 
 def mask_array(item: Item) -> np.ndarray:
     """A label map as its file has it: (D, H, W) of ids or grey levels, or of packed colours (uint32, 0x1rrggbb).
+
+    A picture is turned as EXIF says, like its image.
 
     Raises:
         UserError: an unreadable file, or one that is no label map.
@@ -59,7 +61,7 @@ def _colours(path: Path) -> np.ndarray | None:
     with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
         if file.mode not in ("RGB", "RGBA"):
             return None
-        array = np.asarray(file)[..., :3]
+        array = np.asarray(turned(file))[..., :3]
     if (array == array[..., :1]).all():
         return None
     return (array.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32)) + np.uint32(2**24)
@@ -68,7 +70,7 @@ def _colours(path: Path) -> np.ndarray | None:
 def _two_levels(path: Path) -> np.ndarray:
     """A JPEG label map of two classes, 0 and 255: its loss spreads each level, so that more cannot be told apart."""
     with decoded(path, ("JPEG",), MOST_PIXELS, _WAY_OUT) as file:
-        grey = np.asarray(file.convert("L"))
+        grey = np.asarray(turned(file).convert("L"))
     between = float(((grey >= FAR) & (grey <= 255 - FAR)).mean())
     if between > 1 - SURE:
         raise UserError(

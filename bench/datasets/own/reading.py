@@ -15,7 +15,7 @@ from bench.datasets.own.mask_values import check_size, class_ids, mask_array
 from bench.datasets.own.npz_archives import part_arrays
 from bench.datasets.readers.files import check_image
 from bench.datasets.readers.folders import read_image_case, visible
-from bench.datasets.readers.images import SHORTEST_SIDE, decoded
+from bench.datasets.readers.images import SHORTEST_SIDE, decoded, read_image, turned
 from bench.datasets.readers.nifti import check_same_grid, is_nifti, read_nifti
 from bench.errors import UserError
 
@@ -33,13 +33,19 @@ def read_own_image(item: Item, channels: int) -> RawImage:
         image = _with_channels(_archived(item), channels)
         case = RawImage(item.case, patient, image, item.label, (item.image,))
     elif dicom.is_dicom(item.image):
-        grey = _with_channels(dicom.read_picture(item.image), channels)
-        case = RawImage(item.case, patient, grey, item.label, (item.image,))
+        case = RawImage(item.case, patient, read_picture(item.image, channels), item.label, (item.image,))
     else:
         case = read_image_case(item.image, channels, row)
     if min(case.image.shape[1:]) < SHORTEST_SIDE:
         raise UserError(f"Expected {item.image} to have {SHORTEST_SIDE} pixels a side or more: {case.image.shape[1:]}.")
     return replace(case, part=item.part)
+
+
+def read_picture(path: Path, channels: int) -> np.ndarray:
+    """A picture to be classified, (C, H, W) uint8: DICOM by its window, else as `read_image`."""
+    if dicom.is_dicom(path):
+        return _with_channels(dicom.read_picture(path), channels)
+    return read_image(path, channels)
 
 
 def _archived(item: Item) -> np.ndarray:
@@ -81,27 +87,33 @@ def read_own_volume(item: Item, channels: int, classes: Sequence[str], values: M
             check_same_grid(item.mask, of_mask, item.image, grids, "label map")
         image = check_image(item.image, array, axes=3)
     else:
-        image = _picture(item, channels, (stored.shape[1], stored.shape[2]))
+        size = (stored.shape[1], stored.shape[2])
+        archived = _of_channels(_archived(item), channels) if item.row else None
+        image = read_segmented_picture(item.image, channels, size) if archived is None else archived
         check_size(item, image.shape[1:3], stored.shape[1:])
     label = class_ids(item, stored, classes, values)
     return RawCase(item.case, item.patient or item.case, image, label, spacing, files, doubt, item.part)
 
 
-def _picture(item: Item, channels: int, size: tuple[int, int]) -> np.ndarray:
+def read_segmented_picture(path: Path, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
     """A picture as (1, H, W) float32, its own grey levels, or of colours (1, H, W, 3) uint8.
 
     It is turned as EXIF says, unless its label map has the size that it has unturned.
-    """
-    from PIL import ImageOps
 
-    if item.row:
-        return _of_channels(_archived(item), channels)
-    if dicom.is_dicom(item.image):
-        return _of_channels(dicom.read_picture(item.image), channels)
-    with decoded(item.image, ("PNG", "JPEG"), MOST_PIXELS, _DEEP) as file:
-        turned = ImageOps.exif_transpose(file)
-        chosen = file if file.size[::-1] == size and turned.size[::-1] != size else turned
-        if channels == 1 and (chosen.mode in ("I", "F") or chosen.mode.startswith("I;")):
+    Args:
+        size: (H, W) of its label map; None: it has none.
+
+    Raises:
+        UserError: no PNG, JPEG or DICOM, damaged, or 16 bits where colours are read.
+    """
+    if dicom.is_dicom(path):
+        return _of_channels(dicom.read_picture(path), channels)
+    with decoded(path, ("PNG", "JPEG"), MOST_PIXELS, _DEEP) as file:
+        seen = turned(file)
+        chosen = file if file.size[::-1] == size and seen.size[::-1] != size else seen
+        if chosen.mode in ("I", "F") or chosen.mode.startswith("I;"):
+            if channels > 1:
+                raise UserError(f"Expected {path} to have 8 bits, as images in colour do, but it has 16: {_DEEP}.")
             return np.asarray(chosen).astype(np.float32)[None]
         if chosen.has_transparency_data:
             from PIL import Image

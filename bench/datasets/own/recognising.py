@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def _layout(source: Path, description: Description) -> str:
         return "npz"
     if description.task != "classification" and image_masks.has_pairs(source):
         return "images-masks"
-    classes = class_folders.class_folders(source)
+    classes = class_folders.class_folders(source, _chosen(description).values())
     if classes:
         _reject_maps(source, classes, description)
         return "class-folders"
@@ -137,14 +138,34 @@ def _with_patients(items: tuple[Item, ...], description: Description) -> list[It
         return tables.with_patients(items, Path(description.patients))
     if not description.patient_pattern:
         names_both = description.split and tables.names_cases_and_patients(Path(description.split))
-        return tables.with_patients(items, Path(description.split)) if names_both else list(items)
+        return tables.with_patients(items, Path(description.split)) if names_both else _all_or_none(items, description)
     pattern = check_pattern(description.patient_pattern)
-    matches = [pattern.search(Path(item.case).name) or pattern.search(item.case) for item in items]
-    missing = [item.case for item, match in zip(items, matches, strict=True) if match is None]
+    found = [_patient(pattern, item.case) for item in items]
+    missing = [item.case for item, patient in zip(items, found, strict=True) if not patient]
     if missing:
         raise UserError(
             f"Expected the pattern {description.patient_pattern!r} to find a patient in every name, but not in "
             f"{len(missing)} of {len(items)}, such as {missing[0]!r}."
         )
-    found = [match[1] if match and pattern.groups else match[0] if match else "" for match in matches]
     return [replace(item, patient=patient) for item, patient in zip(items, found, strict=True)]
+
+
+def _all_or_none(items: tuple[Item, ...], description: Description) -> list[Item]:
+    """The cases as they are; raises UserError where the data's own table leaves some without a patient."""
+    without = [item.case for item in items if item.patient is None]
+    if 0 < len(without) < len(items):
+        raise UserError(
+            f"Expected a patient of every case in {description.source}, or of none, but {len(without)} of {len(items)} "
+            f"have none, such as {without[0]!r}: fill that column, or pass --patients or --patient-pattern."
+        )
+    return list(items)
+
+
+def _patient(pattern: re.Pattern[str], case: str) -> str:
+    """The first group that took part, else all that matches, in a case's name or in its folders too; empty: none."""
+    for text in (Path(case).name, case):
+        match = pattern.search(text)
+        groups = (match.groups() if pattern.groups else (match[0],)) if match else ()
+        if patient := next(filter(None, groups), ""):
+            return str(patient)
+    return ""

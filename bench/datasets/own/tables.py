@@ -34,10 +34,10 @@ def is_path_table(path: Path) -> bool:
     """Whether a table names files, and what each shows: its class or its label map."""
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return False
-    column = column_of(path, PATHS)
-    if column is None or column_of(path, (*LABELS, *MASKS)) is None:
-        return False
     try:
+        column = column_of(path, PATHS)
+        if column is None or column_of(path, (*LABELS, *MASKS)) is None:
+            return False
         _file_of(path, read_table(path, (column,))[0][column], {})
     except UserError:
         return False

@@ -37,6 +37,7 @@ DAMAGE = (
 )
 MOST_VOXELS = 2**30  # a CT of 1,000 slices has a quarter; a file of a few kB can ask for more than the memory holds
 MOST_BYTES = 2**29  # of a table or picture; the largest picture that is accepted has less, unpacked
+MOST_LINKS = 16  # soft ones on the way to one array of an HDF5 file; HDF5's own limit
 NOISE = 1e-3  # labels that are no farther from whole numbers are rounding errors of a computation in floats
 
 
@@ -144,8 +145,34 @@ def _is_inside(file: h5py.File, key: str) -> bool:
     """Whether an array lies under a key, and in this file: a link into another file is not followed."""
     import h5py
 
-    link = file.id.links.get_info(os.fsencode(key))  # whatever bytes a name has
-    return link.type != h5py.h5l.TYPE_EXTERNAL and isinstance(file.get(key), h5py.Dataset)
+    return _stays(file, b"", os.fsencode(key), []) and isinstance(file.get(key), h5py.Dataset)
+
+
+def _stays(file: h5py.File, place: bytes, way: bytes, followed: list[bytes]) -> bool:
+    """Whether a way leads to something in the file itself: no link on it, or on what a link on it names, is external.
+
+    Args:
+        place: the group that the way begins in, from the root on; empty: the root.
+        followed: the soft links on the way here, to which further ones are added.
+    """
+    import h5py
+
+    place = b"" if way.startswith(b"/") else place
+    for name in way.split(b"/"):
+        if name in (b"", b"."):
+            continue
+        here, place = place, place + b"/" + name
+        try:
+            link = file.id.links.get_info(place)  # whatever bytes a name has
+        except (KeyError, RuntimeError):  # a link to nothing
+            return False
+        if link.type == h5py.h5l.TYPE_SOFT:
+            followed.append(place)
+            if len(followed) > MOST_LINKS or not _stays(file, here, file.id.links.get_val(place), followed):
+                return False
+        elif link.type != h5py.h5l.TYPE_HARD:
+            return False
+    return True
 
 
 def _check_stored(path: Path, key: str, array: h5py.Dataset) -> None:

@@ -51,15 +51,20 @@ def read_image(path: Path, channels: int, longest: int | None = LONGEST_SIDE) ->
         UserError: no PNG or JPEG, damaged or truncated, too large or too small, several frames, 16 bits in several
             channels, or 16 bits of which 8 would keep little.
     """
-    from PIL import ImageOps
-
     with decoded(path, ("PNG", "JPEG"), MOST_PIXELS, _WINDOW_IT) as file:
         if min(file.size) < SHORTEST_SIDE:
             size = f"{file.width} x {file.height}"
             raise UserError(f"Expected {path} to have {SHORTEST_SIDE} pixels a side or more, but it has {size}.")
-        image = _eight_bit(path, ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
+        image = _eight_bit(path, turned(file), "L" if channels == 1 else "RGB")
         array = np.asarray(image if longest is None else _bounded(image, longest))
     return np.ascontiguousarray(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+
+def turned(file: Image) -> Image:
+    """A decoded picture as its EXIF tag says that it is seen, an image and its label map alike."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(file)
 
 
 def kept_levels(path: Path) -> tuple[int, int] | None:

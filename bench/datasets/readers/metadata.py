@@ -52,12 +52,19 @@ def table_columns(path: Path) -> list[str]:
     """The column names of a table, parted by whichever of comma, semicolon and tab gives the most.
 
     Raises:
-        UserError: unreadable, or empty.
+        UserError: unreadable, empty, or no table.
     """
     with readable(path):
-        header = _decoded(read_whole(path)).lstrip().partition("\n")[0]
-    rows = [next(csv.reader([header], delimiter=delimiter), []) for delimiter in ",;\t"]
-    return [cell.strip() for cell in max(rows, key=len)]
+        header = _first_line(_decoded(read_whole(path)))
+    rows: list[list[str]] = []
+    for delimiter in ",;\t":
+        try:
+            rows += csv.reader([header], delimiter=delimiter)
+        except csv.Error as error:  # a field of 131,072 characters or more
+            reason = str(error)
+    if header and not rows:
+        raise UserError(f"Table {path} cannot be read, copy it anew. (line 1: {reason})")
+    return [cell.strip() for cell in max(rows, key=len, default=[])]
 
 
 def _decoded(content: bytes) -> str:
@@ -69,9 +76,14 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
+def _first_line(text: str) -> str:
+    """The first line with any text, whichever system's its end is."""
+    return io.StringIO(text.lstrip(), newline=None).readline().removesuffix("\n")
+
+
 def _delimiter(text: str, columns: tuple[str, ...]) -> str:
     """The first of comma, semicolon and tab that parts all columns from each other in the first line."""
-    header = text.partition("\n")[0]
+    header = _first_line(text)
     for delimiter in ",;\t":
         if {cell.strip().strip('"') for cell in header.split(delimiter)}.issuperset(columns):
             return delimiter

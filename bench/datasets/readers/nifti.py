@@ -97,6 +97,21 @@ def _volume(path: Path, image: Any, size: int, lenient: bool) -> Volume:
     return Volume(array, (z, y, x), grids, doubt, _scaling(header))
 
 
+def header_affine(path: Path) -> np.ndarray | None:
+    """Voxel (x, y, z) to mm by a file's header alone; None where it does not say, or where `read_nifti` refuses it."""
+    import nibabel
+    from nibabel import imageglobals
+
+    imageglobals.logger.setLevel(logging.CRITICAL)
+    try:
+        with np.errstate(all="ignore"):
+            header = nibabel.load(path).header
+            affines = _affines(header)
+    except Exception:  # any of DAMAGE, and nibabel's own
+        return None
+    return next(iter(affines.values()), None)
+
+
 def nifti_files(folder: Path) -> dict[str, Path]:
     """Name without suffix -> NIfTI file of a folder, in order of the names; hidden ones are passed over.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.readers.images import decoded
+from bench.datasets.readers.images import decoded, turned
 from bench.datasets.readers.png import damaged
 from bench.errors import UserError
 
@@ -21,23 +21,20 @@ if TYPE_CHECKING:
 
 Colours = dict[int, tuple[int, int, int]]
 MOST_PIXELS = 2**28  # a file of a few kB can ask for gigabytes
-_ORIENTATION = 0x0112  # of EXIF; 1: as it is
 _WAY_OUT = "write class ids as grey levels"
 
 
 def read_png_mask(path: Path) -> tuple[np.ndarray, Colours]:
     """Reads a label map: values (H, W), and the colours that occur by their index where a palette of colours is kept.
 
-    Levels of 16 bits that are all multiples of 257 are 8 bits widened, and are narrowed again.
+    It is turned as its EXIF tag says, like an image. Levels of 16 bits that are all multiples of 257 are 8 bits
+    widened, and are narrowed again.
 
     Raises:
-        UserError: damaged, another format, several frames, too large, to be turned, colours, or labels that are not
-            opaque.
+        UserError: damaged, another format, several frames, too large, colours, or labels that are not opaque.
     """
     with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
-        if file.getexif().get(_ORIENTATION, 1) != 1:
-            raise UserError(f"Expected {path} to be stored as it is seen, but EXIF turns it: turn its pixels.")
-        return _values(path, file)
+        return _values(path, turned(file))
 
 
 def _values(path: Path, file: Image) -> tuple[np.ndarray, Colours]:
