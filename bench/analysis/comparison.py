@@ -54,7 +54,8 @@ class Table:
         marks: of the frame's shape; `best`, `second` or blank.
         columns: those of the frame between `Model` and `Seeds`. main: of the figure that orders the rows, whether it is
             among them or not.
-        figures: the same numbers in the long form of `to_csv`, classes included.
+        figures: the same numbers in the long form of `to_csv`, classes included. ranked: those of ranked rows, of the
+            ones too that a shorter table leaves out, for marks are of all.
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
             flagged split.
@@ -81,6 +82,7 @@ class Table:
     columns: tuple[Column, ...]
     main: Column
     figures: pd.DataFrame
+    ranked: pd.DataFrame
     sure: Certainty
     checklist: tuple[str, ...]
     task: str
@@ -227,6 +229,7 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         columns=columns,
         main=columns[0],
         figures=figures.assign(ranked=figures["ranked"] & (not short)),
+        ranked=figures[figures["ranked"] & (not short)],
         sure=sure,
         checklist=checklist(first, cells, titles, ranked, sure, compared.shown),
         task=first["task"],

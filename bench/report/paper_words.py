@@ -60,8 +60,7 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     count, word = first["counts"]["test"]["cases"], "cases" if table.task == "segmentation" else "images"
     runs = f"{len(table.seeds)} seed{'s' * (len(table.seeds) != 1)}"
     what = f"{kind.get(first['source'], '')}{first['dataset_title']} ({facts}): {_subject(table, wishes)}"
-    habit = "Bold, underlined: best, second."
-    told = "Bold, underlined: told apart from all that follow." if marked else "No best figure is told apart."
+    told, habit = _marks_of(table, marked)
     between = {"ci": "[ ]: 95 % intervals over patients and seeds.", "sd": "±: sd over seeds.", "none": ""}
     sentences = [
         f"{what}.",
@@ -88,6 +87,16 @@ def _speed(table: Table) -> str:
     """What speeds are relative to; blank where none is shown."""
     column = next((column for column in table.columns if column.metric == "speed"), None)
     return "" if column is None else f"Speed: images/s, {column.header}."
+
+
+def _marks_of(table: Table, marked: bool) -> tuple[str, str]:
+    """What marks mean where differences are told apart, and by habit; a shorter table's are of all its rows."""
+    count = table.ranked["title"].nunique()
+    left_out = set(table.ranked["title"]) - set(table.frame["Model"])
+    of_all = f", of all {count} ranked rows" if left_out else ""
+    none = "No figure shown here is told apart as the best or second" if left_out else "No best figure is told apart"
+    told = "Bold, underlined: told apart from all that follow" if marked else none
+    return f"{told}{of_all}.", f"Bold, underlined: best, second{of_all}."
 
 
 def _against(first: pd.Series[Any]) -> list[str]:

@@ -14,10 +14,12 @@ from stored_records import EXAMPLE, invoke
 from test_certainty import table as table_of
 from test_certainty import three
 
-from bench.analysis.apart import marks_told_apart
+from bench.analysis.apart import marks_of_habit, marks_told_apart
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
 from bench.errors import UserError
+from bench.report.arrange import sorted_rows
+from bench.report.brief import top_rows, with_rows
 from bench.report.latex_widths import line_count, points_of, text_width
 from bench.report.paper import paper_sheets, paper_text
 from bench.report.paper_float import Entry, Float, Head, lay_out, to_float
@@ -57,6 +59,25 @@ def test_the_habit_marks_best_and_second_whatever_their_difference(table: Table)
     assert re.search(r"B & \{\\underline\{70\.\d\}\}", text)
     assert "\\underline" not in paper_text([table], Wishes())
     assert "\\bfseries" not in paper_text([table], Wishes(mark="none"))
+
+
+def test_a_shorter_table_has_the_marks_of_the_whole_one() -> None:
+    whole = table_of(*three("a", 0.6), *three("b", 0.7), *three("c", 0.8), *three("d", 0.9))
+    (by_name,) = sorted_rows([whole], "name")
+    cut = top_rows(by_name, 3)
+    assert list(cut.frame["Model"]) == ["A", "B", "D"], "D is the reference"
+    hidden = with_rows(whole, ["A", "B"], "2 of 4 rows.")
+    dice = whole.columns[0]
+    for table in (whole, by_name, cut, hidden):
+        assert marks_told_apart(table, dice) == marks_of_habit(table, dice, 1) == {"D": "best", "C": "second"}
+    for mark in ("apart", "best"):
+        of_whole, of_cut = (paper_text([table], Wishes(mark=mark)) for table in (whole, cut))
+        assert "C & {\\underline" in of_whole
+        assert "\\bfseries" in of_cut
+        assert "\\underline" not in of_cut
+        assert "of all 4 ranked rows." in of_cut
+        assert "\\bfseries 7" not in paper_text([hidden], Wishes(mark=mark)), "HD95 is one for all"
+    assert "No figure shown here is told apart as the best or second" in paper_text([hidden], Wishes())
 
 
 def test_a_figure_and_its_spread_stand_in_one_cell(table: Table) -> None:
