@@ -75,6 +75,17 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     return tuple(sentence for sentence in sentences if sentence)
 
 
+def conventions_of(table: Table, wishes: Wishes) -> tuple[str, ...]:
+    """Under which conventions Dice and HD95 hold, a sentence; none where no figure is of them."""
+    shown = {column.metric.partition("_")[0] for column in table.columns}
+    distances = wishes.kind == "accuracy" and bool(shown & {"hd95", "hd95max"})
+    if table.task != "segmentation" or not (distances or wishes.kind == "per-class" or "dice" in shown):
+        return ()
+    if wishes.kind in ("cost", "significance"):  # a difference's measure names its own
+        return ()
+    return (f"Empty policy {table.shown.policy}{f', HD95 {table.shown.definition}' if distances else ''}.",)
+
+
 def short_sentences(caption: str) -> list[str]:
     """The sentences of a sheet's caption, what counts against its figures in two words each."""
     text = caption.replace(PHANTOM, "PHANTOM images, no result").replace(SUBSTITUTE, "SUBSTITUTE images, no result")

@@ -11,12 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from stored_records import EXAMPLE, invoke
+from test_certainty import rows as rows_of
 from test_certainty import table as table_of
 from test_certainty import three
 
 from bench.analysis.apart import marks_of_habit, marks_told_apart
-from bench.analysis.comparison import Table
+from bench.analysis.comparison import Table, summarise
 from bench.analysis.sheet import Sheet
+from bench.analysis.shown import Shown
 from bench.errors import UserError
 from bench.report.arrange import sorted_rows
 from bench.report.brief import top_rows, with_rows
@@ -111,6 +113,23 @@ def test_a_caption_has_two_lines_at_most_and_the_rest_is_in_comments(table: Tabl
     said = " ".join(line.removeprefix("% ") for line in text.splitlines() if line.startswith("%"))
     for words in (*table.footnotes, *table.checklist, table.sure.caption, "all networks were trained under one"):
         assert " ".join(words.split()) in said
+
+
+@pytest.mark.parametrize("width", ["122mm", "\\columnwidth"])
+def test_the_conventions_of_figures_are_never_cut_from_their_caption(width: str) -> None:
+    cells, rows = [], []
+    for one, mean in (*three("a", 0.9, source="phantom"), *three("b", 0.8, source="phantom")):
+        cells.append({**one, "images_seen": 100, "partial": True, "split_flag": "by image"})
+        rows += [{**row, "dice_transunet": row["dice_strict"]} for row in rows_of(one, mean)]
+    frame = pd.DataFrame(rows).assign(hd95_vox_transunet=1.0, hd95_mm_transunet=None, hd95max_mm_strict=None)
+    frame = frame.assign(hd95max_vox_strict=frame["hd95_vox_strict"])
+    for shown in (Shown(), Shown("transunet", "max")):
+        (found,) = summarise(pd.DataFrame(cells), frame, shown=shown)
+        for kind, words in (("accuracy", f", HD95 {shown.definition}."), ("per-class", "."), ("cost", None)):
+            caption = re.search(r"\\caption\{(.*)\}$", paper_text([found], Wishes(kind, width)), re.M)
+            assert caption is not None
+            assert (f"Empty policy {shown.policy}{words}" in caption[1]) == (words is not None)
+            assert words is None or "short budget" in caption[1]
 
 
 def test_what_counts_against_a_table_stands_in_its_caption() -> None:
