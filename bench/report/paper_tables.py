@@ -12,6 +12,7 @@ from typing import Any
 from bench.analysis.apart import intervals_of, marks_of_habit, marks_told_apart
 from bench.analysis.columns import Column
 from bench.analysis.comparison import Table
+from bench.analysis.folds import whole_seeds
 from bench.analysis.literature import Published
 from bench.analysis.sheet import BOLD, Sheet
 from bench.analysis.throughput import FORMS
@@ -239,11 +240,12 @@ def _float(
     of_title = table.figures.drop_duplicates("title").set_index("title")
     groups = []
     shown = [t for t in table.frame["Model"] if of_title["family"][t] != "chance" and (kept is None or t in kept)]
+    lacking = {title for title in shown if _lacks_seeds(table, title)}
     families = [family for family in FAMILIES if any(of_title["family"][t] == family for t in shown)]
     for family in families:
         rows = tuple(
             (
-                f"{t}{DAGGER * _lacks_seeds(table, of_title['seeds'][t])}",
+                f"{t}{DAGGER * (t in lacking)}",
                 tuple(column.get(t, Entry(words=ABSENT)) for column in fill),
             )
             for t in shown
@@ -253,10 +255,11 @@ def _float(
     label = f"{table.name}-{table.key}-{wishes.kind}"
     spread = any(entry.spread for column in fill for entry in column.values())
     marked = any(entry.mark for column in fill for entry in column.values())
-    lacking = any(_lacks_seeds(table, of_title["seeds"][t]) for t in shown)
-    caption = caption_of(table, wishes, spread, marked, lacking)
+    caption = caption_of(table, wishes, spread, marked, bool(lacking))
     return Float(label, caption, heads, tuple(groups), kept=conventions_of(table, wishes))
 
 
-def _lacks_seeds(table: Table, seeds: Any) -> bool:
-    return int(seeds) < len(table.seeds)
+def _lacks_seeds(table: Table, title: str) -> bool:
+    """Whether a row has not all of the table's seeds, whichever others it has."""
+    own = table.cells[(table.cells["shown_as"] == title) & table.cells["key"].isin(table.scores["key"])]
+    return not set(table.seeds) <= whole_seeds(own)

@@ -65,11 +65,11 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     sentences = [
         f"{what}.",
         f"{count} test {word}, {runs}.",
+        "†: lacks seeds." * lacking,
         between[wishes.spread] * (spread and wishes.kind in ("accuracy", "per-class")),
         _speed(table) * (wishes.kind in ("accuracy", "cost")),
         "(reduced): smaller than published." * ("(reduced)" in shown),
         "(reconstr.): our reconstruction." * ("(reconstr.)" in shown),
-        "†: lacks seeds." * lacking,
         "" if wishes.kind != "accuracy" or not table.headline else habit if wishes.mark == "best" else told,
     ]
     return tuple(sentence for sentence in sentences if sentence)
@@ -152,12 +152,17 @@ def evaluation(table: Table) -> list[str]:
         _selection(table),
         *_sentences(table.footnotes[0]),
         table.sure.caption.replace("How sure: ", "Intervals of 95 %: ", 1),
-        *(table.sure.footnotes[:1]),
+        *map(_without_marks, table.sure.footnotes[:1]),
         *(note for note in table.footnotes if note.startswith("x ")),
         *kinds_of_models([table]),
         *(f"{said} {_answer(table, question)}." for question, said in ANSWERED.items()),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def _without_marks(note: str) -> str:
+    """What a table of intervals says of them, without what it says of its own bold face and of its own column."""
+    return re.sub(r" ?Bold: .* excludes 0\.| ?First %: .*\.", "", note).strip()
 
 
 def _answer(table: Table, question: str) -> str:

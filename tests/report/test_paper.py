@@ -14,6 +14,7 @@ from stored_records import EXAMPLE, invoke
 from test_certainty import rows as rows_of
 from test_certainty import table as table_of
 from test_certainty import three
+from test_comparison import cell
 
 from bench.analysis.apart import marks_of_habit, marks_told_apart
 from bench.analysis.comparison import Table, summarise
@@ -147,6 +148,23 @@ def test_a_row_that_failed_says_so_in_its_place() -> None:
     text = paper_text([table_of(*three("a", 0.9), *failed)], Wishes())
     assert re.search(r"^B .*dagger\} & \{failed\}", body(text), re.M)
     assert "% B: failed (3 of 3 seeds)." in text
+
+
+def test_a_row_with_other_seeds_than_the_table_s_has_a_dagger() -> None:
+    others = [(cell("c", seed), 0.7) for seed in (0, 3, 4)]
+    text = body(paper_text([table_of(*three("a", 0.9), *three("b", 0.8), *others)], Wishes()))
+    assert re.search(r"^C .*dagger\}", text, re.M)
+    assert len(re.findall("dagger", text)) == 2, "the row's, and the caption's"
+    assert "dagger" not in paper_text([table_of(*three("a", 0.9), *three("b", 0.8))], Wishes())
+
+
+def test_the_paragraph_says_nothing_of_another_table_s_marks(table: Table) -> None:
+    assert "Bold: the difference" in table.sure.footnotes[0]
+    assert "First %: of resamples" in table.sure.footnotes[0]
+    paragraph = paper_text([table], Wishes("evaluation"))
+    for words in ("Bold", "First", "excludes 0"):
+        assert words not in paragraph
+    assert "Intervals hold for other seeds and other patients like these, and are not adjusted" in paragraph
 
 
 def test_no_text_of_a_user_leaves_its_cell_or_its_comment() -> None:
