@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis.captions import PHANTOM, SUBSTITUTE
 from bench.analysis.comparison import Table, kinds_of_models
+from bench.analysis.conclusions import units_of
 from bench.analysis.short_budget import is_short_comparison
 from bench.errors import UserError
 from bench.report.latex_widths import points_of
@@ -61,7 +62,7 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     runs = f"{len(table.seeds)} seed{'s' * (len(table.seeds) != 1)}"
     what = f"{kind.get(first['source'], '')}{first['dataset_title']} ({facts}): {_subject(table, wishes)}"
     told, habit = _marks_of(table, marked)
-    between = {"ci": "[ ]: 95 % intervals over patients and seeds.", "sd": "±: sd over seeds.", "none": ""}
+    between = {"ci": f"[ ]: 95 % intervals over {units_of(table)} and seeds.", "sd": "±: sd over seeds.", "none": ""}
     sentences = [
         f"{what}.",
         f"{count} test {word}, {runs}.",
