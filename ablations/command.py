@@ -143,7 +143,8 @@ def draw_stored(results: Path, tables: Sequence[Table], folder: Path) -> list[Pa
 def ablations_beside(results: Path, tables: Sequence[Table]) -> list[Stored]:
     """The ablations whose full model is a proposed one in one of these tables, of the same comparisons."""
     shown = pd.concat([table.cells[["model", "family", "comparison"]] for table in tables])
-    proposed = shown.loc[shown["family"] == "proposed", "model"].str.partition("[")[0].str.partition(" v")[0]
+    proposed = [str(name) for name in shown.loc[shown["family"] == "proposed", "model"]]
+    proposed = [name.partition("[")[0].partition(" v")[0] for name in proposed]
     # Folders are named after models: where none is of an arm, the records need not be read for it.
     folders = {folder.parent.name for folder in store.find_records(results)}
     known = [name for name in sorted(set(proposed)) if any(folder.startswith(f"{name}[") for folder in folders)]

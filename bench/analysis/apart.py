@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
-
 from bench.analysis.certainty import Certainty, Measure
 from bench.analysis.columns import Column
 from bench.analysis.comparison import Table
@@ -31,13 +29,13 @@ def intervals_of(sure: Certainty, column: Column) -> dict[str, Interval]:
 def marks_told_apart(table: Table, column: Column) -> dict[str, str]:
     """Title -> `best` where the difference from every other figure is told from none, and then `second` likewise.
 
-    Nothing of a short budget is marked, nor a column whose figures have no intervals. Intervals are not adjusted for
-    the number of differences.
+    The others are all ranked rows, of a shorter table those too that it leaves out. Nothing of a short budget is
+    marked, nor a column whose figures have no intervals. Intervals are not adjusted for the number of differences.
     """
     measure = measure_of(table.sure, column)
     if measure is None or not table.headline:
         return {}
-    grids = {title: g for title, g in table.sure.grids[measure.name].items() if title in set(table.frame["Model"])}
+    grids = table.sure.grids[measure.name]
     order = sorted(grids, key=lambda title: -measure.merit * figure(grids[title]))
     marks = {}
     for place, mark in enumerate((BEST, SECOND)):
@@ -53,10 +51,12 @@ def _leads(grids: Mapping[str, Scores], leader: str, others: list[str], paired: 
 
 
 def marks_of_habit(table: Table, column: Column, decimals: int) -> dict[str, str]:
-    """Title -> `best` or `second` by the figures as shown, whatever their differences; nothing of a short budget."""
-    ranked = table.figures.drop_duplicates("title").set_index("title")["ranked"]
-    shown = pd.Series(table.frame[column.header].to_numpy(float), table.frame["Model"]).round(decimals)
-    values = shown[[bool(ranked[title]) for title in shown.index]].dropna()
+    """Title -> `best` or `second` by the figures as shown, whatever their differences; nothing of a short budget.
+
+    By those of all ranked rows, of a shorter table those too that it leaves out.
+    """
+    own = table.ranked[(table.ranked["metric"] == column.metric) & (table.ranked["class"] == column.level)]
+    values = own.set_index("title")[column.figure].astype(float).round(decimals).dropna()
     if not column.merit or len(values) < 2:
         return {}
     rank = values.rank(method="min", ascending=column.merit < 0)

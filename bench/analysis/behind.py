@@ -29,12 +29,13 @@ def cost_points(table: Table) -> pd.DataFrame:
     The score orders the table's rows; `low` and `high` are nan where no interval is claimed. A cost is the mean over
     the model's finished cells, in the unit of `COSTS`; nan where none is known.
     """
-    header, found = table.columns[0].header, []
-    scores = dict(zip(table.frame["Model"], table.frame[header], strict=True))
+    main, found = table.main, []
+    figures = table.figures[(table.figures["metric"] == main.metric) & (table.figures["class"] == main.level)]
+    scores = figures.set_index("title")[main.figure].to_dict()
     for title, family in families(table).items():
         sure = table.sure.figures.get(title)
         low, high = (sure.low, sure.high) if sure else (np.nan, np.nan)
-        row = {"title": title, "family": family, "score": scores[title], "low": low, "high": high}
+        row = {"title": title, "family": family, "score": scores.get(title, np.nan), "low": low, "high": high}
         cells = table.cells[(table.cells["shown_as"] == title) & (table.cells["status"] == "complete")]
         row |= {cost: cells[cost].astype(float).mean() / unit for cost, (_, unit) in COSTS.items()}
         if family != "chance" and pd.notna(row["score"]):
@@ -76,7 +77,7 @@ def class_points(table: Table) -> ClassPoints:
     """Dice of each case and class, or the probability of each image's true class; chance is left out."""
     titles = [title for title, family in families(table).items() if family != "chance"]
     scores, segmented = table.scores[table.scores["shown_as"].isin(titles)], table.task == "segmentation"
-    metric = table.columns[0].metric if segmented else "sensitivity"
+    metric = table.main.metric if segmented else "sensitivity"
     if segmented:
         rows, column = scores, metric
         what, measure = "a case's Dice %, mean over seeds", "mean over cases"

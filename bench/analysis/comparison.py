@@ -52,8 +52,10 @@ class Table:
         reduced: title -> the published network whose width was reduced. reconstructed: titles of our reconstructions.
         frame: rows in display order: `Model`, a number per column, `Seeds`. Shares in %.
         marks: of the frame's shape; `best`, `second` or blank.
-        columns: those of the frame between `Model` and `Seeds`.
-        figures: the same numbers in the long form of `to_csv`, classes included.
+        columns: those of the frame between `Model` and `Seeds`. main: of the figure that orders the rows, whether it is
+            among them or not.
+        figures: the same numbers in the long form of `to_csv`, classes included. ranked: those of ranked rows, of the
+            ones too that a shorter table leaves out, for marks are of all.
         sure: intervals and differences. checklist: what a reviewer would ask, answered.
         setting: what data sets must share to be ranked together, blank where a table may not be: no real images, a
             flagged split.
@@ -78,7 +80,9 @@ class Table:
     frame: pd.DataFrame
     marks: pd.DataFrame
     columns: tuple[Column, ...]
+    main: Column
     figures: pd.DataFrame
+    ranked: pd.DataFrame
     sure: Certainty
     checklist: tuple[str, ...]
     task: str
@@ -223,7 +227,9 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         frame=frame,
         marks=_marks(frame, columns, [not short and one for one in ranked]),
         columns=columns,
+        main=columns[0],
         figures=figures.assign(ranked=figures["ranked"] & (not short)),
+        ranked=figures[figures["ranked"] & (not short)],
         sure=sure,
         checklist=checklist(first, cells, titles, ranked, sure, compared.shown),
         task=first["task"],

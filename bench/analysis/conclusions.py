@@ -60,6 +60,17 @@ def _lacking(table: Table) -> set[str]:
     return shown - set(table.sure.figures) if table.sure.figures else set()
 
 
+def units_of(table: Table) -> str:
+    """What was resampled beside seeds, in a word: `patients`, `units` where something else stands for them, `images`.
+
+    Images each stand for themselves where nothing is known of whose they are.
+    """
+    units = table.cells["units"] if "units" in table.cells else pd.Series([None])
+    if units.notna().all():
+        return "units"
+    return "patients" if table.sure.patients_known or table.task == "segmentation" else "images"
+
+
 def listed(names: Sequence[str]) -> str:
     """`A`, `A and B`, `A, B and C`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
@@ -73,7 +84,7 @@ def _differences(table: Table) -> list[str]:
     here = "At this short budget, under this protocol," if _is_short(table) else "Under this protocol,"
     return [
         f"{here} {sure.reference} has a {word} {sure.measure} than {_with_gaps(gaps)}: the 95 % interval of the "
-        f"difference excludes 0, over other seeds and other patients like these."
+        f"difference excludes 0, over other seeds and other {units_of(table)} like these."
         for word, gaps in (("higher", better), ("lower", worse))
         if gaps
     ]

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.analysis.aside import set_aside
 from bench.analysis.captions import TASKS
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
-from bench.analysis.shown import Shown, shown_cases
+from bench.analysis.shown import Shown
 
 NOTES = {
     "segmentation": "Dice: mean over the case's classes, then over seeds; HD95 likewise, in voxels. Others: the mean "
@@ -20,29 +19,24 @@ NOTES = {
 }
 
 
-def hard_case_sheets(
-    tables: Sequence[Table], cells: pd.DataFrame, cases: pd.DataFrame, count: int, shown: Shown
-) -> list[Sheet]:
+def hard_case_sheets(tables: Sequence[Table], count: int) -> list[Sheet]:
     """For each table the `count` cases with the lowest figure of its reference, the lowest first.
 
-    Args:
-        cells, cases: as `bench.records.store.load_cells_and_cases` gives them; those that no table shows are left out.
+    Of the scores that the table's own figures are made of: its rows, its versions, its seeds.
     """
-    scores = shown_cases(cases[cases["key"].isin(cells["key"])], shown)
-    return [_sheet(table, cells[cells["comparison"] == table.key], scores, count, shown) for table in tables]
+    return [_sheet(table, count) for table in tables]
 
 
-def _sheet(table: Table, cells: pd.DataFrame, scores: pd.DataFrame, count: int, shown: Shown) -> Sheet:
-    in_table = set_aside(cells, None)[0]
-    in_table = in_table[in_table["model"].isin(table.figures["model"]) & (in_table["family"] != "chance")]
-    rows = TASKS[table.task].counted(scores.merge(in_table[["key", "model", "seed"]], on="key"))
-    titles = table.figures.drop_duplicates("model").set_index("model")["title"].to_dict()
-    model = next((name for name, title in titles.items() if title == table.sure.reference), None)
-    model = model or next((name for title in table.frame["Model"] for name, t in titles.items() if t == title), None)
-    caption = f"{table.where}. Hardest cases of {titles.get(model, 'no model')}."
+def _sheet(table: Table, count: int) -> Sheet:
+    family = table.figures.drop_duplicates("title").set_index("title")["family"]
+    titles = [title for title in table.frame["Model"] if family[title] != "chance"]
+    own_rows = table.scores[table.scores["shown_as"].isin(titles)].assign(model=table.scores["shown_as"])
+    rows = TASKS[table.task].counted(own_rows)
+    model = next((title for title in (table.sure.reference, *titles) if title in titles), "no model")
+    caption = f"{table.where}. Hardest cases of {model}."
     if rows.empty or model not in set(rows["model"]):
         return Sheet(f"{caption} None is scored.", pd.DataFrame(), name=f"{table.name}-{table.key}-cases")
-    by_case = _segmented(rows, shown) if table.task == "segmentation" else _classified(rows)
+    by_case = _segmented(rows, table.shown) if table.task == "segmentation" else _classified(rows)
     own = pd.DataFrame(by_case.xs(model, level="model"))
     others = by_case.drop(model, level="model").groupby("case").mean()
     worst = own.iloc[own.iloc[:, 0].argsort(kind="stable")].head(count)

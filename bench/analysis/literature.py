@@ -61,6 +61,12 @@ class Published:
         """Whether it is of all classes together."""
         return self.level in OVERALL
 
+    @property
+    def length(self) -> str:
+        """The unit of a distance: `vox`, `mm`, or in the source's words; blank where it is not stated."""
+        words = self.unit.lower()
+        return "" if "unspecified" in words else "vox" if words.startswith("vox") else self.unit
+
 
 def published_figures(path: Path | None = None) -> list[Published]:
     """The figures of a file, by default those that the package ships, in their order.
@@ -154,6 +160,12 @@ def _dataset(table: Table) -> str:
     return table.name.removesuffix("-2class") if table.name.startswith("large-covid-ct") else table.name
 
 
+def _text(figure: Published) -> str:
+    """A figure as a table shows it: a share in %, a distance with its unit."""
+    unit = f" {figure.length or '(unit not stated)'}" if figure.metric == "hd95" else ""
+    return f"{figure.value:g}{unit}"
+
+
 def literature_sheet(table: Table, figures: Iterable[Published], keys: Sequence[str] = ()) -> Sheet:
     """What stands below a table: published figures, none marked or ranked; the caption alone where there are none."""
     import pandas as pd
@@ -170,7 +182,7 @@ def literature_sheet(table: Table, figures: Iterable[Published], keys: Sequence[
         texts.append(
             {
                 "Published": f"{first.model} (goal)" if first.kind == "goal" else first.model,
-                **{FIGURES[m]: f"{by_metric[m].value:g}" if m in by_metric else "" for m in metrics},
+                **{FIGURES[m]: _text(by_metric[m]) if m in by_metric else "" for m in metrics},
                 "Differs": first.differs,
                 "Doubt": first.flag,
                 "Citation": first.key or first.source,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.analysis.apart import measure_of
 from bench.analysis.comparison import RECONSTRUCTION, Table
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import FORMS
@@ -22,6 +23,7 @@ from bench.report.table_sheets import texts
 if TYPE_CHECKING:
     from bench.analysis.certainty import Certainty
 
+INTERVAL = " [95 %]"  # behind a measure's name, in the header of its intervals
 BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"
 COSTS = ("params", "macs", *FORMS.values())
 
@@ -82,25 +84,38 @@ def _certainty_of(sure: Certainty, kept: Sequence[str]) -> Certainty:
 def brief_sheet(table: Table) -> Sheet:
     """A table's few columns: the model, its figures with their intervals, what it costs, its seeds.
 
-    Where nothing is claimed (one seed) the figures stand without intervals.
+    Where nothing is claimed (one seed), and in a row that has no interval, the figures stand without.
     """
     frame = table.frame[["Model"]].copy()
-    intervals = _intervals(table.sure.frame)
+    intervals = _intervals(table)
     if intervals.empty:
         for column in (c for c in table.columns if c.merit):
             frame[column.header] = texts(table.frame[column.header], column.decimals)
     else:
-        frame = frame.merge(intervals, how="left", on="Model").fillna("")
+        frame = frame.merge(intervals, how="left", on="Model")
+        for name in map(str, list(intervals)[1:]):
+            frame[name] = frame[name].where(frame[name].notna(), frame["Model"].map(_plain_figures(table, name)))
+        frame = frame.fillna("")
     for column in (c for c in table.columns if c.metric in COSTS):
         frame[column.header] = texts(table.frame[column.header], column.decimals)
     frame["Seeds"] = table.frame["Seeds"].astype(str)
     return Sheet(_caption(table), frame, _notes(table), name=f"{table.name}-{table.key}-brief")
 
 
-def _intervals(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of a table's intervals those of the figures themselves; differences have no figure in the reference's own row."""
-    figures = [name for name in frame.columns if name.endswith("[95 %]") and (frame[name] != "").all()]
-    return frame[["Model", *figures]] if figures else pd.DataFrame()
+def _intervals(table: Table) -> pd.DataFrame:
+    """Of a table's intervals those of the figures themselves, not those of differences."""
+    figures = [f"{name}{INTERVAL}" for name in table.sure.measures]
+    return table.sure.frame[["Model", *figures]] if figures else pd.DataFrame()
+
+
+def _plain_figures(table: Table, name: str) -> dict[str, str]:
+    """Title -> the figure of a column of intervals, without one; blank where there is none."""
+    measure = table.sure.measures[name.removesuffix(INTERVAL)]
+    column = next((c for c in (table.main, *table.columns) if measure_of(table.sure, c) is measure), None)
+    if column is None:
+        return {}
+    rows = table.figures[(table.figures["metric"] == column.metric) & (table.figures["class"] == column.level)]
+    return dict(zip(rows["title"], texts(rows[column.figure], column.decimals), strict=True))
 
 
 def _caption(table: Table) -> str:

@@ -107,7 +107,7 @@ def complexity_tables(rows: pd.DataFrame) -> list[Sheet]:
     """
     if "fvcore_macs" not in rows:
         return []
-    counted = rows[rows["agrees"].notna()].assign(image=rows["input"].str.partition("x")[2])
+    counted = rows[rows["agrees"].notna()].assign(image=rows["input"].str.split("x", n=1).str[1])
     once = counted.drop_duplicates(["model", "form", "task", "image", "classes"])
     groups = once.groupby(["task", "image", "classes"], sort=False)
     return [_complexity_table(group) for _, group in groups]

@@ -19,6 +19,7 @@ _MATH = {"\u00b1": "pm", "\u00d7": "times", "\u00b5": "mu", "\u2264": "le", "\u2
 _SPECIAL |= {c: f"\\ensuremath{{\\{word}}}" for c, word in _MATH.items()}
 _SPECIAL |= {
     "\u2020": r"\ensuremath{^\dagger}",
+    "\u2021": r"\ensuremath{^\ddagger}",
     "\u00b0": r"\ensuremath{^\circ}",
     "\u2212": r"\ensuremath{-}",
     "\u00b7": r"\ensuremath{\cdot}",

@@ -49,6 +49,7 @@ class Float:
 
     Attributes:
         caption: sentences, the most needed first; those that two lines have no room for are said in comments.
+        kept: sentences behind the first that are never left out, in a third line where two have no room for them.
         groups: a title, blank for none, and rows: a name and an entry for each column.
         first: the header of the names.
         below: rows under a rule that nothing of the table is compared with; cites: the citations of their names.
@@ -61,6 +62,7 @@ class Float:
     first: str = "Model"
     below: tuple[tuple[str, tuple[Entry, ...]], ...] = ()
     cites: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[tuple[str, tuple[Entry, ...]]]:
@@ -88,7 +90,7 @@ def lay_out(table: Float, width: str) -> Laid:
         dropped.append(" ".join(table.heads[last].lines))
         table = _without(table, last)
     sizes = [size for size in GAPS if _natural(table, size, room) <= room] or ["scriptsize"]
-    caption, further = _caption(table.caption, room)
+    caption, further = _caption(table.caption, table.kept, room)
     scale = min(1.0, room / _natural(table, sizes[0], room))
     return Laid(table, sizes[0], scale, caption, further, tuple(dropped))
 
@@ -134,12 +136,17 @@ def _entry_widths(table: Float, column: int, points: float) -> tuple[float, floa
     return bold * max((text_width(n, points) for n in numbers), default=0.0), spread
 
 
-def _caption(sentences: Sequence[str], room: float) -> tuple[str, tuple[str, ...]]:
-    """The sentences that two lines have room for, and the others; of a first one that is too long its beginning."""
+def _caption(sentences: Sequence[str], kept: Sequence[str], room: float) -> tuple[str, tuple[str, ...]]:
+    """The sentences that two lines have room for, and the others; of a first one that is too long its beginning.
+
+    Args:
+        kept: what stands behind the first, whatever room there is.
+    """
     said, further = sentences[0], list[str]()
     while not _fits(said, room) and " " in said:
         said = f"{said.removesuffix(' ...').rpartition(' ')[0]} ..."
     further += [sentences[0]] * (said != sentences[0])
+    said = " ".join([said, *kept])
     for sentence in sentences[1:]:
         longer = f"{said} {sentence}"
         if _fits(longer, room):

@@ -12,13 +12,14 @@ from typing import Any
 from bench.analysis.apart import intervals_of, marks_of_habit, marks_told_apart
 from bench.analysis.columns import Column
 from bench.analysis.comparison import Table
+from bench.analysis.folds import whole_seeds
 from bench.analysis.literature import Published
 from bench.analysis.sheet import BOLD, Sheet
 from bench.analysis.throughput import FORMS
 from bench.report.arrange import column_name
 from bench.report.bibliography import source_key
 from bench.report.paper_float import Entry, Float, Head
-from bench.report.paper_words import Wishes, caption_of, short_sentences
+from bench.report.paper_words import Wishes, caption_of, conventions_of, short_sentences
 
 FAMILIES = {
     "cnn": "CNNs",
@@ -31,6 +32,7 @@ SPEEDS = tuple(FORMS.values())
 COSTS = ("params", "macs", *SPEEDS)
 ABSENT = "--"
 DAGGER = " \u2020"
+UNSTATED = "\u2021"
 _INTERVAL = re.compile(r"\(?([-+]?[\d,]*\.?\d+)\)?(?: ?%)?(?: (\[[^\]]*\]))?")
 _WORDS = {"Balanced accuracy %": ("Balanced", "acc. (%)"), "Macro F1 %": ("Macro", "F1 (%)")}
 
@@ -44,16 +46,33 @@ def accuracy_float(table: Table, wishes: Wishes) -> Float:
 
 
 def with_published(table: Table, made: Float, wishes: Wishes, rows: Sequence[Sequence[Published]]) -> Float:
-    """The table with published figures under a rule, in the columns that they have."""
+    """The table with published figures under a rule, in the columns that they have; a distance with another unit."""
     columns = table.columns if wishes.chosen else _usual(table)
     below, cites = [], []
     for row in rows:
-        values = {figure.metric: figure.value for figure in row}
-        entries = [values.get(column_name(column), math.nan) for column in columns]
         goal = " (goal)" if row[0].kind == "goal" else ""
-        below.append((f"{row[0].model}{goal}", tuple(Entry(v, "" if v == v else ABSENT) for v in entries)))
+        below.append((f"{row[0].model}{goal}", tuple(_published(row, columns))))
         cites.append(row[0].key or source_key(row[0]))
-    return replace(made, below=tuple(below), cites=tuple(cites))
+    unstated = any(UNSTATED in entry.spread for _, entries in below for entry in entries)
+    kept = (*made.kept, *([f"{UNSTATED}: unit not stated."] if unstated else []))
+    return replace(made, below=tuple(below), cites=tuple(cites), kept=kept)
+
+
+def _published(row: Sequence[Published], columns: Sequence[Column]) -> list[Entry]:
+    """The entries of a published row: a distance stands in the column of its unit, else in the first with its unit."""
+    units = {column: column.metric.split("_")[1] for column in columns if column_name(column) == "hd95"}
+    entries = []
+    for column in columns:
+        found = [figure for figure in row if figure.metric == column_name(column)]
+        own = [figure for figure in found if column not in units or figure.length == units[column]]
+        elsewhere = column != next(iter(units), None) or any(figure.length in units.values() for figure in found)
+        if own:
+            entries.append(Entry(own[-1].value))
+        elif found and not elsewhere:
+            entries.append(Entry(found[-1].value, spread=found[-1].length or UNSTATED))
+        else:
+            entries.append(Entry(words=ABSENT))
+    return entries
 
 
 def cost_float(table: Table, wishes: Wishes) -> Float:
@@ -221,11 +240,12 @@ def _float(
     of_title = table.figures.drop_duplicates("title").set_index("title")
     groups = []
     shown = [t for t in table.frame["Model"] if of_title["family"][t] != "chance" and (kept is None or t in kept)]
+    lacking = {title for title in shown if _lacks_seeds(table, title)}
     families = [family for family in FAMILIES if any(of_title["family"][t] == family for t in shown)]
     for family in families:
         rows = tuple(
             (
-                f"{t}{DAGGER * _lacks_seeds(table, of_title['seeds'][t])}",
+                f"{t}{DAGGER * (t in lacking)}",
                 tuple(column.get(t, Entry(words=ABSENT)) for column in fill),
             )
             for t in shown
@@ -235,9 +255,11 @@ def _float(
     label = f"{table.name}-{table.key}-{wishes.kind}"
     spread = any(entry.spread for column in fill for entry in column.values())
     marked = any(entry.mark for column in fill for entry in column.values())
-    lacking = any(_lacks_seeds(table, of_title["seeds"][t]) for t in shown)
-    return Float(label, caption_of(table, wishes, spread, marked, lacking), heads, tuple(groups))
+    caption = caption_of(table, wishes, spread, marked, bool(lacking))
+    return Float(label, caption, heads, tuple(groups), kept=conventions_of(table, wishes))
 
 
-def _lacks_seeds(table: Table, seeds: Any) -> bool:
-    return int(seeds) < len(table.seeds)
+def _lacks_seeds(table: Table, title: str) -> bool:
+    """Whether a row has not all of the table's seeds, whichever others it has."""
+    own = table.cells[(table.cells["shown_as"] == title) & table.cells["key"].isin(table.scores["key"])]
+    return not set(table.seeds) <= whole_seeds(own)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.analysis.captions import PHANTOM, SUBSTITUTE
 from bench.analysis.comparison import Table, kinds_of_models
+from bench.analysis.conclusions import units_of
 from bench.analysis.short_budget import is_short_comparison
 from bench.errors import UserError
 from bench.report.latex_widths import points_of
@@ -60,20 +61,30 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     count, word = first["counts"]["test"]["cases"], "cases" if table.task == "segmentation" else "images"
     runs = f"{len(table.seeds)} seed{'s' * (len(table.seeds) != 1)}"
     what = f"{kind.get(first['source'], '')}{first['dataset_title']} ({facts}): {_subject(table, wishes)}"
-    habit = "Bold, underlined: best, second."
-    told = "Bold, underlined: told apart from all that follow." if marked else "No best figure is told apart."
-    between = {"ci": "[ ]: 95 % intervals over patients and seeds.", "sd": "±: sd over seeds.", "none": ""}
+    told, habit = _marks_of(table, marked)
+    between = {"ci": f"[ ]: 95 % intervals over {units_of(table)} and seeds.", "sd": "±: sd over seeds.", "none": ""}
     sentences = [
         f"{what}.",
         f"{count} test {word}, {runs}.",
+        "†: lacks seeds." * lacking,
         between[wishes.spread] * (spread and wishes.kind in ("accuracy", "per-class")),
         _speed(table) * (wishes.kind in ("accuracy", "cost")),
         "(reduced): smaller than published." * ("(reduced)" in shown),
         "(reconstr.): our reconstruction." * ("(reconstr.)" in shown),
-        "†: lacks seeds." * lacking,
         "" if wishes.kind != "accuracy" or not table.headline else habit if wishes.mark == "best" else told,
     ]
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def conventions_of(table: Table, wishes: Wishes) -> tuple[str, ...]:
+    """Under which conventions Dice and HD95 hold, a sentence; none where no figure is of them."""
+    shown = {column.metric.partition("_")[0] for column in table.columns}
+    distances = wishes.kind == "accuracy" and bool(shown & {"hd95", "hd95max"})
+    if table.task != "segmentation" or not (distances or wishes.kind == "per-class" or "dice" in shown):
+        return ()
+    if wishes.kind in ("cost", "significance"):  # a difference's measure names its own
+        return ()
+    return (f"Empty policy {table.shown.policy}{f', HD95 {table.shown.definition}' if distances else ''}.",)
 
 
 def short_sentences(caption: str) -> list[str]:
@@ -88,6 +99,16 @@ def _speed(table: Table) -> str:
     """What speeds are relative to; blank where none is shown."""
     column = next((column for column in table.columns if column.metric == "speed"), None)
     return "" if column is None else f"Speed: images/s, {column.header}."
+
+
+def _marks_of(table: Table, marked: bool) -> tuple[str, str]:
+    """What marks mean where differences are told apart, and by habit; a shorter table's are of all its rows."""
+    count = table.ranked["title"].nunique()
+    left_out = set(table.ranked["title"]) - set(table.frame["Model"])
+    of_all = f", of all {count} ranked rows" if left_out else ""
+    none = "No figure shown here is told apart as the best or second" if left_out else "No best figure is told apart"
+    told = "Bold, underlined: told apart from all that follow" if marked else none
+    return f"{told}{of_all}.", f"Bold, underlined: best, second{of_all}."
 
 
 def _against(first: pd.Series[Any]) -> list[str]:
@@ -132,12 +153,17 @@ def evaluation(table: Table) -> list[str]:
         _selection(table),
         *_sentences(table.footnotes[0]),
         table.sure.caption.replace("How sure: ", "Intervals of 95 %: ", 1),
-        *(table.sure.footnotes[:1]),
+        *map(_without_marks, table.sure.footnotes[:1]),
         *(note for note in table.footnotes if note.startswith("x ")),
         *kinds_of_models([table]),
         *(f"{said} {_answer(table, question)}." for question, said in ANSWERED.items()),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def _without_marks(note: str) -> str:
+    """What a table of intervals says of them, without what it says of its own bold face and of its own column."""
+    return re.sub(r" ?Bold: .* excludes 0\.| ?First %: .*\.", "", note).strip()
 
 
 def _answer(table: Table, question: str) -> str:

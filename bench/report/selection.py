@@ -11,9 +11,8 @@ from bench.analysis.comparison import Table
 from bench.analysis.hard_cases import hard_case_sheets
 from bench.analysis.literature import Published, beside, literature_sheet, published_figures
 from bench.analysis.sheet import Sheet
-from bench.analysis.shown import DEFINITIONS, POLICIES, WEIGHTS, Shown, named_apart
+from bench.analysis.shown import DEFINITIONS, POLICIES, WEIGHTS, Shown
 from bench.records.choice import Choice, Names, listed
-from bench.records.store import load_cells_and_cases
 from bench.report.arrange import CLASSES, sorted_rows, with_columns
 from bench.report.bibliography import keys_of
 from bench.report.brief import top_rows
@@ -114,10 +113,7 @@ def load_tables(results: str | Path = "results", **wishes: Any) -> list[Table]:
 
 def selected_cases(selection: Selection, tables: Sequence[Table]) -> list[Sheet]:
     """The hardest cases of each table, where they were asked for."""
-    if not selection.cases:
-        return []
-    cells, cases = load_cells_and_cases(selection.results)
-    return hard_case_sheets(tables, selection.choice.of(cells), named_apart(cases), selection.cases, selection.shown)
+    return hard_case_sheets(tables, selection.cases) if selection.cases else []
 
 
 def selected_literature(selection: Selection) -> list[Published]:

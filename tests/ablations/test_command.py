@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from few_records import copy_example
 from torch import nn
 
+from ablations.command import ablations_beside
 from ablations.journal import read_study
 from ablations.plans import Plan
 from bench.cli.ablate import ablate
@@ -22,6 +24,7 @@ from bench.cli.main import main
 from bench.errors import UserError
 from bench.models.slots import SLOTS
 from bench.records import store
+from bench.report.selection import load_tables
 
 SETTINGS = ["--preset", "smoke", "--data", "phantom", "--threads", "1"]
 SETTINGS += [word for field in ("steps=2", "evaluations=1", "image_size=32") for word in ("--set", field)]
@@ -244,6 +247,13 @@ def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: P
     assert done.exit_code == 2
     assert "Study 'mine' is of dataset large-covid-ct-phantom, not of msld-phantom." in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_beside_tables_without_a_proposed_model_there_is_no_ablation(example: Path) -> None:
+    tables = load_tables(example, dataset="acdc", preset="quick", models="mednext_tiny")
+    others = [replace(table, cells=table.cells.assign(family="cnn")) for table in tables]
+    assert ablations_beside(example, others) == []
+    assert ablations_beside(example, tables)
 
 
 def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:

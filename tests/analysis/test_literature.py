@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hand_made_tables import cell, tables
 from stored_records import RECORDS, invoke
 from test_certainty import table as table_of
 from test_certainty import three
@@ -15,8 +17,13 @@ from bench.analysis.comparison import Table
 from bench.analysis.literature import COLUMNS, beside, literature_sheet, published_figures
 from bench.errors import UserError
 from bench.report.bibliography import DATA, bibliography, citations, keys_of
+from bench.report.paper import paper_text
+from bench.report.paper_float import Float
+from bench.report.paper_tables import with_published
+from bench.report.paper_words import Wishes
 from bench.zoo.registry import dataset_names, model_entry, model_names
 
+FLOAT = Float("t", ("Caption.",), (), ())
 HEADLINES = {"sars-cov2-ct": 98.39, "msld": 98.12, "large-covid-ct": 98.58, "synapse": 79.45, "acdc": 91.28}
 
 
@@ -141,6 +148,35 @@ def test_a_report_sets_them_below_in_every_form(tmp_path: Path) -> None:
     assert "MedNeXt(PLoS) (goal)~\\cite{mednext2026plos} & 98.1" in below
     assert "bfseries" not in below
     assert "% Published: MedNeXt(PLoS), split not stated" in latex
+
+
+def test_a_distance_stands_under_its_own_unit_or_with_it(tmp_path: Path, whole: Table) -> None:
+    rows = [f"acdc,{name},dice,90,,s" for name in ("Vox", "Mm", "None", "Vague")]
+    rows += ["acdc,Vox,hd95,31.5,voxels(medpy),s", "acdc,Mm,hd95,7.5,mm,s"]
+    rows += ["acdc,None,hd95,8.2,,s", "acdc,Vague,hd95,9.1,px_or_mm_unspecified,s"]
+    path = file_of(tmp_path, "dataset,model,metric,value,unit,source", *rows)
+    published = published_figures(path)
+    shown = literature_sheet(whole, published).frame.set_index("Published")["HD95"].to_dict()
+    assert shown == {
+        "Vox": "31.5 vox",
+        "Mm": "7.5 mm",
+        "None": "8.2 (unit not stated)",
+        "Vague": "9.1 (unit not stated)",
+    }
+    below = {whole.key: beside(whole, published)[0]}
+    text = paper_text([whole], Wishes(), published=below)
+    assert re.search(r"^Vox~\\cite\{.*\} & 90\.0 &  & 31\.5 &  &", text, re.M)
+    assert re.search(r"^Mm~.* & 7\.5 & \{\\scriptsize mm\} &", text, re.M)
+    unstated = r"^(?:None|Vague)~.* & [89]\.\d & \{\\scriptsize \\ensuremath\{\^\\ddagger\}\} &"
+    assert len(re.findall(unstated, text, re.M)) == 2
+    assert "ddagger}: unit not stated." in re.findall(r"\\caption\{(.*)\}", text)[0]
+    (both,) = tables(*((cell("a", seed), 0.9) for seed in range(2)), mm=True)
+    columns = [column for column in both.columns if column.metric.startswith(("dice", "hd95")) and column.merit]
+    own = with_published(replace(both, columns=tuple(columns)), FLOAT, Wishes(chosen=True), below[whole.key])
+    entries = {name: [entry.words or f"{entry.value}{entry.spread}" for entry in row] for name, row in own.below}
+    assert entries["Vox"] == ["90.0", "31.5", "--"]
+    assert entries["Mm"] == ["90.0", "--", "7.5"]
+    assert entries["None"] == ["90.0", "8.2\u2021", "--"]
 
 
 def test_the_columns_are_those_of_the_shipped_file() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from test_classification import cell
 
 from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import Table, summarise
+from bench.analysis.conclusions import conclusions
 from bench.analysis.statistics import mcnemar
 from bench.analysis.units import with_units
 from bench.cli.main import main
@@ -22,6 +24,9 @@ from bench.datasets.cache.prepared import locate
 from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
 from bench.records.store import read_units, units_path, write_units
+from bench.report.page.sheets_of_rows import leader_sheet
+from bench.report.paper import paper_text
+from bench.report.paper_words import Wishes
 from bench.report.sheets import to_markdown
 from bench.report.table_sheets import interval_sheet
 from bench.zoo.registry import dataset_spec
@@ -89,6 +94,18 @@ def test_that_patients_are_unknown_is_said_with_any_number_of_seeds(tmp_path: Pa
     assert "unknown" not in leak(tmp_path, split_leak={"patient": 0.0, "near_duplicate": 0.0}), "one image each"
     table_of_blocks(tmp_path)
     assert ", patients unknown; " in leak(tmp_path)
+
+
+def test_sentences_on_intervals_name_the_unit_that_was_resampled(tmp_path: Path) -> None:
+    pairs = [*by_block("a", *[range(5)] * 3), *by_block("b", *[(k,) for k in range(3)])]
+    (images,) = summarise(*with_units(*loaded(*pairs), tmp_path))
+    table_of_blocks(tmp_path)
+    (blocks,) = summarise(*with_units(*loaded(*pairs), tmp_path))
+    patients = replace(images, sure=replace(images.sure, patients_known=True))
+    for table, units in ((images, "images"), (blocks, "units"), (patients, "patients")):
+        assert f"over other seeds and other {units} like these." in conclusions(table).may[0]
+        assert f"over other seeds and other {units};" in leader_sheet(table).notes[0]
+        assert f"95 % intervals over {units} and seeds." in paper_text([table], Wishes()).replace("\\", "")
 
 
 @pytest.mark.filterwarnings("error")

@@ -11,6 +11,7 @@ from test_comparison import one
 
 from bench.analysis.comparison import Table
 from bench.errors import UserError
+from bench.report.arrange import with_columns
 from bench.report.brief import brief_sheet, top_rows, write_into
 from bench.report.drawing.forest import differences
 from bench.report.drawing.ranking import rank_map
@@ -57,6 +58,19 @@ def test_a_brief_table_has_intervals_costs_and_what_the_budget_means(table: Tabl
     assert sheet.frame["Params (M)"].to_list() == ["1.50"] * 3
     assert "preset quick" in sheet.caption
     assert sheet.notes[0] == "3 of 4 rows: the first ones and the proposed model."
+
+
+def test_a_row_without_an_interval_keeps_its_figure() -> None:
+    found = table_of(*three("ours", 0.9, family="proposed"), *three("b", 0.8), *three("less", 0.7)[:2])
+    assert "LESS" not in set(found.sure.frame["Model"])
+    (params,) = with_columns([found], ["params"])
+    for one_table, distance in ((found, "5.00"), (params, "")):
+        rows = brief_sheet(one_table).frame.set_index("Model")
+        assert rows.loc["B", "Dice % (strict) [95 %]"].endswith("]")
+        figure = found.frame.set_index("Model").loc["LESS", "Dice % (strict)"]
+        assert rows.loc["LESS", "Dice % (strict) [95 %]"] == f"{figure:.2f}"
+        assert rows.loc["LESS", "HD95 vox (strict) [95 %]"] == distance
+        assert rows.loc["LESS", "Seeds"].startswith("2 of 3")
 
 
 def test_one_seed_has_figures_without_intervals_and_titles_are_explained_once() -> None:

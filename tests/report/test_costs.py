@@ -11,6 +11,7 @@ from speed_rows import row as speed_row
 
 from bench.records.profiles import cost_row
 from bench.report.costs import FLAGGED, ON_CPU, complexity_tables, profile_tables, use_tables
+from bench.report.drawing.batches import memory_rows
 from bench.report.screen import Screen
 from bench.report.sheets import print_sheets, to_markdown
 from bench.report.speeds import CHANGE, FUSED, FUSED_FORM, speed_tables
@@ -101,6 +102,12 @@ def test_what_no_counter_counts_is_named_below_the_table() -> None:
 def test_other_inputs_and_tasks_are_other_tables() -> None:
     changes: list[dict[str, Any]] = [{}, {"input": "8x1x224x224"}, {"task": "segmentation"}, {"classes": 9}]
     assert len(complexity_tables(pd.DataFrame([row(**change) for change in changes]))) == 4
+
+
+def test_profiles_of_which_none_was_counted_or_measured_have_no_table_and_no_figure() -> None:
+    none = pd.DataFrame([row(agrees=None, inference_bytes=None, family="cnn")])
+    assert complexity_tables(none) == []
+    assert memory_rows(none).empty
 
 
 def test_older_profiles_and_failed_candidates_have_none() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from few_records import copy_comparison
+from test_certainty import table as table_of
+from test_certainty import three
 
 from bench.analysis.behind import class_points, cost_points, unbeaten
 from bench.analysis.comparison import Table
@@ -19,6 +21,7 @@ from bench.analysis.learning import learning_curves
 from bench.metrics.classification import auc, reliability, roc
 from bench.records.histories import find_folders, read_history
 from bench.records.sweeps import load_sweeps
+from bench.report.arrange import with_columns
 from bench.report.drawing.probabilities import _at_grid
 from bench.report.drawing.style import COLUMN, _log_ticks, named
 from bench.report.drawing.training import training_curves
@@ -108,6 +111,21 @@ def test_costs_are_the_table_s_and_seconds_the_mean_of_its_runs(table: Table) ->
     assert points["seconds"].iloc[0] == pytest.approx(of_model["seconds"].mean())
     gap = table.sure.figures[points.index[0]]
     assert (points["low"].iloc[0], points["high"].iloc[0]) == (gap.low, gap.high)
+
+
+@pytest.mark.parametrize("names", [["hd95", "dice"], ["params", "dice"], ["params"]])
+def test_a_choice_of_columns_leaves_the_figures_what_they_are_of(names: list[str], table: Table) -> None:
+    volumes = table_of(*three("a", 0.9), *three("ours", 0.8, family="proposed"))
+    of_images = ["accuracy" if name == "dice" else "auc" if name == "hd95" else name for name in names]
+    for whole, chosen in ((volumes, names), (table, of_images)):
+        (cut,) = with_columns([whole], chosen)
+        assert cost_points(cut).equals(cost_points(whole))
+        assert class_points(cut).means == class_points(whole).means
+        drawn = {one.kind: one.figure for one in table_drawings(cut, {})}
+        assert drawn["cost"].axes[0].get_ylabel() == whole.main.header == whole.columns[0].header
+        assert "classes" in drawn
+        points = cost_points(cut)
+        assert ((points["low"] <= points["score"]) & (points["score"] <= points["high"])).all()
 
 
 def test_every_test_image_is_a_point_and_the_mean_is_the_table_s(table: Table) -> None:

@@ -22,6 +22,7 @@ from bench.analysis.comparison import Table
 from bench.analysis.conclusions import conclusions, row_marks, table_marks
 from bench.analysis.provenance import command
 from bench.cli.main import main
+from bench.report.arrange import with_columns
 from bench.report.drawing.strips import class_strips
 from bench.report.drawing.style import named_points
 from bench.report.page.building import Asked, build_page
@@ -29,6 +30,7 @@ from bench.report.page.parts import SECTIONS, Page, Part, page_table
 from bench.report.page.rendering import LIMIT, render_page
 from bench.report.render import results_tables
 
+ACDC = "9d5a987c4a09"  # of one seed
 ODD = "</script><img src=x onerror=alert(1)>\"'&amp; {{ 7*7 }}"
 
 
@@ -192,6 +194,16 @@ def test_what_has_no_room_is_left_out_and_counted(results: Path, table: Table, m
     assert f"{len(half.without)} blocks are <a" in text
     assert f"<li>No room: {half.without[0].partition(chr(60))[0]}" in text
     assert len(text.encode()) <= taken // 2
+
+
+def test_a_page_of_chosen_columns_draws_the_figure_that_orders_the_rows(tmp_path: Path) -> None:
+    results = copy_comparison(tmp_path, ACDC, ("mednext_tiny", "unet_s"))
+    (whole,) = results_tables(results)[0]
+    (chosen,) = with_columns([whole], ["params", "hd95"])
+    for section in ("cost", "cases"):
+        (drawn, of_whole) = (build_page([one], Asked(results)).parts[section] for one in (chosen, whole))
+        assert [part.figures for part in drawn] == [part.figures for part in of_whole]
+    assert "Score against cost" in render_page(build_page([chosen], Asked(results)))
 
 
 def test_a_damaged_record_is_named_and_takes_no_page_away(tmp_path: Path) -> None:

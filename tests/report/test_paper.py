@@ -11,13 +11,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from stored_records import EXAMPLE, invoke
+from test_certainty import rows as rows_of
 from test_certainty import table as table_of
 from test_certainty import three
+from test_comparison import cell
 
-from bench.analysis.apart import marks_told_apart
-from bench.analysis.comparison import Table
+from bench.analysis.apart import marks_of_habit, marks_told_apart
+from bench.analysis.comparison import Table, summarise
 from bench.analysis.sheet import Sheet
+from bench.analysis.shown import Shown
 from bench.errors import UserError
+from bench.report.arrange import sorted_rows
+from bench.report.brief import top_rows, with_rows
 from bench.report.latex_widths import line_count, points_of, text_width
 from bench.report.paper import paper_sheets, paper_text
 from bench.report.paper_float import Entry, Float, Head, lay_out, to_float
@@ -59,6 +64,25 @@ def test_the_habit_marks_best_and_second_whatever_their_difference(table: Table)
     assert "\\bfseries" not in paper_text([table], Wishes(mark="none"))
 
 
+def test_a_shorter_table_has_the_marks_of_the_whole_one() -> None:
+    whole = table_of(*three("a", 0.6), *three("b", 0.7), *three("c", 0.8), *three("d", 0.9))
+    (by_name,) = sorted_rows([whole], "name")
+    cut = top_rows(by_name, 3)
+    assert list(cut.frame["Model"]) == ["A", "B", "D"], "D is the reference"
+    hidden = with_rows(whole, ["A", "B"], "2 of 4 rows.")
+    dice = whole.columns[0]
+    for table in (whole, by_name, cut, hidden):
+        assert marks_told_apart(table, dice) == marks_of_habit(table, dice, 1) == {"D": "best", "C": "second"}
+    for mark in ("apart", "best"):
+        of_whole, of_cut = (paper_text([table], Wishes(mark=mark)) for table in (whole, cut))
+        assert "C & {\\underline" in of_whole
+        assert "\\bfseries" in of_cut
+        assert "\\underline" not in of_cut
+        assert "of all 4 ranked rows." in of_cut
+        assert "\\bfseries 7" not in paper_text([hidden], Wishes(mark=mark)), "HD95 is one for all"
+    assert "No figure shown here is told apart as the best or second" in paper_text([hidden], Wishes())
+
+
 def test_a_figure_and_its_spread_stand_in_one_cell(table: Table) -> None:
     interval = r"& \\bfseries 9\d\.\d & \{\\scriptsize \{\[\}\d\d\.\d, \d\d\.\d\{\]\}\}"
     assert re.search(interval, body(paper_text([table], Wishes())))
@@ -92,6 +116,23 @@ def test_a_caption_has_two_lines_at_most_and_the_rest_is_in_comments(table: Tabl
         assert " ".join(words.split()) in said
 
 
+@pytest.mark.parametrize("width", ["122mm", "\\columnwidth"])
+def test_the_conventions_of_figures_are_never_cut_from_their_caption(width: str) -> None:
+    cells, rows = [], []
+    for one, mean in (*three("a", 0.9, source="phantom"), *three("b", 0.8, source="phantom")):
+        cells.append({**one, "images_seen": 100, "partial": True, "split_flag": "by image"})
+        rows += [{**row, "dice_transunet": row["dice_strict"]} for row in rows_of(one, mean)]
+    frame = pd.DataFrame(rows).assign(hd95_vox_transunet=1.0, hd95_mm_transunet=None, hd95max_mm_strict=None)
+    frame = frame.assign(hd95max_vox_strict=frame["hd95_vox_strict"])
+    for shown in (Shown(), Shown("transunet", "max")):
+        (found,) = summarise(pd.DataFrame(cells), frame, shown=shown)
+        for kind, words in (("accuracy", f", HD95 {shown.definition}."), ("per-class", "."), ("cost", None)):
+            caption = re.search(r"\\caption\{(.*)\}$", paper_text([found], Wishes(kind, width)), re.M)
+            assert caption is not None
+            assert (f"Empty policy {shown.policy}{words}" in caption[1]) == (words is not None)
+            assert words is None or "short budget" in caption[1]
+
+
 def test_what_counts_against_a_table_stands_in_its_caption() -> None:
     models = (*three("a", 0.9, source="phantom"), *three("b", 0.8, source="phantom"))
     against = {"images_seen": 100, "partial": True, "split_flag": "by image"}
@@ -107,6 +148,23 @@ def test_a_row_that_failed_says_so_in_its_place() -> None:
     text = paper_text([table_of(*three("a", 0.9), *failed)], Wishes())
     assert re.search(r"^B .*dagger\} & \{failed\}", body(text), re.M)
     assert "% B: failed (3 of 3 seeds)." in text
+
+
+def test_a_row_with_other_seeds_than_the_table_s_has_a_dagger() -> None:
+    others = [(cell("c", seed), 0.7) for seed in (0, 3, 4)]
+    text = body(paper_text([table_of(*three("a", 0.9), *three("b", 0.8), *others)], Wishes()))
+    assert re.search(r"^C .*dagger\}", text, re.M)
+    assert len(re.findall("dagger", text)) == 2, "the row's, and the caption's"
+    assert "dagger" not in paper_text([table_of(*three("a", 0.9), *three("b", 0.8))], Wishes())
+
+
+def test_the_paragraph_says_nothing_of_another_table_s_marks(table: Table) -> None:
+    assert "Bold: the difference" in table.sure.footnotes[0]
+    assert "First %: of resamples" in table.sure.footnotes[0]
+    paragraph = paper_text([table], Wishes("evaluation"))
+    for words in ("Bold", "First", "excludes 0"):
+        assert words not in paragraph
+    assert "Intervals hold for other seeds and other patients like these, and are not adjusted" in paragraph
 
 
 def test_no_text_of_a_user_leaves_its_cell_or_its_comment() -> None:

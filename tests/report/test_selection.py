@@ -11,11 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from stored_records import RECORDS, invoke
+from test_certainty import rows as rows_of
 from test_certainty import table as table_of
 from test_certainty import three
+from test_comparison import cell
 
 import bench
-from bench.analysis.comparison import Table
+from bench.analysis.comparison import Table, summarise
+from bench.analysis.hard_cases import hard_case_sheets
 from bench.errors import UserError
 from bench.report.arrange import sorted_rows, with_columns
 from bench.report.brief import top_rows
@@ -122,6 +125,22 @@ def test_the_hardest_cases_are_those_of_the_reference(example: Path) -> None:
         if table["name"].endswith("-cases") and len(table["rows"])
     ][:1]
     assert {"Case", "Patient", "True class", "Probability %", "Right %"} <= set(images["rows"][0])
+
+
+def test_the_hardest_cases_are_of_the_seeds_and_rows_of_the_table() -> None:
+    arms = ["ours[sem=none]", "ours[laffn=none]", "ours[sdffn=none]"]
+    pairs = [*three("a", 0.9), *three("b", 0.8), *three("ours", 0.7, family="proposed")]
+    pairs += [(cell("ours", 3, family="proposed"), 0.1)]
+    pairs += [(cell(arm, seed, family="proposed"), 0.2) for arm in arms for seed in range(4)]
+    rows = pd.DataFrame([row for one, mean in pairs for row in rows_of(one, mean)])
+    (found,) = summarise(pd.DataFrame([one for one, _ in pairs]), rows, kept=())
+    assert found.seeds == (0, 1, 2)
+    frame = hard_case_sheets([found], 16)[0].frame
+    own = found.scores[found.scores["shown_as"] == "OURS"]
+    assert set(own["seed"]) == {0, 1, 2}
+    means = 100 * own.groupby("case")["dice_strict"].mean().sort_values(kind="stable")
+    assert list(frame["Dice %"]) == [f"{value:.1f}" for value in means]
+    assert frame["Others: Dice %"].astype(float).between(80, 90).all(), "no arm is among the others"
 
 
 def test_a_report_as_json_has_every_figure_of_the_table(table: Table) -> None:

@@ -75,7 +75,7 @@ def memory_rows(profiles: pd.DataFrame) -> pd.DataFrame:
     profiles, _ = without_arms(profiles, ())
     plain = (profiles["form"] == "training") & (profiles["work"] == "inference") & ~profiles["compiled"].astype(bool)
     known = profiles[plain & profiles["inference_bytes"].notna()]
-    known = known.assign(image=known["input"].str.partition("x")[2])
+    known = known.assign(image=known["input"].str.split("x", n=1).str[1])
     return known.drop_duplicates([*SWEPT, "batch", "title"])
 
 

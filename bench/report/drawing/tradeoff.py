@@ -41,7 +41,7 @@ def tradeoff(table: Table) -> Figure | None:
     figure, axes = new_panels(2.6 + below, f"{table.where}. {what}", 1, len(costs), sharey=True)
     for axis, cost in zip(axes, costs, strict=True):
         _panel(axis, points, cost)
-    axes[0].set_ylabel(table.columns[0].header)
+    axes[0].set_ylabel(table.main.header)
     _key(figure, points, names)
     return figure
 

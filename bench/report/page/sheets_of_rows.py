@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.analysis.behind import class_points, families
 from bench.analysis.comparison import Table
-from bench.analysis.conclusions import row_marks, table_marks
+from bench.analysis.conclusions import row_marks, table_marks, units_of
 from bench.analysis.sheet import Sheet
 from bench.report.escaping import csv_text
 from bench.report.sheets import to_latex
@@ -43,12 +43,12 @@ def leader_sheet(table: Table) -> Sheet:
     frame["Seeds"] = table.frame["Seeds"].astype(str).to_numpy()
     frame["Marks"] = [", ".join((*shared, *row_marks(table, title))) for title in frame["Model"]]
     bold, underlined = (marks.reindex(columns=frame.columns, fill_value=False) for marks in (bold, underlined))
-    notes = (SPREAD, *table.footnotes, table.sure.caption, *table.sure.footnotes)
+    notes = (SPREAD.format(units=units_of(table)), *table.footnotes, table.sure.caption, *table.sure.footnotes)
     return Sheet("", frame, notes, bold, underlined=underlined, left=("Marks",))
 
 
 SPREAD = (
-    "In brackets: the 95 % interval, over other seeds and other patients; \u00b1: the standard deviation over seeds."
+    "In brackets: the 95 % interval, over other seeds and other {units}; \u00b1: the standard deviation over seeds."
 )
 
 
