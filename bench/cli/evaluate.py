@@ -106,7 +106,12 @@ def _judge(elsewhere: Elsewhere, display: Display) -> None:
         check_output(display.output)
     with counting(make_console(), "done") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         judged = judge_elsewhere(elsewhere, report)
-    display.show(judged.sheets)
+    if display.form == "json":
+        from bench.report.json_text import document, sheet_table
+
+        click.echo(document("evaluate", map(sheet_table, judged.sheets)), nl=False)
+    else:
+        display.show(judged.sheets)
     if display.output:
         write_text(display.output / "cases.csv", csv_text(judged.rows))
         say(f"written   {display.output / 'cases.csv'}", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from trained_runs import folders_of, results_of
 
 from bench.analysis.robustness import Elsewhere, _corruption_sheet, _in_units, _transfer_sheet, judge_elsewhere
+from bench.analysis.sheet import Sheet
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
@@ -183,3 +185,17 @@ def test_what_cannot_be_judged_ends_in_a_line(user_data: Path) -> None:
     ):
         result = evaluate(*arguments)
         assert (result.exit_code, said in " ".join(result.output.split())) == (2, True), result.output
+
+
+def test_tables_of_a_run_elsewhere_are_json_where_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet = Sheet(
+        "Trained on x tested on", pd.DataFrame([{"Model": "A", "on b": "80.0"}]), ("A note.",), name="transfer"
+    )
+    judged = SimpleNamespace(sheets=[sheet], rows=pd.DataFrame())
+    monkeypatch.setattr("bench.analysis.robustness.judge_elsewhere", lambda *_: judged)
+    result = evaluate("--run", tmp_path, "--dataset", "b", "--format", "json")
+    assert result.exit_code == 0, result.output
+    (table,) = json.loads(result.stdout)["tables"]
+    assert (table["name"], table["rows"]) == ("transfer", [{"Model": "A", "on b": "80.0"}])
