@@ -237,6 +237,29 @@ def test_levels_are_offered_as_a_mapping(root: Path, tmp_path: Path) -> None:
         understood(root, raw, classes="background=0,wound=300")
 
 
+def test_more_names_than_levels_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    line = r"names of 2 classes, since label maps have the values 0, 255, but got 3: background, polyp, foo; leave out"
+    with pytest.raises(UserError, match=line):
+        understood(root, raw, classes="background,polyp,foo")
+    assert added(root, raw, classes="background=0,polyp=255,foo=128").spec.classes == ("background", "polyp", "foo")
+
+
+def test_a_class_between_black_and_white_may_have_no_pixel_or_two_levels(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    for i, level in enumerate((127, 128)):
+        mask = disc(i)
+        mask[0, 0] = level
+        save(raw / "masks" / f"c{i}.png", mask)
+    prepared = added(root, raw, classes="background,rim,polyp")
+    assert [int((prepared.label(i) == 1).sum()) for i in range(3)] == [1, 1, 0]
+    mask[0, 0] = 85
+    for i in range(3):
+        save(raw / "masks" / f"c{i}.png", mask)
+    described = understood(root, raw, classes="background,rim,core,polyp").description
+    assert described.values == {"background": "0", "rim": "85", "core": "170", "polyp": "255"}
+
+
 def test_maps_that_are_pictures_or_empty_are_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 2)
     save(raw / "masks" / "c1.png", picture(5))

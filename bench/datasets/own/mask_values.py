@@ -108,9 +108,14 @@ def resolved(
     if not levels and not ids_only and seen[-1] >= max(MOST_SMALL, len(classes)):
         raise _offering(items[0], counts, classes)
     count = max(levels.values() or seen) + 1
-    names = _names(count, classes)
-    stands = {names[k]: str(level) for level, k in levels.items() if level in seen or level in (0, 255)}
-    return names, stands, notes
+    names = _names(count, classes, seen if levels else ())
+    return names, {names[k]: _standing(k, levels, seen) for k in sorted(set(levels.values()))}, notes
+
+
+def _standing(k: int, levels: Mapping[int, int], seen: Sequence[int]) -> str:
+    """The levels of a class that were seen, as 127|128 of one between; where none was, the first."""
+    of_class = [level for level, number in levels.items() if number == k]
+    return "|".join(str(level) for level in of_class if level in seen) or str(of_class[0])
 
 
 def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
@@ -123,8 +128,12 @@ def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
     return {}
 
 
-def _names(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes' names: the user's, with the background before them where they leave it out, else numbers."""
+def _names(count: int, classes: tuple[str, ...], levels: Sequence[int]) -> tuple[str, ...]:
+    """The classes' names: the user's, with the background before them where they leave it out, else numbers.
+
+    Args:
+        levels: the grey levels that were seen, where they stand for classes: then each has to have one.
+    """
     if not classes:
         return (BACKGROUND, "foreground") if count == 2 else (BACKGROUND, *(f"class {k}" for k in range(1, count)))
     if len(classes) == count - 1 and classes[0].lower() != BACKGROUND:
@@ -133,6 +142,12 @@ def _names(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
         raise UserError(
             f"Expected names of {count} classes, the background's first, since label maps go up to {count - 1}, but "
             f"got {', '.join(classes)}."
+        )
+    if levels and len(classes) > count:
+        raise UserError(
+            f"Expected names of {count} classes, since label maps have the values {', '.join(map(str, levels))}, but "
+            f"got {len(classes)}: {', '.join(classes)}; leave out those that no map has, or say what stands for each "
+            "with NAME=VALUE."
         )
     return classes
 
