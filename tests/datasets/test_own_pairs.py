@@ -237,6 +237,22 @@ def test_levels_are_offered_as_a_mapping(root: Path, tmp_path: Path) -> None:
         understood(root, raw, classes="background=0,wound=300")
 
 
+def test_ids_in_some_maps_and_black_and_white_in_others_are_offered_as_one_class(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4)
+    save(raw / "masks" / "c2.png", disc(2, (0, 1)))
+    held = r"levels \(0, 255, 1, .*; 1 in 1 of 4, such as .*masks/c2.png\): "
+    for classes, offered in ((None, "class1"), ("polyp", "polyp"), ("background,polyp", "polyp")):
+        with pytest.raises(UserError, match=rf"{held}.* --classes 'background=0,{offered}=1\|255'"):
+            understood(root, raw, classes=classes)
+    prepared = added(root, raw, classes="background=0,polyp=1|255")
+    assert [int((prepared.label(i) == 1).sum()) for i in range(4)] == [int((disc(i) > 0).sum()) for i in range(4)]
+    mask = disc(2, (0, 1))
+    mask[0] = 255  # a border, or a second class
+    save(raw / "masks" / "c2.png", mask)
+    with pytest.raises(UserError, match="--classes 'background=0,class1=255,class2=1'"):
+        understood(root, raw)
+
+
 def test_more_names_than_levels_are_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     line = r"names of 2 classes, since label maps have the values 0, 255, but got 3: background, polyp, foo; leave out"
@@ -263,7 +279,8 @@ def test_a_class_between_black_and_white_may_have_no_pixel_or_two_levels(root: P
 def test_maps_that_are_pictures_or_empty_are_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 2)
     save(raw / "masks" / "c1.png", picture(5))
-    with pytest.raises(UserError, match=r"to have few values, but they have \d+ \(.*as pictures and resampled maps do"):
+    line = r"like .*masks/c1.png to have few values, but they have \d+ \(.*as pictures and resampled maps do"
+    with pytest.raises(UserError, match=line):
         understood(root, raw)
     with pytest.raises(UserError, match="more than background, but all are 0 throughout"):
         understood(root, write_pairs(tmp_path / "empty", 2, (0, 0)))
