@@ -239,6 +239,13 @@ def test_classes_are_chosen_renamed_and_put_in_order(root: Path, tmp_path: Path)
     assert found.notes == ("left out: the folder rest",)
 
 
+def test_classes_that_may_be_one_are_told(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign lesion": 3, "Benign_Lesion": 3, "malignant": 3})
+    line = "the classes benign lesion, Benign_Lesion differ in case, blanks, - and _ alone: "
+    assert understood(root, raw).found.notes == (f"{line}where they are one, join their folders",)
+    assert not [note for note in understood(root, raw, classes="benign lesion,malignant").found.notes if line in note]
+
+
 @pytest.mark.parametrize(
     ("counts", "line"),
     [

@@ -204,6 +204,23 @@ def test_the_other_of_two_folders_is_the_images_whatever_it_is_called(root: Path
         understood(root, flat)
 
 
+@pytest.mark.parametrize("place", ["", "train"])
+@pytest.mark.parametrize("name", ["{}", "{}_mask", "GT_{}"])
+def test_a_folder_of_maps_of_a_wrong_name_makes_no_classes(root: Path, tmp_path: Path, name: str, place: str) -> None:
+    raw = write_pairs(tmp_path / "raw" / place, 4)
+    for i in range(4):
+        (raw / "masks" / f"c{i}.png").rename(raw / "masks" / f"{name.format(f'c{i}')}.png")
+    (raw / "masks").rename(raw / "maks")
+    line = r"label maps to be called masks, but .*maks is not, and its files are named as those in .*images: rename it"
+    for task in (None, "segmentation"):
+        with pytest.raises(UserError, match=line):
+            understood(root, tmp_path / "raw", task=task)
+    assert understood(root, tmp_path / "raw", task="classification").found.classes == ("images", "maks")
+    for i in range(3):
+        (raw / "images" / f"c{i}.png").rename(raw / "images" / f"another{i}.png")
+    assert understood(root, tmp_path / "raw").found.task == "classification"
+
+
 def test_an_image_without_a_map_is_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     (raw / "masks" / "c1.png").unlink()

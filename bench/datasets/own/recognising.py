@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from bench.datasets.base import Task
 from bench.datasets.own import class_folders, image_masks, npz_archives, tables
+from bench.datasets.own.class_folders import Classes
 from bench.datasets.own.description import Description, check_pattern
 from bench.datasets.own.items import Found, Item
 from bench.datasets.readers.folders import plain, visible
@@ -80,15 +81,27 @@ def _layout(source: Path, description: Description) -> str:
     raise UserError(f"Found nothing that is known in {source}{_of_tables(source)}. Known: {KNOWN}.")
 
 
-def _reject_maps(source: Path, names: Collection[str], description: Description) -> None:
+def _reject_maps(source: Path, classes: Classes, description: Description) -> None:
     """Raises UserError where what looks like class folders are images and label maps that cannot be told apart."""
-    maps = [name for name in names if plain(name) in image_masks.MASK_FOLDERS]
-    if maps and description.task != "classification":
-        listed = ", ".join(sorted(names))
+    if description.task == "classification":
+        return
+    maps = [name for name in classes if plain(name) in image_masks.MASK_FOLDERS]
+    if maps:
+        listed = ", ".join(sorted(classes))
         raise UserError(
             f"Expected a folder of images beside the label maps in {source / maps[0]}, but got {listed}: "
             "name it images, or pass --task classification where these are classes."
         )
+    everywhere = [(name, place) for name, places in classes.items() for _, place in places]
+    for name, images in everywhere:
+        beside = [place for _, place in everywhere if place.parent == images.parent and place != images]
+        beside = beside if plain(name) in image_masks.IMAGE_FOLDERS else []
+        for place in beside:
+            if image_masks.pair_by_name(images, place):
+                raise UserError(
+                    f"Expected a folder of label maps to be called masks, but {place} is not, and its files are named "
+                    f"as those in {images}: rename it, or pass --task classification where these are classes."
+                )
 
 
 def _of_tables(source: Path) -> str:
