@@ -36,8 +36,8 @@ def class_folders(folder: Path, chosen: Collection[str] = ()) -> Classes:
     return _divided(folder, chosen)[0]
 
 
-def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[Path]]:
-    """As `class_folders`, and the folders without pictures that lie beside those with some."""
+def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str], list[str]]:
+    """As `class_folders`, and what lies beside those with pictures: folders without any, and pictures."""
     children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     full = [path for path in children if any(pictures(path, DEPTH + (path.name.lower() in PART_WORDS)))]
     parts = [path for path in full if path.name.lower() in PART_WORDS]
@@ -61,7 +61,12 @@ def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[Path]
     for part, path in named:
         if any(pictures(path)):
             classes.setdefault(path.name, []).append((part, path))
-    return classes, [path for path in children if path not in full]
+    within = {path.parent for _, path in named} - {folder}
+    empty = [path for path in children if path not in full]
+    empty += [path for _, path in named if path.parent in within and not any(pictures(path))]
+    loose = [path for place in (folder, *sorted(within)) for path in visible(place) if is_picture(path)]
+    empty_names, loose_names = ([path.relative_to(folder).as_posix() for path in paths] for paths in (empty, loose))
+    return classes, empty_names, loose_names
 
 
 def _few(names: Sequence[str]) -> str:
@@ -78,7 +83,7 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
         UserError: as `class_folders`; no class folders, a folder that was chosen and is not there, or two images of
             one name.
     """
-    places, empty = _divided(folder, chosen.values())
+    places, empty, loose = _divided(folder, chosen.values())
     if not places:
         raise UserError(f"Found no class folders with images in {folder}: expected a folder of images for each class.")
     classes = chosen or {name: name for name in sorted(places, key=str.lower)}
@@ -105,8 +110,9 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
     notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
-    listed = _few([path.name for path in empty])
-    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {listed}, without images"] if empty else []
+    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {_few(empty)}, without images"] if empty else []
+    some = f"{len(loose)} image{'s' * (len(loose) > 1)}"
+    notes += [f"left out: {some} beside the class folders, such as {loose[0]}"] if loose else []
     notes += _alike(list(classes.values()))
     inner = {item.case.rpartition("/")[0] for item in items.values()} - {
         "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
