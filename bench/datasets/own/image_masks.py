@@ -169,10 +169,13 @@ def pair(
 def _without_words(name: str, is_mask: bool) -> str:
     """A name without `_mask` or `label_`, of an image without `_0000` or `img_`; the folders before it stay."""
     parent, slash, own = name.rpartition("/")
-    ends = (_MASK_END, _MASK_BEGIN) if is_mask else (_IMAGE_END, _IMAGE_BEGIN)
-    for pattern in (*ends, _IMAGE_BEGIN):
-        own = pattern.sub("", own)
-    return (parent + slash + own).lower()
+    own = without_mask_word(own) if is_mask else _IMAGE_BEGIN.sub("", _IMAGE_END.sub("", own))
+    return (parent + slash + _IMAGE_BEGIN.sub("", own)).lower()
+
+
+def without_mask_word(name: str) -> str:
+    """The name of a label map's file without `_mask` or `label_`."""
+    return _MASK_BEGIN.sub("", _MASK_END.sub("", name))
 
 
 def pair_by_name(images: Path, others: Path) -> bool:
