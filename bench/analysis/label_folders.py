@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.own.description import patient_of
 from bench.datasets.own.image_masks import without_mask_word
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
 from bench.datasets.readers.metadata import read_table
@@ -203,12 +204,11 @@ def patients_of(cases: Sequence[str], regex: str | None, table: Path | None) -> 
 
 def _matched(regex: str, case: str) -> str:
     try:
-        match = re.search(regex, case)
+        patient = patient_of(re.compile(regex), case)
     except re.error as error:
         raise UserError(
             f"Expected --patient-regex to be a regular expression, but {regex!r} is none: {error}."
         ) from None
-    patient = match and (match[1] if match.re.groups else match[0])
     if not patient:
         raise UserError(
             f"Expected --patient-regex {regex!r} to find a patient in each case's name, not so in {case!r}."

@@ -92,6 +92,16 @@ def test_files_pair_without_the_words_of_masks(word: str, label: Path, tmp_path:
     one_line(evaluate(*arguments), "but c1, c3 of", "without suffix, or that without _mask, _seg, _label or _gt")
 
 
+def test_the_first_group_that_took_part_is_the_patient(label: Path, tmp_path: Path) -> None:
+    save(label / "d4.nii.gz")
+    for name in ("c1", "c2", "c3", "d4"):
+        save(tmp_path / "out" / f"{name}.nii.gz")
+    judged = score_predictions(Predictions([tmp_path / "out"], label, patient_regex="^(c)[12]|^(c3|d)"))
+    assert judged.rows["patient"].tolist() == ["c", "c", "c3", "d"]
+    arguments = ("--pred", tmp_path / "out", "--label", label, "--patient-regex")
+    one_line(evaluate(*arguments, "^(c)|^d"), "to find a patient in each case's name, not so in 'd4'")
+
+
 def test_a_folder_a_case_is_said(label: Path, tmp_path: Path) -> None:
     for k in (1, 2, 3):
         save(tmp_path / "out" / f"c{k}" / "seg.nii.gz")

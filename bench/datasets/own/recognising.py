@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import cast
 from bench.datasets.base import Task
 from bench.datasets.own import class_folders, image_masks, npz_archives, tables
 from bench.datasets.own.class_folders import Classes
-from bench.datasets.own.description import Description, check_pattern
+from bench.datasets.own.description import Description, check_pattern, patient_of
 from bench.datasets.own.items import Found, Item
 from bench.datasets.readers.folders import plain, visible
 from bench.datasets.readers.metadata import table_columns
@@ -153,7 +152,7 @@ def _with_patients(items: tuple[Item, ...], description: Description) -> list[It
         names_both = description.split and tables.names_cases_and_patients(Path(description.split))
         return tables.with_patients(items, Path(description.split)) if names_both else _all_or_none(items, description)
     pattern = check_pattern(description.patient_pattern)
-    found = [_patient(pattern, item.case) for item in items]
+    found = [patient_of(pattern, item.case) for item in items]
     missing = [item.case for item, patient in zip(items, found, strict=True) if not patient]
     if missing:
         raise UserError(
@@ -172,13 +171,3 @@ def _all_or_none(items: tuple[Item, ...], description: Description) -> list[Item
             f"have none, such as {without[0]!r}: fill that column, or pass --patients or --patient-pattern."
         )
     return list(items)
-
-
-def _patient(pattern: re.Pattern[str], case: str) -> str:
-    """The first group that took part, else all that matches, in a case's name or in its folders too; empty: none."""
-    for text in (Path(case).name, case):
-        match = pattern.search(text)
-        groups = (match.groups() if pattern.groups else (match[0],)) if match else ()
-        if patient := next(filter(None, groups), ""):
-            return str(patient)
-    return ""
