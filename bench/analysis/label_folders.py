@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.own.description import patient_of
+from bench.datasets.own.image_masks import without_mask_word
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
 from bench.datasets.readers.metadata import read_table
 from bench.datasets.readers.nifti import check_same_grid, is_nifti
@@ -26,26 +28,46 @@ class LabelFolder:
         files: case -> its file.
         values: a value -> the first file that holds it, as far as files were read.
         colours: of palettes of them, by file.
+        bare: whether words such as `_mask` were taken from the cases' names.
     """
 
     path: Path
     files: Mapping[str, Path]
     values: dict[int, Path]
     colours: dict[Path, Colours]
+    bare: bool = False
 
 
 def open_folders(folders: Sequence[Path]) -> list[LabelFolder]:
-    """The folders with their files. Raises UserError for one that is given twice, or without label maps."""
+    """The folders with their files, the reference's first, by the names that they pair by.
+
+    Raises:
+        UserError: a folder that is given twice, or without label maps.
+    """
     seen: set[Path] = set()
     for folder in folders:
         if folder.resolve() in seen:
             raise UserError(f"Expected folders that differ, but {folder} is given twice: it would count twice.")
         seen.add(folder.resolve())
-    return [LabelFolder(folder, list_masks(folder)[0], {}, {}) for folder in folders]
+    return _paired([LabelFolder(folder, list_masks(folder)[0], {}, {}) for folder in folders])
+
+
+def _paired(opened: list[LabelFolder]) -> list[LabelFolder]:
+    """The folders by names without `_mask` or `_seg` where not their whole names, but these, pair all predictions."""
+    if all(name in opened[0].files for folder in opened[1:] for name in folder.files):
+        return opened
+    bare = [
+        replace(folder, files=dict(sorted((without_mask_word(name), path) for name, path in folder.files.items())))
+        for folder in opened
+    ]
+    unique = all(len(new.files) == len(old.files) for new, old in zip(bare, opened, strict=True))
+    if not unique or any(name not in bare[0].files for folder in bare[1:] for name in folder.files):
+        return opened
+    return [replace(folder, bare=True) for folder in bare]
 
 
 def pair_names(predicted: LabelFolder, reference: LabelFolder, missing: str) -> list[str]:
-    """Notes on the cases that a folder of predictions lacks.
+    """Notes on how the files of a folder of predictions pair with the labels, and on the cases that it lacks.
 
     Raises:
         UserError: a case that only one of the two folders has, where `missing` does not forgive it.
@@ -55,7 +77,7 @@ def pair_names(predicted: LabelFolder, reference: LabelFolder, missing: str) -> 
     if extra:
         raise UserError(
             f"Expected a label in {reference.path} for each prediction, but {_some(extra)} of {predicted.path} has "
-            "none: files pair by name without suffix."
+            "none: files pair by name without suffix, or that without _mask, _seg, _label or _gt."
         )
     if lacking and missing == "error":
         raise UserError(
@@ -63,7 +85,15 @@ def pair_names(predicted: LabelFolder, reference: LabelFolder, missing: str) -> 
             f"{_some(lacking)}; --missing empty counts it as all background, --missing skip leaves the case out."
         )
     counted = "counted as all background" if missing == "empty" else "left out of every figure"
-    return [f"{predicted.path} has no prediction of {_some(lacking)}: {counted}."] if lacking else []
+    notes = [f"{predicted.path} has no prediction of {_some(lacking)}: {counted}."] if lacking else []
+    return [*_bare_names(predicted, reference), *notes]
+
+
+def _bare_names(predicted: LabelFolder, reference: LabelFolder) -> list[str]:
+    pairs = ((path.name, reference.files[case].name) for case, path in predicted.files.items() if predicted.bare)
+    example = next((f"{ours} with {theirs}" for ours, theirs in pairs if ours != theirs), None)
+    where = f"{predicted.path} pairs with {reference.path}"
+    return [f"{where} by names without _mask, _seg, _label or _gt: {example}."] if example else []
 
 
 def cases_left_out(reference: LabelFolder, predicted: Sequence[LabelFolder]) -> tuple[str, ...]:
@@ -174,12 +204,11 @@ def patients_of(cases: Sequence[str], regex: str | None, table: Path | None) -> 
 
 def _matched(regex: str, case: str) -> str:
     try:
-        match = re.search(regex, case)
+        patient = patient_of(re.compile(regex), case)
     except re.error as error:
         raise UserError(
             f"Expected --patient-regex to be a regular expression, but {regex!r} is none: {error}."
         ) from None
-    patient = match and (match[1] if match.re.groups else match[0])
     if not patient:
         raise UserError(
             f"Expected --patient-regex {regex!r} to find a patient in each case's name, not so in {case!r}."

@@ -73,6 +73,35 @@ def test_layouts_that_tools_write(layout: str, side: str, label: Path, tmp_path:
     assert rows["dice_strict"].tolist() == [1.0, 0.75, 0.5]
 
 
+@pytest.mark.parametrize("word", ["{}_mask", "{}_seg", "{}-label", "{}_GT", "mask_{}"])
+def test_files_pair_without_the_words_of_masks(word: str, label: Path, tmp_path: Path) -> None:
+    for k in (1, 2, 3):
+        save(tmp_path / "out" / f"c{k}.nii.gz", moved=k - 1)
+        (label / f"c{k}.nii.gz").rename(label / f"{word.format(f'c{k}')}.nii.gz")
+        save(tmp_path / "other" / f"{word.format(f'c{k}')}.nii.gz")
+    judged = score_predictions(Predictions([tmp_path / "out"], label, versus=[tmp_path / "other"]))
+    assert judged.rows["case"].tolist() == ["c1", "c1", "c2", "c2", "c3", "c3"]
+    assert judged.rows["dice_strict"].tolist() == [1.0, 1.0, 0.75, 1.0, 0.5, 1.0]
+    example = f"c1.nii.gz with {word.format('c1')}.nii.gz."
+    said = f"{tmp_path / 'out'} pairs with {label} by names without _mask, _seg, _label or _gt: {example}"
+    assert judged.notes == (said,)
+    (tmp_path / "out" / "c2.nii.gz").unlink()
+    arguments = ("--pred", tmp_path / "out", "--label", label)
+    one_line(evaluate(*arguments), "has none of c2; --missing")
+    save(label / "c1_manual.nii.gz")
+    one_line(evaluate(*arguments), "but c1, c3 of", "without suffix, or that without _mask, _seg, _label or _gt")
+
+
+def test_the_first_group_that_took_part_is_the_patient(label: Path, tmp_path: Path) -> None:
+    save(label / "d4.nii.gz")
+    for name in ("c1", "c2", "c3", "d4"):
+        save(tmp_path / "out" / f"{name}.nii.gz")
+    judged = score_predictions(Predictions([tmp_path / "out"], label, patient_regex="^(c)[12]|^(c3|d)"))
+    assert judged.rows["patient"].tolist() == ["c", "c", "c3", "d"]
+    arguments = ("--pred", tmp_path / "out", "--label", label, "--patient-regex")
+    one_line(evaluate(*arguments, "^(c)|^d"), "to find a patient in each case's name, not so in 'd4'")
+
+
 def test_a_folder_a_case_is_said(label: Path, tmp_path: Path) -> None:
     for k in (1, 2, 3):
         save(tmp_path / "out" / f"c{k}" / "seg.nii.gz")

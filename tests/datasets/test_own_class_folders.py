@@ -270,6 +270,33 @@ def test_classes_are_chosen_renamed_and_put_in_order(root: Path, tmp_path: Path)
     assert found.notes == ("left out: the folder rest",)
 
 
+def test_what_lies_beside_class_folders_is_told(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 3, "malignant": 3})
+    save(raw / "p9_stray.png", picture(50))
+    (raw / "nothing").mkdir()
+    found = understood(root, raw).found
+    assert len(found.items) == 6
+    assert found.notes == (
+        "left out: the folder nothing, without images",
+        "left out: 1 image beside the class folders, such as p9_stray.png",
+    )
+    for k, part in enumerate(("train", "test")):
+        write_classes(tmp_path / "divided" / part, {"a": 3, "b": 3}, first=10 * k)
+        save(tmp_path / "divided" / part / "overview.JPG", picture(60 + k))
+    (tmp_path / "divided" / "test" / "c").mkdir()
+    assert understood(root, tmp_path / "divided").found.notes[:2] == (
+        "left out: the folder test/c, without images",
+        "left out: 2 images beside the class folders, such as test/overview.JPG",
+    )
+
+
+def test_classes_that_may_be_one_are_told(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign lesion": 3, "Benign_Lesion": 3, "malignant": 3})
+    line = "the classes benign lesion, Benign_Lesion differ in case, blanks, - and _ alone: "
+    assert understood(root, raw).found.notes == (f"{line}where they are one, join their folders",)
+    assert not [note for note in understood(root, raw, classes="benign lesion,malignant").found.notes if line in note]
+
+
 @pytest.mark.parametrize(
     ("counts", "line"),
     [

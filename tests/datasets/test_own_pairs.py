@@ -204,6 +204,23 @@ def test_the_other_of_two_folders_is_the_images_whatever_it_is_called(root: Path
         understood(root, flat)
 
 
+@pytest.mark.parametrize("place", ["", "train"])
+@pytest.mark.parametrize("name", ["{}", "{}_mask", "GT_{}"])
+def test_a_folder_of_maps_of_a_wrong_name_makes_no_classes(root: Path, tmp_path: Path, name: str, place: str) -> None:
+    raw = write_pairs(tmp_path / "raw" / place, 4)
+    for i in range(4):
+        (raw / "masks" / f"c{i}.png").rename(raw / "masks" / f"{name.format(f'c{i}')}.png")
+    (raw / "masks").rename(raw / "maks")
+    line = r"label maps to be called masks, but .*maks is not, and its files are named as those in .*images: rename it"
+    for task in (None, "segmentation"):
+        with pytest.raises(UserError, match=line):
+            understood(root, tmp_path / "raw", task=task)
+    assert understood(root, tmp_path / "raw", task="classification").found.classes == ("images", "maks")
+    for i in range(3):
+        (raw / "images" / f"c{i}.png").rename(raw / "images" / f"another{i}.png")
+    assert understood(root, tmp_path / "raw").found.task == "classification"
+
+
 def test_an_image_without_a_map_is_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 3)
     (raw / "masks" / "c1.png").unlink()
@@ -237,10 +254,50 @@ def test_levels_are_offered_as_a_mapping(root: Path, tmp_path: Path) -> None:
         understood(root, raw, classes="background=0,wound=300")
 
 
+def test_ids_in_some_maps_and_black_and_white_in_others_are_offered_as_one_class(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4)
+    save(raw / "masks" / "c2.png", disc(2, (0, 1)))
+    held = r"levels \(0, 255, 1, .*; 1 in 1 of 4, such as .*masks/c2.png\): "
+    for classes, offered in ((None, "class1"), ("polyp", "polyp"), ("background,polyp", "polyp")):
+        with pytest.raises(UserError, match=rf"{held}.* --classes 'background=0,{offered}=1\|255'"):
+            understood(root, raw, classes=classes)
+    prepared = added(root, raw, classes="background=0,polyp=1|255")
+    assert [int((prepared.label(i) == 1).sum()) for i in range(4)] == [int((disc(i) > 0).sum()) for i in range(4)]
+    mask = disc(2, (0, 1))
+    mask[0] = 255  # a border, or a second class
+    save(raw / "masks" / "c2.png", mask)
+    with pytest.raises(UserError, match="--classes 'background=0,class1=255,class2=1'"):
+        understood(root, raw)
+
+
+def test_more_names_than_levels_are_one_line(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    line = r"names of 2 classes, since label maps have the values 0, 255, but got 3: background, polyp, foo; leave out"
+    with pytest.raises(UserError, match=line):
+        understood(root, raw, classes="background,polyp,foo")
+    assert added(root, raw, classes="background=0,polyp=255,foo=128").spec.classes == ("background", "polyp", "foo")
+
+
+def test_a_class_between_black_and_white_may_have_no_pixel_or_two_levels(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 3)
+    for i, level in enumerate((127, 128)):
+        mask = disc(i)
+        mask[0, 0] = level
+        save(raw / "masks" / f"c{i}.png", mask)
+    prepared = added(root, raw, classes="background,rim,polyp")
+    assert [int((prepared.label(i) == 1).sum()) for i in range(3)] == [1, 1, 0]
+    mask[0, 0] = 85
+    for i in range(3):
+        save(raw / "masks" / f"c{i}.png", mask)
+    described = understood(root, raw, classes="background,rim,core,polyp").description
+    assert described.values == {"background": "0", "rim": "85", "core": "170", "polyp": "255"}
+
+
 def test_maps_that_are_pictures_or_empty_are_one_line(root: Path, tmp_path: Path) -> None:
     raw = write_pairs(tmp_path / "raw", 2)
     save(raw / "masks" / "c1.png", picture(5))
-    with pytest.raises(UserError, match=r"to have few values, but they have \d+ \(.*as pictures and resampled maps do"):
+    line = r"like .*masks/c1.png to have few values, but they have \d+ \(.*as pictures and resampled maps do"
+    with pytest.raises(UserError, match=line):
         understood(root, raw)
     with pytest.raises(UserError, match="more than background, but all are 0 throughout"):
         understood(root, write_pairs(tmp_path / "empty", 2, (0, 0)))

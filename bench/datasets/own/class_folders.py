@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.datasets.own.dicom import is_dicom
 from bench.datasets.own.items import DICOM, FOREIGN_IMAGES, IMAGES, PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name
-from bench.datasets.readers.folders import visible, walk
+from bench.datasets.readers.folders import plain, visible, walk
 from bench.errors import UserError
 
 _MASK = re.compile(r"(.+)_mask(_[0-9]+)?", re.IGNORECASE)
@@ -18,9 +18,10 @@ _SHOWN = 3
 DEPTH = 6  # of folders below a class's
 PATIENT_FOLDERS = "if each is a patient's, say --patient-pattern '([^/]+)/[^/]+$'"
 PICTURES = (*IMAGES, *FOREIGN_IMAGES, *DICOM)
+Classes = dict[str, list[tuple[str | None, Path]]]  # class -> its folders, each with the part it stands in
 
 
-def class_folders(folder: Path, chosen: Collection[str] = ()) -> dict[str, list[tuple[str | None, Path]]]:
+def class_folders(folder: Path, chosen: Collection[str] = ()) -> Classes:
     """Class -> its folders, each with the part it stands in; {} where there are not such folders.
 
     A class folder lies in `folder` itself, or in its folders of parts (`train`, `val`, `test`); a folder that only
@@ -35,8 +36,8 @@ def class_folders(folder: Path, chosen: Collection[str] = ()) -> dict[str, list[
     return _divided(folder, chosen)[0]
 
 
-def _divided(folder: Path, chosen: Collection[str]) -> tuple[dict[str, list[tuple[str | None, Path]]], list[Path]]:
-    """As `class_folders`, and the folders without pictures that lie beside those with some."""
+def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str], list[str]]:
+    """As `class_folders`, and what lies beside those with pictures: folders without any, and pictures."""
     children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     full = [path for path in children if any(pictures(path, DEPTH + (path.name.lower() in PART_WORDS)))]
     parts = [path for path in full if path.name.lower() in PART_WORDS]
@@ -56,11 +57,16 @@ def _divided(folder: Path, chosen: Collection[str]) -> tuple[dict[str, list[tupl
             inner = _divided(children[0], chosen)
             if inner[0]:
                 return inner
-    classes: dict[str, list[tuple[str | None, Path]]] = {}
+    classes: Classes = {}
     for part, path in named:
         if any(pictures(path)):
             classes.setdefault(path.name, []).append((part, path))
-    return classes, [path for path in children if path not in full]
+    within = {path.parent for _, path in named} - {folder}
+    empty = [path for path in children if path not in full]
+    empty += [path for _, path in named if path.parent in within and not any(pictures(path))]
+    loose = [path for place in (folder, *sorted(within)) for path in visible(place) if is_picture(path)]
+    empty_names, loose_names = ([path.relative_to(folder).as_posix() for path in paths] for paths in (empty, loose))
+    return classes, empty_names, loose_names
 
 
 def _few(names: Sequence[str]) -> str:
@@ -77,7 +83,7 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
         UserError: as `class_folders`; no class folders, a folder that was chosen and is not there, or two images of
             one name.
     """
-    places, empty = _divided(folder, chosen.values())
+    places, empty, loose = _divided(folder, chosen.values())
     if not places:
         raise UserError(f"Found no class folders with images in {folder}: expected a folder of images for each class.")
     classes = chosen or {name: name for name in sorted(places, key=str.lower)}
@@ -104,14 +110,28 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
     notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
-    listed = _few([path.name for path in empty])
-    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {listed}, without images"] if empty else []
+    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {_few(empty)}, without images"] if empty else []
+    some = f"{len(loose)} image{'s' * (len(loose) > 1)}"
+    notes += [f"left out: {some} beside the class folders, such as {loose[0]}"] if loose else []
+    notes += _alike(list(classes.values()))
     inner = {item.case.rpartition("/")[0] for item in items.values()} - {
         "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
     }
     notes += [f"{len(inner)} folders lie inside the classes: {PATIENT_FOLDERS}"] if inner else []
     notes += [f"left out: {masks} files that are named as the masks of others"] if masks else []
     return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes))
+
+
+def _alike(folders: Sequence[str]) -> list[str]:
+    """A note on each group of class folders that one class may have been spelled as."""
+    spellings: dict[str, list[str]] = {}
+    for name in folders:
+        spellings.setdefault(plain(name), []).append(name)
+    return [
+        f"the classes {', '.join(names)} differ in case, blanks, - and _ alone: where they are one, join their folders"
+        for names in spellings.values()
+        if len(names) > 1
+    ]
 
 
 def _named(path: Path) -> str:

@@ -184,6 +184,16 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
+def patient_of(pattern: re.Pattern[str], case: str) -> str:
+    """The first group that took part, else all that matches, in a case's name or in its folders too; empty: none."""
+    for text in (Path(case).name, case):
+        match = pattern.search(text)
+        groups = (match.groups() if pattern.groups else (match[0],)) if match else ()
+        if patient := next(filter(None, groups), ""):
+            return str(patient)
+    return ""
+
+
 def _checked(path: Path, key: str, value: Any, kind: str) -> Any:
     """A value of the TOML file as the field's type."""
     if key == "values" and isinstance(value, dict):

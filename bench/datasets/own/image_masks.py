@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.datasets.own.class_folders import PICTURES, is_picture
+from bench.datasets.own.class_folders import PICTURES, is_picture, pictures
 from bench.datasets.own.dicom import is_series
 from bench.datasets.own.items import PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name, readable
@@ -169,10 +169,20 @@ def pair(
 def _without_words(name: str, is_mask: bool) -> str:
     """A name without `_mask` or `label_`, of an image without `_0000` or `img_`; the folders before it stay."""
     parent, slash, own = name.rpartition("/")
-    ends = (_MASK_END, _MASK_BEGIN) if is_mask else (_IMAGE_END, _IMAGE_BEGIN)
-    for pattern in (*ends, _IMAGE_BEGIN):
-        own = pattern.sub("", own)
-    return (parent + slash + own).lower()
+    own = without_mask_word(own) if is_mask else _IMAGE_BEGIN.sub("", _IMAGE_END.sub("", own))
+    return (parent + slash + _IMAGE_BEGIN.sub("", own)).lower()
+
+
+def without_mask_word(name: str) -> str:
+    """The name of a label map's file without `_mask` or `label_`."""
+    return _MASK_BEGIN.sub("", _MASK_END.sub("", name))
+
+
+def pair_by_name(images: Path, others: Path) -> bool:
+    """Whether most files of a folder are named as the label maps of another's: the same, or but for `_mask`."""
+    names = {_without_words(path.relative_to(images).with_suffix("").as_posix(), False) for path in pictures(images)}
+    keys = [_without_words(path.relative_to(others).with_suffix("").as_posix(), True) for path in pictures(others)]
+    return 2 * sum(key in names for key in keys) > len(keys)
 
 
 def _words(name: str, is_mask: bool) -> tuple[str, ...]:

@@ -94,23 +94,26 @@ def resolved(
     """
     if values:
         return classes, dict(values), []
-    counts: Counter[int] = Counter()
-    for of_mask in read_ahead([partial(_counted, item) for item in items]):
-        counts.update(of_mask)
-    seen = sorted(counts)
+    pixels, holders = _held(items)
+    seen = sorted(pixels)
     notes = ["label maps are JPEG: two classes, parted at level 128"] if _any_jpeg(items) else []
     if seen[-1] >= 2**24:
-        raise _offering(items[0], counts, classes)
+        raise _offering(items, pixels, holders, classes)
     if seen == [0]:
         raise UserError("Expected label maps with more than background, but all are 0 throughout.")
     ids_only = all(item.mask is not None and is_nifti(item.mask) for item in items)
     levels = {} if ids_only else _levels(seen, len(classes))
     if not levels and not ids_only and seen[-1] >= max(MOST_SMALL, len(classes)):
-        raise _offering(items[0], counts, classes)
+        raise _offering(items, pixels, holders, classes)
     count = max(levels.values() or seen) + 1
-    names = _names(count, classes)
-    stands = {names[k]: str(level) for level, k in levels.items() if level in seen or level in (0, 255)}
-    return names, stands, notes
+    names = _names(count, classes, seen if levels else ())
+    return names, {names[k]: _standing(k, levels, seen) for k in sorted(set(levels.values()))}, notes
+
+
+def _standing(k: int, levels: Mapping[int, int], seen: Sequence[int]) -> str:
+    """The levels of a class that were seen, as 127|128 of one between; where none was, the first."""
+    of_class = [level for level, number in levels.items() if number == k]
+    return "|".join(str(level) for level in of_class if level in seen) or str(of_class[0])
 
 
 def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
@@ -123,8 +126,12 @@ def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
     return {}
 
 
-def _names(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes' names: the user's, with the background before them where they leave it out, else numbers."""
+def _names(count: int, classes: tuple[str, ...], levels: Sequence[int]) -> tuple[str, ...]:
+    """The classes' names: the user's, with the background before them where they leave it out, else numbers.
+
+    Args:
+        levels: the grey levels that were seen, where they stand for classes: then each has to have one.
+    """
     if not classes:
         return (BACKGROUND, "foreground") if count == 2 else (BACKGROUND, *(f"class {k}" for k in range(1, count)))
     if len(classes) == count - 1 and classes[0].lower() != BACKGROUND:
@@ -133,6 +140,12 @@ def _names(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
         raise UserError(
             f"Expected names of {count} classes, the background's first, since label maps go up to {count - 1}, but "
             f"got {', '.join(classes)}."
+        )
+    if levels and len(classes) > count:
+        raise UserError(
+            f"Expected names of {count} classes, since label maps have the values {', '.join(map(str, levels))}, but "
+            f"got {len(classes)}: {', '.join(classes)}; leave out those that no map has, or say what stands for each "
+            "with NAME=VALUE."
         )
     return classes
 
@@ -148,21 +161,45 @@ def _any_jpeg(items: Sequence[Item]) -> bool:
     return any(item.mask is not None and item.mask.suffix.lower() in (".jpg", ".jpeg") for item in items)
 
 
-def _offering(first: Item, counts: Counter[int], classes: tuple[str, ...]) -> UserError:
+def _held(items: Sequence[Item]) -> tuple[Counter[int], dict[int, list[int]]]:
+    """Value -> its pixels in all label maps, and which of the items hold it."""
+    pixels: Counter[int] = Counter()
+    holders: dict[int, list[int]] = {}
+    for i, of_mask in enumerate(read_ahead([partial(_counted, item) for item in items])):
+        pixels.update(of_mask)
+        for value in of_mask:
+            holders.setdefault(value, []).append(i)
+    return pixels, holders
+
+
+def _offering(
+    items: Sequence[Item], pixels: Counter[int], holders: Mapping[int, Sequence[int]], classes: tuple[str, ...]
+) -> UserError:
     """The error for values that say no class by themselves, with the mapping that the user may mean."""
-    shown = [_text(value) for value, _ in counts.most_common(MOST_OFFERED)]
-    if len(counts) > MOST_OFFERED:
+    shown = [_text(value) for value, _ in pixels.most_common(MOST_OFFERED)]
+    rarest = min(pixels, key=lambda value: (len(holders[value]), pixels[value]))
+    first = items[holders[rarest][0]].mask
+    if len(pixels) > MOST_OFFERED:
         return UserError(
-            f"Expected label maps like {first.mask} to have few values, but they have {len(counts)} "
+            f"Expected label maps like {first} to have few values, but they have {len(pixels)} "
             f"({', '.join(shown)}, ...), as pictures and resampled maps do: {_WAY_OUT}."
         )
-    names = classes if len(classes) == len(counts) else (BACKGROUND, *(f"class{k}" for k in range(1, len(counts))))
-    offered = ",".join(f"{name}={value}" for name, value in zip(names, shown, strict=True))
-    what = "colours" if max(counts) >= 2**24 else "grey levels"
+    stands = shown
+    if sorted(pixels) == [0, 1, 255] and len(classes) < 3 and not {*holders[1]} & {*holders[255]}:
+        stands = ["0", "1|255"]  # some maps of ids, others of black and white
+    names = classes if len(classes) == len(stands) else (BACKGROUND, *_foreground(len(stands) - 1, classes))
+    offered = ",".join(f"{name}={value}" for name, value in zip(names, stands, strict=True))
+    what = "colours" if max(pixels) >= 2**24 else "grey levels"
     return UserError(
-        f"Expected label maps of class ids, but {first.mask} and the others hold {what} ({', '.join(shown)}, the most "
-        f"frequent first): say what each is, background first, such as --classes '{offered}'."
+        f"Expected label maps of class ids, but they hold {what} ({', '.join(shown)}, the most frequent first; "
+        f"{_text(rarest)} in {len(holders[rarest])} of {len(items)}, such as {first}): say what each is, background "
+        f"first, such as --classes '{offered}'."
     )
+
+
+def _foreground(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
+    fitting = len(classes) == count and classes[0].lower() != BACKGROUND
+    return classes if fitting else tuple(f"class{k}" for k in range(1, count + 1))
 
 
 def _text(value: int) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from bench.datasets.base import Task
 from bench.datasets.own import class_folders, image_masks, npz_archives, tables
-from bench.datasets.own.description import Description, check_pattern
+from bench.datasets.own.class_folders import Classes
+from bench.datasets.own.description import Description, check_pattern, patient_of
 from bench.datasets.own.items import Found, Item
 from bench.datasets.readers.folders import plain, visible
 from bench.datasets.readers.metadata import table_columns
@@ -80,15 +80,27 @@ def _layout(source: Path, description: Description) -> str:
     raise UserError(f"Found nothing that is known in {source}{_of_tables(source)}. Known: {KNOWN}.")
 
 
-def _reject_maps(source: Path, names: Collection[str], description: Description) -> None:
+def _reject_maps(source: Path, classes: Classes, description: Description) -> None:
     """Raises UserError where what looks like class folders are images and label maps that cannot be told apart."""
-    maps = [name for name in names if plain(name) in image_masks.MASK_FOLDERS]
-    if maps and description.task != "classification":
-        listed = ", ".join(sorted(names))
+    if description.task == "classification":
+        return
+    maps = [name for name in classes if plain(name) in image_masks.MASK_FOLDERS]
+    if maps:
+        listed = ", ".join(sorted(classes))
         raise UserError(
             f"Expected a folder of images beside the label maps in {source / maps[0]}, but got {listed}: "
             "name it images, or pass --task classification where these are classes."
         )
+    everywhere = [(name, place) for name, places in classes.items() for _, place in places]
+    for name, images in everywhere:
+        beside = [place for _, place in everywhere if place.parent == images.parent and place != images]
+        beside = beside if plain(name) in image_masks.IMAGE_FOLDERS else []
+        for place in beside:
+            if image_masks.pair_by_name(images, place):
+                raise UserError(
+                    f"Expected a folder of label maps to be called masks, but {place} is not, and its files are named "
+                    f"as those in {images}: rename it, or pass --task classification where these are classes."
+                )
 
 
 def _of_tables(source: Path) -> str:
@@ -140,7 +152,7 @@ def _with_patients(items: tuple[Item, ...], description: Description) -> list[It
         names_both = description.split and tables.names_cases_and_patients(Path(description.split))
         return tables.with_patients(items, Path(description.split)) if names_both else _all_or_none(items, description)
     pattern = check_pattern(description.patient_pattern)
-    found = [_patient(pattern, item.case) for item in items]
+    found = [patient_of(pattern, item.case) for item in items]
     missing = [item.case for item, patient in zip(items, found, strict=True) if not patient]
     if missing:
         raise UserError(
@@ -159,13 +171,3 @@ def _all_or_none(items: tuple[Item, ...], description: Description) -> list[Item
             f"have none, such as {without[0]!r}: fill that column, or pass --patients or --patient-pattern."
         )
     return list(items)
-
-
-def _patient(pattern: re.Pattern[str], case: str) -> str:
-    """The first group that took part, else all that matches, in a case's name or in its folders too; empty: none."""
-    for text in (Path(case).name, case):
-        match = pattern.search(text)
-        groups = (match.groups() if pattern.groups else (match[0],)) if match else ()
-        if patient := next(filter(None, groups), ""):
-            return str(patient)
-    return ""
