@@ -64,7 +64,7 @@ class Predictions:
         label: the reference's folder.
         classes: names by label id, background first; None: the ids that the reference has.
         spacing: mm along (z, y, x) or (y, x), in place of the headers'; None: the label's header, none of a PNG.
-        patient_regex: its first group, or all that it matches, in a case's name is the patient.
+        patient_regex: its first group that took part, or all that it matches, in a case's name is the patient.
         patients: a CSV with the columns `case` and `patient`. With neither each case is its own patient.
         missing: `error`; `empty`: a prediction that is not there is all background; `skip`: a case that any folder
             lacks is left out of all.
@@ -89,7 +89,7 @@ class Predictions:
 
 
 def score_predictions(request: Predictions, report: Callable[[int, int], object] = lambda done, total: None) -> Judged:
-    """Scores folders of predictions; files pair by name without suffix.
+    """Scores folders of predictions; files pair by name without suffix, else without the words of masks too.
 
     Args:
         report: called with cases done and all of them.
