@@ -44,7 +44,7 @@ REQUEST: Option = gathered(
     click.option(
         "--spacing", type=TEXT, callback=_spacing, help="mm along z,y,x or y,x.  [the label's NIfTI header; PNG: none]"
     ),
-    click.option("--patient-regex", type=TEXT, help="Its first group with text in a file's name is the patient.  [the case]"),
+    click.option("--patient-regex", type=TEXT, help="The first group with text in a name is the patient.  [the case]"),
     click.option("--patients", type=PATH, help="CSV with the columns case and patient.  [each case is a patient]"),
     click.option(
         "--missing",
