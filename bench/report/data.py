@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.datasets.base import cache_name
 from bench.datasets.splits.overlap import patients_known
 from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec, own_names
@@ -32,6 +34,7 @@ def list_sheet(data_root: str | None) -> Sheet:
             prepared = _counts(open_prepared(spec, root, "real")) if (root / name).exists() else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
+        prepared += "".join(f"; phantoms: {text}" for text in _phantoms(spec, root))
         rows.append((name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared))
     columns = ["name", "title", "task", "classes", "licence", "prepared"]
     return Sheet(
@@ -61,10 +64,23 @@ def info_text(name: str, data_root: str | None) -> str:
         "splits" if spec.split_functions or spec.is_divided_here else "splits by patient",
         *(f"  {split}: {_split_text(spec, split)}" for split in spec.splits),
     ]
+    phantoms = [f"phantoms  {root / cache_name(spec, 'phantom')}: {text}" for text in _phantoms(spec, root)]
     if (root / name).exists():
-        return "\n".join([*lines, prepared_text(open_prepared(spec, root, "real"))])
+        return "\n".join([*lines, prepared_text(open_prepared(spec, root, "real")), *phantoms])
     command = _under_root(f"medbench data prepare {name} --from DIR", data_root)
-    return "\n".join([*lines, f"prepared  no: run `{command}`"])
+    return "\n".join([*lines, f"prepared  no: run `{command}`", *phantoms])
+
+
+def _phantoms(spec: DatasetSpec, root: Path) -> list[str]:
+    """How many phantoms lie under the root, as `doctor` counts them; nothing where none were drawn."""
+    from bench.datasets.cache.prepared import open_prepared
+
+    if not (root / cache_name(spec, "phantom")).exists():
+        return []
+    try:
+        return [f"{len(open_prepared(spec, root, 'phantom').cases)} cases"]
+    except UserError:
+        return [f"broken, see `medbench data verify {spec.name} --data phantom`"]
 
 
 def _under_root(command: str, data_root: str | None) -> str:

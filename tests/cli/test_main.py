@@ -208,3 +208,20 @@ def test_data_commands_from_drawn_files_to_a_broken_cache(tmp_path: Path) -> Non
     broken = medbench("data", "verify", "acdc", "--data-root", tmp_path)
     assert broken.exit_code == 2
     assert "1 problems" in broken.stderr
+
+
+def test_data_that_are_phantoms_alone_are_told(tmp_path: Path) -> None:
+    root = ["--data-root", tmp_path]
+    assert medbench("data", "prepare", "acdc", "--phantom", *root).exit_code == 0
+    doctor = medbench("doctor", *root).output
+    (line,) = (line for line in doctor.splitlines() if line.startswith("  acdc "))
+    count = line.partition("phantoms: prepared, ")[2]
+    assert count.endswith(" cases")
+    assert f" no; phantoms: {count} " in medbench("data", "list", *root).output
+    assert medbench("data", "info", "acdc", *root).output.endswith(
+        f"\nphantoms  {tmp_path / 'acdc-phantom'}: {count}\n"
+    )
+    (tmp_path / "acdc-phantom" / "manifest.json").write_text("{")
+    said = "broken, see `medbench data verify acdc --data phantom`"
+    assert medbench("data", "list", *root).exit_code == 0
+    assert medbench("data", "info", "acdc", *root).output.endswith(f": {said}\n")
