@@ -101,6 +101,12 @@ def dataset_spec(name: str, data_root: str | Path | None = None) -> DatasetSpec:
         from bench.datasets.own.specs import own_spec
 
         if name not in own_names(data_root):
+            stem = name.removesuffix("-phantom")
+            if stem != name and stem in dataset_names():
+                raise UserError(
+                    f"{name} is what results call drawn images of {stem}, and no dataset of its own: give --dataset "
+                    f"{stem} --data phantom."
+                )
             line = unknown("dataset", name, [*dataset_names(), *own_names(data_root)])
             if "Did you mean" in str(line):
                 raise line

@@ -104,6 +104,8 @@ def test_an_unknown_dataset_gets_the_near_one() -> None:
         ("SARS_COV2_CT", "Unknown dataset 'SARS_COV2_CT'. Did you mean: sars-cov2-ct"),
         ("Zebra fish", "`medbench data add NAME --from DIR`"),
         ("zzz", "`medbench data add zzz --from DIR`"),
+        ("acdc-phantom", "is what results call drawn images of acdc, and no dataset of its own: give --dataset acdc"),
+        ("zzz-phantom", "`medbench data add NAME --from DIR`"),
     ],
 )
 def test_case_and_dashes_are_near_and_advice_can_be_followed(name: str, said: str) -> None:
