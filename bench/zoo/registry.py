@@ -18,7 +18,7 @@ from bench.errors import UserError, unknown
 from bench.zoo.catalogue import known_entry
 from bench.zoo.entry import MODELS, Family, ModelEntry
 from bench.zoo.libraries import is_of_library, library_entry
-from bench.zoo.third_party import load_third_party, loaded
+from bench.zoo.third_party import load_third_party, loaded, without_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,6 +53,8 @@ def model_entry(name: str) -> ModelEntry:
         return library_entry(name)
     if ":" in name:
         return load_third_party(name)
+    if name.endswith(".py"):
+        raise without_network(name)
     if name not in MODELS:
         if name not in _targets("medbench.models"):
             raise _unknown_model(name)
