@@ -131,9 +131,27 @@ def test_a_typo_in_the_data_root_is_an_error_and_never_phantoms(tmp_path: Path) 
     assert "medbench data prepare acdc --from DIR" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report"],
+        ["show", "acdc"],
+        ["results", "list"],
+        ["plan", "--dataset", "acdc", *SMOKE],
+        ["run", "--dataset", "acdc", *SMOKE],
+        ["data", "leaks"],
+    ],
+)
+def test_a_file_is_no_results_folder(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = medbench(*command, "--results", tmp_path / "file")
+    said = f"Error: Expected --results to be a folder, but {tmp_path / 'file'} is a file.\n"
+    assert (result.exit_code, result.stderr) == (2, said)
+
+
 def test_an_unwritable_results_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
+    for place in (tmp_path / "file" / "below", Path("/proc/results")):
         result = medbench("run", "--models", "chance", "--dataset", "acdc", *SMOKE, "--results", place)
         assert result.exit_code == 2
         assert result.stderr.startswith(f"Error: Cannot write to the results folder {place}: ")
@@ -160,11 +178,13 @@ def test_an_empty_option_is_a_mistake(option: str) -> None:
     assert (result.exit_code, result.stderr) == (2, line)
 
 
-def test_report_without_records_says_what_to_do(tmp_path: Path) -> None:
-    result = medbench("report", "--results", tmp_path)
+@pytest.mark.parametrize("command", [["report"], ["show", "acdc", "--output", "never"]])
+def test_report_without_records_says_what_to_do(command: list[str], tmp_path: Path) -> None:
+    result = medbench(*command, "--results", tmp_path)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: No records in ")
-    result = medbench("report", "--results", tmp_path / "none")
+    assert "Run `medbench run` first" in result.stderr
+    result = medbench(*command, "--results", tmp_path / "none")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: No results folder ")
 
