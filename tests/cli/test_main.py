@@ -119,6 +119,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "--models", "chance"],
+        ["run", "--models", "chance"],
+        ["develop", "--models", "chance", "--vary", "lr=1e-3,2e-3", "--folds", "3"],
+        ["ablate", "--model", "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]", "--remove", "sem", "--no-null"],
+        ["plan", "--models", "chance", "--commands"],
+    ],
+)
+def test_drawn_images_that_nobody_asked_for_are_told_once(command: list[str], tmp_path: Path) -> None:
+    options = [*SMOKE, "--dataset", "large-covid-ct", "--set", "image_size=32", "--results", tmp_path]
+    del options[options.index("--data") : options.index("--data") + 2]
+    said = "note: no real images of large-covid-ct are prepared here: drawn ones (phantoms) are used."
+    assert medbench(*command, *options).stderr.count(said) == 1
+    assert said not in medbench(*command, *options, "--data", "phantom").stderr
+
+
 def test_a_typo_in_the_data_root_is_an_error_and_never_phantoms(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     result = medbench("run", "--dataset", "acdc", "--data-root", tmp_path / "dat", "--results", tmp_path / "r")
