@@ -198,10 +198,11 @@ def _which(asked: Asked, count: int) -> str:
 
 def _runs(results: Path, asked: Asked) -> tuple[dict[str, list[Run]], tuple[str, ...]]:
     """Title -> the runs of one seed, of a cross-validation one a fold; and what was left out, in lines."""
-    if not results.is_dir():
-        raise UserError(f"No results folder {str(results)!r}. Run `medbench run` first, or name one with --results.")
     found = store.read_records(results)
     complete = [(f, r) for f, r in found.records if r["status"] == "complete" and r["metrics"] is not None]
+    if not complete:
+        what = "finished runs in" if found.records else "records in" if results.is_dir() else "results folder"
+        raise UserError(f"No {what} {str(results)!r}. Run `medbench run` first, or name another with --results DIR.")
     names = {record["dataset"]["name"] for _, record in complete}
     if asked.dataset not in names:
         raise unknown("dataset among the records", asked.dataset, names)

@@ -10,7 +10,7 @@ import click
 
 from bench.cli.data_add import data_add
 from bench.cli.options import DATA_ROOT, RESULTS, SHOWN, Display
-from bench.cli.terminal import PATH, make_console, wide_option
+from bench.cli.terminal import FOLDER, PATH, make_console, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def data_audit(
 
 
 @data.command("leaks")
-@click.option("--results", default="results", type=PATH, help="Folder with audits/*.json and records.  [results]")
+@click.option("--results", default="results", type=FOLDER, help="Folder with audits/*.json and records.  [results]")
 @SHOWN
 def data_leaks(results: Path, display: Display) -> None:
     """Print the leaks that audits found, and the accuracy of models on leaking splits beside the others.

@@ -41,7 +41,7 @@ def data_add(addition: Addition, data_root: str | None) -> None:
     """
     from bench.datasets.cache.prepared import resolve_root
     from bench.datasets.own.adding import add, understand
-    from bench.report.data import prepared_text
+    from bench.report.data import added_text, prepared_text
     from bench.report.own_data import doubts_text, understood_text
     from bench.report.progress import counting
     from bench.zoo.registry import dataset_names
@@ -56,7 +56,4 @@ def data_add(addition: Addition, data_root: str | None) -> None:
     with counting(console, "cases") as report:
         prepared = add(understood, root, addition.replace, report)
     console.print_lines("\n".join([*doubts_text(prepared), prepared_text(prepared)]))
-    name = understood.description.name
-    click.echo(
-        f"described  {root / name}.toml; next: medbench run --models mednext_tiny --dataset {name} --preset smoke"
-    )
+    click.echo(added_text(prepared, data_root))

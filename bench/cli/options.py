@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.terminal import PATH, TEXT, make_console, wide_option
+from bench.cli.terminal import FOLDER, PATH, TEXT, make_console, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DATA = click.option("--data", type=click.Choice(["auto", "real", "phantom"]), de
 DATA_ROOT = click.option(
     "--data-root", type=TEXT, help="Folder of prepared data.  [$MEDBENCH_DATA, else the user data folder]"
 )
-RESULTS = click.option("--results", default="results", type=PATH, help="Results folder.  [results]")
+RESULTS = click.option("--results", default="results", type=FOLDER, help="Results folder.  [results]")
 
 
 def _keep_precision(context: click.Context, _: click.Parameter, value: str | None) -> None:

@@ -34,7 +34,7 @@ from bench.errors import UserError
 if TYPE_CHECKING:
     from bench.report.screen import Screen
     from bench.runs.execution import Execution
-    from bench.runs.job import Job, Report
+    from bench.runs.job import Event, Job, Report
     from bench.runs.naming import Naming
     from bench.runs.request import Request
 
@@ -180,8 +180,17 @@ def run(
 
 
 def notes_on(screen: Screen) -> Report:
-    """Prints notes while a request becomes jobs."""
-    return lambda event: screen.print_lines(event.text)
+    """Prints notes while a request becomes jobs, and once on standard error that drawn images stand for real ones."""
+    told: set[str] = click.get_current_context().meta.setdefault(f"{__name__}.told", set())
+
+    def tell(event: Event) -> None:
+        if event.kind != "drawn":
+            screen.print_lines(event.text)
+        elif event.text not in told:
+            told.add(event.text)
+            click.echo(event.text, err=True)
+
+    return tell
 
 
 def _to_run(jobs: Sequence[Job], force: bool) -> list[Job]:

@@ -36,7 +36,17 @@ class FolderOrFile(click.Path):
         return super().convert(Text().convert(value, param, ctx), param, ctx)
 
 
-TEXT, PATH = Text(), FolderOrFile(path_type=Path)
+class Folder(FolderOrFile):
+    """A folder, there or not; a file is a mistake."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if path.is_file():
+            raise UserError(f"Expected {param.opts[0] if param else 'it'} to be a folder, but {path} is a file.")
+        return path
+
+
+TEXT, PATH, FOLDER = Text(), FolderOrFile(path_type=Path), Folder(path_type=Path)
 INTERRUPTED = "Interrupted. What is finished is stored; the same command goes on where this one stopped."
 
 

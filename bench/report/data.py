@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.datasets.base import cache_name
 from bench.datasets.splits.overlap import patients_known
 from bench.errors import UserError
 from bench.zoo.registry import dataset_names, dataset_spec, own_names
@@ -31,6 +34,7 @@ def list_sheet(data_root: str | None) -> Sheet:
             prepared = _counts(open_prepared(spec, root, "real")) if (root / name).exists() else "no"
         except UserError:
             prepared = "broken, see `medbench data verify`"
+        prepared += "".join(f"; phantoms: {text}" for text in _phantoms(spec, root))
         rows.append((name, spec.title, spec.task, ", ".join(spec.classes), spec.licence, prepared))
     columns = ["name", "title", "task", "classes", "licence", "prepared"]
     return Sheet(
@@ -47,6 +51,7 @@ def info_text(name: str, data_root: str | None) -> str:
 
     spec = dataset_spec(name, data_root)
     root, _ = resolve_root(data_root, must_exist=False)
+    steps = [_under_root(step, data_root) if "medbench data" in step else step for step in spec.how_to_get]
     lines = [
         f"{spec.title}{f' ({spec.name})' if spec.title != spec.name else ''}: {spec.task}, {spec.channels} channel(s)",
         f"classes   {', '.join(f'{i} {c}' for i, c in enumerate(spec.classes))}",
@@ -55,13 +60,55 @@ def info_text(name: str, data_root: str | None) -> str:
         f"homepage  {spec.homepage}",
         *([f"note      {spec.note}"] if spec.note else []),
         "how to get it",
-        *(f"  {i}. {step}" for i, step in enumerate(spec.how_to_get, 1)),
+        *(f"  {i}. {step}" for i, step in enumerate(steps, 1)),
         "splits" if spec.split_functions or spec.is_divided_here else "splits by patient",
         *(f"  {split}: {_split_text(spec, split)}" for split in spec.splits),
     ]
+    phantoms = [f"phantoms  {root / cache_name(spec, 'phantom')}: {text}" for text in _phantoms(spec, root)]
     if (root / name).exists():
-        return "\n".join([*lines, prepared_text(open_prepared(spec, root, "real"))])
-    return "\n".join([*lines, f"prepared  no: run `medbench data prepare {name} --from DIR`"])
+        return "\n".join([*lines, prepared_text(open_prepared(spec, root, "real")), *phantoms])
+    command = _under_root(f"medbench data prepare {name} --from DIR", data_root)
+    return "\n".join([*lines, f"prepared  no: run `{command}`", *phantoms])
+
+
+def _phantoms(spec: DatasetSpec, root: Path) -> list[str]:
+    """How many phantoms lie under the root, as `doctor` counts them; nothing where none were drawn."""
+    from bench.datasets.cache.prepared import open_prepared
+
+    if not (root / cache_name(spec, "phantom")).exists():
+        return []
+    try:
+        return [f"{len(open_prepared(spec, root, 'phantom').cases)} cases"]
+    except UserError:
+        return [f"broken, see `medbench data verify {spec.name} --data phantom`"]
+
+
+def _under_root(command: str, data_root: str | None) -> str:
+    """A command, or a step that ends in one, with the data root that the user gave, if one was given."""
+    return command + (f" --data-root {shlex.quote(data_root)}" if data_root else "")
+
+
+def added_text(prepared: Prepared, data_root: str | None) -> str:
+    """Where a description lies and the command to go on with, on the first split that can be used, if there is one."""
+    name, spec = prepared.spec.name, prepared.spec
+    line, default = f"described  {prepared.folder.parent / name}.toml", spec.default_split[prepared.layout]
+    for split in (default, *(other for other in spec.splits if other != default)):
+        if _is_usable(prepared, split):
+            command = f"medbench run --models mednext_tiny --dataset {name} --preset smoke"
+            command += "" if split == default else f" --split {split}"
+            return f"{line}; next: {_under_root(command, data_root)}"
+    return f"{line}; no split of it can be used yet"
+
+
+def _is_usable(prepared: Prepared, split: str) -> bool:
+    """Whether a split can be made of what is present."""
+    from bench.datasets.splits.assignment import make_split
+
+    try:
+        make_split(prepared.spec, prepared, split)
+    except UserError:
+        return False
+    return True
 
 
 def _split_text(spec: DatasetSpec, name: str) -> str:

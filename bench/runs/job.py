@@ -66,10 +66,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a cell, or a note.
+    """What happened to a cell, a note, or `drawn`: a note that phantoms are used which nobody asked for.
 
     Attributes:
-        kind: `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `retried`, `note`.
+        kind: `started`, `step`, `complete`, `failed`, `diverged`, `pruned`, `reused`, `waiting`, `retried`, `note`, ...
         loss: of a step, or the mean since the last validation round; at the end the last such mean.
         score: of a validation round, the higher the better; at the end the best.
         trial: its number in a search over models.

@@ -114,11 +114,18 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
 
 
 def _locate(request: Request, spec: DatasetSpec, report: Report) -> Prepared:
-    """The prepared data that the request names; phantoms are drawn where they are not there yet."""
+    """The prepared data that the request names; phantoms are drawn where they are not there yet, and told of."""
     from bench.datasets.cache.prepared import locate
 
     what = "images" if spec.task == "classification" else "volumes"
-    return locate(spec, request.data, request.data_root, report=lambda case, *of: _note_drawing(report, what, *of))
+    found = locate(spec, request.data, request.data_root, report=lambda case, *of: _note_drawing(report, what, *of))
+    if request.data == "auto" and found.kind == "phantom":
+        line = (
+            f"note: no real images of {spec.name} are prepared here: drawn ones (phantoms) are used. --data phantom "
+            f"asks for them without this note; `medbench data info {spec.name}` says how to get the real ones."
+        )
+        report(Event("drawn", text=line))
+    return found
 
 
 def _split_and_source(request: Request, prepared: Prepared) -> tuple[str, dict[str, Any]]:

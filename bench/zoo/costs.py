@@ -3,6 +3,7 @@
 The file is the user's own (`MEDBENCH_CACHE`, else the platform's cache folder) and may be deleted at any time. A cost
 is found again only for the same code (of ours and of a third party's all files, by hash), config, input, rule of
 counting and versions of what networks are made of; a network whose code is not known by files is counted each time.
+A cost is kept only of a network whose logits have the expected shape.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench.errors import UserError
 from bench.records.environment import installed_version
 from bench.records.store import write_text
 from bench.zoo.catalogue import (
@@ -33,15 +35,23 @@ from bench.zoo.libraries import is_of_library
 from bench.zoo.registry import canonical_name
 from bench.zoo.sources import sources_hash
 
+if TYPE_CHECKING:
+    from torch import nn
+
 ENVIRONMENT = "MEDBENCH_CACHE"
 LIBRARIES = ("torch", "torchvision", "timm", "monai", "segmentation-models-pytorch")
 KEPT = 2000  # costs in the file, the newest
+CHECKED = "shape of logits"  # part of a kept cost's name: costs of before this was checked are counted again
 
 
 def cost_at(
     entry: ModelEntry, config: Mapping[str, Any], task: str, channels: int, classes: int, size: int
 ) -> Complexity:
-    """Parameters and MACs of one image; a network is built only where they are not known, and may then raise."""
+    """Parameters and MACs of one image; a network is built only where they are not known, and may then raise.
+
+    Raises:
+        UserError: the network's output in eval mode is no tensor of logits (1, K) or (1, K, H, W).
+    """
     key = shape_key(canonical_name(entry, dict(config)), task, channels, classes, size)
     known = known_cost(entry, key)
     name = None if known else _name_in_file(entry, config, key)
@@ -49,10 +59,33 @@ def cost_at(
         known = _read().get(name)
     if known is not None:
         return Complexity(**known)
-    counted = complexity(entry.build(task, channels, classes, size, **config), (1, channels, size, size))
+    network = entry.build(task, channels, classes, size, **config)
+    outputs = _kept_outputs(network)
+    counted = complexity(network, (1, channels, size, size))
+    plain = task == "classification"
+    form = "(N, num_classes)" if plain else "(N, num_classes, H, W)"
+    expected = (1, classes) if plain else (1, classes, size, size)
+    if outputs and outputs[-1] != str(expected):
+        raise UserError(
+            f"Expected logits {expected} of {canonical_name(entry, dict(config))} for an input "
+            f"{(1, channels, size, size)}, but got {outputs[-1]}: have its forward return {form}. `medbench models "
+            f"--doctor {entry.place or entry.name}` checks the rest."
+        )
     if name is not None:
         _remember(name, counted)
     return counted
+
+
+def _kept_outputs(network: nn.Module) -> list[str]:
+    """A list that gets the shape, or the type, of what the network and copies of it put out."""
+    outputs: list[str] = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        shape = getattr(output, "shape", None)
+        outputs.append(f"a {type(output).__name__}" if shape is None else str(tuple(shape)))
+
+    network.register_forward_hook(keep)
+    return outputs
 
 
 def _name_in_file(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str | None:
@@ -68,7 +101,7 @@ def _name_in_file(entry: ModelEntry, config: Mapping[str, Any], key: str) -> str
         return None
     rule = content_hash(catalogue()["sources"][COUNTING]["files"]) if catalogue()["sources"] else ""
     versions = [installed_version(name) for name in LIBRARIES]
-    return hashlib.sha256(json.dumps([key, code, rule, versions]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([key, code, rule, versions, CHECKED]).encode()).hexdigest()[:32]
 
 
 def _are_known(config: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from bench.errors import UserError, unknown
 from bench.zoo.catalogue import known_entry
 from bench.zoo.entry import MODELS, Family, ModelEntry
 from bench.zoo.libraries import is_of_library, library_entry
-from bench.zoo.third_party import load_third_party, loaded
+from bench.zoo.third_party import load_third_party, loaded, without_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,12 +53,20 @@ def model_entry(name: str) -> ModelEntry:
         return library_entry(name)
     if ":" in name:
         return load_third_party(name)
+    if name.endswith(".py"):
+        raise without_network(name)
     if name not in MODELS:
         if name not in _targets("medbench.models"):
-            raise unknown("model", name, model_names())
+            raise _unknown_model(name)
         known = known_entry(name, _targets("medbench.models")[name].module, partial(imported_entry, name))
         return known or imported_entry(name)
     return MODELS[name]
+
+
+def _unknown_model(name: str) -> UserError:
+    """The error for a name that no network has; those that tables call so, or nearly so, are near too."""
+    titles = {model_entry(known).title: known for known in reversed(model_names())}
+    return unknown("model", name, model_names(), titles)
 
 
 def imported_entry(name: str) -> ModelEntry:
@@ -95,15 +103,33 @@ def dataset_spec(name: str, data_root: str | Path | None = None) -> DatasetSpec:
         from bench.datasets.own.specs import own_spec
 
         if name not in own_names(data_root):
+            stem = name.removesuffix("-phantom")
+            if stem != name and stem in dataset_names():
+                raise UserError(
+                    f"{name} is what results call drawn images of {stem}, and no dataset of its own: give --dataset "
+                    f"{stem} --data phantom."
+                )
             line = unknown("dataset", name, [*dataset_names(), *own_names(data_root)])
             if "Did you mean" in str(line):
                 raise line
-            raise UserError(f"{line} Your own becomes one by `medbench data add {name} --from DIR`.")
+            named = name if _can_be_added(name) else "NAME"
+            raise UserError(f"{line} Your own becomes one by `medbench data add {named} --from DIR`.")
         return own_spec(resolve_root(data_root, must_exist=False)[0], name)
     spec = _targets("medbench.datasets")[name].load()
     if not isinstance(spec, DatasetSpec):
         raise UserError(f"Expected entry point {name!r} to name a DatasetSpec, but it names a {type(spec).__name__}.")
     return spec
+
+
+def _can_be_added(name: str) -> bool:
+    """Whether `medbench data add` takes a name."""
+    from bench.datasets.own.description import check_name
+
+    try:
+        check_name(name, dataset_names())
+    except UserError:
+        return False
+    return True
 
 
 def resolved_entry(model: Mapping[str, Any], place: str = "") -> ModelEntry:
@@ -206,7 +232,7 @@ def select_models(text: str | Sequence[str], preset_list: str, task: str) -> lis
         elif "[" not in item and any(c in item for c in "*?"):
             matches = fnmatch.filter(model_names(), item)
             if not matches:
-                raise unknown("model", item, model_names())
+                raise _unknown_model(item)
             chosen += [name for name in matches if task in model_entry(name).tasks]
         else:
             entry, config = parse_model(item)

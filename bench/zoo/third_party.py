@@ -6,6 +6,7 @@ once in a process, and again where it or what it imports was changed since.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import importlib
@@ -24,6 +25,7 @@ from bench.zoo.sources import own_sources, roots_of, sources_hash, version_of
 
 Built = TypeVar("Built", bound=Callable[..., Any])
 _CONTRACT = ("task", "in_channels", "num_classes", "image_size")
+SHOWN = 6  # of what a file defines, where none of it is named
 _TASKS = ("segmentation", "classification")
 _MODULES: dict[tuple[str, str], ModuleType] = {}  # a file's path and a hash of what was run
 _SOURCES: dict[str, dict[str, bytes]] = {}  # of modules by name, which Python imports once
@@ -48,6 +50,22 @@ def load_third_party(name: str) -> ModelEntry:
     if not path.is_file():
         return _loaded_before(name, place)
     return _entry(f"{path.name}:{attribute}", f"{path}:{attribute}", *_from_file(path))
+
+
+def without_network(place: str) -> UserError:
+    """The error for a file that no network of is named, with what it defines; nothing of it is run."""
+    path = Path(place).expanduser()
+    if not path.is_file():
+        return UserError(f"Expected a file with a network, as {place}:MyNet, but {place} does not exist.")
+    defined: list[ast.stmt] = []
+    with contextlib.suppress(OSError, SyntaxError, ValueError):
+        defined = ast.parse(path.read_bytes()).body
+    found = [node for node in defined if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_"]
+    found.sort(key=lambda node: "forward" not in {getattr(part, "name", "") for part in node.body})
+    names = [f"{place}:{node.name}" for node in found[:SHOWN]]
+    rest = f" or {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    listed = f"{' or '.join(names)}{rest}" if names else f"{place}:MyNet"
+    return UserError(f"Expected the name of a network behind the file {place}, but got the file alone: give {listed}.")
 
 
 def titled(title: str, family: Family = "other", citation: str = "") -> Callable[[Built], Built]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,33 @@ def test_from_an_archive_as_medmnist_s_to_a_report(tmp_path: Path, monkeypatch: 
     assert "BreastMNIST (breast), real images, preset smoke" in table
     assert "Split given (theirs: the division that came with the files; patients unknown)" in table
     assert "train 12 (malignant 6, normal 6), val 4 (malignant 2, normal 2), test 8 (malignant 4, normal 4)" in table
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_next_commands_work_as_printed(given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDBENCH_DATA", str(tmp_path / "other root"))
+    root = ["--data-root", "a root"] if given else []
+    write_classes(tmp_path / "raw", {"benign": 8, "malignant": 8})
+    said = call("data", "add", "mine", "--from", "raw", "--patient-pattern", "([0-9]+)", *root).output
+    printed = shlex.split(said.rpartition("; next: medbench ")[2])
+    assert printed[-2:] == (root or ["--preset", "smoke"])
+    assert "0 of 1 cells done" in call(*("plan" if word == "run" else word for word in printed)).output
+    prepared = call("data", "info", "mine", *root).output.partition("\nprepared  ")[2]
+    shutil.rmtree(tmp_path / ("a root" if given else "other root") / "mine")
+    info = call("data", "info", "mine", *root).output
+    (step,) = (line.partition("2. Then: medbench ")[2] for line in info.splitlines() if "2. Then" in line)
+    assert info.rstrip().endswith(f"prepared  no: run `medbench {step}`")
+    call(*("raw" if word == "DIR" else word for word in shlex.split(step)))
+    assert call("data", "info", "mine", *root).output.endswith(prepared), "patients by the same pattern"
+
+
+def test_no_run_is_named_where_no_split_can_be_used(tmp_path: Path) -> None:
+    write_classes(tmp_path / "raw", {"benign": 8, "malignant": 8})
+    root = ["--data-root", str(tmp_path / "root")]
+    said = call("data", "add", "mine", "--from", str(tmp_path / "raw"), "--patient-pattern", "[a-z]", *root).output
+    assert "split     patient (default): not usable: " in said
+    assert said.endswith("mine.toml; no split of it can be used yet\n")
 
 
 def test_other_content_needs_replace(tmp_path: Path) -> None:

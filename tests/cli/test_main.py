@@ -119,6 +119,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "--models", "chance"],
+        ["run", "--models", "chance"],
+        ["develop", "--models", "chance", "--vary", "lr=1e-3,2e-3", "--folds", "3"],
+        ["ablate", "--model", "mednext_tiny[depths=1-1-1-1,widths=8-8-16-16]", "--remove", "sem", "--no-null"],
+        ["plan", "--models", "chance", "--commands"],
+    ],
+)
+def test_drawn_images_that_nobody_asked_for_are_told_once(command: list[str], tmp_path: Path) -> None:
+    options = [*SMOKE, "--dataset", "large-covid-ct", "--set", "image_size=32", "--results", tmp_path]
+    del options[options.index("--data") : options.index("--data") + 2]
+    said = "note: no real images of large-covid-ct are prepared here: drawn ones (phantoms) are used."
+    assert medbench(*command, *options).stderr.count(said) == 1
+    assert said not in medbench(*command, *options, "--data", "phantom").stderr
+
+
 def test_a_typo_in_the_data_root_is_an_error_and_never_phantoms(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     result = medbench("run", "--dataset", "acdc", "--data-root", tmp_path / "dat", "--results", tmp_path / "r")
@@ -131,9 +149,27 @@ def test_a_typo_in_the_data_root_is_an_error_and_never_phantoms(tmp_path: Path) 
     assert "medbench data prepare acdc --from DIR" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report"],
+        ["show", "acdc"],
+        ["results", "list"],
+        ["plan", "--dataset", "acdc", *SMOKE],
+        ["run", "--dataset", "acdc", *SMOKE],
+        ["data", "leaks"],
+    ],
+)
+def test_a_file_is_no_results_folder(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = medbench(*command, "--results", tmp_path / "file")
+    said = f"Error: Expected --results to be a folder, but {tmp_path / 'file'} is a file.\n"
+    assert (result.exit_code, result.stderr) == (2, said)
+
+
 def test_an_unwritable_results_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
+    for place in (tmp_path / "file" / "below", Path("/proc/results")):
         result = medbench("run", "--models", "chance", "--dataset", "acdc", *SMOKE, "--results", place)
         assert result.exit_code == 2
         assert result.stderr.startswith(f"Error: Cannot write to the results folder {place}: ")
@@ -160,11 +196,13 @@ def test_an_empty_option_is_a_mistake(option: str) -> None:
     assert (result.exit_code, result.stderr) == (2, line)
 
 
-def test_report_without_records_says_what_to_do(tmp_path: Path) -> None:
-    result = medbench("report", "--results", tmp_path)
+@pytest.mark.parametrize("command", [["report"], ["show", "acdc", "--output", "never"]])
+def test_report_without_records_says_what_to_do(command: list[str], tmp_path: Path) -> None:
+    result = medbench(*command, "--results", tmp_path)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: No records in ")
-    result = medbench("report", "--results", tmp_path / "none")
+    assert "Run `medbench run` first" in result.stderr
+    result = medbench(*command, "--results", tmp_path / "none")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: No results folder ")
 
@@ -208,3 +246,20 @@ def test_data_commands_from_drawn_files_to_a_broken_cache(tmp_path: Path) -> Non
     broken = medbench("data", "verify", "acdc", "--data-root", tmp_path)
     assert broken.exit_code == 2
     assert "1 problems" in broken.stderr
+
+
+def test_data_that_are_phantoms_alone_are_told(tmp_path: Path) -> None:
+    root = ["--data-root", tmp_path]
+    assert medbench("data", "prepare", "acdc", "--phantom", *root).exit_code == 0
+    doctor = medbench("doctor", *root).output
+    (line,) = (line for line in doctor.splitlines() if line.startswith("  acdc "))
+    count = line.partition("phantoms: prepared, ")[2]
+    assert count.endswith(" cases")
+    assert f" no; phantoms: {count} " in medbench("data", "list", *root).output
+    assert medbench("data", "info", "acdc", *root).output.endswith(
+        f"\nphantoms  {tmp_path / 'acdc-phantom'}: {count}\n"
+    )
+    (tmp_path / "acdc-phantom" / "manifest.json").write_text("{")
+    said = "broken, see `medbench data verify acdc --data phantom`"
+    assert medbench("data", "list", *root).exit_code == 0
+    assert medbench("data", "info", "acdc", *root).output.endswith(f": {said}\n")

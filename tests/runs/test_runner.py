@@ -317,6 +317,41 @@ def test_an_image_size_that_a_model_does_not_take_is_said_before_anything_runs(t
     assert not tmp_path.joinpath("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "returned", "got"),
+    [
+        ("segmentation", "self.more(x)", "(1, 5, 64, 64)"),
+        ("segmentation", "self.head(x)[:, :1]", "(1, 1, 64, 64)"),
+        ("segmentation", "self.head(x)[..., ::2, ::2]", "(1, 4, 32, 32)"),
+        ("segmentation", "{'out': self.head(x)}", "a dict"),
+        ("segmentation", "[self.head(x), self.head(x)]", "a list"),
+        ("classification", "self.more(x).mean((2, 3))", "(1, 3)"),
+        ("segmentation", "[self.head(x)] * 2 if self.training else self.head(x)", ""),
+        ("classification", "self.head(x).mean((2, 3))", ""),
+    ],
+)
+def test_logits_of_another_shape_are_said_before_anything_runs(
+    task: str, returned: str, got: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the second time, when the cost might be known; deep supervision's list in training is none of it."""
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self, in_channels, num_classes):\n"
+        "        super().__init__()\n        self.head = nn.Conv2d(in_channels, num_classes, 1)\n"
+        "        self.more = nn.Conv2d(in_channels, num_classes + 1, 1)\n\n"
+        f"    def forward(self, x):\n        return {returned}\n"
+    )
+    asked = {"dataset": {"segmentation": "acdc", "classification": "msld"}[task], "models": f"{tmp_path}/net.py:Net"}
+    for _ in range(2):
+        if not got:
+            assert len(jobs(tmp_path / "results", **asked)) == 1
+            continue
+        with pytest.raises(UserError, match=r"Expected logits \(1, [24].* of net.py:Net") as caught:
+            jobs(tmp_path / "results", **asked)
+        assert f"but got {got}: have its forward return (N, num_classes" in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
 def test_no_cuda_is_one_line(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():

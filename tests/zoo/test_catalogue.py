@@ -182,7 +182,8 @@ def test_a_third_party_s_cost_is_known_by_its_code(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "net.py"
     text = (
-        "from torch import nn\ndef Net(in_channels, num_classes):\n    return nn.Conv2d(in_channels, num_classes, {})\n"
+        "from torch import nn\ndef Net(in_channels, num_classes):\n"
+        "    return nn.Conv2d(in_channels, num_classes, {}, padding='same')\n"
     )
     found = []
     for size in (1, 3, 1):

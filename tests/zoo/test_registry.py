@@ -97,6 +97,37 @@ def test_an_unknown_dataset_gets_the_near_one() -> None:
         dataset_spec("adcd")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ACDC", "Unknown dataset 'ACDC'. Did you mean: acdc?"),
+        ("SARS_COV2_CT", "Unknown dataset 'SARS_COV2_CT'. Did you mean: sars-cov2-ct"),
+        ("Zebra fish", "`medbench data add NAME --from DIR`"),
+        ("zzz", "`medbench data add zzz --from DIR`"),
+        ("acdc-phantom", "is what results call drawn images of acdc, and no dataset of its own: give --dataset acdc"),
+        ("zzz-phantom", "`medbench data add NAME --from DIR`"),
+    ],
+)
+def test_case_and_dashes_are_near_and_advice_can_be_followed(name: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        dataset_spec(name)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("U-Net", "unet"),
+        ("UNET_S", "unet_s"),
+        ("mednext-tiny", "mednext_tiny"),
+        ("MedNeXt-T (reconstr.)", "mednext_tiny"),
+    ],
+)
+def test_a_title_or_another_case_names_the_model_that_is_meant(text: str, near: str) -> None:
+    with pytest.raises(UserError, match=rf"^Unknown model '.*'\. Did you mean: {near}[,?]"):
+        select_models(text, "cpu", "segmentation")
+
+
 def test_commas_inside_brackets_do_not_split() -> None:
     assert split_outside_brackets("a[b=1,c=(1,2)],d") == ["a[b=1,c=(1,2)]", "d"]
 

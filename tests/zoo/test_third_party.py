@@ -53,6 +53,7 @@ def test_an_edited_file_is_another_version(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("nowhere.py:Net", "Expected a file with a network, but nowhere.py does not exist"),
+        ("nowhere.py", "Expected a file with a network, as nowhere.py:MyNet, but nowhere.py does not exist"),
         ("no_such_package.nets:Net", "Module 'no_such_package.nets' is not found"),
         (f"{NETS}:Plain", "Unknown network in .*Did you mean: PlainNet"),
         (f"{NETS}:PlainNet[depth=2]", "Unknown config field of"),
@@ -62,6 +63,30 @@ def test_a_wrong_place_is_one_line(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         parse_model(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (
+            "def block():\n    pass\nclass _No:\n    pass\nclass Net:\n    def forward(self):\n        1 / 0\n",
+            ["Net", "block"],
+        ),
+        ("from torch import nn\n1 / 0\n", ["MyNet"]),
+        ("class Net(\n", ["MyNet"]),
+        ("".join(f"def net{i}():\n    pass\n" for i in range(8)), [f"net{i}" for i in range(6)]),
+    ],
+)
+def test_a_file_alone_is_told_what_it_defines(content: str, named: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(content)
+    for text in (str(file), f"{file}[width=4]"):
+        with pytest.raises(
+            UserError, match=r"Expected the name of a network behind the file .*/net\.py, but got"
+        ) as got:
+            select_models(text, "cpu", "segmentation")
+        more = " or 2 more" if len(named) == 6 else ""
+        assert str(got.value).endswith(f"give {' or '.join(f'{file}:{name}' for name in named)}{more}.")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def spec_of(description: Description) -> DatasetSpec:
         homepage=description.homepage or "not given",
         how_to_get=(
             f"It was added from {description.source}",
-            f"Then: medbench data add {description.name} --from DIR",
+            f"Then: medbench data prepare {description.name} --from DIR",
         ),
         splits=parts,
         default_split={description.layout: parts[0]},
