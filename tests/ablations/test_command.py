@@ -90,7 +90,7 @@ def test_a_results_folder_that_is_a_file_is_one_line(folder: Path) -> None:
     folder.write_text("")
     done = call(folder, "--remove", "sem", "--seeds", "1", "--storage", "sqlite://")
     assert done.exit_code == 2
-    assert done.stderr.startswith("Error: Cannot write to the results folder")
+    assert done.stderr.startswith("Error: Expected --results to be a folder, but ")
     assert done.stderr.count("\n") == 1
 
 
