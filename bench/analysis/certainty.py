@@ -129,7 +129,7 @@ def certainty(
     if not order:
         return _without_claim("no model has all seeds, and the figure that orders the rows", known)
     if seeds < 2 or units < 2:
-        why = f"{seeds} seed(s), {units} {_unit_word(cells)}(s)"
+        why = f"{seeds} seed(s), {units} {unit_word(cells, known)}(s)"
         right = task.right(scores) if seeds == 1 else None
         return _without_claim(why, known, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
@@ -161,7 +161,7 @@ def certainty(
         f"How sure: two-way bootstrap over {drawn}{', seeds in pairs' * paired}.",
         frame,
         marks,
-        (_note(main, titles[reference], len(rivals), f"{_unit_word(cells)}s", tests, marked),),
+        (_note(main, titles[reference], len(rivals), f"{unit_word(cells, known)}s", tests, marked),),
         titles[reference],
         {titles[model]: interval for model, interval in gaps.items()},
         {titles[model]: interval for model, interval in figures.items()},
@@ -273,9 +273,15 @@ def unit_column(rows: pd.DataFrame) -> str:
     return "unit" if "unit" in rows else "patient"
 
 
-def _unit_word(cells: pd.DataFrame) -> str:
-    """`patient`, or `unit` where something else stands for it."""
-    return "unit" if "units" in cells and cells["units"].notna().all() else "patient"
+def unit_word(cells: pd.DataFrame, known: bool) -> str:
+    """What is resampled beside seeds: `patient`, `unit` where something else stands for it, or `image`.
+
+    Args:
+        known: whether it is known whose the cases are; an image stands for itself where that is not.
+    """
+    if "units" in cells and cells["units"].notna().all():
+        return "unit"
+    return "patient" if known else "image"
 
 
 def patients_known(cells: pd.DataFrame, rows: pd.DataFrame) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.analysis.captions import PHANTOM, SUBSTITUTE
+from bench.analysis.certainty import unit_word
 from bench.analysis.checklist import FEW
 from bench.analysis.comparison import Table
 from bench.analysis.short_budget import is_short
@@ -65,10 +66,7 @@ def units_of(table: Table) -> str:
 
     Images each stand for themselves where nothing is known of whose they are.
     """
-    units = table.cells["units"] if "units" in table.cells else pd.Series([None])
-    if units.notna().all():
-        return "units"
-    return "patients" if table.sure.patients_known or table.task == "segmentation" else "images"
+    return f"{unit_word(table.cells, table.sure.patients_known or table.task == 'segmentation')}s"
 
 
 def listed(names: Sequence[str]) -> str:

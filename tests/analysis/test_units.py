@@ -71,7 +71,7 @@ def test_a_table_of_units_is_joined_and_named(tmp_path: Path) -> None:
     assert "over 24 images (patients unknown: too narrow where images share one)" in without.caption
     assert "Wilcoxon" not in without.footnotes[0]
     tested = summarise(*with_units(*loaded(*pairs), tmp_path), tests=True)[0].sure
-    assert "Wilcoxon over patients" in tested.footnotes[0]
+    assert "Wilcoxon over images" in tested.footnotes[0]
     table_of_blocks(tmp_path)
     sure = summarise(*with_units(*loaded(*pairs), tmp_path))[0].sure
     assert sure.caption == f"How sure: two-way bootstrap over 6 {UNITS} and 2 seeds of each model."
@@ -104,6 +104,8 @@ def test_sentences_on_intervals_name_the_unit_that_was_resampled(tmp_path: Path)
     patients = replace(images, sure=replace(images.sure, patients_known=True))
     for table, units in ((images, "images"), (blocks, "units"), (patients, "patients")):
         assert f"over other seeds and other {units} like these." in conclusions(table).may[0]
+        if table is not patients:  # whose note was made before
+            assert f" {units}" in table.sure.footnotes[0]
         assert f"over other seeds and other {units};" in leader_sheet(table).notes[0]
         assert f"95 % intervals over {units} and seeds." in paper_text([table], Wishes()).replace("\\", "")
 
@@ -158,7 +160,7 @@ def test_one_seed_of_each_classifier_has_mcnemar_s_p_and_no_claim() -> None:
     rights = (("ours", ours, {"family": "proposed"}), ("near", near, {}), ("far", far, {}))
     table = single(*rights)
     sure = table.sure
-    assert sure.caption == "No claim about a method is made: 1 seed(s), 24 patient(s)."
+    assert sure.caption == "No claim about a method is made: 1 seed(s), 24 image(s)."
     shown = sure.frame.set_index("Model")
     assert shown.columns.tolist() == ["Right", "p against OURS, these two trained networks only"]
     p = 2 * mcnemar(ours, far)
