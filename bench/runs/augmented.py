@@ -60,7 +60,7 @@ def _augmented(jobs: list[Job]) -> Augmented:
         x, mixture = mix(x, protocol.mixup, derive(job.cell.seed, "mixup", step))
         shown.append(x)
         moved.append(y)
-        mixed.append(None if mixture is None else mixture.weight)
+        mixed.append(None if mixture is None else float(mixture.weight))
     steps = np.unique(np.linspace(0, protocol.steps - 1, POINTS).round().astype(int))
     rates: dict[float, np.ndarray] = {}
     for settings in (own.cell.settings() for own in jobs):

@@ -365,6 +365,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
             on_figures=log.telling(lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score))),
             on_round=log.round,
             stop=stop,
+            on_note=lambda line: report(Event("note", text=f"{job.model}: {line}")),
             pieces=job.pieces,
         )
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)

@@ -54,7 +54,7 @@ def batch_loss(
     if mixture is None:
         return loss(outputs, labels)
     of_partner = loss(outputs, labels[mixture.partner.to(labels.device)])
-    return mixture.weight * loss(outputs, labels) + (1 - mixture.weight) * of_partner
+    return mixture.weight * loss(outputs, labels) + mixture.rest * of_partner
 
 
 def _resized(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def pace(job: Job, protocol: Protocol) -> Pace:
     network = fabric.setup_module(model.to(memory_format=torch.channels_last))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(network, protocol)))
     average = WeightAverage(network, protocol.average) if protocol.average else None
-    loop = Loop(network, optimizer, make_loss(protocol), average, protocol, 0, fabric)
+    loop = Loop(network, optimizer, make_loss(protocol), average, protocol, 0, fabric).replaying()
     side, count = protocol.image_size, 2 * protocol.batch_size
     images = torch.randn(count, spec.channels, side, side)
     of_images = (count,) if spec.task == "classification" else (count, side, side)
@@ -82,7 +82,7 @@ def pace(job: Job, protocol: Protocol) -> Pace:
         loop.step(images, labels, step)
     passed = torch.randn(PASSES, spec.channels, side, side)
     return Pace(
-        median(_seconds(lambda: loop.step(images, labels, WARM_UP)) for _ in range(STEPS)),
+        median(_seconds(lambda: loop.step(images, labels, WARM_UP).item()) for _ in range(STEPS)),
         median(_seconds(lambda: predict_logits(network, passed)) for _ in range(3)) / PASSES,
     )
 

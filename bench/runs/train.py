@@ -22,6 +22,7 @@ from bench.runs.averaging import State, WeightAverage
 from bench.runs.devices import drawn_batch, largest_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
+from bench.runs.replay import Replay, replay_on
 from bench.runs.seeding import derive, generator
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Watch:
         on_round: called with the history, its newest row last, after each validation round that has a score.
         stop: called with the step and the score of each validation round (`judged`), those of a checkpoint too; true
             ends the run there. Only a trial of a search has it.
+        on_note: called with a line that the user should read.
         pieces: parts of each batch that pass through the network one after another, their gradients summed: less memory
             for more time. Norms over a batch then see a part of it.
     """
@@ -92,6 +94,7 @@ class Watch:
     on_figures: Callable[[int, float, float | None], None] = lambda step, loss, score: None
     on_round: Callable[[list[dict[str, Any]]], None] = lambda history: None
     stop: Callable[[int, float], bool] = lambda step, score: False
+    on_note: Callable[[str], None] = lambda line: None
     pieces: int = 1
 
 
@@ -185,6 +188,7 @@ def train(
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     average = WeightAverage(model, protocol.average) if protocol.average else None
     loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric, watch.pieces)
+    loop = loop.replaying(watch.on_note)
     progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
         progress.stopped |= watch.stop(row["step"], judged(row))
@@ -227,6 +231,14 @@ class Loop:
     seed: int
     fabric: Fabric
     pieces: int = 1
+    replay: Replay | None = None
+
+    def replaying(self, say: Callable[[str], None] = lambda line: None) -> Loop:
+        """The same loop, its passes through the network replayed where that is done; `say` is told if it fails."""
+        if not replay_on(self.fabric.device, self.protocol.precision, self.pieces):
+            return self
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return replace(self, replay=Replay(self.gradients, trained, say))
 
     def step(self, images: Selected, labels: Selected, step: int) -> torch.Tensor:
         """One optimiser step; the loss, without waiting for a device."""
@@ -241,17 +253,21 @@ class Loop:
             group["lr"] = learning_rate(step, protocol)
         self.model.train()
         y = y.long() if protocol.loss == "ce" else y[:, None].long()
-        self.optimizer.zero_grad()
-        if self.pieces == 1:
-            loss = batch_loss(self.loss, self._logits(x_NCHW), y, mixture)
-            self.fabric.backward(loss)
-        else:
-            loss = self._in_pieces(x_NCHW, y, mixture)
+        loss = (self.replay or self.gradients)(x_NCHW, y, mixture)
         if protocol.clip:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=protocol.clip, error_if_nonfinite=False)
         self.optimizer.step()
         if self.average:
             self.average.update()
+        return loss
+
+    def gradients(self, x_NCHW: torch.Tensor, y: torch.Tensor, mixture: Mixture | None) -> torch.Tensor:
+        """Gives each parameter the gradient of a batch; the loss, detached, without waiting for a device."""
+        self.optimizer.zero_grad()
+        if self.pieces > 1:
+            return self._in_pieces(x_NCHW, y, mixture)
+        loss = batch_loss(self.loss, self._logits(x_NCHW), y, mixture)
+        self.fabric.backward(loss)
         return loss.detach()
 
     def step_or_tell(self, images: Selected, labels: Selected, step: int) -> torch.Tensor:
@@ -272,7 +288,7 @@ class Loop:
         """Whether a step of so many images goes through."""
         torch.cuda.empty_cache()  # nothing where CUDA was never used
         try:
-            replace(self, protocol=replace(self.protocol, batch_size=count)).step(images, labels, 0)
+            replace(self, protocol=replace(self.protocol, batch_size=count), replay=None).step(images, labels, 0)
         except (torch.cuda.OutOfMemoryError, ValueError):  # norms take no batch of one image at one pixel
             return False
         return True
@@ -282,7 +298,7 @@ class Loop:
         losses = []
         for part in closed_parts(len(x_NCHW), self.pieces):
             weight = len(part) / len(x_NCHW)
-            mixed = mixture and Mixture(torch.arange(len(part) - 1, -1, -1), mixture.weight)
+            mixed = mixture and replace(mixture, partner=torch.arange(len(part) - 1, -1, -1))
             losses.append(weight * batch_loss(self.loss, self._logits(x_NCHW[part]), y[part], mixed))
             self.fabric.backward(losses[-1])
         return torch.stack([loss.detach() for loss in losses]).sum()

@@ -42,7 +42,7 @@ def test_the_loss_is_the_stated_formula() -> None:
 def test_losses_of_mixed_batches_and_of_several_resolutions() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
-    mixture = Mixture(torch.tensor([3, 2, 1, 0]), 0.7)
+    mixture = Mixture(torch.tensor([3, 2, 1, 0]), 0.7, 0.3)
     targets = 0.7 * nn.functional.one_hot(labels, 3) + 0.3 * nn.functional.one_hot(labels.flip(0), 3)
     expected = nn.functional.cross_entropy(logits, targets.float())
     torch.testing.assert_close(batch_loss(nn.CrossEntropyLoss(), logits, labels, mixture), expected)
@@ -78,7 +78,7 @@ def test_gradients_of_parts_sum_to_those_of_the_batch(weight: float | None) -> N
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16, 2))
     fabric = Fabric(accelerator="cpu", devices=1)
     x, y = torch.randn(6, 3, 4, 4), torch.randint(0, 2, (6,))
-    mixture = None if weight is None else Mixture(torch.arange(5, -1, -1), weight)
+    mixture = None if weight is None else Mixture(torch.arange(5, -1, -1), weight, 1 - weight)
     gradients = []
     for pieces in (1, 3):
         loop = Loop(network, None, torch.nn.CrossEntropyLoss(), None, IMAGES, 0, fabric, pieces)  # type: ignore[arg-type]

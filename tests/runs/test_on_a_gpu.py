@@ -19,6 +19,7 @@ from bench.runs import runner
 from bench.runs.devices import drawn_batch, placed, set_arithmetic
 from bench.runs.losses import make_loss
 from bench.runs.protocol import PRESETS, Protocol, preset_protocol
+from bench.runs.replay import SWITCH
 from bench.runs.request import Request
 from bench.runs.seeding import generator
 from bench.runs.train import Loop, make_optimizer
@@ -38,11 +39,11 @@ def _as_before() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def run(results: Path, **changes: Any) -> tuple[dict[str, Any], Path]:
-    """The record of the one cell that is asked for, and its folder."""
+def run(results: Path, say: list[str] | None = None, **changes: Any) -> tuple[dict[str, Any], Path]:
+    """The record of the one cell that is asked for, and its folder; `say` takes the notes."""
     shared: dict[str, Any] = {"preset": "smoke", "data": "phantom", "settings": TINY, "threads": 1, "device": "cuda"}
     (job,) = runner.make_jobs(Request(**{**shared, "seeds": "0,", "results": results, **changes}))
-    runner.run_jobs([job])
+    runner.run_jobs([job], report=lambda event: say.append(event.text) if say is not None else None)
     record = store.read_record(job.folder)
     assert record is not None
     return record, job.folder
@@ -89,6 +90,39 @@ def test_a_cell_is_trained_there_again_and_on_the_cpu(tmp_path: Path, dataset: s
     history = {name: record["training"]["final_loss"] for name, (record, _) in found.items()}
     assert history["first"] == pytest.approx(history["cpu"], rel=0.05)
     assert found["first"][0]["key"] == found["cpu"][0]["key"]
+
+
+@pytest.mark.parametrize("model", ["mednext_tiny", "mobilevitv2_050", "deit_tiny", "resnet10t"])
+def test_replayed_steps_have_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    settings = (*TINY, "steps=12", "mixup=0.2", "average=0.99")
+    found = {}
+    for switch in ("0", "1"):
+        monkeypatch.setenv(SWITCH, switch)
+        said: list[str] = []
+        record, folder = run(tmp_path / switch, dataset="sars-cov2-ct", models=model, settings=settings, say=said)
+        assert record["status"] == "complete", record["error"]
+        assert not [line for line in said if "no graph" in line]
+        weights = load_file(folder / "weights.safetensors") | load_file(folder / "average.safetensors")
+        found[switch] = record["training"], weights, (folder / "history.csv").read_text()
+    (launched, weights, history), (replayed, others, same) = found["0"], found["1"]
+    assert not launched["undetermined"]
+    assert not replayed["undetermined"]
+    assert history == same
+    for name, kept in weights.items():
+        assert torch.equal(kept, others[name]), name
+
+
+@pytest.mark.parametrize("model", ["mednext_tiny", "swin_unet_s", "segformer_b0_s", "nnunet_s", "unext", "transunet_s"])
+def test_segmenters_are_replayed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    losses = []
+    for switch in ("0", "1"):
+        monkeypatch.setenv(SWITCH, switch)
+        said: list[str] = []
+        record, _ = run(tmp_path / switch, dataset="acdc", models=model, say=said)
+        assert record["status"] == "complete", record["error"]
+        assert not [line for line in said if "no graph" in line]
+        losses.append(record["training"]["final_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # cross-entropy of maps sums in any order on a GPU
 
 
 class Killed(BaseException):

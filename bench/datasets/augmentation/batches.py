@@ -21,11 +21,13 @@ class Mixture:
 
     Attributes:
         partner: the partners' positions in the batch, (B,).
-        weight: in [0.5, 1].
+        weight: in [0.5, 1]; where a step is recorded, a number on the GPU (`bench.runs.replay`), as is `rest`.
+        rest: 1 - weight.
     """
 
     partner: torch.Tensor
-    weight: float
+    weight: float | torch.Tensor
+    rest: float | torch.Tensor
 
 
 def augment(
@@ -63,4 +65,4 @@ def mix(images: torch.Tensor, alpha: float, seed: int) -> tuple[torch.Tensor, Mi
     weight = float(rng.beta(alpha, alpha))
     weight = max(weight, 1 - weight)
     partner = torch.arange(len(images) - 1, -1, -1, device=images.device)
-    return images * weight + images[partner] * (1 - weight), Mixture(partner, weight)
+    return images * weight + images[partner] * (1 - weight), Mixture(partner, weight, 1 - weight)

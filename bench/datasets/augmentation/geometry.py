@@ -46,17 +46,19 @@ def move(
     place = images.device if isinstance(images, torch.Tensor) else torch.device("cpu")
     turned, turned_labels = [], []
     for way, members in ways.items():
-        source = chosen[members].to(place)
+        source = sent(chosen[members], place)
         turned.append(_turned(images.index_select(0, source), way))
         if maps:
             turned_labels.append(_turned(labels.index_select(0, source), way))
-    back = torch.tensor([i for members in ways.values() for i in members]).argsort().to(place)
+    back = sent(torch.tensor([i for members in ways.values() for i in members]).argsort(), place)
     moved = torch.cat(turned).index_select(0, back)
-    moved_labels = torch.cat(turned_labels).index_select(0, back) if maps else labels.index_select(0, chosen.to(place))
+    moved_labels = (
+        torch.cat(turned_labels).index_select(0, back) if maps else labels.index_select(0, sent(chosen, place))
+    )
     matrices, resampled = affine_maps(draws[:, 4:6], further, protocol)
     places = resampled.nonzero().flatten()
     if len(places):
-        grid, there = sampling_grid(matrices[places].to(place), images.shape[-1]), places.to(place)
+        grid, there = sampling_grid(sent(matrices[places], place), images.shape[-1]), sent(places, place)
         moved = replaced(moved, places, _sample_images(moved.index_select(0, there), grid))
         if maps:
             sampled = _sample_labels(moved_labels.index_select(0, there), grid)
@@ -74,7 +76,12 @@ def replaced(images: torch.Tensor, places: torch.Tensor, changed: torch.Tensor) 
         return images.index_copy_(0, places, changed)
     source = torch.arange(len(images))
     source[places] = len(images) + torch.arange(len(places))
-    return torch.cat([images, changed]).index_select(0, source.to(images.device))
+    return torch.cat([images, changed]).index_select(0, sent(source, images.device))
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A few numbers of the CPU, where the images are: from pinned memory, so that a GPU's queue is not waited for."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def affine_maps(

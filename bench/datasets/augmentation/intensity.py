@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from bench.datasets.augmentation.geometry import replaced
+from bench.datasets.augmentation.geometry import replaced, sent
 from bench.datasets.augmentation.settings import AugmentationSettings
 
 NOISE, BLUR, BRIGHTNESS, CONTRAST, GAMMA, INVERTED_GAMMA = 0.1, 0.2, 0.15, 0.15, 0.3, 0.1
@@ -42,10 +42,10 @@ def change_intensities(
     for k, (probability, change) in enumerate(changes):
         places = (whether[:, k] < probability).nonzero().flatten()
         if len(places):
-            chosen = images.index_select(0, places.to(images.device))
+            chosen = images.index_select(0, sent(places, images.device))
             images = replaced(images, places, change(chosen, amount[places, k]))
     if protocol.colour and images.shape[1] == 3:
-        images = _jitter_colour(images, protocol.colour, amount[:, 7:9].to(images.device))
+        images = _jitter_colour(images, protocol.colour, amount[:, 7:9])
     places = (whether[:, 9] < protocol.erasing).nonzero().flatten()
     if len(places):
         _erase(images, places.tolist(), generator)
@@ -54,19 +54,20 @@ def change_intensities(
 
 def _shaped(values: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """A number for each image, where the images are."""
-    return values.to(images.device)[:, None, None, None]
+    return sent(values, images.device)[:, None, None, None]
 
 
 def _add_noise(x: torch.Tensor, sd: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Gaussian noise; its standard deviation is in units of each image's own."""
     own = x.std(dim=(1, 2, 3), correction=0)
-    return x + torch.randn(x.shape, generator=generator).to(x.device) * _shaped(sd.to(x.device) * own, x)
+    noise = sent(torch.randn(x.shape, generator=generator), x.device)
+    return x + noise * (sent(sd, x.device) * own)[:, None, None, None]
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """A Gaussian of each image's own sigma, in pixels, along rows and then columns; borders are reflected."""
     n, channels, side, _ = x.shape
-    sigma = sigma.to(x.device)
+    sigma = sent(sigma, x.device)
     offsets = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=x.device)
     kernel = torch.exp(-(offsets**2) / (2 * sigma[:, None] ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
@@ -111,16 +112,16 @@ def _jitter_colour(x: torch.Tensor, strength: float, draws: torch.Tensor) -> tor
     Linear maps of the three channels, so that they do to normalised images what they do to photographs.
 
     Args:
-        draws: (N, 2) uniform.
+        draws: (N, 2) uniform, on the CPU.
     """
-    yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=x.device)
+    yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
     saturation = 1 + (2 * draws[:, 0] - 1) * strength
     angle = (2 * draws[:, 1] - 1) * strength * math.pi / 2
     cos, sin = saturation * angle.cos(), saturation * angle.sin()
-    turn = torch.zeros(len(x), 3, 3, device=x.device)
+    turn = torch.zeros(len(x), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
-    return torch.einsum("nij,njhw->nihw", torch.linalg.inv(yiq) @ turn @ yiq, x)
+    return torch.einsum("nij,njhw->nihw", sent(torch.linalg.inv(yiq) @ turn @ yiq, x.device), x)
 
 
 def _erase(images: torch.Tensor, places: list[int], generator: torch.Generator) -> None:
