@@ -108,8 +108,15 @@ def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) 
     return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
 
 
+def trained(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells without those of chance, whose answer no machine changes; all of them where there are no others."""
+    networks = cells[cells["family"] != "chance"]
+    return networks if len(networks) else cells
+
+
 def _machine(cells: pd.DataFrame) -> str:
     """What of device, CPU, torch and commit differs between rows, its values where they are few; what is unknown."""
+    cells = trained(cells)
     differ, lacking = [], [label for name, label in PROVENANCE.items() if cells[name].isna().all()]
     for name, label in PROVENANCE.items():
         cut = 7 if name == "commit" else None

@@ -128,10 +128,14 @@ def parts(first: pd.Series[Any]) -> str:
 
 
 def _leak(shares: dict[str, float | None] | None) -> str:
-    """` (98.0 % of the test images have their patient in training)`, as far as it is known."""
+    """` (of the test images 98.0 % have their patient in training)`, as far as it is known, and what validation has."""
     words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate"}
-    known = [f"{100 * share:.1f} % have {words[k]}" for k, share in (shares or {}).items() if share is not None]
-    return f" (of the test images {' and '.join(known)} in training)" if known else ""
+    found = {kind: share for kind, share in (shares or {}).items() if share is not None}
+    known = [f"{100 * found[kind]:.1f} % have {what}" for kind, what in words.items() if kind in found]
+    texts = [f"{' and '.join(known)} in training"] if known else []
+    if found.get("validation"):
+        texts.append(f"{100 * found['validation']:.1f} % have patient, image or its like in validation")
+    return f" (of the test images {'; '.join(texts)})" if texts else ""
 
 
 def _count(part: dict[str, Any], names: Sequence[str]) -> str:

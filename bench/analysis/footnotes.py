@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.checklist import PROVENANCE
+from bench.analysis.checklist import PROVENANCE, trained
 from bench.analysis.folds import fold_count, missing_folds
 from bench.analysis.own_settings import own_settings
 from bench.analysis.short_budget import is_short_comparison
@@ -27,10 +27,11 @@ def footnotes(
         what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
         notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
     notes += own_settings(cells, titles)
+    networks = trained(cells)
     for column, label in PROVENANCE.items():
-        values = cells[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
+        values = networks[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         common, *rest = sorted(values.unique(), key=lambda value: (-sum(values == value), value))
-        shown = "; ".join(f"{v}: {', '.join(cells['model'][values == v].map(titles).unique())}" for v in rest)
+        shown = "; ".join(f"{v}: {', '.join(networks['model'][values == v].map(titles).unique())}" for v in rest)
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
     return tuple(notes)

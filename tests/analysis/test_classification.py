@@ -214,6 +214,37 @@ def test_a_split_that_leaks_a_part_of_the_images_and_phantoms_are_said() -> None
     assert "Split random-80-20 (80/20 images), flagged: patients in both; images: train 12" in caption
 
 
+def test_what_training_and_validation_have_seen_of_the_test_images_is_said() -> None:
+    def shown(**shares: float | None) -> str:
+        fields = {"split": "random-80-20", "split_flag": "patients in both", "split_leak": shares}
+        return one((cell("b", 0, "B", **fields), RIGHT)).caption
+
+    every = shown(patient=None, near_duplicate=0.175, validation=0.026)
+    assert (
+        "flagged: patients in both (of the test images 17.5 % have a near-duplicate in training; 2.6 % have patient, "
+        "image or its like in validation); images:"
+    ) in every
+    both = shown(patient=0.98, near_duplicate=0.5, validation=0.0)
+    wanted = "(of the test images 98.0 % have their patient or subject and 50.0 % have a near-duplicate in training)"
+    assert wanted in both
+    assert "patients in both (of the test images 1.0 % have patient, image" in shown(patient=None, validation=0.01)
+    assert "flagged: patients in both; images:" in shown(patient=None, near_duplicate=None, validation=None)
+
+
+def test_the_machine_of_chance_is_no_difference() -> None:
+    def noted(*names: str) -> tuple[str, str]:
+        cells = [cell(name, 0, name, family="chance" if name == "c" else "cnn", cpu=f"CPU of {name}") for name in names]
+        table = one(*((own, RIGHT) for own in cells))
+        return " ".join(table.footnotes), next(line for line in table.checklist if line.startswith("Same machine"))
+
+    notes, line = noted("a", "c")
+    assert "Rows differ in CPU" not in notes
+    assert "CPU" not in line
+    notes, line = noted("a", "b", "c")
+    assert "Rows differ in CPU: CPU of a, but CPU of b: b." in notes
+    assert "CPU (CPU of a, CPU of b)" in line
+
+
 def test_an_official_list_of_patients_is_shown_where_there_is_one() -> None:
     counts = {**COUNTS, "test": {**COUNTS["test"], "official_patients": 40}}
     caption = one((cell("b", 0, "B", counts=counts, official_cases=None, split_source=None), RIGHT)).caption
