@@ -18,11 +18,13 @@ from bench.runs.evaluate import predict_logits
 from bench.runs.job import Job
 from bench.runs.losses import make_loss
 from bench.runs.protocol import Protocol
+from bench.runs.replay import EAGER
 from bench.runs.seeding import build_seeded
 from bench.runs.train import Loop, make_optimizer
 from bench.zoo.registry import dataset_spec
 
 WARM_UP, STEPS = 2, 7
+WARM_UP_REPLAYED = EAGER + 8  # mixed batches and others have each been recorded then
 PASSES = 16  # images of a timed forward pass
 
 
@@ -78,7 +80,7 @@ def pace(job: Job, protocol: Protocol) -> Pace:
     images = torch.randn(count, spec.channels, side, side)
     of_images = (count,) if spec.task == "classification" else (count, side, side)
     labels = torch.randint(0, len(spec.classes), of_images, dtype=torch.int64 if len(of_images) == 1 else torch.uint8)
-    for step in range(WARM_UP):
+    for step in range(WARM_UP if loop.replay is None else WARM_UP_REPLAYED):
         loop.step(images, labels, step)
     passed = torch.randn(PASSES, spec.channels, side, side)
     return Pace(

@@ -22,7 +22,7 @@ from bench.runs.averaging import State, WeightAverage
 from bench.runs.devices import drawn_batch, largest_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
-from bench.runs.replay import Replay, replay_on
+from bench.runs.replay import Replay, is_replayed
 from bench.runs.seeding import derive, generator
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Loop:
 
     def replaying(self, say: Callable[[str], None] = lambda line: None) -> Loop:
         """The same loop, its passes through the network replayed where that is done; `say` is told if it fails."""
-        if not replay_on(self.fabric.device, self.protocol.precision, self.pieces):
+        if not is_replayed(self.fabric.device, self.protocol.precision, self.pieces):
             return self
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return replace(self, replay=Replay(self.gradients, trained, say))
@@ -280,6 +280,8 @@ class Loop:
             return self.step(images, labels, step)
         except torch.cuda.OutOfMemoryError as error:
             said = str(error).splitlines()[0]
+        if self.replay:
+            self.replay.forget()
         largest = largest_batch(lambda n: self._fits(images, labels, n), self.protocol.batch_size)
         fits = f"the largest batch that fits is {largest}" if largest else "not even one image fits"
         raise torch.cuda.OutOfMemoryError(f"{said} Of batches below {self.protocol.batch_size}, {fits}.")

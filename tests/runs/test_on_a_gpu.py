@@ -125,6 +125,37 @@ def test_segmenters_are_replayed_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # cross-entropy of maps sums in any order on a GPU
 
 
+def test_a_network_that_waits_for_the_gpu_is_trained_as_before() -> None:
+    class Waits(nn.Module):
+        """Looks at a number of the GPU, which no graph can."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.dropout = nn.Linear(32 * 32, 2), nn.Dropout(0.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dropout(self.head(x.flatten(1))) * (1.0 + x.mean().item())
+
+    protocol = Protocol(loss="ce", image_size=32, batch_size=8, steps=8)
+    images, labels = torch.randn(16, 1, 32, 32, device="cuda"), torch.arange(16, device="cuda") % 2
+    weights, said = [], list[str]()
+    for replayed in (True, False, True):  # the third: what the first left behind hinders nobody
+        torch.manual_seed(0)
+        fabric = Fabric(accelerator="cuda", devices=1)
+        model = fabric.setup_module(Waits())
+        optimizer = fabric.setup_optimizers(make_optimizer(model, protocol))
+        loop = Loop(model, optimizer, make_loss(protocol), None, protocol, 0, fabric)  # type: ignore[arg-type]
+        loop = loop.replaying(said.append) if replayed else loop
+        for step in range(8):
+            loop.step(images, labels, step)
+        weights.append([parameter.detach().clone() for parameter in model.parameters()])
+    assert len(said) == 2
+    assert all("no graph can be made of them: the network waits for a number of the GPU" in line for line in said)
+    for first, launched, again in zip(*weights, strict=True):
+        assert torch.equal(first, launched)
+        assert torch.equal(first, again)
+
+
 class Killed(BaseException):
     """Ends a run as a kill would: nothing is written after it."""
 

@@ -81,7 +81,7 @@ def replaced(images: torch.Tensor, places: torch.Tensor, changed: torch.Tensor) 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A few numbers of the CPU, where the images are: from pinned memory, so that a GPU's queue is not waited for."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def affine_maps(
