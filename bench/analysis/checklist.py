@@ -79,7 +79,7 @@ def _split(first: pd.Series[Any]) -> str:
 def _leak(first: pd.Series[Any], sure: Certainty) -> str:
     """Whether the split is flagged, and what share of the test cases training has seen, as far as it is known."""
     shares = first.get("split_leak")
-    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate"}
+    words = {"patient": "the same patient or subject", "near_duplicate": "a near-duplicate, or a chain of such,"}
     recorded = shares if isinstance(shares, dict) else {}
     known = {words[kind]: recorded[kind] for kind in words if recorded.get(kind) is not None}
     audited = first.get("audit_near")

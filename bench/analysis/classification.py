@@ -129,7 +129,7 @@ def parts(first: pd.Series[Any]) -> str:
 
 def _leak(shares: dict[str, float | None] | None) -> str:
     """` (of the test images 98.0 % have their patient in training)`, as far as it is known, and what validation has."""
-    words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate"}
+    words = {"patient": "their patient or subject", "near_duplicate": "a near-duplicate, or a chain of such,"}
     found = {kind: share for kind, share in (shares or {}).items() if share is not None}
     known = [f"{100 * found[kind]:.1f} % have {what}" for kind, what in words.items() if kind in found]
     texts = [f"{' and '.join(known)} in training"] if known else []

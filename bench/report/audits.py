@@ -192,7 +192,11 @@ def leaks_sheet(audits: Sequence[Figures]) -> Sheet:
     return Sheet(
         "Leaks: shares of the test part that training has seen, and what tells the label without the picture.",
         pd.DataFrame(_split_rows(audits), columns=list(SPLITS)),
-        tuple(f"{_row_title(figures, False)}: {recall_line(r)[10:]}" for figures in audits if (r := figures["recall"])),
+        tuple(
+            f"{_row_title(figures, False, audits)}: {recall_line(found)[10:]}"
+            for figures in audits
+            if (found := figures["recall"])
+        ),
         name="leaks",
         left=("split", "label without the picture"),
         details=("label without the picture", "same photograph"),
@@ -212,11 +216,14 @@ def _split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
             predictor = (
                 f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
             )
-            dataset = _row_title(figures, whole) if i == 0 else ""
+            dataset = _row_title(figures, whole, audits) if i == 0 else ""
             flag = " (flagged)" if split["flag"] else ""
             yield (dataset, f"{name}{flag}", f"{split['test']:,}", *shares, predictor if i == 0 else "")
 
 
-def _row_title(figures: Figures, metadata: bool) -> str:
+def _row_title(figures: Figures, metadata: bool, audits: Sequence[Figures]) -> str:
+    """The data set, with its number of pictures where other files of it were audited too."""
     how = " (any angle)" if figures["near"]["any angle"] else ""
-    return f"{figures['dataset']}{' (metadata)' if metadata else how}"
+    prepared = {other["fingerprint"] for other in audits if other["dataset"] == figures["dataset"]}
+    size = f", {figures['pictures']:,} pictures" if len(prepared) > 1 else ""
+    return f"{figures['dataset']}{size}{' (metadata)' if metadata else how}"

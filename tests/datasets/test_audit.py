@@ -148,3 +148,13 @@ def test_the_table_of_leaks_has_a_row_for_each_split(msld: Prepared, large: Prep
     assert any(line.startswith("|  | augmented-random (flagged) | ") for line in lines)
     assert all(line.count("|") == 8 for line in lines[:-2])
     assert lines[-1].startswith("- msld: with names hidden: ")
+
+
+def test_other_files_of_a_data_set_are_told_apart_by_their_number(msld: Prepared) -> None:
+    figures = audit(msld).figures
+    fewer = {**figures, "fingerprint": "other", "pictures": 1_234}
+    text = to_markdown(leaks_sheet([figures, fewer]))
+    assert f"| msld, {figures['pictures']:,} pictures | subject | " in text
+    assert "| msld, 1,234 pictures | subject | " in text
+    again = {**figures, "near": {**figures["near"], "any angle": True}}
+    assert "| msld (any angle) | subject | " in to_markdown(leaks_sheet([figures, again]))
