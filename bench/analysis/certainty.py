@@ -295,7 +295,10 @@ def patients_known(cells: pd.DataFrame, rows: pd.DataFrame) -> bool:
     if units.astype(str).str.contains(UNKNOWN, regex=False).any():
         return False
     leaks = [leak for leak in cells.get("split_leak", ()) if isinstance(leak, dict) and "patient" in leak]
-    if (cells["task"] == "segmentation").all() or any(leak["patient"] is not None for leak in leaks):
+    if (cells["task"] == "segmentation").all():
+        notes = cells["split_note"].dropna() if "split_note" in cells else pd.Series(dtype=str)
+        return not notes.astype(str).str.contains(UNKNOWN, regex=False).any()
+    if any(leak["patient"] is not None for leak in leaks):
         return True
     return not leaks and _named_apart(rows)
 

@@ -58,6 +58,8 @@ def _tuning(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str]) 
     if "grid" not in tuned:
         return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
     trained = cells[(cells["family"] != "chance") & (cells["params"] > 0)]
+    if trained.empty:
+        return "nothing to tune: no network is trained"
     chosen = trained["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
     if chosen.all():
         return "yes, a rate from one grid for each, on folds of training patients"

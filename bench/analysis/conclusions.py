@@ -32,7 +32,7 @@ def conclusions(table: Table) -> Conclusions:
 
 def table_marks(table: Table) -> tuple[str, ...]:
     """What counts against all figures of a table, in a word or two each."""
-    first = table.cells.iloc[0]
+    first = table.first
     marks = {
         f"{first['source']} images": first["source"] != "real",
         "short budget": is_short(first["images_seen"]),
@@ -144,9 +144,9 @@ def _ties(table: Table) -> list[str]:
 
 def _leaks(table: Table) -> list[str]:
     answer = _answer(table, "Leak")
-    if pd.notna(table.cells.iloc[0].get("split_flag")):
+    if pd.notna(table.first.get("split_flag")):
         return [f"The records do not say how these models do on patients not seen before: the split leaks ({answer})."]
-    some = "Training has seen something of the test cases" if answer.startswith("some") else ""
+    some = "Training or validation has seen something of the test cases" if answer.startswith("some") else ""
     unknown = "A patient may be both in training and test, for patients are unknown" * ("patients unknown" in answer)
     return [f"{words}: {answer}." for words in (some or unknown,) if words]
 
@@ -165,14 +165,14 @@ def _models(table: Table) -> list[str]:
 def _runs(table: Table) -> list[str]:
     seeds, lacking = table.scores["seed"].nunique(), sorted(_lacking(table))
     few = f"How much training varies is not known: at the least {FEW} seeds tell methods apart, {seeds} are there."
-    machine = _answer(table, "Same machine and code")
+    machine, tuning = _answer(table, "Same machine and code"), _answer(table, "Equal tuning")
+    untold = "The records do not say how the models do when each is tuned:"
     return [
         few if seeds < FEW else "",
         f"Nothing may be said of {listed(lacking)}, whose runs are not all there." if lacking else "",
         f"Not the models alone differ: {machine.removeprefix('no: ')}." if machine.startswith("no") else "",
-        "The records do not say how the models do when each is tuned: one recipe holds for all."
-        if _answer(table, "Equal tuning").startswith("one recipe")
-        else "",
+        f"{untold} one recipe holds for all." if tuning.startswith("one ") else "",
+        f"{untold} {tuning.removeprefix('no: ')}." if tuning.startswith("no: ") else "",
     ]
 
 

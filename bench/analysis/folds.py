@@ -63,10 +63,16 @@ def missing_folds(cells: pd.DataFrame, scored: pd.DataFrame) -> str:
 def pooled(cells: pd.DataFrame) -> pd.Series[Any]:
     """What the cells of one comparison share, as of the first; of folds cases and leaks of the test parts together.
 
-    `fold_text` says in the caption what was pooled; blank without folds.
+    A split is flagged where any of its cells says so: older records have fewer flags and shares. `fold_text` says in
+    the caption what was pooled; blank without folds.
     """
     first = cells.iloc[0].copy()
     first["fold_text"] = ""
+    flags = cells["split_flag"].dropna() if "split_flag" in cells else ()
+    first["split_flag"] = flags.iloc[0] if len(flags) else None
+    shares = [leak for leak in cells.get("split_leak", ()) if isinstance(leak, dict)]
+    if shares:
+        first["split_leak"] = next((leak for leak in shares if "validation" in leak), first["split_leak"])
     if not (count := fold_count(cells)):
         return first
     folds = cells.drop_duplicates("fold")

@@ -129,8 +129,10 @@ def _compared_in(record: dict[str, Any], curves: dict[str, dict[str, str]]) -> d
 def _split_flag(record: dict[str, Any]) -> str | None:
     """Why the split is not to be trusted; a fold that was dealt by patient is not what it was made from.
 
-    Older records of folds have the flag of the random split whose cases they dealt anew.
+    Older records of folds, which say nothing of validation, have the flag of the random split whose cases they dealt
+    anew.
     """
     dataset = record["dataset"]
-    by_patient = record["cell"]["fold"] is not None and (dataset.get("split_leak") or {}).get("patient") == 0
+    shares = dataset.get("split_leak") or {}
+    by_patient = record["cell"]["fold"] is not None and "validation" not in shares and shares.get("patient") == 0
     return None if by_patient else dataset.get("split_flag")

@@ -184,7 +184,10 @@ def _tile(prepared: Prepared, name: str, case: int) -> Any:
 # -- the table of leaks --------------------------------------------------------------------------------------
 
 
-SPLITS = ("data set", "split", "test", "same patient", "same photograph", "near-duplicate", "label without the picture")
+SPLITS = (
+    *("data set", "split", "test", "same patient", "same photograph", "near-duplicate", "seen in validation"),
+    "label without the picture",
+)
 
 
 def leaks_sheet(audits: Sequence[Figures]) -> Sheet:
@@ -199,7 +202,7 @@ def leaks_sheet(audits: Sequence[Figures]) -> Sheet:
         ),
         name="leaks",
         left=("split", "label without the picture"),
-        details=("label without the picture", "same photograph"),
+        details=("label without the picture", "same photograph", "seen in validation"),
     )
 
 
@@ -212,7 +215,7 @@ def _split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
         predictors = metadata.get("predictors") or figures["predictors"]
         best = max(predictors.items(), key=lambda pair: pair[1], default=None)
         for i, (name, split) in enumerate(splits.items()):
-            shares = (_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate"))
+            shares = (_percent(split.get(key)) for key in ("patient", "photograph", "near_duplicate", "validation"))
             predictor = (
                 f"{best[0]} {_percent(best[1])} (chance {_percent(1 / len(figures['classes']))})" if best else "-"
             )

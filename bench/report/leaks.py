@@ -65,8 +65,8 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     """The cells with what audits of the same prepared data found of their splits.
 
     `audit_near`: the share of the test cases with a near-duplicate in training, turned and mirrored ones counted, which
-    the records' own figure leaves out. And `split_leak` with the share of patients, where a record lacks both: older
-    ones have them of flagged splits alone.
+    the records' own figure leaves out. And `split_leak` with the shares of patients and of what validation has seen, as
+    far as an audit has them, where a record lacks all: older ones have them of flagged splits alone.
 
     Args:
         results: the folder whose `audits` are read; one that cannot be read says nothing here (`audit_notes` does).
@@ -83,7 +83,9 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
         known.get(split, {}) for split in zip(cells["fingerprint"].tolist(), cells["split"].tolist(), strict=True)
     ]
     leaks = [
-        recorded if isinstance(recorded, dict) else {"patient": shares.get("patient"), "near_duplicate": None}
+        recorded
+        if isinstance(recorded, dict)
+        else {kind: shares[kind] for kind in ("patient", "validation") if kind in shares} | {"near_duplicate": None}
         for recorded, shares in zip(cells["split_leak"], audited, strict=True)
     ]
     near = [shares.get("near_duplicate") for shares in audited]

@@ -9,6 +9,7 @@ import ast
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -65,7 +66,10 @@ def model_entry(name: str) -> ModelEntry:
 
 def _unknown_model(name: str) -> UserError:
     """The error for a name that no network has; those that tables call so, or nearly so, are near too."""
-    titles = {model_entry(known).title: known for known in reversed(model_names())}
+    titles = {}
+    for known in reversed(model_names()):
+        with suppress(Exception):  # of another package that cannot be imported: its name stands in the list
+            titles[model_entry(known).title] = known
     return unknown("model", name, model_names(), titles)
 
 

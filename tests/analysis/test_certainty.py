@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from test_comparison import cell
 
-from bench.analysis.certainty import Measure, limited, scores_of
+from bench.analysis.certainty import Measure, limited, patients_known, scores_of
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.statistics import Interval, difference, interval
 from bench.cli.main import main
@@ -230,6 +230,19 @@ def test_the_checklist_says_whose_rate_was_chosen(chosen: str, said: str) -> Non
     assert f"Tuning: {said}." in evaluation(found), "a sentence of the paper too"
 
 
+def test_chance_alone_is_tuned_by_nobody() -> None:
+    tuned = {"grid": [1e-3, 3e-3], "lr": 1e-3, "chosen": True}
+    found = table(*three("luck", 0.1, family="chance", params=0, tuned=tuned))
+    assert "Equal tuning? nothing to tune: no network is trained" in found.checklist
+
+
+def test_patients_of_pictures_are_unknown_where_the_split_says_so() -> None:
+    leaks = {"split_leak": {"patient": None, "near_duplicate": None}}
+    rows = pd.DataFrame({"patient": ["p"], "case": ["c"]})
+    for note, known in (("patients unknown", False), (None, True), ("a fixed fifth of train validates", True)):
+        assert patients_known(pd.DataFrame([{**cell("a", 0), **leaks, "split_note": note}]), rows) == known
+
+
 def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> None:
     def asked(seeds: int = 3, **fields: Any) -> dict[str, str]:
         pairs = [(cell("a", seed, **fields), 0.9) for seed in range(seeds)]
@@ -291,7 +304,7 @@ def test_the_csv_has_differences_and_ranks() -> None:
 
 def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
     (tmp_path / "audits").mkdir()
-    shares = {"flag": None, "test": 9, "patient": 0.1, "near_duplicate": 0.25}
+    shares = {"flag": None, "test": 9, "patient": 0.1, "near_duplicate": 0.25, "validation": 0.5}
     audit = {"fingerprint": "f0", "splits": {"mtunet": shares}, "near": {"any angle": False}}
     (tmp_path / "audits" / "x.json").write_text(json.dumps(audit))
     wider = {**audit, "splits": {"mtunet": {**shares, "near_duplicate": 1}}, "near": {"any angle": True}}
@@ -306,7 +319,8 @@ def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
         ]
     )
     found = with_leaks(cells, tmp_path)
-    assert found["split_leak"].to_list()[:2] == [{"patient": 0.1, "near_duplicate": None}, recorded]
+    audited = {"patient": 0.1, "near_duplicate": None, "validation": 0.5}
+    assert found["split_leak"].to_list() == [audited, recorded, {"near_duplicate": None}]  # the last: nobody looked
     assert found["audit_near"].fillna(-1).to_list() == [0.25, 0.25, -1]
 
 

@@ -233,6 +233,20 @@ def test_what_training_and_validation_have_seen_of_the_test_images_is_said() -> 
     assert "flagged: patients in both; images:" in shown(patient=None, near_duplicate=None, validation=None)
 
 
+def test_a_table_is_flagged_where_any_record_says_so() -> None:
+    older = {"split_flag": None, "split_leak": {"patient": None, "near_duplicate": 0.0}}
+    newer = {
+        "split_flag": "one image stands in several parts",
+        "split_leak": {"patient": None, "near_duplicate": 0.0, "validation": 0.5},
+    }
+    for first, second in ((older, newer), (newer, older)):
+        table = one((cell("a", 0, "A", **first), RIGHT), (cell("b", 0, "B", **second), HALF))
+        assert ", flagged: one image stands in several parts (of the test images 0.0 % have" in table.caption
+        leak = next(line for line in table.checklist if line.startswith("Leak?"))
+        assert leak.startswith("Leak? yes: one image stands in several parts; ")
+        assert leak.endswith("50.0 % have patient, image or its like in validation, which chooses weights")
+
+
 def test_the_machine_of_chance_is_no_difference() -> None:
     def noted(*names: str) -> tuple[str, str]:
         cells = [cell(name, 0, name, family="chance" if name == "c" else "cnn", cpu=f"CPU of {name}") for name in names]

@@ -134,6 +134,8 @@ def test_stored_folds_of_the_older_form_are_pooled_too(tmp_path: Path) -> None:
     assert cells["split_flag"].isna().all(), "dealt by patient"
     stored(tmp_path / "unknown", 0, split_leak={"patient": None, "near_duplicate": 0.0})
     assert load_cells(tmp_path / "unknown")["split_flag"].to_list() == ["leaks"]
+    stored(tmp_path / "newer", 0, split_leak={"patient": 0.0, "near_duplicate": 0.0, "validation": 0.0})
+    assert load_cells(tmp_path / "newer")["split_flag"].to_list() == ["leaks"], "kept: some patients are unknown"
 
 
 def test_ablations_take_seeds_whose_folds_are_all_there() -> None:

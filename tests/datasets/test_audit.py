@@ -146,7 +146,7 @@ def test_the_table_of_leaks_has_a_row_for_each_split(msld: Prepared, large: Prep
     assert len(lines) == 2 + 4 + 2 + 2
     assert lines[2].startswith("| msld | subject | ")
     assert any(line.startswith("|  | augmented-random (flagged) | ") for line in lines)
-    assert all(line.count("|") == 8 for line in lines[:-2])
+    assert all(line.count("|") == 9 for line in lines[:-2])
     assert lines[-1].startswith("- msld: with names hidden: ")
 
 

@@ -233,6 +233,42 @@ def test_folders_of_parts_beside_others_are_one_line(root: Path, tmp_path: Path)
             understood(root, raw, classes=chosen)
 
 
+@pytest.mark.parametrize("names", [("invalid", "valid"), ("control", "test"), ("dev", "prod")])
+def test_pictures_right_inside_a_folder_called_like_a_part_are_a_class(
+    root: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    raw = write_classes(tmp_path / "raw", dict.fromkeys(names, 3))
+    found = understood(root, raw).found
+    assert found.classes == names
+    assert {item.part for item in found.items} == {None}
+    only = write_classes(tmp_path / "only", {"train": 3, "test": 3})
+    with pytest.raises(UserError, match="Found nothing that is known"):
+        understood(root, only)
+
+
+def test_folds_of_a_division_keep_one_image_under_two_patients_names_together(root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for k, part in enumerate(("train", "val")):
+        write_classes(raw / part, {"a": 8, "b": 8}, first=100 * k)
+    for path in sorted((raw / "val").rglob("*.png")):  # the same images, of other patients by their names
+        copy = raw / "test" / path.parent.name / f"z{path.name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for path in sorted((raw / "train").rglob("*.png")):
+        path.rename(path.with_name(f"t{path.name}"))
+    prepared = added(root, raw, patient_pattern="^[a-z]+/([a-z]+[0-9]+)_|([a-z]+[0-9]+)_")
+    split = make_split(prepared.spec, prepared, "given")
+    assert split.flag == "one image stands in several parts"
+    for fold in range(3):
+        dealt = make_split(prepared.spec, prepared, "given/3", fold)
+        assert dealt.flag is None, "each image has one fold"
+        assert leak_figures(prepared, assign(prepared.cases, dealt)) == {
+            "patient": 0.0,
+            "near_duplicate": 0.0,
+            "validation": 0.0,
+        }
+
+
 def test_a_class_may_be_called_test_where_it_is_chosen(root: Path, tmp_path: Path) -> None:
     raw = write_classes(tmp_path / "raw", {"control": 3, "test": 3})
     prepared = added(root, raw, classes="control,test")

@@ -228,7 +228,9 @@ def test_what_may_and_may_not_be_concluded_is_said_in_sentences(table: Table) ->
     said = conclusions(table)
     assert all(sentence.endswith(".") for sentence in (*said.may, *said.may_not))
     assert any("short budget" in sentence for sentence in said.may_not)
-    phantom = conclusions(replace(table, cells=table.cells.assign(source="phantom", split_flag="copies")))
+    flagged = table.first.copy()
+    flagged["split_flag"] = "copies"
+    phantom = conclusions(replace(table, cells=table.cells.assign(source="phantom"), first=flagged))
     assert any("nothing about real patients" in sentence for sentence in phantom.may_not)
     assert any("the split leaks" in sentence for sentence in phantom.may_not)
     (gap,) = table.sure.gaps.values()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from bench.errors import UserError
+from bench.zoo import registry
 from bench.zoo.registry import (
     build_model,
     canonical_name,
@@ -112,6 +115,16 @@ def test_case_and_dashes_are_near_and_advice_can_be_followed(name: str, said: st
     with pytest.raises(UserError) as error:
         dataset_spec(name)
     assert said in str(error.value)
+
+
+def test_a_broken_plugin_hinders_no_near_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("a_plugin", "not_installed_lib.nets", "medbench.models")
+    monkeypatch.setattr(
+        registry, "_targets", lambda group, known=registry._targets: {**known(group), "a_plugin": point}
+    )
+    assert "a_plugin" in model_names()
+    with pytest.raises(UserError, match=r"^Unknown model 'unet_z'\. Did you mean: unet_s"):
+        select_models("unet_z", "cpu", "segmentation")
 
 
 @pytest.mark.parametrize(

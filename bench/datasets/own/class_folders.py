@@ -41,6 +41,8 @@ def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str],
     children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     full = [path for path in children if any(pictures(path, DEPTH + (path.name.lower() in PART_WORDS)))]
     parts = [path for path in full if path.name.lower() in PART_WORDS]
+    if len(parts) < len(full):  # `valid` and `invalid`, with pictures right inside, are classes
+        parts = [path for path in parts if _is_part(path)]
     named: list[tuple[str | None, Path]]
     if parts and not (chosen and {path.name for path in full}.issuperset(chosen)):
         if len(parts) < len(full):
@@ -67,6 +69,13 @@ def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str],
     loose = [path for place in (folder, *sorted(within)) for path in visible(place) if is_picture(path)]
     empty_names, loose_names = ([path.relative_to(folder).as_posix() for path in paths] for paths in (empty, loose))
     return classes, empty_names, loose_names
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a folder that is called like a part has folders of classes, or is called `train`, as no class is."""
+    return path.name.lower().startswith("train") or any(
+        inner.is_dir() and any(pictures(inner)) for inner in visible(path)
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def given(prepared: Prepared) -> Split:
         "; ".join(filter(None, (f"theirs: {NOTES[GIVEN]}", told, unknown))),
         parts,
         flag=_shared(prepared),
-        groups=kept_together(prepared) if unknown else {},
+        groups=kept_together(prepared),
         by_case=True,
         unpublished=True,
         note="; ".join(filter(None, (unknown, told))),
