@@ -23,7 +23,7 @@ from bench.analysis.checklist import checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, pooled, same_folds, whole_seeds
 from bench.analysis.footnotes import footnotes, missing_folds_note
-from bench.analysis.short_budget import is_short_comparison
+from bench.analysis.short_budget import is_short, is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import mean_and_deviation
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
@@ -123,6 +123,8 @@ def summarise(
 ) -> list[Table]:
     """One table per comparison key, in order of dataset, preset and key; keys are never mixed.
 
+    Of a dataset, short budgets come last, and flagged splits after others: what is read first should mean most.
+
     Only the test part counts. A figure is a mean over seeds; of what, its task's module says.
 
     Args:
@@ -138,8 +140,9 @@ def summarise(
     """
     if cells.empty:
         return []
-    order = ["dataset", "preset", "comparison", "model", "version"]  # the folders' order has keys in it
-    cells = cells.drop_duplicates("key").sort_values(order, kind="stable")
+    order = ["dataset", "short", "flagged", "preset", "comparison", "model", "version"]  # the folders' has keys in it
+    against = {"short": cells["images_seen"].map(is_short), "flagged": cells["split_flag"].notna()}
+    cells = cells.assign(**against).drop_duplicates("key").sort_values(order, kind="stable").drop(columns=[*against])
     scores = shown_cases(cases, shown).drop_duplicates(["key", "case", "class"])
     rows_of = scores.groupby(scores["key"].map(cells.set_index("key")["comparison"])).indices
     tables = []

@@ -309,3 +309,16 @@ def test_tables_of_both_tasks_stand_side_by_side() -> None:
     assert second.frame["Accuracy %"].tolist() == [100]
     assert not [c for c in second.frame if "Dice" in c or "HD95" in c]
     assert not [c for c in first.frame if "Acc" in c]
+
+
+def test_of_a_data_set_short_budgets_come_last_and_flagged_splits_after_others() -> None:
+    flagged = {"split": "random-80-20", "split_flag": "patients in both"}
+    fields = [
+        {"comparison": "1", "images_seen": 4_000, "preset": "a"},
+        {"comparison": "2", **flagged},
+        {"comparison": "3", "preset": "z"},
+        {"comparison": "4", "images_seen": 4_000, "preset": "a", **flagged},
+        {"comparison": "5", "dataset": "aa", "images_seen": 4_000},
+    ]
+    found = tables(*((cell("b", 0, "B", key=f"k{k}", **more), RIGHT) for k, more in enumerate(fields)))
+    assert [table.key for table in found] == ["5", "3", "2", "1", "4"]
