@@ -68,8 +68,7 @@ def pooled(cells: pd.DataFrame) -> pd.Series[Any]:
     """
     first = cells.iloc[0].copy()
     first["fold_text"] = ""
-    flags = cells["split_flag"].dropna() if "split_flag" in cells else ()
-    first["split_flag"] = flags.iloc[0] if len(flags) else None
+    first["split_flag"] = next((flag for flag in cells.get("split_flag", ()) if pd.notna(flag)), None)
     shares = [leak for leak in cells.get("split_leak", ()) if isinstance(leak, dict)]
     if shares:
         first["split_leak"] = next((leak for leak in shares if "validation" in leak), first["split_leak"])
