@@ -141,7 +141,8 @@ def summarise(
     if cells.empty:
         return []
     order = ["dataset", "short", "flagged", "preset", "comparison", "model", "version"]  # the folders' has keys in it
-    against = {"short": cells["images_seen"].map(is_short), "flagged": cells["split_flag"].notna()}
+    flags = cells["split_flag"] if "split_flag" in cells else pd.Series(index=cells.index, dtype=object)
+    against = {"short": cells["images_seen"].map(is_short), "flagged": flags.notna()}
     cells = cells.assign(**against).drop_duplicates("key").sort_values(order, kind="stable").drop(columns=[*against])
     scores = shown_cases(cases, shown).drop_duplicates(["key", "case", "class"])
     rows_of = scores.groupby(scores["key"].map(cells.set_index("key")["comparison"])).indices
