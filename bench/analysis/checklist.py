@@ -57,15 +57,15 @@ def _tuning(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str]) 
         return "one recipe for all, nothing tuned per model"
     if "grid" not in tuned:
         return f"yes, {tuned['trials']} trials of rate and decay for each, on validation data"
-    trained = cells[(cells["family"] != "chance") & (cells["params"] > 0)]
-    if trained.empty:
+    networks = cells[(cells["family"] != "chance") & (cells["params"] > 0)]
+    if networks.empty:
         return "nothing to tune: no network is trained"
-    chosen = trained["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
+    chosen = networks["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
     if chosen.all():
         return "yes, a rate from one grid for each, on folds of training patients"
     if not chosen.any():
         return "one rate for all, none chosen from the grid"
-    return f"no: a rate of the grid was not chosen for {_names(trained, titles, ~chosen)}"
+    return f"no: a rate of the grid was not chosen for {_names(networks, titles, ~chosen)}"
 
 
 def _names(cells: pd.DataFrame, titles: dict[str, str], chosen: pd.Series[Any]) -> str:

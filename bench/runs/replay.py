@@ -135,7 +135,7 @@ class Replay:
             with torch.cuda.graph(graph, pool=pool, stream=self._aside):
                 loss = self._gradients(*_put_together(kept))
         except RuntimeError as error:  # an operator that cannot be recorded, or no memory for a second copy
-            torch.cuda.set_stream(here)  # torch before 2.12 leaves the recording's
+            torch.cuda.set_stream(here)  # an older torch leaves the recording's
             return _first_line(error)
         self._recordings[kind] = Recording(graph, kept, loss, [parameter.grad for parameter in self._parameters])
         return ""

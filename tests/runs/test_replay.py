@@ -99,7 +99,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
             yield
         finally:
             made.recording, into.recorded = False, made.recorded
-        made.stream = 0  # not after an error, as torch before 2.12
+        made.stream = 0  # not after an error, as an older torch
 
     def set_stream(stream: Stream) -> None:
         made.stream = stream.number
@@ -205,8 +205,6 @@ def test_what_cannot_be_recorded_is_launched_as_before_and_told_once(work: Work)
 
 
 def test_a_network_that_waits_for_the_gpu_is_not_recorded(work: Work) -> None:
-    others: list[str] = []
-
     def waiting(*batch: Any) -> torch.Tensor:
         if work.mode == "warn":
             warnings.warn("called a synchronizing CUDA operation (Triggered internally at ...)", stacklevel=1)
