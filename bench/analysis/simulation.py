@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.analysis.statistics import PAIRS, Scores, interval_of_draws, unit_weights, weights_of_seeds
+from bench.analysis.resampling import Draws, draw_seeds, draw_units, drawn_sums
+from bench.analysis.statistics import PAIRS, Scores, interval_of_draws
 
 DATASETS, RESAMPLES, SEED = 1500, 600, 20261127
 
@@ -98,11 +99,11 @@ def _lower_ends(gaps: Sequence[np.ndarray], strata: np.ndarray) -> np.ndarray:
     """(K,): the lower end of the interval of each of K data sets: independent terms of a difference, (S, P, K) each."""
     rng = np.random.default_rng(SEED)
     members = [strata == stratum for stratum in np.unique(strata)]
-    weights = unit_weights(members, RESAMPLES, rng) / len(strata)
+    times, scales = draw_units(members, RESAMPLES, rng)
     draws, runs = 0.0, np.stack([term.mean(axis=1) for term in gaps])  # (T, S, K)
     for term in gaps:
-        by_seed = np.einsum("bp,spk->bsk", weights, term, optimize=True)
-        draws = draws + np.einsum("bs,bsk->bk", weights_of_seeds(len(term), RESAMPLES, rng), by_seed)
+        by_seed = drawn_sums(Draws(times, scales / len(strata)), term)
+        draws = draws + (draw_seeds(len(term), RESAMPLES, rng)[:, :, None] * by_seed).sum(axis=1)
     freedom, paired = len(strata) - len(members), len(gaps) == 1
     return np.array(
         [

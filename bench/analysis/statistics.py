@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.resampling import Draws, draw_seeds, draw_units, drawn_sums
+
 RESAMPLES = 4000
 SEED = 20261125  # of the resampling: a table that is made twice is the same
 LEVEL = 0.95
@@ -187,10 +189,10 @@ def bootstrap(
 
 @lru_cache(maxsize=4)
 def _seeds_from_seed(strata: tuple[bytes, ...], resamples: int, counts: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """`weights_of_seeds` of models with so many seeds in turn, behind the fixed draws of units."""
+    """`draw_seeds` of models with so many seeds in turn, behind the fixed draws of units."""
     rng = np.random.default_rng(SEED)
     rng.bit_generator.state = _units_from_seed(strata, resamples)[1]
-    return tuple(weights_of_seeds(count, resamples, rng) for count in counts)
+    return tuple(draw_seeds(count, resamples, rng) for count in counts)
 
 
 @lru_cache(maxsize=128)  # a table asks for each model's interval, its difference from the reference, and its ranks
@@ -200,47 +202,23 @@ def _runs_of_resamples(scores: Scores, strata: tuple[bytes, ...], resamples: int
 
 
 @lru_cache(maxsize=4)
-def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
-    """`unit_weights` from the fixed seed, and the generator's state behind them: the same for all models of a table."""
+def _units_from_seed(members: tuple[bytes, ...], resamples: int) -> tuple[Draws, Any]:
+    """`draw_units` from the fixed seed, and the generator's state behind them: the same for all models of a table."""
     rng = np.random.default_rng(SEED)
-    weights = unit_weights([np.frombuffer(member, bool) for member in members], resamples, rng)
-    weights.flags.writeable = False
-    return weights, rng.bit_generator.state
-
-
-@lru_cache(maxsize=16)
-def _first_seeds(count: int, members: tuple[bytes, ...], resamples: int) -> tuple[np.ndarray, Any]:
-    """`weights_of_seeds` of the first model of a bootstrap, drawn behind the units, and the generator's state then."""
-    rng = np.random.default_rng(SEED)
-    rng.bit_generator.state = _units_from_seed(members, resamples)[1]
-    weights = weights_of_seeds(count, resamples, rng)
-    weights.flags.writeable = False
-    return weights, rng.bit_generator.state
-
-
-def unit_weights(members: Sequence[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """(B, P): how often each resample has each unit: one of each stratum less than there are, scaled to as many."""
-    weights = np.zeros((resamples, len(members[0])))
-    for of_stratum in members:
-        n = np.count_nonzero(of_stratum)
-        weights[:, of_stratum] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
-    return weights
-
-
-def weights_of_seeds(count: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """(B, S): the share that each seed has in each resample, which draws one less than there are."""
-    return rng.multinomial(count - 1, np.full(count, 1 / count), size=resamples) / (count - 1)
+    draws = draw_units([np.frombuffer(member, bool) for member in members], resamples, rng)
+    draws.times.flags.writeable = draws.scales.flags.writeable = False
+    return draws, rng.bit_generator.state
 
 
 def _all_units(scores: Scores) -> np.ndarray:
     """(S,): each seed's figure over all units."""
-    return _by_seed(scores, np.ones((1, scores.sums.shape[1])))[0]
+    units = np.ones(scores.sums.shape[1])
+    return _by_seed(scores, Draws(units[None], units))[0]
 
 
-def _by_seed(scores: Scores, weights: np.ndarray) -> np.ndarray:
-    """(B, S): each seed's figure under each of B weightings of the units; a class that no unit has is left out."""
-    sums = np.einsum("bp,spc->bsc", weights, scores.sums, optimize=True)
-    counts = np.einsum("bp,spc->bsc", weights, scores.counts.astype(float), optimize=True)
+def _by_seed(scores: Scores, draws: Draws) -> np.ndarray:
+    """(B, S): each seed's figure on each of B resamples of the units; a class that no unit has is left out."""
+    sums, counts = drawn_sums(draws, scores.sums), drawn_sums(draws, scores.counts)
     with np.errstate(invalid="ignore"):
         means = np.where(counts > 0, sums / counts, np.nan)
     known = np.isfinite(means)
@@ -300,7 +278,7 @@ def mean_interval(values: np.ndarray) -> Interval:
 
 def _ranks(draws: np.ndarray) -> np.ndarray:
     """(M, B) ranks from 0, the highest first, what is not defined last."""
-    known = np.where(np.isnan(draws), -np.inf, draws)
+    known = np.where(np.isnan(draws), -np.inf, draws.round(10))  # level to the last bits is level
     return np.stack([(known > row).sum(axis=0) for row in known])
 
 
@@ -378,4 +356,5 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def unit_means(scores: Scores) -> np.ndarray:
     """(P,): each unit's mean over classes of its cases' mean, averaged over seeds; nan for a unit without a case."""
-    return _by_seed(scores, np.eye(scores.sums.shape[1])).mean(axis=1)
+    units = scores.sums.shape[1]
+    return _by_seed(scores, Draws(np.eye(units), np.ones(units))).mean(axis=1)
