@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import RESULTS
-from bench.cli.terminal import PATH
+from bench.cli.terminal import PATH, say
 
 
 @click.command()
@@ -24,6 +24,9 @@ def archive(file: Path, results: Path, weights: bool) -> None:
       medbench results archive paper.zip
     """
     from bench.report.archive import write_archive
+    from bench.report.notes import few
 
-    count, size = write_archive(file, results, weights)
-    click.echo(f"written: {file}, {count} records, {size / 2**20:.1f} MB")
+    written = write_archive(file, results, weights)
+    for line in few(written.notes):
+        say(line, 0)
+    click.echo(f"written: {file}, {written.records} records, {written.size / 2**20:.1f} MB")

@@ -13,12 +13,13 @@ from bench.cli.terminal import PATH, TEXT, make_console, say, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.analysis.gallery import Asked, Gallery
+    from bench.analysis.asked_runs import Asked
+    from bench.analysis.gallery import Gallery
 
 COUNT = click.IntRange(1, 100)
 ASKED: Option = gathered(
     "asked",
-    "bench.analysis.gallery:Asked",
+    "bench.analysis.asked_runs:Asked",
     click.argument("dataset", type=TEXT),
     click.option("--models", type=TEXT, help="Names and globs, as records have them.  [all but chance and arms]"),
     click.option("--preset", type=TEXT, help="Of this preset, as captions name it (quick with steps=50)."),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0  # seconds
 WEIGHTS = ("weights.safetensors", "average.safetensors")
+BESIDE = ("units", "audits", "profiles")  # what tables take beside records
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
     """Takes whole cells from other folders: those that are not here, and complete ones in a failed one's place.
 
     A cell is copied beside and renamed into place; what is there already, and complete, is never touched. Damaged
-    records of the others are left out and named. Their tables of units come too where there is none here.
+    records of the others are left out and named. Their units, audits and profiles come too where there is none here.
 
     Raises:
         UserError: another folder that is not there or holds no record.
@@ -176,7 +177,7 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
             _copy_cell(folder, target)
             here[key] = (target, record)
             (copied if own is None else replaced).append(key)
-        _copy_units(other, results)
+        _copy_beside(other, results)
     return Merged(tuple(copied), tuple(replaced), tuple(dict.fromkeys(kept)), tuple(notes))
 
 
@@ -210,10 +211,18 @@ def _no_part_of_a_cell(folder: str, names: list[str]) -> set[str]:
     return odd | shutil.ignore_patterns("checkpoint.pt*", ".lock", f"{NAME}*", "*.tmp-*")(folder, names)
 
 
-def _copy_units(other: Path, results: Path) -> None:
-    for path in sorted((other / "units").glob("*.json")):
-        target = results / "units" / path.name
-        if path.is_file() and not path.is_symlink() and not target.exists():
+def files_beside(results: Path) -> list[Path]:
+    """The files below a results folder that tables take beside records: units, audits, profiles; no links."""
+    found = [path for name in BESIDE for path in sorted((results / name).rglob("*.json"))]
+    return [
+        path for path in found if path.is_file() and path.resolve() == results.resolve() / path.relative_to(results)
+    ]
+
+
+def _copy_beside(other: Path, results: Path) -> None:
+    for path in files_beside(other):
+        target = results / path.relative_to(other)
+        if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             store.write_bytes(target, path.read_bytes())
 

@@ -16,9 +16,12 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.errors import UserError
-from bench.records.store import find_records, read_records, write_bytes
+from bench.records.keeping import files_beside
+from bench.records.store import read_records, write_bytes
+from bench.report.notes import in_a_line
 from bench.report.render import render_tables, results_tables
 
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -28,6 +31,8 @@ README = """Records of medbench: {count} cells.
 records/           a folder for each cell: what it is (cell.json), what came of it (record.json, cases.csv,
                    history.csv), and the code of networks that are not medbench's own (sources/)
 units/             which cases count as one in an interval
+audits/            what audits of the data found: near-duplicates across parts
+profiles/          speeds that were measured
 requirements.txt   the packages of the environment that wrote this archive; each record has its own versions and commit
 tables.md, .csv    the tables that `medbench report --results FOLDER` makes of these records
 
@@ -38,11 +43,19 @@ The second needs the same prepared data; their fingerprints stand in the records
 """
 
 
-def write_archive(path: Path, results: Path, weights: bool = False) -> tuple[int, int]:
-    """Writes the archive; returns the number of records and its size in bytes.
+class Written(NamedTuple):
+    """How many records an archive has, its size in bytes, and what was left out, in lines."""
+
+    records: int
+    size: int
+    notes: tuple[str, ...]
+
+
+def write_archive(path: Path, results: Path, weights: bool = False) -> Written:
+    """Writes the archive; damaged records are left out and named.
 
     Raises:
-        UserError: no records, damaged ones, or a path that cannot be written.
+        UserError: no records, only damaged ones, or a path that cannot be written.
     """
     if path.suffix != ".zip":
         raise UserError(f"Expected a file that ends in .zip, but got {path}.")
@@ -50,7 +63,10 @@ def write_archive(path: Path, results: Path, weights: bool = False) -> tuple[int
         raise UserError(f"No results folder {str(results)!r}. Name one with --results DIR.")
     found = read_records(results)
     if not found.records:
-        raise UserError(f"{results} holds no records. Run `medbench run` first, or name another with --results DIR.")
+        raise UserError(
+            f"{results} holds no records. Run `medbench run` first, or name another with --results DIR."
+            f"{in_a_line(found.notes)}"
+        )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name, content in sorted(_contents(results, [folder for folder, _ in found.records], weights)):
@@ -60,7 +76,7 @@ def write_archive(path: Path, results: Path, weights: bool = False) -> tuple[int
         write_bytes(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from None
-    return len(found.records), len(buffer.getvalue())
+    return Written(len(found.records), len(buffer.getvalue()), found.notes)
 
 
 def _contents(results: Path, folders: list[Path], weights: bool) -> Iterator[tuple[str, bytes]]:
@@ -69,13 +85,12 @@ def _contents(results: Path, folders: list[Path], weights: bool) -> Iterator[tup
     for folder in folders:
         for path in _files(folder, weights):
             yield f"records/{path.relative_to(base).as_posix()}", path.read_bytes()
-    for path in sorted((results / "units").glob("*.json")):
-        if path.is_file() and not path.is_symlink():
-            yield f"units/{path.name}", path.read_bytes()
+    for path in files_beside(results):
+        yield path.relative_to(results).as_posix(), path.read_bytes()
     packages = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}, key=str.lower)
     yield "requirements.txt", ("\n".join(packages) + "\n").encode()
-    yield "README.txt", README.format(count=len(find_records(results))).encode()
-    tables, notes = results_tables(results, kept=None)
+    yield "README.txt", README.format(count=len(folders)).encode()
+    tables, notes = results_tables(results)
     for name, form in (("tables.md", "markdown"), ("tables.csv", "csv")):
         yield name, render_tables(tables, form, notes).encode()
 

@@ -180,6 +180,37 @@ def test_an_archive_is_a_results_folder_whose_bytes_depend_on_the_records_alone(
     assert call("report", "--results", tmp_path / "unpacked", "--format", "csv").exit_code == 0
 
 
+def test_the_tables_of_an_archive_are_those_of_its_records_speeds_and_audits(tmp_path: Path) -> None:
+    example, results = Path(__file__).parents[2] / "results" / "example", tmp_path / "results"
+    for name in ("audits", "profiles", "units"):
+        shutil.copytree(example / name, results / name)
+    for model in ("mednext_tiny", "resnet10t", "mednext_tiny[sem=none]"):
+        shutil.copytree(example / "records" / "sars-cov2-ct" / model, results / "records" / "sars-cov2-ct" / model)
+    done = call("results", "archive", tmp_path / "a.zip", "--results", results)
+    assert done.exit_code == 0, done.output
+    with zipfile.ZipFile(tmp_path / "a.zip") as zipped:
+        zipped.extractall(tmp_path / "unpacked")
+    for name, form in (("tables.md", "markdown"), ("tables.csv", "csv")):
+        made = [tmp_path / f"{place}-{name}" for place in ("here", "there")]
+        for folder, path in zip((results, tmp_path / "unpacked"), made, strict=True):
+            assert call("report", "--results", folder, "--format", form, "--output", path).exit_code == 0
+        archived = (tmp_path / "unpacked" / name).read_text()
+        assert made[0].read_text() == made[1].read_text() == archived
+        assert "near-duplicate" in archived or form == "csv"
+
+
+def test_an_archive_names_the_damaged_records_that_it_leaves_out(tmp_path: Path) -> None:
+    results = Path(shutil.copytree(SMOKE, tmp_path / "results"))
+    broken = results / "records" / "acdc" / "unet_s" / "0-0" / "record.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    done = call("results", "archive", tmp_path / "a.zip", "--results", results)
+    assert (done.exit_code, "a.zip, 1 records" in done.stdout) == (0, True), done.output
+    assert f"Left out: {broken} is cut short" in done.stderr
+    with zipfile.ZipFile(tmp_path / "a.zip") as zipped:
+        assert "Records of medbench: 1 cells." in zipped.read("README.txt").decode()
+
+
 def test_an_archive_of_nothing_and_a_name_without_zip_are_refused(tmp_path: Path) -> None:
     assert "ends in .zip" in line_of(call("results", "archive", tmp_path / "a.tar", "--results", SMOKE))
     assert "No results folder" in line_of(call("results", "archive", tmp_path / "a.zip", "--results", tmp_path / "no"))

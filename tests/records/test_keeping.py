@@ -106,6 +106,17 @@ def test_a_merge_takes_whole_cells_and_complete_ones_before_failed(results: Path
     assert set(bench.load_cells(here)["status"]) == {"complete"}, "a failed cell takes no complete one's place"
 
 
+def test_a_merge_brings_units_audits_and_profiles_that_are_not_here(results: Path, tmp_path: Path) -> None:
+    here, names = tmp_path / "here", ["audits/acdc.json", "profiles/machine/0123.json", "units/acdc-1.json"]
+    for name in names:
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).write_text("theirs")
+    (here / "audits").mkdir(parents=True)
+    (here / names[0]).write_text("ours")
+    merge_results(here, [results])
+    assert [(here / name).read_text() for name in names] == ["ours", "theirs", "theirs"]
+
+
 def test_a_merge_leaves_damaged_cells_out_and_names_them(results: Path, tmp_path: Path) -> None:
     cut(the_cell(results, "msld") / "cases.csv")
     merged = merge_results(tmp_path / "here", [results])

@@ -15,7 +15,8 @@ import torch
 from click.testing import CliRunner, Result
 from trained_runs import results_of
 
-from bench.analysis.gallery import Asked, Gallery, gallery
+from bench.analysis.asked_runs import Asked
+from bench.analysis.gallery import Gallery, gallery
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
@@ -156,6 +157,10 @@ def test_what_cannot_be_shown_ends_in_a_line(results: Path, user_data: Path, tmp
     ):
         result = show(results, user_data, *arguments, "--output", str(tmp_path / "out"))
         assert (result.exit_code, said in result.output) == (2, True), result.output
+    (tmp_path / "damaged" / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "damaged" / "runs" / "a" / "record.json").write_text("{")
+    result = show(tmp_path / "damaged", user_data, "acdc", "--output", str(tmp_path / "out"))
+    assert "record.json is cut short" in result.output, "no records, and why"
     assert not (tmp_path / "out").exists()
 
 

@@ -25,6 +25,7 @@ from bench.runs.devices import (
     set_arithmetic,
     undetermined,
 )
+from bench.runs.exhaustion import ran_out_of_memory
 from bench.runs.losses import make_loss
 from bench.runs.protocol import PRESETS, Protocol, preset_protocol
 from bench.runs.seeding import generator
@@ -196,6 +197,20 @@ def test_out_of_memory_is_told_with_the_largest_batch_that_fits() -> None:
     images, labels = torch.randn(16, 1, 32, 32), torch.arange(16) % 2
     with pytest.raises(torch.cuda.OutOfMemoryError, match=r"9 GiB\. Of .* below 8, the largest batch that fits is 5"):
         loop.step_or_tell(images, labels, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_a_gpu_says_where_memory_is_short(error: Exception, short: bool) -> None:
+    assert ran_out_of_memory(error) is short
 
 
 def test_tf32_is_part_of_the_key_where_it_is_on() -> None:
