@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.simulation import unit_parts
+from bench.analysis.statistics import Scores
 from bench.records import store
 from bench.records.damage import Damaged
 
@@ -15,7 +17,10 @@ SMALLEST = 1e-12  # a probability under it would make one image's loss all that 
 
 
 def unit_values(results: Path, folder: Path, record: dict[str, Any], weights: str, measure: str) -> dict[str, float]:
-    """Unit -> its figure in the validation part: mean over classes of the mean over its cases; {} without cases.
+    """Unit -> its part in the figure of the validation part, which is their mean (`unit_parts`); {} without cases.
+
+    A unit of more images counts for more, as it does in the figure: units' own accuracies, a mean of which is another
+    figure, would give a difference another interval, and now and then another sign.
 
     Args:
         results: the folder with the tables of units.
@@ -26,8 +31,11 @@ def unit_values(results: Path, folder: Path, record: dict[str, Any], weights: st
         return {}
     rows = rows[(rows["part"] == "val") & (rows["weights"] == weights)]
     scored = rows.assign(unit=_units(results, record, rows), score=_scores(rows, measure)).dropna(subset="score")
-    by_class = scored.groupby(["unit", "class"])["score"].mean()
-    return {str(unit): float(value) for unit, value in by_class.groupby("unit").mean().items()}
+    meant = scored["class"] if measure == "dice_strict" else "all images"
+    by_class = scored.assign(of=meant).groupby(["unit", "of"])["score"]
+    sums, counts = (frame.unstack(fill_value=0) for frame in (by_class.sum(), by_class.count()))
+    parts = unit_parts(Scores(sums.to_numpy(float)[None], counts.to_numpy(float)[None]))[0]
+    return {str(unit): float(part) for unit, part in zip(sums.index, parts, strict=True)}
 
 
 def _units(results: Path, record: dict[str, Any], rows: pd.DataFrame) -> pd.Series[Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -40,12 +40,13 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> dict[tupl
 
 
 def test_help_answers_quickly() -> None:
-    """The fastest of several whole processes: the machine may be busy."""
+    """The fastest of several whole processes, in seconds of a core: the machine may be busy."""
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "bench.cli.main", "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(seconds) < 0.3
 
 
