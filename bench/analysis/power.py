@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.analysis.aside import common_seeds, models_with, name_versions
+from bench.analysis.aside import models_with, name_versions
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import scores_of, unit_words
+from bench.analysis.folds import whole_seeds_of_models
 from bench.analysis.shown import DEFAULT, shown_cases
 from bench.analysis.simulation import smallest_difference
 from bench.analysis.units import with_units
 from bench.records.store import load_cells_and_cases
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.runs.job import Job
 
 
 def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     """One line for a plan's cells of one comparison, or one that says what is lacking.
 
-    Stored are the cells of that comparison, chance aside, with the seeds that most models have; what other data sets or
-    presets vary by says nothing here.
+    Stored are the cells of that comparison, chance aside, with the two seeds or more that most models share; what other
+    data sets or presets vary by says nothing here.
     """
     unknown = (
         "Smallest difference that could be shown: not known, no two models of this comparison are stored that share "
@@ -33,7 +36,7 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     cells, cases = load_cells_and_cases(results)
     cells = cells[(cells["comparison"] == jobs[0].cell.comparison) & (cells["status"] == "complete")]
     cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
-    seeds = common_seeds(cells)
+    seeds = _shared_seeds(cells)
     whole = models_with(seeds, cells)
     cells = cells[cells["model"].isin(whole) & cells["seed"].isin(seeds)]
     if len(whole) < 2 or len(seeds) < 2:
@@ -51,4 +54,13 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     return (
         f"Smallest difference in {main.name} that {planned} seeds and {units} {what} could show, four times in five: "
         f"{size:.1f} points, from {len(cells)} stored cells."
+    )
+
+
+def _shared_seeds(cells: pd.DataFrame) -> frozenset[int]:
+    """Two seeds or more that two models or more have, the models as many as can be, then the seeds; else none."""
+    sets = list(whole_seeds_of_models(cells).values())
+    shared = {one & other for i, one in enumerate(sets) for other in sets[i + 1 :] if len(one & other) > 1}
+    return max(
+        shared, key=lambda s: (sum(s <= own for own in sets), len(s), sorted(s, reverse=True)), default=frozenset()
     )

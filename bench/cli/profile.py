@@ -65,6 +65,8 @@ def profile(form: str, complexity: bool, compare: Path | None, models: str | Non
     from bench.report.escaping import csv_text
     from bench.report.sheets import print_sheets, render_sheets
 
+    if compare is not None and (models is not None or complexity):
+        raise UserError("Expected --compare without --models and --complexity: it times and counts nothing.")
     if compare is not None:
         from bench.report.repeats import compare_results, repeat_table
 

@@ -275,9 +275,12 @@ def plan(
 
     console, said = make_console(wide), list[str]()
     if commands:
+        if preview is not None or measure or form != "rich":
+            raise UserError("Expected --commands without --preview, --measure and --format: it prints commands alone.")
         _print_commands(request, picked, tune, force)
         return
-    work = picked.of(make_jobs(request, notes_on(console) if form == "rich" else lambda event: said.append(event.text)))
+    planned = make_jobs(request, notes_on(console) if form == "rich" else lambda event: said.append(event.text))
+    work = picked.of(planned)
     if tune:
         from bench.runs.tuning import are_done, pending_jobs, trial_jobs, tuned_jobs
 
@@ -291,17 +294,17 @@ def plan(
     at_once = how.cells_at_once(max((job.cell.protocol["threads"] for job in work), default=1), len(work))
     lines = plan_total(cells, at_once) if form == "rich" else said
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
-        of_comparison = [job for job in work if job.cell.comparison == comparison]
+        of_comparison = [job for job in (*planned, *work) if job.cell.comparison == comparison]  # a share's too
         lines.append(smallest_difference_line(of_comparison, request.results))
     lines += few(read_records(request.results).notes)
     if form == "json":
         from bench.report.json_rows import plan_document
 
         click.echo(plan_document(cells, at_once, lines), nl=False)
-        return
-    print_sheets(console, plan_sheets(cells, at_once))
-    for line in lines:
-        console.print_lines(line)
+    else:
+        print_sheets(console, plan_sheets(cells, at_once))
+        for line in lines:
+            console.print_lines(line)
     if preview is not None:
         from bench.report.preview import draw_previews
         from bench.runs.augmented import augmented_images

@@ -55,7 +55,16 @@ class Repeat:
 
 
 def compare_results(first: Path, second: Path) -> Repeat:
-    """The profiles stored in one results folder beside those in another."""
+    """The profiles stored in one results folder beside those in another.
+
+    Raises:
+        UserError: a folder that is not there, the same one twice, or no setting in both.
+    """
+    for folder in (first, second):
+        if not folder.is_dir():
+            raise UserError(f"No results folder {str(folder)!r} to compare.")
+    if first.resolve() == second.resolve():
+        raise UserError(f"Expected another folder than {str(first)!r} to compare with: its profiles repeat themselves.")
     profiles = load_profiles(first), load_profiles(second)
     notes = tuple(note for frame in profiles for note in frame.attrs["notes"])
     return replace(compare_profiles(*profiles), notes=notes)

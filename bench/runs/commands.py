@@ -50,4 +50,6 @@ def _shared(request: Request) -> Iterator[str]:
 
 
 def _words(option: str, value: Any) -> list[str]:
-    return [option] if value is True else [option, str(value)]
+    if isinstance(value, bool):
+        return [option if value else f"--no-{option.removeprefix('--')}"]
+    return [option, str(value)]

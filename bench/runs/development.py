@@ -111,6 +111,7 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
     """
     said, found = _once(report), {}
     _reject_rates(request)
+    _reject_both(request)
     for values in variants(request.vary, request.factorial):
         settings = (*request.settings, *(f"{name}={value}" for name, value in values.items()))
         fields = {name: getattr(request, name) for name in Request.__dataclass_fields__}
@@ -150,6 +151,8 @@ def variants(vary: Sequence[str], factorial: bool = False) -> list[dict[str, str
             raise UserError(f"Expected --vary FIELD=VALUE,VALUE, but got {text!r}.")
         if name in fields:
             raise UserError(f"Expected each field once in --vary, but got {name} twice: list its values by commas.")
+        if len({*listed}) < len(listed):
+            raise UserError(f"Expected each value of {name} once in --vary, but got {values!r}.")
         fields[name] = listed
     if factorial:
         return [dict(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
@@ -180,6 +183,13 @@ def _reject_rates(request: Development) -> None:
             f"Expected --vary {varied[0]} or rates=grid, but got both: from the grid each network takes the rate that "
             "was chosen for it, whatever lr says. Leave rates=grid out to compare rates."
         )
+
+
+def _reject_both(request: Development) -> None:
+    """Raises UserError where a field varies and is set: one of the two would be ignored."""
+    vary, settings = ({text.partition("=")[0] for text in texts} for texts in (request.vary, request.settings))
+    if both := sorted(vary & settings):
+        raise UserError(f"Expected a field in --vary or in --set, but got {both[0]} in both.")
 
 
 def _reject_equal(found: Sequence[Candidate]) -> None:

@@ -163,6 +163,15 @@ def test_two_folders_of_profiles_are_compared(tmp_path: Path, monkeypatch: pytes
         "ratio_again"
         in medbench(*("profile", "--results", tmp_path / "a", "--compare", tmp_path / "b", "--format", "csv")).stdout
     )
+    for options, said in (
+        (["--compare", tmp_path / "no folder"], "No results folder"),
+        (["--compare", tmp_path / "b" / ".." / "a"], "its profiles repeat themselves"),
+        (["--compare", tmp_path / "b", "--models", "resnet50"], "Expected --compare without --models"),
+    ):
+        refused = medbench("profile", "--results", tmp_path / "a", *options)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+        assert said in refused.stderr
+    (tmp_path / "none").mkdir()
     nothing = medbench("profile", "--results", tmp_path / "a", "--compare", tmp_path / "none")
     assert nothing.exit_code == 2
     assert nothing.stderr.startswith("Error: Expected two results folders with profiles of the same settings")

@@ -43,7 +43,7 @@ def table() -> Table:
 def json_of(*arguments: str | Path) -> dict[str, Any]:
     result = invoke(*map(str, arguments), "--format", "json")
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.stdout)
 
 
 def test_the_reference_is_who_is_asked_for_else_ours_else_the_only_one_that_is_no_baseline(table: Table) -> None:
@@ -166,7 +166,9 @@ def test_models_and_plans_as_json_are_one_form(tmp_path: Path) -> None:
     models = json_of("models", "--task", "segmentation", "--family", "proposed")
     assert [row["name"] for row in models["tables"][0]["rows"]] == ["mednext_base", "mednext_small", "mednext_tiny"]
     smoke = ["--preset", "smoke", "--data", "phantom", "--set", "steps=2", "--results", tmp_path]
+    smoke += ["--preview", tmp_path / "preview"]
     plan = json_of("plan", "--models", "chance", "--dataset", "acdc", "--seeds", "2", *smoke)
+    assert len(list((tmp_path / "preview").iterdir())) == 2
     (cells,) = plan["tables"]
     assert [(row["seed"], row["state"], row["dataset"]) for row in cells["rows"]] == [
         (0, "new", "acdc-phantom"),

@@ -62,6 +62,8 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
     [
         ({"vary": ("lr",)}, "Expected --vary FIELD=VALUE,VALUE, but got 'lr'"),
         ({"vary": ("lr=1e-3,",)}, "Expected --vary FIELD=VALUE,VALUE"),
+        ({"vary": ("lr=1e-3,1e-3",)}, "Expected each value of lr once in --vary, but got '1e-3,1e-3'"),
+        ({"vary": ("lr=1e-3,2e-3",), "settings": ("lr=3e-3",)}, "in --vary or in --set, but got lr in both"),
         ({"vary": ("lr=1e-3", "lr=2e-3")}, "each field once in --vary"),
         ({"vary": ("rl=1e-3,2e-3",)}, "Unknown protocol field 'rl'. Did you mean"),
         (

@@ -68,11 +68,11 @@ def planned_keys(words: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]
     return asked
 
 
-@pytest.mark.parametrize("folds", [[], ["--folds", "3"]])
+@pytest.mark.parametrize("more", [[], ["--folds", "3"], ["--no-predictions"]])
 def test_each_command_of_a_plan_is_one_of_its_cells(
-    folds: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [*ASKED, *folds, "--results", str(tmp_path / "r e")]
+    asked = [*ASKED, *more, "--results", str(tmp_path / "r e")]
     done = CliRunner().invoke(main, ["plan", *asked, "--commands"])
     assert done.exit_code == 0, done.output
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
@@ -80,10 +80,17 @@ def test_each_command_of_a_plan_is_one_of_its_cells(
     keys = [planned_keys(line[1:], monkeypatch) for line in lines]
     assert all(len(own) == 1 for own in keys)
     assert [own[0] for own in keys] == planned_keys(["run", *asked], monkeypatch)
-    assert len(lines) == (12 if folds else 4)
+    assert len(lines) == (12 if "--folds" in more else 4)
 
 
 def test_commands_of_tuned_cells_are_refused_in_one_line() -> None:
     done = CliRunner().invoke(main, ["plan", *ASKED, "--commands", "--tune", "2"])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "Expected --commands without --tune" in done.stderr
+
+
+@pytest.mark.parametrize("option", [["--measure"], ["--preview", "p"], ["--format", "json"]])
+def test_commands_are_all_that_commands_prints(option: list[str]) -> None:
+    done = CliRunner().invoke(main, ["plan", *ASKED, "--commands", *option])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "Expected --commands without --preview, --measure and --format" in done.stderr
