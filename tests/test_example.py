@@ -10,21 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from views import view_text
 
 from bench.analysis.comparison import Table
 from bench.records.histories import find_folders
 from bench.records.profiles import load_profiles
 from bench.records.store import find_records, load_cells
 from bench.report.brief import BEGIN, END, brief_sheet, top_rows
-from bench.report.conventions_text import conventions_text
-from bench.report.costs import stored_profiles
 from bench.report.drawing.style import save
 from bench.report.figures import table_drawings
 from bench.report.leaks import leaks_sheets
 from bench.report.render import render_tables, results_tables
 from bench.report.repeats import compare_results, repeat_table
 from bench.report.sheets import render_sheets, to_markdown
-from bench.report.trials import trials_text
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
@@ -74,7 +72,7 @@ def test_the_readme_s_picture_is_drawn_from_the_records(main_table: Table, tmp_p
 
 
 def test_the_committed_trials_are_what_their_records_give_and_none_is_a_result() -> None:
-    text = trials_text(EXAMPLE)
+    text = view_text("trials", EXAMPLE)
     assert (EXAMPLE / "trials.md").read_text() == text
     trials = [json.loads((folder / "record.json").read_text()) for folder in find_records(EXAMPLE / "tuning")]
     assert sum(not trial["cell"].get("unscored") for trial in trials) == 30
@@ -101,7 +99,7 @@ def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> Non
 
 
 def test_the_committed_conventions_are_what_the_records_give() -> None:
-    assert (EXAMPLE / "conventions.md").read_text() == conventions_text(EXAMPLE, "acdc")
+    assert (EXAMPLE / "conventions.md").read_text() == view_text("conventions", EXAMPLE, dataset="acdc")
 
 
 def test_the_records_are_whole_and_carry_no_weights() -> None:
@@ -165,7 +163,7 @@ def test_the_committed_latex_compiles(tmp_path: Path) -> None:
 
 
 def test_the_committed_speeds_are_what_the_profiles_give() -> None:
-    assert (EXAMPLE / "speeds.md").read_text() == stored_profiles(EXAMPLE), "run `make example`"
+    assert (EXAMPLE / "speeds.md").read_text() == view_text("speeds", EXAMPLE), "run `make example`"
     profiles = load_profiles(EXAMPLE)
     shown = profiles[(profiles["input"] == "8x3x224x224") | (profiles["model"] == "mednext_tiny")]
     assert len(shown) == 14 + 4, "and four training steps as cells take them"

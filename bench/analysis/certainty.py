@@ -32,6 +32,7 @@ from bench.analysis.statistics import (
     wilcoxon,
 )
 from bench.datasets.splits.grouping import UNKNOWN
+from bench.zoo.libraries import is_of_library
 
 
 @dataclass(frozen=True)
@@ -318,20 +319,26 @@ def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str
 
 
 def _reference(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:
-    """The model that was asked for, where it is ranked; else the proposed one; else the only one that is no baseline.
+    """The model that was asked for, where it is ranked; else the proposed one; else the only one of the user's own.
 
     Of several versions the newest, before any config of it; without such a model the best; blank without any.
     """
     ranked = cells[cells["model"].isin(list(order))]
     names = ranked["model"].map(bare_name)
-    own = ranked[ranked["family"] == "other"]
     found = [names == asked, ranked["family"] == "proposed"]
-    found += [ranked["family"] == "other"] if own["model"].nunique() == 1 else []
+    for own in (names.map(_is_of_a_user).astype(bool), ranked["family"] == "other"):
+        found += [own] if ranked["model"][own].nunique() == 1 else []
     for meant in found:
         if meant.any():
             plain = ~ranked["model"].str.contains("[", regex=False)
             return str(ranked.assign(plain=plain)[meant].sort_values(["version", "plain"])["model"].iloc[-1])
     return "".join(order[:1])
+
+
+def _is_of_a_user(name: str) -> bool:
+    """Whether a model is named by its place in code, `net.py:Net`, which is no library's."""
+    name = name.partition("[")[0]
+    return ":" in name and not is_of_library(name)
 
 
 def bare_name(model: str) -> str:

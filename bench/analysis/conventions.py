@@ -129,7 +129,8 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
         f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
         f"{first['comparison']}.{older}"
     )
-    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, short) for pair in PAIRS), *aside))
+    nameless = short or max(whole.values()) < 2
+    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, nameless) for pair in PAIRS), *aside))
 
 
 def _means(scores: pd.DataFrame) -> dict[str, float]:
@@ -137,11 +138,11 @@ def _means(scores: pd.DataFrame) -> dict[str, float]:
     return {name: figure(scores_of(scores, measures[column])) for name, column in SHOWN.items()}
 
 
-def _change(values: pd.DataFrame, usual: str, instead: str, short: bool = False) -> str:
+def _change(values: pd.DataFrame, usual: str, instead: str, nameless: bool = False) -> str:
     """What showing another figure than the usual one does: by how much it differs, and to the models' order.
 
     Args:
-        short: of a budget under which nothing is best: no model is named.
+        nameless: no model is named first: nothing is, of a short budget or of one seed.
     """
     gaps = values[instead] - values[usual]
     merits = {name: next(m.merit for m in MEASURES if m.column == column) for name, column in SHOWN.items()}
@@ -154,4 +155,4 @@ def _change(values: pd.DataFrame, usual: str, instead: str, short: bool = False)
     best = f"first stays {first[0]}" if first[0] == first[1] else f"first is {first[1]} in place of {first[0]}"
     most = f", by at most {(before - after).abs().max():.0f}" if moved else ""
     change = f"{instead} for {usual}: {size_of}; {moved} of {size} models change rank{most}"
-    return f"{change}." if short else f"{change}; {best}."
+    return f"{change}." if nameless else f"{change}; {best}."

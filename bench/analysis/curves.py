@@ -19,6 +19,8 @@ from bench.analysis.shown import DEFAULT, Shown, named_apart
 from bench.analysis.statistics import Interval
 from bench.analysis.units import with_units
 from bench.errors import UserError, unknown
+from bench.records.choice import ALL as ALL_CELLS
+from bench.records.choice import Choice
 from bench.records.store import load_cells_and_cases
 from bench.runs.arguments import FLAG, REPORT, make_request, read_arguments, whole
 from bench.runs.curves import CURVES, IMAGES, PATIENTS, CurveRuns, curve_runs
@@ -121,25 +123,22 @@ def curves_of(runs: CurveRuns, results: str | Path, shown: Shown = DEFAULT) -> l
 
 
 def stored_curves(
-    results: str | Path, dataset: str | None = None, preset: str | None = None, shown: Shown = DEFAULT
+    results: str | Path, preset: str | None = None, shown: Shown = DEFAULT, choice: Choice = ALL_CELLS
 ) -> tuple[list[Curve], tuple[str, ...]]:
     """All curves that records allow: one model at two places or more. And what of the folder was left out, in lines.
 
     Of several versions of a model the newest is shown; arms of ablations are not.
 
     Args:
-        dataset: as results call it (`acdc`, `acdc-phantom`); None: all.
         preset: as the curves' captions name it, without the steps; None: all.
+        choice: which cells, whatever their preset.
 
     Raises:
-        UserError: no curve, of that dataset or that preset.
+        UserError: no curve, of those cells or that preset.
     """
     cells, cases = _load(results)
     notes = tuple(cells.attrs["notes"])
-    if dataset is not None and len(cells):
-        if dataset not in set(cells["dataset"]):
-            raise unknown("dataset among the records", dataset, set(cells["dataset"]))
-        cells = cells[cells["dataset"] == dataset]
+    cells = choice.of(cells) if len(cells) else cells
     found = []
     for axis in AXES:
         placed = cells.assign(
@@ -188,12 +187,13 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     trained = placed[placed["family"] != "chance"]
     if trained.empty or trained.groupby("model")["place"].nunique().max() < 2:
         return None
+    placed = placed[placed.groupby("model")["place"].transform("nunique") > 1]  # of no other row a word is said
     place_of = dict(zip(placed["comparison"], placed["place"].astype(int), strict=True))
     made = summarise(placed, cases[cases["key"].isin(placed["key"])], False, asked, False, shown)
     tables = {place_of[table.key]: table for table in sorted(made, key=lambda table: place_of[table.key])}
     last, column = pooled(placed[placed["place"] == max(tables)]), next(reversed(tables.values())).columns[0]
     last["preset"], last["train_patients"] = _preset(last), None if axis == PATIENTS else last["train_patients"]
-    done = placed[placed["status"] == "complete"]
+    done = placed[(placed["status"] == "complete") & (placed["family"] != "chance")]
     left_out = (ALL,) if axis == PATIENTS and len(known) < len(cells) else ()
     differ = (MEAN,) if (placed["place"] != cells.loc[placed.index, "place"]).any() else ()
     lines = _lines(tables, column.header)

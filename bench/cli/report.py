@@ -16,8 +16,6 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.comparison import Table
-    from bench.analysis.curves import Curve
-    from bench.analysis.sheet import Sheet
     from bench.report.selection import Selection
     from bench.runs.naming import Naming
 
@@ -45,14 +43,20 @@ class Instead:
                 "but got several; --budgets and --figures go together."
             )
 
+    @property
+    def view(self) -> str | None:
+        """The one of `bench.report.instead.VIEWS` that is asked for."""
+        views = ("brief", "trials", "speeds", "ranks", "conventions", "budgets")
+        return next((name for name in views if getattr(self, name)), None)
+
 
 INSTEAD: Option = gathered(
     "instead",
     f"{__name__}:Instead",
     click.option("--brief", is_flag=True, help="Few columns: figures with intervals, costs, seeds."),
-    click.option("--trials", is_flag=True, help="What tuning tried and chose instead, as markdown."),
-    click.option("--speeds", is_flag=True, help="All stored profiles instead, as markdown."),
-    click.option("--ranks", is_flag=True, help="How often each model has each rank instead, as markdown."),
+    click.option("--trials", is_flag=True, help="What tuning tried and chose instead."),
+    click.option("--speeds", is_flag=True, help="All stored profiles instead."),
+    click.option("--ranks", is_flag=True, help="How often each model has each rank instead."),
     click.option("--conventions", is_flag=True, help="What other metric conventions do to the same runs instead."),
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
     click.option("--figures", type=PATH, metavar="DIR", help="Draw all figures there instead, PDF, SVG and PNG."),
@@ -140,7 +144,7 @@ def report(
         _write(paper_latex(selection, paper), display.output)
     elif instead.figures is not None:
         _draw(selection, instead.figures, instead)
-    elif form == "rich" and display.output is None and _are_tables(instead):
+    elif form == "rich" and display.output is None and not instead.bibtex:
         _print(selection, instead, checklist, display)
     elif into is not None and selection.only_dataset is not None:
         from bench.report.brief import write_into
@@ -151,11 +155,11 @@ def report(
 
 
 def _are_figures(instead: Instead) -> bool:
-    return _are_tables(instead) and not (instead.brief or instead.budgets or instead.figures)
+    return _are_tables(instead) and instead.view is None and not instead.figures
 
 
 def _are_tables(instead: Instead) -> bool:
-    return not (instead.trials or instead.speeds or instead.ranks or instead.conventions or instead.bibtex)
+    return not instead.bibtex and instead.view in (None, "brief", "budgets")
 
 
 def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
@@ -165,43 +169,26 @@ def _tables(selection: Selection) -> tuple[list[Table], tuple[str, ...]]:
 
 
 def _print(selection: Selection, instead: Instead, checklist: bool, display: Display) -> None:
-    from bench.report.brief import brief_sheet
+    from bench.report.instead import sheets_instead
     from bench.report.notes import notes_text
     from bench.report.render import print_tables
     from bench.report.selection import sheets_below
     from bench.report.sheets import print_sheets
 
-    if instead.budgets:
-        sheets, notes = _curve_sheets(selection)
-        print_sheets(make_console(display.wide), sheets)
+    console = make_console(display.wide)
+    if instead.view is not None:
+        sheets, notes = sheets_instead(instead.view, selection)
+        print_sheets(console, sheets)
         click.echo(notes_text(notes, "rich"), nl=False)
         return
     tables, notes = _tables(selection)
-    if instead.brief:
-        print_sheets(make_console(display.wide), [brief_sheet(table) for table in tables])
-        click.echo(notes_text(notes, "rich"), nl=False)
-    else:
-        console = make_console(display.wide)
-        print_tables(console, tables, checklist, notes)
-        print_sheets(console, sheets_below(selection, tables))
-
-
-def _curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]:
-    from bench.analysis.curves import stored_curves
-
-    return stored_curves(selection.results, selection.only_dataset, selection.preset, selection.shown)
-
-
-def _curve_sheets(selection: Selection) -> tuple[list[Sheet], tuple[str, ...]]:
-    from bench.report.curves import curve_sheet
-
-    curves, notes = _curves(selection)
-    return [curve_sheet(curve) for curve in curves], notes
+    print_tables(console, tables, checklist, notes)
+    print_sheets(console, sheets_below(selection, tables))
 
 
 def _text(selection: Selection, instead: Instead, form: str) -> str:
-    """The tables, or what replaces them, as text of a format; trials, speeds, ranks and conventions are Markdown."""
-    from bench.report.brief import brief_sheet
+    """The tables, or what replaces them, as text of a format."""
+    from bench.report.instead import sheets_instead
     from bench.report.json_text import results_document
     from bench.report.notes import notes_text
     from bench.report.render import render_tables
@@ -210,23 +197,11 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
 
     if form == "json" and not _are_figures(instead):
         raise UserError(
-            "Expected --format json without --brief, --trials, --speeds, --ranks, --conventions, --budgets."
+            "Expected --format json without --brief, --trials, --speeds, --ranks, --conventions, --budgets, --bibtex."
         )
-    if instead.conventions:
-        from bench.report.conventions_text import conventions_text
-
-        return conventions_text(selection.results, selection.only_dataset, selection.weights)
-    if instead.trials:
-        from bench.report.trials import trials_text
-
-        return trials_text(selection.results)
-    if instead.speeds:
-        from bench.report.costs import stored_profiles
-
-        return stored_profiles(selection.results)
     of_sheets = "markdown" if form == "rich" else form
-    if instead.budgets:
-        sheets, notes = _curve_sheets(selection)
+    if instead.view is not None:
+        sheets, notes = sheets_instead(instead.view, selection)
         return render_sheets(sheets, of_sheets) + notes_text(notes, of_sheets)
     tables, notes = _tables(selection)
     if instead.bibtex:
@@ -235,12 +210,10 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
 
         published = rows_below(selection, tables).values()
         return bibliography(tables, [figure for rows in published for row in rows for figure in row])
-    if instead.brief:
-        return render_sheets([brief_sheet(table) for table in tables], of_sheets) + notes_text(notes, of_sheets)
     below = sheets_below(selection, tables)
     if form == "json":
         return results_document(tables, below, notes)
-    text = render_tables(tables, "ranks" if instead.ranks else form, notes)
+    text = render_tables(tables, form, notes)
     return f"{text}\n{render_sheets(below, of_sheets)}" if below else text
 
 
@@ -250,9 +223,12 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
     from bench.report.notes import few
 
     if instead.budgets:
+        from bench.analysis.curves import stored_curves
         from bench.report.curves import draw_curves_in
+        from bench.report.instead import choice_of_curves
 
-        curves, notes = _curves(selection)
+        chosen = choice_of_curves(selection)
+        curves, notes = stored_curves(selection.results, selection.preset, selection.shown, chosen)
         for said in (*map(str, draw_curves_in(curves, folder)), *few(notes)):
             click.echo(said)
         return

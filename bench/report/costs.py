@@ -10,7 +10,7 @@ import pandas as pd
 from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.profiles import load_profiles
-from bench.report.sheets import render_sheets
+from bench.report.notes import in_a_line
 from bench.report.speeds import SHARED, form_text, sheet, significant, speed_tables, threads_text
 
 LATENCY = (
@@ -43,12 +43,15 @@ FLAGGED = (
 )
 
 
-def stored_profiles(results: str | Path) -> str:
-    """All tables of a results folder's profiles, as Markdown. Raises UserError where there are none."""
+def stored_profiles(results: str | Path) -> tuple[list[Sheet], tuple[str, ...]]:
+    """All tables of a results folder's profiles, and what was left out. Raises UserError where there are none."""
     profiles = load_profiles(results)
+    notes = profiles.attrs["notes"]
     if profiles.empty:
-        raise UserError(f"No profiles in {str(results)!r}. Run `medbench profile --models NAMES` first.")
-    return render_sheets(profile_tables(profiles), "markdown")
+        raise UserError(
+            f"No profiles in {str(results)!r}. Run `medbench profile --models NAMES` first.{in_a_line(notes)}"
+        )
+    return profile_tables(profiles), notes
 
 
 def profile_tables(profiles: pd.DataFrame) -> list[Sheet]:

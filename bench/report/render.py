@@ -28,7 +28,6 @@ from bench.report.table_sheets import (
     certainty_rows,
     class_sheet,
     interval_sheet,
-    rank_sheet,
     screen_sheet,
     table_setting,
     table_sheet,
@@ -146,15 +145,13 @@ def print_tables(screen: Screen, tables: list[Table], checklist: bool = False, n
 
 
 def render_tables(tables: list[Table], form: str, notes: Sequence[str] = ()) -> str:
-    """The text of tables as `rich`, `markdown`, `latex` or `csv`; `ranks` is how often each model has each rank.
+    """The text of tables as `rich`, `markdown`, `latex` or `csv`.
 
     Args:
         notes: what was left out, in lines, to stand below.
     """
     if form == "csv":
         return to_csv(tables, notes)
-    if form == "ranks":
-        return render_sheets([rank_sheet(table) for table in tables], "markdown") + notes_text(notes)
     if form == "rich":
         screen = Screen(wide=True, file=io.StringIO(), width=WIDE)
         print_tables(screen, tables, checklist=True, notes=notes)

@@ -13,14 +13,13 @@ from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import short_words
 from bench.errors import UserError
 from bench.records.store import TUNING, read_records
-from bench.report.notes import in_a_line, notes_text
-from bench.report.sheets import render_sheets
+from bench.report.notes import in_a_line
 
 SCORES = {"segmentation": "mean foreground Dice", "classification": "minus the mean cross-entropy"}
 
 
-def trials_text(results: Path) -> str:
-    """Markdown: a row per search and model, the validation score of each trial, the chosen one in bold.
+def trial_sheets(results: Path) -> tuple[list[Sheet], tuple[str, ...]]:
+    """A row per search and model, the validation score of each trial, the chosen one in bold; and what was left out.
 
     The score is what selects weights too: mean foreground Dice, or minus the mean cross-entropy; the higher the better.
 
@@ -38,8 +37,7 @@ def trials_text(results: Path) -> str:
         searches.setdefault((f"{dataset['name']}, {split}, {preset}", dataset["task"]), []).append(record)
     if not searches:
         raise UserError(f"No trials in {results / TUNING}: give `medbench run` --tune N first.{in_a_line(notes)}")
-    sheets = [_search_sheet(*search, trials) for search, trials in sorted(searches.items())]
-    return render_sheets(sheets, "markdown") + notes_text(notes)
+    return [_search_sheet(*search, trials) for search, trials in sorted(searches.items())], notes
 
 
 def _search_sheet(where: str, task: str, trials: list[dict[str, Any]]) -> Sheet:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 from few_records import copy_example
 from test_comparison import cases, cell
+from views import view_text
 
 from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.comparison import Table, summarise
 from bench.records.choice import Choice
-from bench.report.conventions_text import conventions_text
 from bench.report.render import results_tables, to_csv
 
 
@@ -110,5 +110,5 @@ def test_no_arm_competes_in_the_committed_tables_of_acdc(tmp_path: Path) -> None
     ]
     assert not [title for title in found.frame["Model"] if "=none" in title]
     assert len(found.sure.gaps) == 3, "two networks and an older version"
-    assert "=none" not in conventions_text(example, "acdc").partition("preset quick (")[2]
+    assert "=none" not in view_text("conventions", example, dataset="acdc").partition("preset quick (")[2]
     assert "[sem=none]" not in to_csv([found])

@@ -20,8 +20,8 @@ from bench.analysis.shown import Shown, shown_cases
 from bench.errors import UserError
 from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
-from bench.report.sheets import to_latex, to_markdown, to_screen
-from bench.report.table_sheets import screen_sheet, table_setting, table_sheet
+from bench.report.sheets import render_sheets, to_latex, to_markdown, to_screen
+from bench.report.table_sheets import rank_sheet, screen_sheet, table_setting, table_sheet
 
 
 def marks(table: Table, header: str) -> dict[str, str]:
@@ -202,7 +202,7 @@ def test_a_short_budget_marks_and_ranks_nothing_whatever_the_preset_is_called(pr
         text = render_tables([table], form)
         assert "short budget: 23,992 images seen" in text or form == "csv"
         assert not [sign for sign in signs if sign in text], form
-    assert render_tables([table], "ranks") == f"{table.where}. {NO_RANKS}\n"
+    assert render_sheets([rank_sheet(table)], "markdown") == f"{table.where}. {NO_RANKS}\n"
     assert any(note.startswith("Without an interval for lack of seeds") for note in table.footnotes)
     assert not table.headline, "no ranking over data sets takes it"
 

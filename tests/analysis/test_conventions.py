@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from few_records import copy_example
+from views import view_text
 
 import bench.analysis.conventions
 from bench.analysis.conventions import MEASURES, PAIRS, SHOWN
 from bench.cli.main import main
 from bench.records.store import SCORE_COLUMNS, load_cases, load_cells
-from bench.report.conventions_text import conventions_text
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def rows(key: str, pooled: float, larger: float | None, outcome: str = "both") -
 def text(monkeypatch: pytest.MonkeyPatch, cells: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
     loaded = pd.DataFrame(cells), pd.DataFrame(cases)
     monkeypatch.setattr(bench.analysis.conventions, "load_cells_and_cases", lambda _: loaded)
-    return conventions_text(Path("results"))
+    return view_text("conventions", Path("results"))
 
 
 def test_means_and_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_every_column_is_a_score_and_a_measure() -> None:
 
 
 def test_the_committed_records_give_what_pandas_says(example: Path) -> None:
-    out = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions"])
+    out = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--format", "markdown"])
     assert out.exit_code == 0, out.output
     cells = load_cells(example)
     cells = cells[(cells["dataset"] == "acdc") & (cells["model"] == "segresnet_s")]

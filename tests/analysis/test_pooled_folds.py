@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_comparison import cell
+from views import view_text
 
 from ablations.effects import stored_arms
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.conventions import SHOWN
 from bench.analysis.rankings import rankings
 from bench.records.store import load_cells, read_record
-from bench.report.conventions_text import conventions_text
 from bench.report.leaks import worth_sheet
 from bench.report.sheets import to_markdown
 from bench.runs.cell import Cell
@@ -158,7 +158,7 @@ def test_conventions_and_leaks_count_seeds_not_folds(monkeypatch: pytest.MonkeyP
     rows = [row for one in cells for row in one["rows"]]
     loaded = pd.DataFrame(cells).drop(columns="rows"), pd.DataFrame(rows)
     monkeypatch.setattr(bench.analysis.conventions, "load_cells_and_cases", lambda _: loaded)
-    text = conventions_text(Path("results"))
+    text = view_text("conventions", Path("results"))
     assert "| A | " in text
     assert "of 1 models change rank" in text, "b lacks a fold"
     images = [

@@ -41,7 +41,7 @@ def test_a_cut_table_keeps_its_figures_and_renders_in_every_form(table: Table) -
     assert cut.frame.set_index("Model").equals(whole)
     assert cut.marks.iloc[0].to_list() == table.marks.iloc[0].to_list()
     assert list(cut.sure.gaps) == ["A"]
-    for form in ("rich", "markdown", "latex", "csv", "ranks"):
+    for form in ("rich", "markdown", "latex", "csv"):
         text = render_tables([cut], form)
         assert "OURS" in text
         assert "C" not in text.replace("|", " ").split(), form

@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 from stored_records import EXAMPLE, change, change_cell
 from test_comparison import cell, tables
+from views import view_text
 
 from bench.analysis.captions import PHANTOM
 from bench.analysis.comparison import RECONSTRUCTION
@@ -18,7 +19,6 @@ from bench.analysis.segmentation import PARTIAL
 from bench.analysis.short_budget import budget_mark
 from bench.report.render import print_tables, render_tables
 from bench.report.screen import Screen
-from bench.report.trials import trials_text
 
 SHORT = budget_mark(4_000)
 ARM = "m[laffn=none,sdffn=none,sem=none,widths=24-57-145-259]"
@@ -109,7 +109,7 @@ def test_trials_of_one_title_have_a_row_each_and_a_failed_one_is_called_so(tmp_p
             if "version" in fields:
                 change_cell(record, "model", "version", to=2)
                 change(record, "status", to="failed")
-    rows = [line.split(" | ") for line in trials_text(tmp_path).splitlines() if line.startswith("| ResNet")]
+    rows = [line.split(" | ") for line in view_text("trials", tmp_path).splitlines() if line.startswith("| ResNet")]
     titles = [row[0].removeprefix("| ") for row in rows]
     assert titles == ["ResNet-10-T [width=8] v1", "ResNet-10-T v1", "ResNet-10-T v2"]
     assert sum("**" in text for row in rows for text in row) == 2

@@ -51,6 +51,8 @@ def test_the_reference_is_who_is_asked_for_else_ours_else_the_only_one_that_is_n
     assert table_of(*three("a", 0.9), *three("b", 0.8, family="other")).sure.reference == "B"
     two = (*three("a", 0.9), *three("b", 0.8, family="other"), *three("c", 0.7, family="other"))
     assert table_of(*two).sure.reference == "A", "of several the best row"
+    mine = (*three("a", 0.9), *three("timm:b", 0.8, family="other"), *three("net.py:Net", 0.7, family="cnn"))
+    assert table_of(*mine).sure.reference == "NET.PY:NET", "a network of one's own, whatever its family"
 
 
 def test_columns_stand_as_they_are_named_and_seeds_stay(table: Table) -> None:
@@ -183,5 +185,6 @@ def test_json_is_of_whole_tables_alone(example: Path) -> None:
     result = invoke("report", "--results", str(example), "--format", "json", "--brief")
     assert result.exit_code == 2
     assert result.output == (
-        "Error: Expected --format json without --brief, --trials, --speeds, --ranks, --conventions, --budgets.\n"
+        "Error: Expected --format json without --brief, --trials, --speeds, --ranks, --conventions, --budgets, "
+        "--bibtex.\n"
     )

@@ -1,0 +1,92 @@
+"""What a report makes of stored results in place of whole tables: sheets, which every format writes alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+from bench.analysis.sheet import Sheet
+from bench.errors import UserError
+from bench.records.choice import Choice
+from bench.report.notes import in_a_line
+from bench.report.selection import Selection, selected_tables
+
+Sheets = tuple[list[Sheet], tuple[str, ...]]
+
+
+def sheets_instead(view: str, selection: Selection) -> Sheets:
+    """The sheets of a view, one of `VIEWS`, and what was left out, in lines.
+
+    Raises:
+        UserError: a wish that the view does not read, or nothing stored that it shows.
+    """
+    make, reads = VIEWS[view]
+    given = [field.name for field in fields(selection) if getattr(selection, field.name) != field.default]
+    unread = [f"--{name}" for name in given if reads is not None and name not in {"results", *reads}]
+    if unread:
+        raise UserError(f"Expected --{view} without {' and '.join(unread)}: it shows all that is stored.")
+    return make(selection)
+
+
+def _ranks(selection: Selection) -> Sheets:
+    from bench.report.table_sheets import rank_sheet
+
+    tables, notes = selected_tables(selection)
+    return [rank_sheet(table) for table in tables], notes
+
+
+def _brief(selection: Selection) -> Sheets:
+    from bench.report.brief import brief_sheet
+
+    tables, notes = selected_tables(selection)
+    return [brief_sheet(table) for table in tables], notes
+
+
+def _budgets(selection: Selection) -> Sheets:
+    from bench.analysis.curves import stored_curves
+    from bench.report.curves import curve_sheet
+
+    curves, notes = stored_curves(selection.results, selection.preset, selection.shown, choice_of_curves(selection))
+    return [curve_sheet(curve) for curve in curves], notes
+
+
+def choice_of_curves(selection: Selection) -> Choice:
+    """Which cells curves are made of: a curve's preset is named without its steps, and chosen among the curves."""
+    return Choice(selection.models, selection.dataset, None, selection.split, selection.seeds)
+
+
+def _conventions(selection: Selection) -> Sheets:
+    from bench.analysis.conventions import convention_sheets
+
+    sheets, notes = convention_sheets(selection.results, selection.only_dataset, selection.weights)
+    if not sheets:
+        raise UserError(
+            f"No segmentation records with all metrics in {str(selection.results)!r}: give `medbench run` first."
+            f"{in_a_line(notes)}"
+        )
+    return sheets, notes
+
+
+def _trials(selection: Selection) -> Sheets:
+    from bench.report.trials import trial_sheets
+
+    return trial_sheets(selection.results)
+
+
+def _speeds(selection: Selection) -> Sheets:
+    from bench.report.costs import stored_profiles
+
+    return stored_profiles(selection.results)
+
+
+CELLS = {"models", "dataset", "preset", "split", "seeds"}
+FIGURES = {"policy", "definition", "weights"}
+# What makes each view's sheets, and which wishes it reads beside the folder; None: all.
+VIEWS: dict[str, tuple[Callable[[Selection], Sheets], set[str] | None]] = {
+    "brief": (_brief, None),
+    "ranks": (_ranks, None),
+    "budgets": (_budgets, CELLS | FIGURES),
+    "conventions": (_conventions, {"dataset", "weights"}),
+    "trials": (_trials, set()),
+    "speeds": (_speeds, set()),
+}

@@ -1,0 +1,52 @@
+"""Views of the stored results in place of whole tables: each in every format, and none that ignores a wish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from stored_records import invoke
+
+EXAMPLE = str(Path(__file__).parents[2] / "results" / "example")
+SIGNS = {"markdown": "| ---", "latex": "\\toprule", "csv": ","}
+
+
+@pytest.mark.parametrize("view", ["--speeds", "--trials", "--conventions", "--ranks"])
+def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"--conventions": ["--dataset", "acdc"], "--ranks": ["--dataset", "sars-cov2-ct"]}.get(view, [])
+    for form, sign in SIGNS.items():
+        done = invoke("report", "--results", EXAMPLE, view, *chosen, "--format", form)
+        assert (done.exit_code, sign in done.stdout) == (0, True), done.output
+        assert ("| ---" in done.stdout) == (form == "markdown")
+    monkeypatch.setenv("COLUMNS", "80")
+    done = invoke("report", "--results", EXAMPLE, view, *chosen)
+    assert done.exit_code == 0, done.output
+    assert "| ---" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        (["--speeds", "--models", "unet_s"], "Expected --speeds without --models: it shows all that is stored."),
+        (["--trials", "--dataset", "acdc", "--top", "3"], "Expected --trials without --dataset and --top"),
+        (["--conventions", "--preset", "quick"], "Expected --conventions without --preset"),
+        (["--budgets", "--columns", "dice"], "Expected --budgets without --columns"),
+    ],
+)
+def test_a_wish_that_a_view_does_not_read_is_refused(wishes: list[str], said: str) -> None:
+    done = invoke("report", "--results", EXAMPLE, *wishes)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+
+
+def test_a_curve_s_caption_names_the_seeds_and_models_of_its_rows_alone() -> None:
+    done = invoke("report", "--results", EXAMPLE, "--budgets", "--dataset", "acdc", "--format", "markdown")
+    caption = next(line for line in done.stdout.splitlines() if "preset standard" in line)
+    assert "; seeds 0; " in caption
+    assert "nnU-Net" not in done.stdout
+    some = invoke(
+        "report", "--results", EXAMPLE, "--budgets", "--models", "unet_s,mednext_tiny", "--format", "markdown"
+    )
+    assert "| U-Net (reduced) |" in some.stdout
+    assert "SegFormer" not in some.stdout
