@@ -72,12 +72,15 @@ def show(key: str, results: Path, display: Display) -> None:
     Example:
       medbench results show 1bc24f44bda0 --results results/example
     """
+    from bench.records.choice import UNFINISHED
     from bench.records.keeping import kept_cells
     from bench.records.store import read_record
     from bench.report.kept import cell_sheet
 
     cells = kept_cells(results)
     found = cells[cells["key"].str.startswith(key)]
+    if len(found) > 1 and found["key"].nunique() == 1:  # begun in one place, and ended in another
+        found = found[found["status"] != UNFINISHED]
     if len(found) != 1:
         raise UserError(
             f"Expected the key of one cell, or its beginning, but {len(found)} of {len(cells)} begin with {key!r}: "

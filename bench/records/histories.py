@@ -6,22 +6,32 @@ import csv
 import io
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from bench.records.damage import Damaged, read_whole
-from bench.records.store import find_records
+from bench.records.damage import STATUSES, Damaged, read_whole
+from bench.records.places import find_records
+from bench.records.store import read_record
 
 AVERAGED = "average_val_score"
 
 
 def find_folders(results: str | Path, keys: Collection[str]) -> dict[str, Path]:
-    """Key -> the folder of that cell, whose name ends in its key, of the keys that are found; of copies the first."""
-    wanted, found = set(keys), dict[str, Path]()
+    """Key -> the folder of that cell, whose name ends in its key, of the keys that are found; a complete copy first."""
+    wanted, found = set(keys), dict[str, list[Path]]()
     for folder in find_records(Path(results)):
         key = folder.name.rpartition("-")[2]
         if key in wanted:
-            found.setdefault(key, folder)
-    return found
+            found.setdefault(key, []).append(folder)
+    return {key: min(copies, key=_rank) if len(copies) > 1 else copies[0] for key, copies in found.items()}
+
+
+def _rank(folder: Path) -> int:
+    """What a copy of a cell comes before others by: its status; one whose record cannot be read is the last."""
+    with suppress(Damaged):
+        record = read_record(folder)
+        return len(STATUSES) if record is None else STATUSES.index(record["status"])
+    return len(STATUSES)
 
 
 def read_history(folder: Path) -> dict[str, list[float]]:

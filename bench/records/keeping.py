@@ -17,6 +17,7 @@ from bench.records.choice import ALL, UNFINISHED, Choice
 from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME
+from bench.records.places import RECORDS, RUNS, bases, find_cells
 from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
 
@@ -88,9 +89,8 @@ def _files_of(folder: Path) -> dict[str, Any]:
 
 
 def _unfinished(results: Path) -> list[Path]:
-    """The folders below `runs` of cells that were begun and have no record."""
-    begun = sorted(path.parent for path in (results / "runs").rglob("cell.json"))
-    return [folder for folder in begun if not (folder / "record.json").exists()]
+    """The folders of cells that were begun and have no record."""
+    return [folder for folder in find_cells(results, "cell.json") if not (folder / "record.json").exists()]
 
 
 def _begun_row(folder: Path) -> dict[str, Any] | None:
@@ -187,9 +187,9 @@ def _rank(record: dict[str, Any]) -> int:
 
 def _place(results: Path, record: dict[str, Any]) -> Path:
     """Where a cell belongs: below `runs`, or below `records` in a folder that has these alone."""
-    folder = store.cell_folder(results, record["cell"], record["model"]["name"])
-    if (results / "records").is_dir() and not (results / "runs").is_dir():
-        return results / "records" / folder.relative_to(results / "runs")
+    folder = store.place_of(results, record["cell"], record["model"]["name"])
+    if bases(results) == [results / RECORDS] and folder.is_relative_to(results / RUNS):
+        return results / RECORDS / folder.relative_to(results / RUNS)
     return folder
 
 

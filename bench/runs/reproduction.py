@@ -55,7 +55,7 @@ def job_again(
         model=record["model"]["name"],
         preset=record["preset"],
         results=results,
-        folder=store.cell_folder(results, asdict(cell), record["model"]["name"]),
+        folder=store.place_of(results, asdict(cell), record["model"]["name"]),
         data_root=prepared.folder.parent,
         device=device,
         cost=record["cost"],
