@@ -135,7 +135,7 @@ def _agreed(question: str) -> bool:
 @click.argument("others", nargs=-1, required=True, type=PATH)
 @RESULTS
 def merge(others: tuple[Path, ...], results: Path) -> None:
-    """Take whole cells from other results folders: new ones, and complete ones in a failed one's place.
+    """Take whole cells from other results folders: new ones, and complete ones in place of failed or unfinished ones.
 
     \b
     Example:
@@ -145,7 +145,8 @@ def merge(others: tuple[Path, ...], results: Path) -> None:
 
     merged = merge_results(results, others)
     copied, replaced, kept = (len(keys) for keys in (merged.copied, merged.replaced, merged.kept))
-    click.echo(f"{copied} copied, {replaced} in place of what had failed, {kept} were there")
+    left = f", {len(merged.left)} left out: see below" if merged.left else ""
+    click.echo(f"{copied} copied, {replaced} in place of failed or unfinished ones, {kept} were there{left}")
     _say_notes(merged.notes)
 
 

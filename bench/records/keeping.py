@@ -7,6 +7,7 @@ import shutil
 import struct
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from bench.records.choice import ALL, UNFINISHED, Choice
 from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME
-from bench.records.places import RECORDS, RUNS, bases, find_cells
+from bench.records.places import MERGING, RECORDS, RUNS, bases, find_cells
 from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
 
@@ -31,11 +32,17 @@ BESIDE = ("units", "audits", "profiles")  # what tables take beside records
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: keys of cells that came in, that took a failed one's place, and that were there already."""
+    """What a merge did: keys of cells by what became of them, and lines on what was left or left out.
+
+    Attributes:
+        copied: came in. replaced: took the place of one that had failed or was not finished. kept: were there.
+        left: could not come in, since their place is being run, not finished, or a link.
+    """
 
     copied: tuple[str, ...]
     replaced: tuple[str, ...]
     kept: tuple[str, ...]
+    left: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -143,10 +150,11 @@ def remove_folders(results: Path, folders: Iterable[Path]) -> tuple[list[Path], 
 
 
 def merge_results(results: Path, others: Sequence[Path]) -> Merged:
-    """Takes whole cells from other folders: those that are not here, and complete ones in a failed one's place.
+    """Takes whole cells from other folders: those that are not here, and better ones in a failed one's place.
 
-    A cell is copied beside and renamed into place; what is there already, and complete, is never touched. Damaged
-    records of the others are left out and named. Their units, audits and profiles come too where there is none here.
+    What is there already, and complete, is never touched; nor is what a process is running. The place of a cell that is
+    not finished is taken by a complete one alone. Damaged records of the others are left out and named. Their units,
+    audits and profiles come too where there is none here.
 
     Raises:
         UserError: another folder that is not there or holds no record.
@@ -157,8 +165,8 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
             raise UserError(f"{other} is the folder to merge into: name another one.")
     results.mkdir(parents=True, exist_ok=True)
     here = {record["key"]: (folder, record) for folder, record in store.read_records(results).records}
-    copied, replaced, kept = list[str](), list[str](), list[str]()
-    notes: list[str] = []
+    became: dict[str, list[str]] = {"copied": [], "replaced": [], "kept": [], "left": []}
+    notes, lines = list[str](), list[str]()
     for other in others:
         found = store.read_records(other)
         notes += found.notes
@@ -167,18 +175,45 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
         for folder, record in found.records:
             key, own = record["key"], here.get(record["key"])
             if own is not None and _rank(own[1]) <= _rank(record):
-                kept.append(key)
+                became["kept"].append(key)
                 continue
             links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
             notes += [f"Left out: {path} is a link, and what it leads to is no part of a cell." for path in links]
             if {folder / "record.json", folder / "cases.csv"} & {*links}:
                 continue
             target = own[0] if own is not None else _place(results, record)
-            _copy_cell(folder, target)
-            here[key] = (target, record)
-            (copied if own is None else replaced).append(key)
+            what, line = _take_cell(folder, record, target)
+            became[what].append(key)
+            lines += [line] if line else []
+            if what in ("copied", "replaced"):
+                here[key] = (target, record)
         _copy_beside(other, results)
-    return Merged(tuple(copied), tuple(replaced), tuple(dict.fromkeys(kept)), tuple(notes))
+    return Merged(**{what: tuple(dict.fromkeys(keys)) for what, keys in became.items()}, notes=(*lines, *notes))
+
+
+def _take_cell(folder: Path, record: dict[str, Any], target: Path) -> tuple[str, str]:
+    """Copies a cell to its place under that place's lease; what became of it, and a line where it is left."""
+    if target.is_symlink():
+        return "left", f"Left: {target} is a link."
+    try:
+        with store.lock(target, wait=False) as held:
+            if not held:
+                return "left", f"Left: {target} is being run by another process."
+            try:
+                own = store.read_record(target)
+            except Damaged:
+                own = None
+            if own is not None and _rank(own) <= _rank(record):  # ended since, or left out of tables
+                return "kept", ""
+            is_begun = any((target / name).exists() for name in ("cell.json", "checkpoint.pt", "record.json"))
+            if own is None and is_begun and record["status"] != "complete":
+                why = f"is not finished, and a {record['status']} cell ({folder}) does not take its place."
+                return "left", f"Left: {target} {why}"
+            _copy_cell(folder, target)
+            return "replaced" if is_begun else "copied", ""
+    finally:
+        with suppress(OSError):  # it holds something, but for a copy that failed
+            target.rmdir()
 
 
 def _rank(record: dict[str, Any]) -> int:
@@ -194,14 +229,35 @@ def _place(results: Path, record: dict[str, Any]) -> Path:
 
 
 def _copy_cell(folder: Path, target: Path) -> None:
-    """Copies a cell's files beside their place, then renames."""
-    beside = target.with_name(f".{target.name}.merging")
+    """Copies a cell's files beside their place, then moves them in, the record last; then what the old cell had goes.
+
+    The place is there at any time, with the lease in it: stopped anywhere, it holds the old cell's checkpoint still, or
+    the whole new cell.
+    """
+    beside = target.with_name(f".{target.name}{MERGING}")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder, beside, ignore=_no_part_of_a_cell)
-    if target.exists():
-        shutil.rmtree(target)
-    beside.rename(target)
+    try:
+        shutil.copytree(folder, beside, ignore=_no_part_of_a_cell)
+        paths = sorted(beside.iterdir(), key=lambda path: path.name == "record.json")
+        for path in paths:
+            there = target / path.name
+            if path.is_dir() or there.is_dir():
+                _remove(there)
+            path.replace(there)
+        names = {path.name for path in paths}
+        for path in list(target.iterdir()):
+            if path.name not in names and not path.name.startswith(NAME):
+                _remove(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _no_part_of_a_cell(folder: str, names: list[str]) -> set[str]:

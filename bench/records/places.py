@@ -14,6 +14,8 @@ from bench.records.keys import cell_key, dataset_label
 RUNS, RECORDS = "runs", "records"
 EXAMPLE = ("example", RECORDS)  # the folders of the committed example within the project's own `results`
 
+MERGING = ".merging"  # how the folder's name ends that a cell is copied to before it comes to its place
+
 
 def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
     """Where the files of a cell, given as plain values, are written below the results folder."""
@@ -50,4 +52,5 @@ def _below(base: Path, name: str) -> list[Path]:
 
 
 def _is_result(place: tuple[str, ...]) -> bool:
-    return TUNING not in place and DEVELOPMENT not in place and EXAMPLE not in pairwise(place)
+    aside = TUNING in place or DEVELOPMENT in place or EXAMPLE in pairwise(place)
+    return not aside and not place[-1].endswith(MERGING)

@@ -106,6 +106,69 @@ def test_a_merge_takes_whole_cells_and_complete_ones_before_failed(results: Path
     assert set(bench.load_cells(here)["status"]) == {"complete"}, "a failed cell takes no complete one's place"
 
 
+@pytest.fixture
+def begun(results: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A cell that is not finished in a folder of its own, and that folder; it is finished in `results`."""
+    here, cell = tmp_path / "here", the_cell(results, "acdc")
+    place = here / cell.relative_to(results)
+    place.mkdir(parents=True)
+    shutil.copy(cell / "cell.json", place)
+    (place / "checkpoint.pt").write_bytes(b"hours")
+    return place, here
+
+
+def test_a_merge_leaves_and_names_a_cell_that_is_being_run(results: Path, begun: tuple[Path, Path]) -> None:
+    place, here = begun
+    with lock(place, wait=False) as lease:
+        result = invoke("results", "merge", str(results), "--results", str(here))
+        assert lease is not None
+        assert lease.holds()
+    assert "1 copied, 0 in place of failed or unfinished ones, 0 were there, 1 left out" in result.output
+    assert f"Left: {place} is being run by another process." in result.output
+    assert {path.name for path in place.iterdir()} == {"cell.json", "checkpoint.pt"}
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_only_a_complete_cell_takes_an_unfinished_ones_place(
+    status: str, results: Path, begun: tuple[Path, Path]
+) -> None:
+    place, here = begun
+    record = the_cell(results, "acdc") / "record.json"
+    change(record, "status", to=status)
+    merged = merge_results(here, [results])
+    assert (len(merged.copied), len(merged.replaced), len(merged.left)) == (1, 0, 1)
+    assert f"Left: {place} is not finished" in merged.notes[0]
+    assert (place / "checkpoint.pt").read_bytes() == b"hours"
+    change(record, "status", to="complete")
+    merged = merge_results(here, [results])
+    assert (len(merged.copied), len(merged.replaced), len(merged.left)) == (0, 1, 0)
+    assert {path.name for path in place.iterdir()} == {path.name for path in record.parent.iterdir()}
+    assert not list(here.rglob(".*"))
+
+
+def test_a_merge_that_is_stopped_loses_no_checkpoint_and_goes_on_another_time(
+    results: Path, begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, here = begun
+    replace = Path.replace
+
+    def stopped(path: Path, target: Path) -> Path:
+        if path.name == "record.json":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            merge_results(here, [results])
+    assert (place / "checkpoint.pt").read_bytes() == b"hours"
+    shutil.copytree(the_cell(results, "acdc"), place.with_name(f".{place.name}.merging"))  # of one that was killed
+    assert "acdc" not in set(bench.load_cells(here)["dataset"])
+    assert len(merge_results(here, [results]).replaced) == 1
+    assert keys(here) == keys(results)
+    assert not list(here.rglob(".*"))
+
+
 def test_a_merge_brings_units_audits_and_profiles_that_are_not_here(results: Path, tmp_path: Path) -> None:
     here, names = tmp_path / "here", ["audits/acdc.json", "profiles/machine/0123.json", "units/acdc-1.json"]
     for name in names:
