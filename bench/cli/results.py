@@ -192,11 +192,13 @@ def _exported_table(results: Path, choice: Choice, of_cells: bool) -> pd.DataFra
 def check(results: Path) -> None:
     """Verify all files against their hashes, keys and headers; name what is damaged and what to do.
 
+    Histories and predictions are read to their end. Cells of `tuning` and `development` below the folder count too.
+
     \b
     Example:
       medbench results check --results results/example
     """
-    from bench.records.keeping import damage_in
+    from bench.records.checking import damage_in
 
     whole, damaged = damage_in(results)
     for line in damaged:

@@ -1,10 +1,8 @@
-"""Order in a results folder: what lies there, what is taken away, what comes in from another one, what is damaged."""
+"""Order in a results folder: what lies there, what is taken away, what comes in from another one."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import struct
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +17,6 @@ from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME
 from bench.records.places import MERGING, RECORDS, RUNS, bases, find_cells
-from bench.records.profiles import load_profiles
 from bench.records.rows import COLUMNS, record_row
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ def kept_cells(
     """
     import pandas as pd
 
-    _check_folder(results)
+    check_folder(results)
     found = store.read_records(results)
     rows = [{**record_row(record), **_files_of(folder)} for folder, record in found.records]
     rows += [row for folder in _unfinished(results) if (row := _begun_row(folder)) is not None]
@@ -77,7 +74,8 @@ def kept_cells(
     return cells
 
 
-def _check_folder(results: Path) -> None:
+def check_folder(results: Path) -> None:
+    """Raises UserError where there is no such folder."""
     if not results.is_dir():
         raise UserError(f"No results folder {str(results)!r}. Name one with --results DIR.")
 
@@ -160,7 +158,7 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
         UserError: another folder that is not there or holds no record.
     """
     for other in others:
-        _check_folder(other)
+        check_folder(other)
         if other.resolve() == results.resolve():
             raise UserError(f"{other} is the folder to merge into: name another one.")
     results.mkdir(parents=True, exist_ok=True)
@@ -281,46 +279,3 @@ def _copy_beside(other: Path, results: Path) -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             store.write_bytes(target, path.read_bytes())
-
-
-def damage_in(results: Path) -> tuple[int, list[str]]:
-    """How many cells are whole, and what is not, a line each: records, cases, weights, units, profiles.
-
-    Hashes are computed anew, keys too; of weights, which have none, the file must be as long as its header says.
-    """
-    _check_folder(results)
-    cells = store.load_cells(results)
-    notes = [*cells.attrs["notes"], *load_profiles(results).attrs["notes"]]
-    for folder, record in store.read_records(results).records:
-        notes += [line for name in WEIGHTS if (line := _odd_weights(folder / name))]
-        notes += [line for line in [_odd_cell(folder, record)] if line]
-    return len(cells), notes
-
-
-def _odd_weights(path: Path) -> str | None:
-    """Why a file of weights cannot be used; None where it is not there or as long as its header says."""
-    if not path.is_file():
-        return None
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, size)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return f"{path} is no file of weights: run its cell anew with --force, or copy it again."
-    expected = 8 + length + max(ends, default=0)
-    if size == expected:
-        return None
-    return f"{path} has {size} bytes, where its header says {expected}: copy it again from where the cell was run."
-
-
-def _odd_cell(folder: Path, record: dict[str, Any]) -> str | None:
-    """Why a cell's first file is not what its record says; None where it is, or is not there."""
-    try:
-        cell = read_json(folder / "cell.json")
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        return str(error)
-    return None if cell == record["cell"] else f"{folder / 'cell.json'} is not the cell of its record."

@@ -13,7 +13,7 @@ from stored_records import change, cut, invoke, the_cell
 
 import bench
 from bench.cli.main import main
-from bench.records.keeping import damage_in, kept_cells, merge_results, remove_folders
+from bench.records.keeping import kept_cells, merge_results, remove_folders
 from bench.records.store import cell_folder, lock
 
 
@@ -219,22 +219,3 @@ def test_parquet_without_its_library_is_one_line(
     assert result.exit_code == 2
     assert "pip install 'medbench[parquet]'" in result.output
     assert not output.exists()
-
-
-def test_check_names_what_is_damaged_and_ends_with_1(results: Path) -> None:
-    whole = invoke("results", "check", "--results", str(results))
-    assert (whole.exit_code, whole.output) == (0, "2 cells are whole\n")
-    acdc, msld = the_cell(results, "acdc"), the_cell(results, "msld")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    good = len(header).to_bytes(8, "little") + header + bytes(8)
-    (acdc / "weights.safetensors").write_bytes(good)
-    assert damage_in(results) == (2, [])
-    (acdc / "weights.safetensors").write_bytes(good[:-3])
-    (acdc / "average.safetensors").write_bytes(b"half")
-    change(acdc / "cell.json", "seed", to=99)
-    cut(msld / "cases.csv")
-    result = invoke("results", "check", "--results", str(results))
-    assert result.exit_code == 1
-    for words in ("where its header says", "is no file of weights", "is not the cell of its record", "cases.csv"):
-        assert words in result.output
-    assert result.output.endswith("1 cells are whole; 4 lines on what is not\n")
