@@ -21,6 +21,7 @@ from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records import store
 from bench.records.damage import Damaged
+from bench.records.filenames import TUNING
 from bench.report.notes import few, in_a_line
 
 SEED = 20261126
@@ -75,7 +76,7 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tupl
 
 def _cells(results: Path) -> store.Found:
     """The cells of a results folder and the trials of its searches, each once."""
-    parts = [store.read_records(path) for path in (results, results / store.TUNING) if path.is_dir()]
+    parts = [store.read_records(path) for path in (results, results / TUNING) if path.is_dir()]
     cells = {record["key"]: (folder, record) for part in reversed(parts) for folder, record in part.records}
     return store.Found(list(cells.values()), tuple(note for part in parts for note in part.notes))
 

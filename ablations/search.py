@@ -22,7 +22,7 @@ from ablations.space import FORMS, Dimension, draw_from, read_space, start_in
 from bench.errors import UserError, unknown
 from bench.models.slots import SLOTS, filling_names, filling_note
 from bench.records import store
-from bench.records.filenames import file_name
+from bench.records.filenames import TUNING, file_name
 from bench.runs.job import Event, Job, Report, run_cell, silent
 from bench.runs.tuning import SEED, placed
 from bench.zoo.registry import canonical_name, dataset_spec, parse_model
@@ -314,7 +314,7 @@ def _trial_job(model: str, template: Job) -> Job:
     cell = replace(template.cell, model=identity, seed=SEED, unscored=True)
     cost = cost_of(model, dataset_spec(cell.dataset, template.data_root), template.cell.settings())
     job = replace(template, model=canonical_name(entry, config), cost=cost, place=entry.place)
-    return placed(job, cell, f"{template.preset}, trial of a search", store.TUNING)
+    return placed(job, cell, f"{template.preset}, trial of a search", TUNING)
 
 
 def _run(study: optuna.Study, trial: optuna.Trial, job: Job, goal: Goal, report: Report) -> bool:

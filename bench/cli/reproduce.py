@@ -50,6 +50,7 @@ SAMPLE: Option = gathered(
 @SAMPLE
 @click.option("--trust", multiple=True, type=TEXT, metavar="FILE", help="A file beside a record whose code may run.")
 @click.option("--keep", type=PATH, metavar="DIR", help="Keep the new records there.  [they are removed]")
+@click.option("--force", is_flag=True, help="Train anew what is finished in --keep.")
 @DATA_ROOT
 @EXECUTION
 @SHOWN
@@ -58,6 +59,7 @@ def reproduce(
     sample: Sample,
     trust: tuple[str, ...],
     keep: Path | None,
+    force: bool,
     data_root: str | None,
     how: Execution,
     display: Display,
@@ -65,15 +67,18 @@ def reproduce(
     """Train stored cells again and say of each: bit-identical, equal within its interval, or different.
 
     RECORD is a cell's folder or its record.json, FOLDER a results folder, ARCHIVE what `medbench results archive`
-    wrote. No code that comes with a record is run unless --trust names its files.
+    wrote. No code that comes with a record is run unless --trust names its files. A cell that is finished in --keep is
+    not held against its record, for it was not trained now; an unfinished one goes on there.
 
     \b
     Example:
       medbench reproduce results/example --cells 2
     """
     from bench.analysis.reproduced import refused, reproduced, reproduced_sheet
-    from bench.runs.reproduction import job_again
+    from bench.runs.reproduction import job_again, reject_finished
 
+    if keep is not None:
+        _reject_source(keep, place)
     with ExitStack() as stack:
         base = stack.enter_context(_opened(place))
         stored = _drawn(_complete(base, place), sample)
@@ -81,12 +86,15 @@ def reproduce(
         jobs: list[Job | str] = []
         for folder, record in stored:
             try:
-                jobs.append(job_again(folder, record, kept, data_root, trust))
+                job = job_again(folder, record, kept, data_root, trust)
+                if not force:
+                    reject_finished(job)
+                jobs.append(job)
             except UserError as error:  # of several cells the others go on
                 if len(stored) == 1:
                     raise
                 jobs.append(str(error))
-        _train([job for job in jobs if not isinstance(job, str)], how)
+        _train([job for job in jobs if not isinstance(job, str)], how, force)
         rows = [
             refused(*entry, job) if isinstance(job, str) else reproduced(*entry, job.folder)
             for entry, job in zip(stored, jobs, strict=True)
@@ -94,6 +102,14 @@ def reproduce(
     display.show([reproduced_sheet(rows)])
     if not all(row.holds for row in rows):
         sys.exit(1)
+
+
+def _reject_source(keep: Path, place: Path) -> None:
+    """Raises UserError where new records would come among those that they are held against."""
+    source, there = (place.parent if place.name == "record.json" else place).resolve(), keep.resolve()
+    if there == source or (source.is_dir() and (source in there.parents or there in source.parents)):
+        where = "is" if there == source else "lies in" if source in there.parents else "lies around"
+        raise UserError(f"Expected --keep to be a folder apart from the records, but {keep} {where} {source}.")
 
 
 @contextmanager
@@ -133,7 +149,7 @@ def _drawn(stored: list[Stored], sample: Sample) -> list[Stored]:
     return [stored[i] for i in chosen]
 
 
-def _train(jobs: list[Job], how: Execution) -> None:
+def _train(jobs: list[Job], how: Execution, force: bool) -> None:
     """Trains the cells; networks whose code lies beside a record in this process, which has loaded it."""
     from bench.report.progress import show_progress
     from bench.runs.execution import Execution
@@ -144,4 +160,4 @@ def _train(jobs: list[Job], how: Execution) -> None:
     own, others = [job for job in jobs if job.place], [job for job in jobs if not job.place]
     with show_progress(make_console(), jobs) as report:
         for some, where in ((others, how), (own, Execution(retries=how.retries, on_oom=how.on_oom))):
-            run_jobs(some, where, False, report)
+            run_jobs(some, where, force, report)

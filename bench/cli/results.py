@@ -72,12 +72,15 @@ def show(key: str, results: Path, display: Display) -> None:
     Example:
       medbench results show 1bc24f44bda0 --results results/example
     """
+    from bench.records.choice import UNFINISHED
     from bench.records.keeping import kept_cells
     from bench.records.store import read_record
     from bench.report.kept import cell_sheet
 
     cells = kept_cells(results)
     found = cells[cells["key"].str.startswith(key)]
+    if len(found) > 1 and found["key"].nunique() == 1:  # begun in one place, and ended in another
+        found = found[found["status"] != UNFINISHED]
     if len(found) != 1:
         raise UserError(
             f"Expected the key of one cell, or its beginning, but {len(found)} of {len(cells)} begin with {key!r}: "
@@ -132,7 +135,7 @@ def _agreed(question: str) -> bool:
 @click.argument("others", nargs=-1, required=True, type=PATH)
 @RESULTS
 def merge(others: tuple[Path, ...], results: Path) -> None:
-    """Take whole cells from other results folders: new ones, and complete ones in a failed one's place.
+    """Take whole cells from other results folders: new ones, and complete ones in place of failed or unfinished ones.
 
     \b
     Example:
@@ -142,7 +145,8 @@ def merge(others: tuple[Path, ...], results: Path) -> None:
 
     merged = merge_results(results, others)
     copied, replaced, kept = (len(keys) for keys in (merged.copied, merged.replaced, merged.kept))
-    click.echo(f"{copied} copied, {replaced} in place of what had failed, {kept} were there")
+    left = f", {len(merged.left)} left out: see below" if merged.left else ""
+    click.echo(f"{copied} copied, {replaced} in place of failed or unfinished ones, {kept} were there{left}")
     _say_notes(merged.notes)
 
 
@@ -188,11 +192,13 @@ def _exported_table(results: Path, choice: Choice, of_cells: bool) -> pd.DataFra
 def check(results: Path) -> None:
     """Verify all files against their hashes, keys and headers; name what is damaged and what to do.
 
+    Histories and predictions are read to their end. Cells of `tuning` and `development` below the folder count too.
+
     \b
     Example:
       medbench results check --results results/example
     """
-    from bench.records.keeping import damage_in
+    from bench.records.checking import damage_in
 
     whole, damaged = damage_in(results)
     for line in damaged:

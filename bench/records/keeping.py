@@ -1,12 +1,11 @@
-"""Order in a results folder: what lies there, what is taken away, what comes in from another one, what is damaged."""
+"""Order in a results folder: what lies there, what is taken away, what comes in from another one."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import struct
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from bench.records.choice import ALL, UNFINISHED, Choice
 from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME
-from bench.records.profiles import load_profiles
+from bench.records.places import MERGING, RECORDS, RUNS, bases, find_cells
 from bench.records.rows import COLUMNS, record_row
 
 if TYPE_CHECKING:
@@ -30,11 +29,17 @@ BESIDE = ("units", "audits", "profiles")  # what tables take beside records
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: keys of cells that came in, that took a failed one's place, and that were there already."""
+    """What a merge did: keys of cells by what became of them, and lines on what was left or left out.
+
+    Attributes:
+        copied: came in. replaced: took the place of one that had failed or was not finished. kept: were there.
+        left: could not come in, since their place is being run, not finished, or a link.
+    """
 
     copied: tuple[str, ...]
     replaced: tuple[str, ...]
     kept: tuple[str, ...]
+    left: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -54,7 +59,7 @@ def kept_cells(
     """
     import pandas as pd
 
-    _check_folder(results)
+    check_folder(results)
     found = store.read_records(results)
     rows = [{**record_row(record), **_files_of(folder)} for folder, record in found.records]
     rows += [row for folder in _unfinished(results) if (row := _begun_row(folder)) is not None]
@@ -69,7 +74,8 @@ def kept_cells(
     return cells
 
 
-def _check_folder(results: Path) -> None:
+def check_folder(results: Path) -> None:
+    """Raises UserError where there is no such folder."""
     if not results.is_dir():
         raise UserError(f"No results folder {str(results)!r}. Name one with --results DIR.")
 
@@ -88,9 +94,8 @@ def _files_of(folder: Path) -> dict[str, Any]:
 
 
 def _unfinished(results: Path) -> list[Path]:
-    """The folders below `runs` of cells that were begun and have no record."""
-    begun = sorted(path.parent for path in (results / "runs").rglob("cell.json"))
-    return [folder for folder in begun if not (folder / "record.json").exists()]
+    """The folders of cells that were begun and have no record."""
+    return [folder for folder in find_cells(results, "cell.json") if not (folder / "record.json").exists()]
 
 
 def _begun_row(folder: Path) -> dict[str, Any] | None:
@@ -143,22 +148,23 @@ def remove_folders(results: Path, folders: Iterable[Path]) -> tuple[list[Path], 
 
 
 def merge_results(results: Path, others: Sequence[Path]) -> Merged:
-    """Takes whole cells from other folders: those that are not here, and complete ones in a failed one's place.
+    """Takes whole cells from other folders: those that are not here, and better ones in a failed one's place.
 
-    A cell is copied beside and renamed into place; what is there already, and complete, is never touched. Damaged
-    records of the others are left out and named. Their units, audits and profiles come too where there is none here.
+    What is there already, and complete, is never touched; nor is what a process is running. The place of a cell that is
+    not finished is taken by a complete one alone. Damaged records of the others are left out and named. Their units,
+    audits and profiles come too where there is none here.
 
     Raises:
         UserError: another folder that is not there or holds no record.
     """
     for other in others:
-        _check_folder(other)
+        check_folder(other)
         if other.resolve() == results.resolve():
             raise UserError(f"{other} is the folder to merge into: name another one.")
     results.mkdir(parents=True, exist_ok=True)
     here = {record["key"]: (folder, record) for folder, record in store.read_records(results).records}
-    copied, replaced, kept = list[str](), list[str](), list[str]()
-    notes: list[str] = []
+    became: dict[str, list[str]] = {"copied": [], "replaced": [], "kept": [], "left": []}
+    notes, lines = list[str](), list[str]()
     for other in others:
         found = store.read_records(other)
         notes += found.notes
@@ -167,18 +173,45 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
         for folder, record in found.records:
             key, own = record["key"], here.get(record["key"])
             if own is not None and _rank(own[1]) <= _rank(record):
-                kept.append(key)
+                became["kept"].append(key)
                 continue
             links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
             notes += [f"Left out: {path} is a link, and what it leads to is no part of a cell." for path in links]
             if {folder / "record.json", folder / "cases.csv"} & {*links}:
                 continue
             target = own[0] if own is not None else _place(results, record)
-            _copy_cell(folder, target)
-            here[key] = (target, record)
-            (copied if own is None else replaced).append(key)
+            what, line = _take_cell(folder, record, target)
+            became[what].append(key)
+            lines += [line] if line else []
+            if what in ("copied", "replaced"):
+                here[key] = (target, record)
         _copy_beside(other, results)
-    return Merged(tuple(copied), tuple(replaced), tuple(dict.fromkeys(kept)), tuple(notes))
+    return Merged(**{what: tuple(dict.fromkeys(keys)) for what, keys in became.items()}, notes=(*lines, *notes))
+
+
+def _take_cell(folder: Path, record: dict[str, Any], target: Path) -> tuple[str, str]:
+    """Copies a cell to its place under that place's lease; what became of it, and a line where it is left."""
+    if target.is_symlink():
+        return "left", f"Left: {target} is a link."
+    try:
+        with store.lock(target, wait=False) as held:
+            if not held:
+                return "left", f"Left: {target} is being run by another process."
+            try:
+                own = store.read_record(target)
+            except Damaged:
+                own = None
+            if own is not None and _rank(own) <= _rank(record):  # ended since, or left out of tables
+                return "kept", ""
+            is_begun = any((target / name).exists() for name in ("cell.json", "checkpoint.pt", "record.json"))
+            if own is None and is_begun and record["status"] != "complete":
+                why = f"is not finished, and a {record['status']} cell ({folder}) does not take its place."
+                return "left", f"Left: {target} {why}"
+            _copy_cell(folder, target)
+            return "replaced" if is_begun else "copied", ""
+    finally:
+        with suppress(OSError):  # it holds something, but for a copy that failed
+            target.rmdir()
 
 
 def _rank(record: dict[str, Any]) -> int:
@@ -187,21 +220,42 @@ def _rank(record: dict[str, Any]) -> int:
 
 def _place(results: Path, record: dict[str, Any]) -> Path:
     """Where a cell belongs: below `runs`, or below `records` in a folder that has these alone."""
-    folder = store.cell_folder(results, record["cell"], record["model"]["name"])
-    if (results / "records").is_dir() and not (results / "runs").is_dir():
-        return results / "records" / folder.relative_to(results / "runs")
+    folder = store.place_of(results, record["cell"], record["model"]["name"])
+    if bases(results) == [results / RECORDS] and folder.is_relative_to(results / RUNS):
+        return results / RECORDS / folder.relative_to(results / RUNS)
     return folder
 
 
 def _copy_cell(folder: Path, target: Path) -> None:
-    """Copies a cell's files beside their place, then renames."""
-    beside = target.with_name(f".{target.name}.merging")
+    """Copies a cell's files beside their place, then moves them in, the record last; then what the old cell had goes.
+
+    The place is there at any time, with the lease in it: stopped anywhere, it holds the old cell's checkpoint still, or
+    the whole new cell.
+    """
+    beside = target.with_name(f".{target.name}{MERGING}")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(folder, beside, ignore=_no_part_of_a_cell)
-    if target.exists():
-        shutil.rmtree(target)
-    beside.rename(target)
+    try:
+        shutil.copytree(folder, beside, ignore=_no_part_of_a_cell)
+        paths = sorted(beside.iterdir(), key=lambda path: path.name == "record.json")
+        for path in paths:
+            there = target / path.name
+            if path.is_dir() or there.is_dir():
+                _remove(there)
+            path.replace(there)
+        names = {path.name for path in paths}
+        for path in list(target.iterdir()):
+            if path.name not in names and not path.name.startswith(NAME):
+                _remove(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _no_part_of_a_cell(folder: str, names: list[str]) -> set[str]:
@@ -225,46 +279,3 @@ def _copy_beside(other: Path, results: Path) -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             store.write_bytes(target, path.read_bytes())
-
-
-def damage_in(results: Path) -> tuple[int, list[str]]:
-    """How many cells are whole, and what is not, a line each: records, cases, weights, units, profiles.
-
-    Hashes are computed anew, keys too; of weights, which have none, the file must be as long as its header says.
-    """
-    _check_folder(results)
-    cells = store.load_cells(results)
-    notes = [*cells.attrs["notes"], *load_profiles(results).attrs["notes"]]
-    for folder, record in store.read_records(results).records:
-        notes += [line for name in WEIGHTS if (line := _odd_weights(folder / name))]
-        notes += [line for line in [_odd_cell(folder, record)] if line]
-    return len(cells), notes
-
-
-def _odd_weights(path: Path) -> str | None:
-    """Why a file of weights cannot be used; None where it is not there or as long as its header says."""
-    if not path.is_file():
-        return None
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, size)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return f"{path} is no file of weights: run its cell anew with --force, or copy it again."
-    expected = 8 + length + max(ends, default=0)
-    if size == expected:
-        return None
-    return f"{path} has {size} bytes, where its header says {expected}: copy it again from where the cell was run."
-
-
-def _odd_cell(folder: Path, record: dict[str, Any]) -> str | None:
-    """Why a cell's first file is not what its record says; None where it is, or is not there."""
-    try:
-        cell = read_json(folder / "cell.json")
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        return str(error)
-    return None if cell == record["cell"] else f"{folder / 'cell.json'} is not the cell of its record."

@@ -124,6 +124,20 @@ class Predicted:
         except _DAMAGE as error:
             raise _damaged(self.path, error) from None
 
+    def check(self) -> None:
+        """Reads everything once. Raises Damaged for a file that is not whole."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                if _PROBABILITIES in archive.namelist():
+                    rows = len(_read(archive, _PROBABILITIES))
+                    if rows != len(self.cases):
+                        raise ValueError(f"{rows} rows of {len(self.cases)} cases")
+                else:
+                    for place in range(len(self.cases)):
+                        _read(archive, f"{place}.npy")
+        except _DAMAGE as error:
+            raise _damaged(self.path, error) from None
+
 
 def read_predictions(folder: Path, record: dict[str, Any]) -> Predicted | None:
     """What is kept beside a record; None where nothing is. Raises Damaged for another record's, or half a file."""

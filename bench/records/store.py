@@ -13,7 +13,7 @@
         record.json          last, renamed into place: the cell is finished
 
 Phantom cells live under `<results>/runs/phantom/`. A folder of records without weights (`results/example/records`)
-has the same layout.
+has the same layout; where `<results>/records/` lies beside `runs/`, both are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -36,11 +35,11 @@ import numpy as np
 from bench.errors import UserError
 from bench.records.case_rows import CASE_COLUMNS, SCORE_COLUMNS, parse_cases
 from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
-from bench.records.filenames import DEVELOPMENT, TUNING, file_name, folder_name
+from bench.records.filenames import file_name
 from bench.records.garbage import no_collection
-from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
+from bench.records.places import RECORDS, RUNS, cell_folder, find_records
 from bench.records.rows import COLUMNS, key_of, record_rows, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
 from bench.records.titles import retitled
@@ -50,16 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-EXAMPLE = ("example", "records")  # the folders of the committed example within the project's own `results`
 LARGEST_SOURCES = 2**21  # bytes of a model's own code that are copied beside a record
-
-
-def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
-    """Where the files of a cell, given as plain values, lie below the results folder."""
-    source = cell["source"]
-    base = results / "runs" if source["kind"] == "real" else results / "runs" / source["kind"]
-    name = dataset_label(cell["dataset"], source)
-    return base / folder_name("data set", name) / folder_name("model", model_name) / f"{cell['seed']}-{cell_key(cell)}"
 
 
 def check_writable(results: Path) -> None:
@@ -191,6 +181,26 @@ def is_done(folder: Path) -> bool:
     return unscored or (folder / "cases.csv").exists()
 
 
+def place_of(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
+    """Where a cell is to be run: `cell_folder`, or below `records` where it is done, or was begun, there alone.
+
+    So an archive that was unpacked is gone on with, and none of its cells is run a second time.
+    """
+    folder = cell_folder(results, cell, model_name)
+    archived = results / RECORDS / folder.relative_to(results / RUNS)
+    if archived.is_dir() and not _is_surely_done(folder):
+        return archived if _is_surely_done(archived) or (archived / "checkpoint.pt").exists() else folder
+    return folder
+
+
+def _is_surely_done(folder: Path) -> bool:
+    """As `is_done`; a damaged record is none."""
+    try:
+        return is_done(folder)
+    except UserError:
+        return False
+
+
 @contextmanager
 def lock(folder: Path, wait: bool) -> Iterator[Lease | None]:
     """Holds a cell's lease; yields None when another process has it and `wait` is off. A kill ends it."""
@@ -200,23 +210,6 @@ def lock(folder: Path, wait: bool) -> Iterator[Lease | None]:
                 if not leftover.name.startswith(NAME):
                     leftover.unlink(missing_ok=True)
         yield lease
-
-
-def find_records(results: Path) -> list[Path]:
-    """All folders that hold a record, in order: below `runs` of a results folder, or `records`, or the folder itself.
-
-    What chooses something, in a folder `tuning` or `development`, is found in that folder alone: it is no result. The
-    records of the committed example are read where that folder is named, never as a part of the results around it.
-    """
-    base = next((folder for name in ("runs", "records") if (folder := results / name).is_dir()), results)
-    walked = ((folder, files, folders) for folder, folders, files in os.walk(base))
-    found = [folder for folder, files, folders in walked if "record.json" in files or "record.json" in folders]
-    places = sorted(tuple(folder[len(str(base)) :].split(os.sep)) for folder in found)
-    return [base.joinpath(*place) for place in places if _is_result(place)]
-
-
-def _is_result(place: tuple[str, ...]) -> bool:
-    return TUNING not in place and DEVELOPMENT not in place and EXAMPLE not in pairwise(place)
 
 
 class Found(NamedTuple):

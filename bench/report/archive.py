@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bench.errors import UserError
 from bench.records.keeping import files_beside
+from bench.records.places import bases
 from bench.records.store import read_records, write_bytes
 from bench.report.notes import in_a_line
 from bench.report.render import render_tables, results_tables
@@ -81,8 +82,8 @@ def write_archive(path: Path, results: Path, weights: bool = False) -> Written:
 
 def _contents(results: Path, folders: list[Path], weights: bool) -> Iterator[tuple[str, bytes]]:
     """Names in the archive and their contents; links are left out, for what they lead to is no part of the results."""
-    base = next((b for name in ("runs", "records") if (b := results / name).is_dir()), results)
     for folder in folders:
+        base = next(base for base in bases(results) if folder.is_relative_to(base))
         for path in _files(folder, weights):
             yield f"records/{path.relative_to(base).as_posix()}", path.read_bytes()
     for path in files_beside(results):

@@ -12,7 +12,8 @@ from bench.analysis.comparison import titles_of
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import short_words
 from bench.errors import UserError
-from bench.records.store import TUNING, read_records
+from bench.records.filenames import TUNING
+from bench.records.store import read_records
 from bench.report.notes import in_a_line
 
 SCORES = {"segmentation": "mean foreground Dice", "classification": "minus the mean cross-entropy"}

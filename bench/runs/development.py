@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from bench.errors import UserError
-from bench.records import store
+from bench.records.filenames import DEVELOPMENT
 from bench.runs.arguments import FLAG, MODELS, SEEDS, SETTINGS, Taken, argument, or_none, whole
 from bench.runs.job import Event, Job, Report, silent
 from bench.runs.request import Request
@@ -171,7 +171,7 @@ def _length(request: Development, protocol: dict[str, Any]) -> Iterator[str]:
 
 def _without_test(job: Job) -> Job:
     """The job as a trial: nothing but validation, its folder apart from results."""
-    return placed(job, replace(job.cell, unscored=True), job.preset, store.DEVELOPMENT)
+    return placed(job, replace(job.cell, unscored=True), job.preset, DEVELOPMENT)
 
 
 def _reject_rates(request: Development) -> None:

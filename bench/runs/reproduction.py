@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,26 @@ def job_again(
         model=record["model"]["name"],
         preset=record["preset"],
         results=results,
-        folder=store.cell_folder(results, asdict(cell), record["model"]["name"]),
+        folder=store.place_of(results, asdict(cell), record["model"]["name"]),
         data_root=prepared.folder.parent,
         device=device,
         cost=record["cost"],
         place=entry.place,
         pieces=max(1, int(training.get("pieces_of_a_batch", 1))),
     )
+
+
+def reject_finished(job: Job) -> None:
+    """Raises UserError where the cell is finished in its folder already: comparing that with its record proves nothing.
+
+    Who wrote it there is not known; it may be a copy of the record itself.
+    """
+    if store.is_done(job.folder):
+        date = datetime.fromtimestamp((job.folder / "record.json").stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        raise UserError(
+            f"It was not trained now: {job.folder} has it, finished {date}. Name another folder with --keep, or train "
+            "it anew in its place with --force."
+        )
 
 
 def _cell(record: dict[str, Any], where: str) -> Cell:

@@ -106,7 +106,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
                     init=init.get(name),
                 )
                 shown, results = canonical_name(entry, config), Path(request.results)
-                folder, root = store.cell_folder(results, asdict(cell), shown), prepared.folder.parent
+                folder, root = store.place_of(results, asdict(cell), shown), prepared.folder.parent
                 where = (results, folder, root, device)
                 beside = (entry.place, validated, request.predictions)
                 jobs.append(Job(cell, shown, label, *where, costs[name], *beside, log=request.log or ""))

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.records import store
+from bench.records.filenames import TUNING
 from bench.runs.job import Job
 
 SEED = 20261124
@@ -68,9 +69,7 @@ def _is_trained(job: Job) -> bool:
 
 def _trials(job: Job, trials: int) -> list[Job]:
     return [
-        placed(
-            job, replace(job.cell, seed=SEED, tuned={"trial": i, **values}), f"{job.preset}, trial {i}", store.TUNING
-        )
+        placed(job, replace(job.cell, seed=SEED, tuned={"trial": i, **values}), f"{job.preset}, trial {i}", TUNING)
         for i, values in enumerate(trial_values(job.cell.protocol, trials))
     ]
 
@@ -99,5 +98,5 @@ def _score(trial: Job) -> float:
 
 def placed(job: Job, cell: Any, preset: str, below: str) -> Job:
     """The job of another cell, its folder below a part of the results folder (`tuning`, or blank)."""
-    folder = store.cell_folder(job.results / below if below else job.results, asdict(cell), job.model)
+    folder = store.place_of(job.results / below if below else job.results, asdict(cell), job.model)
     return replace(job, cell=cell, preset=preset, folder=folder)

@@ -32,6 +32,7 @@ from ablations.search import (
 from bench.errors import UserError
 from bench.models.slots import SLOTS
 from bench.records import store
+from bench.records.filenames import TUNING
 from bench.runs.job import Event
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs
@@ -338,7 +339,7 @@ def test_a_pruned_trial_is_recorded_as_such_and_is_no_result(template: object, t
     from bench.runs.tuning import placed
 
     cell = replace(template.cell, unscored=True)  # type: ignore[attr-defined]
-    job = placed(template, cell, "smoke, trial of a search", store.TUNING)  # type: ignore[arg-type]
+    job = placed(template, cell, "smoke, trial of a search", TUNING)  # type: ignore[arg-type]
     assert run_cell(job, stop=lambda step, score: True) == "pruned"
     record = json.loads((job.folder / "record.json").read_text())
     assert record["training"]["steps"] == 2

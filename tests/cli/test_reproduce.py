@@ -115,6 +115,16 @@ class TestRefusals:
             zipped.writestr("records/a", b"0" * 2**23)
         assert "would unpack to" in line_of(call("reproduce", tmp_path / "a.zip"))
 
+    @pytest.mark.parametrize("keep", ["a", "a/new", ".", "link"])
+    def test_a_folder_of_new_records_that_is_or_lies_in_or_around_the_old_ones(self, keep: str, tmp_path: Path) -> None:
+        results = tmp_path / "results"
+        shutil.copytree(SMOKE, results / "a")
+        (results / "link").symlink_to(results / "a")
+        line = line_of(call("reproduce", results / "a", "--keep", results / keep, "--data-root", tmp_path / "data"))
+        assert "Expected --keep to be a folder apart from the records" in line
+        (record,) = (results / "a").glob("records/*/*/*/record.json")
+        assert "apart from the records" in line_of(call("reproduce", record, "--keep", results / "a"))
+
 
 EVIL = """
 import pathlib
@@ -226,6 +236,32 @@ def test_of_several_cells_each_that_cannot_be_trained_says_why(tmp_path: Path) -
     assert "0 of 2 cells reproduced" in done.stdout
     text = " ".join(done.stdout.split())
     assert all(f"was trained with version {version} of unet_s" in text for version in (77, 78))
+
+
+@pytest.mark.usefixtures("_whole", "_nothing_runs")
+def test_a_cell_that_is_finished_in_keep_was_not_trained_now(tmp_path: Path) -> None:
+    shutil.copytree(SMOKE / "records", tmp_path / "keep" / "runs" / "phantom")
+    command = ("reproduce", SMOKE, "--keep", tmp_path / "keep", "--data-root", tmp_path / "data")
+    line = line_of(call(*command))
+    assert "It was not trained now: " in line
+    assert "finished 20" in line
+    shutil.move(tmp_path / "keep" / "runs", tmp_path / "keep" / "records")
+    assert "It was not trained now: " in line_of(call(*command)), "in an unpacked archive either"
+    forced = call(*command, "--force")
+    assert isinstance(forced.exception, AssertionError), "it is trained anew"
+    assert str(forced.exception) == "a cell was begun"
+
+
+@pytest.mark.usefixtures("_whole", "_nothing_runs")
+def test_of_several_cells_those_that_are_finished_in_keep_are_not_confirmed(tmp_path: Path) -> None:
+    shutil.copytree(SMOKE / "records", tmp_path / "keep" / "runs" / "phantom")
+    shutil.copytree(SMOKE, tmp_path / "all")
+    copy(tmp_path / "all" / "records" / "other", model={"name": "unet_s", "config": {}, "version": 77})
+    done = call("reproduce", tmp_path / "all", "--keep", tmp_path / "keep", "--data-root", tmp_path / "data")
+    assert done.exit_code == 1, done.output
+    assert "0 of 2 cells reproduced" in done.stdout
+    assert "bit-identical" not in done.stdout
+    assert "It was not trained now" in " ".join(done.stdout.split())
 
 
 @pytest.mark.usefixtures("_nothing_runs")

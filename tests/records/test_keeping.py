@@ -13,7 +13,7 @@ from stored_records import change, cut, invoke, the_cell
 
 import bench
 from bench.cli.main import main
-from bench.records.keeping import damage_in, kept_cells, merge_results, remove_folders
+from bench.records.keeping import kept_cells, merge_results, remove_folders
 from bench.records.store import cell_folder, lock
 
 
@@ -106,6 +106,69 @@ def test_a_merge_takes_whole_cells_and_complete_ones_before_failed(results: Path
     assert set(bench.load_cells(here)["status"]) == {"complete"}, "a failed cell takes no complete one's place"
 
 
+@pytest.fixture
+def begun(results: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A cell that is not finished in a folder of its own, and that folder; it is finished in `results`."""
+    here, cell = tmp_path / "here", the_cell(results, "acdc")
+    place = here / cell.relative_to(results)
+    place.mkdir(parents=True)
+    shutil.copy(cell / "cell.json", place)
+    (place / "checkpoint.pt").write_bytes(b"hours")
+    return place, here
+
+
+def test_a_merge_leaves_and_names_a_cell_that_is_being_run(results: Path, begun: tuple[Path, Path]) -> None:
+    place, here = begun
+    with lock(place, wait=False) as lease:
+        result = invoke("results", "merge", str(results), "--results", str(here))
+        assert lease is not None
+        assert lease.holds()
+    assert "1 copied, 0 in place of failed or unfinished ones, 0 were there, 1 left out" in result.output
+    assert f"Left: {place} is being run by another process." in result.output
+    assert {path.name for path in place.iterdir()} == {"cell.json", "checkpoint.pt"}
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_only_a_complete_cell_takes_an_unfinished_ones_place(
+    status: str, results: Path, begun: tuple[Path, Path]
+) -> None:
+    place, here = begun
+    record = the_cell(results, "acdc") / "record.json"
+    change(record, "status", to=status)
+    merged = merge_results(here, [results])
+    assert (len(merged.copied), len(merged.replaced), len(merged.left)) == (1, 0, 1)
+    assert f"Left: {place} is not finished" in merged.notes[0]
+    assert (place / "checkpoint.pt").read_bytes() == b"hours"
+    change(record, "status", to="complete")
+    merged = merge_results(here, [results])
+    assert (len(merged.copied), len(merged.replaced), len(merged.left)) == (0, 1, 0)
+    assert {path.name for path in place.iterdir()} == {path.name for path in record.parent.iterdir()}
+    assert not list(here.rglob(".*"))
+
+
+def test_a_merge_that_is_stopped_loses_no_checkpoint_and_goes_on_another_time(
+    results: Path, begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, here = begun
+    replace = Path.replace
+
+    def stopped(path: Path, target: Path) -> Path:
+        if path.name == "record.json":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            merge_results(here, [results])
+    assert (place / "checkpoint.pt").read_bytes() == b"hours"
+    shutil.copytree(the_cell(results, "acdc"), place.with_name(f".{place.name}.merging"))  # of one that was killed
+    assert "acdc" not in set(bench.load_cells(here)["dataset"])
+    assert len(merge_results(here, [results]).replaced) == 1
+    assert keys(here) == keys(results)
+    assert not list(here.rglob(".*"))
+
+
 def test_a_merge_brings_units_audits_and_profiles_that_are_not_here(results: Path, tmp_path: Path) -> None:
     here, names = tmp_path / "here", ["audits/acdc.json", "profiles/machine/0123.json", "units/acdc-1.json"]
     for name in names:
@@ -156,22 +219,3 @@ def test_parquet_without_its_library_is_one_line(
     assert result.exit_code == 2
     assert "pip install 'medbench[parquet]'" in result.output
     assert not output.exists()
-
-
-def test_check_names_what_is_damaged_and_ends_with_1(results: Path) -> None:
-    whole = invoke("results", "check", "--results", str(results))
-    assert (whole.exit_code, whole.output) == (0, "2 cells are whole\n")
-    acdc, msld = the_cell(results, "acdc"), the_cell(results, "msld")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    good = len(header).to_bytes(8, "little") + header + bytes(8)
-    (acdc / "weights.safetensors").write_bytes(good)
-    assert damage_in(results) == (2, [])
-    (acdc / "weights.safetensors").write_bytes(good[:-3])
-    (acdc / "average.safetensors").write_bytes(b"half")
-    change(acdc / "cell.json", "seed", to=99)
-    cut(msld / "cases.csv")
-    result = invoke("results", "check", "--results", str(results))
-    assert result.exit_code == 1
-    for words in ("where its header says", "is no file of weights", "is not the cell of its record", "cases.csv"):
-        assert words in result.output
-    assert result.output.endswith("1 cells are whole; 4 lines on what is not\n")

@@ -1,0 +1,56 @@
+"""Where cells lie in a results folder: below `runs` what was run there, below `records` what came in an archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.records.filenames import DEVELOPMENT, TUNING, folder_name
+from bench.records.keys import cell_key, dataset_label
+
+RUNS, RECORDS = "runs", "records"
+EXAMPLE = ("example", RECORDS)  # the folders of the committed example within the project's own `results`
+
+MERGING = ".merging"  # how the folder's name ends that a cell is copied to before it comes to its place
+
+
+def cell_folder(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
+    """Where the files of a cell, given as plain values, are written below the results folder."""
+    source = cell["source"]
+    base = results / RUNS if source["kind"] == "real" else results / RUNS / source["kind"]
+    name = dataset_label(cell["dataset"], source)
+    return base / folder_name("data set", name) / folder_name("model", model_name) / f"{cell['seed']}-{cell_key(cell)}"
+
+
+def bases(results: Path) -> list[Path]:
+    """The folders that cells lie in: `runs` and `records` of a results folder, those that it has, or itself."""
+    return [folder for name in (RUNS, RECORDS) if (folder := results / name).is_dir()] or [results]
+
+
+def find_records(results: Path) -> list[Path]:
+    """All folders that hold a record, in order: below `runs` and `records` of a results folder, or the folder itself.
+
+    What chooses something, in a folder `tuning` or `development`, is found in that folder alone: it is no result. The
+    records of the committed example are read where that folder is named, never as a part of the results around it.
+    """
+    return find_cells(results, "record.json")
+
+
+def find_cells(results: Path, name: str) -> list[Path]:
+    """All folders that hold something of this name, as `find_records` finds them."""
+    return [folder for base in bases(results) for folder in _below(base, name)]
+
+
+def _below(base: Path, name: str) -> list[Path]:
+    walked = ((folder, files, folders) for folder, folders, files in os.walk(base))
+    found = [folder for folder, files, folders in walked if name in files or name in folders]
+    places = sorted(tuple(folder[len(str(base)) :].split(os.sep)) for folder in found)
+    return [base.joinpath(*place) for place in places if _is_result(place)]
+
+
+def _is_result(place: tuple[str, ...]) -> bool:
+    aside = TUNING in place or DEVELOPMENT in place or EXAMPLE in pairwise(place)
+    return not aside and not place[-1].endswith(MERGING)
