@@ -14,21 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablations.matched import BUDGETS, TOLERANCE
+from ablations.labels import Space, labelled
 from ablations.plans import REMOVED, fields_of, label, named_fields, slots_in, subsets, width_field
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
-from bench.errors import UserError
-from bench.zoo.entry import ModelEntry
-from bench.zoo.registry import parse_model, split_outside_brackets, value_text, with_values
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     import optuna
 
-NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
 MOST_FACTORS = 6
 
@@ -129,7 +126,7 @@ def stored_arms(
     if cells.empty:
         return []
     entry, base = parse_model(model)
-    space = _Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
+    space = Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
     cells = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
     cells = cells.assign(changes=cells["model"].map(space.changes))
@@ -139,51 +136,11 @@ def stored_arms(
     return [stored for stored in comparisons if stored is not None]
 
 
-@dataclass(frozen=True)
-class _Space:
-    """In which fields a model's arms differ, and which field is scaled where they are matched to its budget."""
-
-    entry: ModelEntry
-    base: Mapping[str, Any]
-    fields: tuple[str, ...]
-    width: str | None
-    named: frozenset[str]
-
-    def config(self, name: str) -> dict[str, Any]:
-        """The config of a stored name, by this entry: the name does not say in which folder a file's network lies."""
-        items = split_outside_brackets(name.partition("[")[2].removesuffix("]"))
-        return with_values(self.entry, self.entry.defaults, items)
-
-    def is_scaled(self, name: str) -> bool:
-        """Whether a stored name has other widths than the full model."""
-        return self.width is not None and self.config(name)[self.width] != self.base[self.width]
-
-    def changes(self, name: str) -> dict[str, str] | None:
-        """Field -> value where a stored name's config differs from the full one's; None where others differ too.
-
-        Widths that are none of the fields are left out: they belong to a matched arm, or to no arm.
-        """
-        try:
-            config = self.config(name)
-        except UserError:  # it has a field, or a value, that the model has no more
-            return None
-        differing = {field for field in config if config[field] != self.base[field]}
-        chosen = [field for field in self.fields if field in differing]
-        if differing - set(chosen) - {self.width} or (differing and not chosen):
-            return None
-        return {field: value_text(config[field], self.entry.defaults[field]) for field in chosen}
-
-
-def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: _Space) -> Stored | None:
+def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: Space) -> Stored | None:
     full = cells[cells["changes"].map(len) == 0]
     if full.empty or len(full) == len(cells):
         return None
-    matched = [_matched(row, full.iloc[0], space) for row in cells.to_dict("records")]
-    cells = cells.assign(matched=matched)
-    cells = cells[cells["matched"] != "none"]
-    unscaled = [_without_width(c, m, space) for c, m in zip(cells["changes"], cells["matched"], strict=True)]
-    cells = cells.assign(changes=pd.Series(unscaled, index=cells.index, dtype=object))
-    cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
+    cells = labelled(cells, full.iloc[0], space)
     seeds_of: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
     of_arms = [seeds for name, seeds in seeds_of.items() if name != "full"]
     if not of_arms:
@@ -198,26 +155,6 @@ def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: _Spa
     null = tuple(sorted(seeds_of["full"] - seeds))
     slots = tuple(slots_in(space.entry))
     return Stored(kept, scores, tuple(sorted(seeds)), null, lacking, space.fields, slots, space.named, shown)
-
-
-def _matched(cell: Mapping[Any, Any], full: pd.Series[Any], space: _Space) -> str:
-    """The budget that an arm's widths were scaled to: `params`, `macs`, or `none` where they match neither.
-
-    An arm that matches both is called after its parameters. Blank for widths as they were, and, where widths are fields
-    of arms themselves, for others than the full model's budget.
-    """
-    if not set(cell["changes"]) - {space.width} or not space.is_scaled(cell["model"]):
-        return ""
-    gaps = {budget: abs(cell[budget] / full[budget] - 1) for budget in BUDGETS}
-    within = [budget for budget in BUDGETS if gaps[budget] <= TOLERANCE]
-    nearest = within[0] if within else min(gaps, key=lambda budget: gaps[budget])
-    if gaps[nearest] <= NEAR:
-        return nearest
-    return "" if space.width in space.fields else "none"
-
-
-def _without_width(changes: dict[str, str], matched: str, space: _Space) -> dict[str, str]:
-    return {field: value for field, value in changes.items() if not (matched and field == space.width)}
 
 
 def arm_effects(stored: Stored) -> list[Effect]:

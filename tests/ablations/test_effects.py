@@ -87,6 +87,30 @@ def test_matched_arms_are_told_by_their_budget_and_others_left_out(stored: objec
     assert len(labels) == 9, "the arm of 4 M params is matched to nothing"
 
 
+def of_two_networks(*costs: tuple[str, float, float]) -> list[str]:
+    """The labels of arms without sem that have other widths, each of so many parameters and MACs beside 3e6 and 4e8."""
+    cells, cases = some_records()
+    version, seeds = model_entry("mednext_tiny").version, range(3)
+    cells = cells[~cells["model"].str.contains("widths=")]
+    arms = [a_cell(name_of(("sem",), w), seed, p, m, version) for w, p, m in costs for seed in seeds]
+    scored = [a_case(arm["key"], i, 70.0) for arm in arms for i in range(PATIENTS)]
+    (found,) = stored_arms(pd.concat([cells, pd.DataFrame(arms)]), pd.concat([cases, pd.DataFrame(scored)]))
+    assert (found.cells.groupby("label")["model"].nunique() == 1).all(), "no row is of two networks"
+    return [name for name in found.labels if name.endswith("matched") or "widths=" in name]
+
+
+def test_networks_that_match_both_budgets_are_told_apart() -> None:
+    params, macs = ("26-60-156-276", 3.001e6, 4.03e8), ("25-60-156-276", 2.98e6, 4.001e8)
+    assert of_two_networks(params) == of_two_networks(macs) == ["without sem, params matched"]
+    assert of_two_networks(params, macs) == ["without sem, macs matched", "without sem, params matched"]
+    other = ("26-61-156-276", 3.002e6, 4.03e8)
+    assert of_two_networks(params, other, macs) == [
+        "without sem, macs matched",
+        "without sem, params matched, widths=26-60-156-276",
+        "without sem, params matched, widths=26-61-156-276",
+    ]
+
+
 def test_an_arm_that_lacks_seeds_is_left_out_and_named() -> None:
     cells, cases = some_records()
     lacking = cells["model"].eq("mednext_tiny[sem=none]") & cells["seed"].eq(2)
