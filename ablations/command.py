@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.drawings import draw_ablation, draw_search, with_budget
-from ablations.effects import Stored, fanova, stored_arms
+from ablations.effects import Stored, arms_and_notes, fanova
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
 from ablations.matched import Matched, match
@@ -109,21 +109,34 @@ def run_ablation(
     return [job for job in jobs if not is_reusable(job)]
 
 
+def diverged(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs whose cell ended without a score, since its network was not finite."""
+    return [job for job in jobs if (store.read_record(job.folder) or {}).get("status") == "diverged"]
+
+
 def load_ablations(
-    results: Path, model: str = "mednext_tiny", dataset: str | None = None, arms: Sequence[str] = ()
+    results: Path,
+    model: str = "mednext_tiny",
+    dataset: str | None = None,
+    arms: Sequence[str] = (),
+    comparisons: Collection[str] | None = None,
 ) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
         arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
+        comparisons: the keys of those that count; None: all.
     """
     (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
     cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, cases, model, arms=arms), notes
+    if comparisons is not None:
+        cells = cells[cells["comparison"].isin(list(comparisons))]
+    found, without_table = arms_and_notes(cells, cases, model, arms=arms)
+    return found, (*notes, *without_table)
 
 
 def write_all(comparisons: Sequence[Stored], folder: Path) -> list[Path]:

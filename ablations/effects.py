@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.labels import Space, labelled
+from ablations.outcomes import LOST, without_table
 from ablations.plans import REMOVED, fields_of, label, named_fields, slots_in, subsets, width_field
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
@@ -39,6 +40,7 @@ class Stored:
         scores: the rows of cases.csv that count, with `label` and `seed`.
         seeds: the seeds that all arms share. null: the other seeds of the full model.
         incomplete: labels of arms that lack some of the seeds; they are left out.
+        outcomes: a row per cell of every status, diverged and failed ones too, with `label`.
         fields: of the config, in its order, in which arms may differ. slots: those of them that are slots.
         named: those that the user named as arms: of several factorials theirs counts.
         shown: which of the stored figures.
@@ -49,6 +51,7 @@ class Stored:
     seeds: tuple[int, ...]
     null: tuple[int, ...]
     incomplete: tuple[str, ...]
+    outcomes: pd.DataFrame
     fields: tuple[str, ...]
     slots: tuple[str, ...]
     named: frozenset[str] = frozenset()
@@ -123,38 +126,63 @@ def stored_arms(
         shown: which of the stored figures.
         arms: of a plan, `width=16`: a model with slots has arms that differ in these fields too.
     """
+    return arms_and_notes(cells, cases, model, shown, arms)[0]
+
+
+def arms_and_notes(
+    cells: pd.DataFrame, cases: pd.DataFrame, model: str, shown: Shown = DEFAULT, arms: Sequence[str] = ()
+) -> tuple[list[Stored], tuple[str, ...]]:
+    """As `stored_arms`; and a line on each comparison of which too many cells diverged or failed to show any."""
     if cells.empty:
-        return []
+        return [], ()
     entry, base = parse_model(model)
     space = Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
-    cells = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
+    cells = cells[named & (cells["version"] == entry.version) & cells["status"].isin(["complete", *LOST])]
     cells = cells.assign(changes=cells["model"].map(space.changes))
     cells = cells[cells["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
-    scores = shown_cases(cases, shown)
-    comparisons = (_stored(group, scores, shown, space) for _, group in cells.groupby("comparison", sort=False))
-    return [stored for stored in comparisons if stored is not None]
+    scores, found, notes = shown_cases(cases, shown), list[Stored](), list[str]()
+    for _, group in cells.groupby("comparison", sort=False):
+        full = group[group["changes"].map(len) == 0]
+        if full.empty or len(full) == len(group):
+            continue
+        of_arms = labelled(group, full.iloc[0], space)
+        if stored := _stored(of_arms, scores, shown, space):
+            found.append(stored)
+        elif note := without_table(of_arms):
+            notes.append(note)
+    return found, tuple(notes)
 
 
-def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: Space) -> Stored | None:
-    full = cells[cells["changes"].map(len) == 0]
-    if full.empty or len(full) == len(cells):
+def _stored(outcomes: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: Space) -> Stored | None:
+    """The arms of one comparison over the seeds that most of them have; None where there is nothing to compare.
+
+    A seed that arms were tried under is none of the null arm's, though their cells of it diverged or failed. Where no
+    arm is scored, the full model stands alone.
+    """
+    cells = outcomes[outcomes["status"] == "complete"]
+    tried = {str(name): whole_seeds(group) for name, group in outcomes.groupby("label")}
+    scored = {name: whole_seeds(cells[cells["label"] == name]) for name in tried}
+    arms = [name for name in tried if name != "full"]
+    if not arms:
         return None
-    cells = labelled(cells, full.iloc[0], space)
-    seeds_of: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
-    of_arms = [seeds for name, seeds in seeds_of.items() if name != "full"]
-    if not of_arms:
+    paired = _most_common([tried[name] for name in arms])
+    seeds = _most_common([scored[name] for name in arms if scored[name]] or [paired]) & scored["full"]
+    if not seeds:
         return None
-    seeds = max(set(of_arms), key=lambda s: (of_arms.count(s), len(s), sorted(s))) & seeds_of["full"]
-    lacking = tuple(sorted(name for name, its_seeds in seeds_of.items() if not seeds <= its_seeds))
+    lacking = tuple(sorted(name for name in tried if not seeds <= scored[name]))
     kept = cells[~cells["label"].isin(lacking)]
-    if not seeds or kept["label"].nunique() < 2:
-        return None
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    null = tuple(sorted(seeds_of["full"] - seeds))
+    null = tuple(sorted(scored["full"] - seeds - paired))
     slots = tuple(slots_in(space.entry))
-    return Stored(kept, scores, tuple(sorted(seeds)), null, lacking, space.fields, slots, space.named, shown)
+    in_order = tuple(sorted(seeds))
+    return Stored(kept, scores, in_order, null, lacking, outcomes, space.fields, slots, space.named, shown)
+
+
+def _most_common(sets: Sequence[frozenset[int]]) -> frozenset[int]:
+    """The seeds that most arms have; of equally many the larger set."""
+    return max(set(sets), key=lambda seeds: (sets.count(seeds), len(seeds), sorted(seeds)))
 
 
 def arm_effects(stored: Stored) -> list[Effect]:

@@ -160,7 +160,7 @@ def factorial(plan: Plan, request: Request, study: str | None, storage: str | No
 
 
 def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
-    from ablations.command import load_ablations, plan_jobs, run_ablation
+    from ablations.command import diverged, load_ablations, plan_jobs, run_ablation
     from bench.records.store import is_done
     from bench.report.progress import show_progress
     from bench.runs.runner import load_note
@@ -179,9 +179,11 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
             missing += run_ablation(jobs, results, study, storage, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    ablations, notes = load_ablations(results, plan.model, arms=plan.arm)
-    _show_arms([stored for stored in ablations if stored.first["comparison"] in comparisons], display)
+    ablations, notes = load_ablations(results, plan.model, arms=plan.arm, comparisons=comparisons)
+    _show_arms(ablations, display)
     _show_notes(notes)
+    for job in diverged([job for jobs in planned for job in jobs]):
+        click.echo(f"diverged: {job.model} seed {job.cell.seed}, see {job.folder / 'record.json'}", err=True)
     for job in missing:
         click.echo(f"not finished: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
     sys.exit(1 if missing else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -137,6 +138,34 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
     assert call(folder, "--all", "--seeds", "1", "--no-null").exit_code == 0
     states = [t.state.name for t in journals(folder)[0].get_trials()]
     assert sorted(states) == ["COMPLETE"] * 4 + ["FAIL"]
+
+
+def let_diverge(folder: Path, model: str) -> None:
+    """Makes the records of a model what a network that is not finite leaves."""
+    for path in folder.glob(f"runs/*/*/{model.replace('[', '[[]')}/*/record.json"):
+        left = {"status": "diverged", "metrics": None, "cases_sha256": None, "error": "the training loss is not finite"}
+        store.write_json(path, json.loads(path.read_text()) | left)
+        (path.parent / "cases.csv").unlink()
+
+
+def test_diverged_cells_are_named_at_the_end_and_below_the_table(folder: Path) -> None:
+    words = ("remove", "sem", "--seeds", "2", "--no-null", "--format", "markdown")
+    assert call(folder, *words).stderr == ""
+    let_diverge(folder, "mednext_tiny[sem=none]")
+    done = call(folder, *words)
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.splitlines()
+    starts = [f"diverged: mednext_tiny[sem=none] seed {seed}, see " for seed in (0, 1)]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True, True]
+    note = "Diverged or failed: without sem, 2 of 2 seeds diverged (seeds 0, 1)."
+    assert note in done.stdout
+    show = ["ablate", "show", "--results", str(folder), "--format", "markdown"]
+    assert note in CliRunner().invoke(main, show).stdout
+    let_diverge(folder, "mednext_tiny")
+    shown = CliRunner().invoke(main, show)
+    assert shown.exit_code == 2
+    assert shown.stderr.count("\n") == 1
+    assert "Diverged or failed: full, 2 of 2 seeds diverged (seeds 0, 1); without sem, 2 of 2 seeds" in shown.stderr
 
 
 def examples() -> list[list[str]]:
