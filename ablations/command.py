@@ -95,17 +95,29 @@ def _nearness(arm: Matched, budget: str) -> str:
     return f"{arm.params / 1e6:.3f} M params, {arm.macs / 1e9:.4f} GMACs, {arm.ratio:.4f} x the {budget}{near}"
 
 
-def run_ablation(
-    jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None, report: Report = silent
-) -> list[Job]:
+def open_studies(
+    planned: Sequence[Sequence[Job]], results: Path, study: str | None = None, storage: str | None = None
+) -> list[optuna.Study]:
+    """Opens the study of each dataset's arms; of several a name that was given gets the dataset's behind it.
+
+    Raises:
+        UserError: one of them is of something else, or cannot be opened.
+    """
+    many = study is not None and len(planned) > 1
+    names = [f"{study}-{jobs[0].cell.dataset_label}" if many else study for jobs in planned]
+    return [open_arms(jobs, results, name, storage) for jobs, name in zip(planned, names, strict=True)]
+
+
+def run_ablation(jobs: Sequence[Job], results: Path, study: optuna.Study, report: Report = silent) -> list[Job]:
     """Runs the cells that are not done and writes their study; returns the jobs whose cell is not finished at the end.
 
-    Killed, the same call goes on; several processes may share the cells. The study is opened before anything is
-    trained, so that one of something else is refused in time.
+    Killed, the same call goes on; several processes may share the cells.
+
+    Args:
+        study: opened before anything is trained (`open_studies`), so that one of something else is refused in time.
     """
-    opened = open_arms(jobs, results, study, storage)
     run_jobs(list(jobs), report=report)
-    write_trials(opened, jobs, results)
+    write_trials(study, jobs, results)
     return [job for job in jobs if not is_reusable(job)]
 
 

@@ -160,7 +160,7 @@ def factorial(plan: Plan, request: Request, study: str | None, storage: str | No
 
 
 def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
-    from ablations.command import diverged, load_ablations, plan_jobs, run_ablation
+    from ablations.command import diverged, load_ablations, open_studies, plan_jobs, run_ablation
     from bench.records.store import is_done
     from bench.report.progress import show_progress
     from bench.runs.runner import load_note
@@ -175,9 +175,9 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
     if note:
         click.echo(note, err=True)
     missing: list[Job] = []
-    for jobs in planned:
+    for jobs, opened in zip(planned, open_studies(planned, results, study, storage), strict=True):
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
-            missing += run_ablation(jobs, results, study, storage, report)
+            missing += run_ablation(jobs, results, opened, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
     ablations, notes = load_ablations(results, plan.model, arms=plan.arm, comparisons=comparisons)
     _show_arms(ablations, display)
