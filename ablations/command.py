@@ -33,7 +33,7 @@ from bench.runs.job import Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs
-from bench.zoo.registry import dataset_spec, model_names, parse_model
+from bench.zoo.registry import canonical_name, dataset_spec, model_names, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -288,15 +288,27 @@ def search_title(study: optuna.Study) -> str:
     return with_budget(title, _images_seen(study))
 
 
-def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:
-    """The searches whose journals lie in a results folder, and a line for each journal that cannot be read."""
+def load_searches(
+    results: Path, dataset: str | None = None, model: str | None = None
+) -> tuple[list[optuna.Study], list[str]]:
+    """The searches whose journals lie in a results folder, and a line for each journal that cannot be read.
+
+    Args:
+        dataset: as it reads in tables; None: all.
+        model: the one that was searched over, of whichever version; None: all.
+    """
     studies, notes = [], []
+    name = None if model is None else canonical_name(*parse_model(model))
     for path in sorted((results / FOLDER).glob("search-*.log")):
         try:
-            studies.append(read_study(path))
+            study = read_study(path)
         except UserError as error:
             notes.append(f"Left out: {error}")
-    return [study for study in studies if dataset in (None, study.user_attrs["about"]["dataset"])], notes
+            continue
+        about = study.user_attrs["about"]
+        if dataset in (None, about["dataset"]) and name in (None, about["model"].rpartition(" v")[0]):
+            studies.append(study)
+    return studies, notes
 
 
 def front_models(study: optuna.Study) -> list[str]:

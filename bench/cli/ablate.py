@@ -330,8 +330,11 @@ def list_fillings(
 @ARM
 @RESULTS
 @DISPLAY
-def show(model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display) -> None:
-    """Print tables of what is stored, of arms and searches; train nothing.
+@click.pass_context
+def show(
+    context: click.Context, model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display
+) -> None:
+    """Print tables of what is stored, of arms and searches; train nothing. With --model, searches of that one alone.
 
     \b
     Example:
@@ -342,7 +345,8 @@ def show(model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Pa
 
     names: Sequence[str | None] = dataset or (None,)
     loaded = [load_ablations(results, model, name, arm) for name in names]
-    searched = [load_searches(results, name) for name in names]
+    of_model = None if context.get_parameter_source("model") is ParameterSource.DEFAULT else model
+    searched = [load_searches(results, name, of_model) for name in names]
     ablations = [stored for of_dataset, _ in loaded for stored in of_dataset]
     searches = [study for studies, _ in searched for study in studies]
     notes = [note for _, lines in (*loaded, *searched) for note in lines]

@@ -292,6 +292,16 @@ def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
     assert done.stderr.startswith("Error: No ablation of mednext_tiny is stored in")
 
 
+def test_show_of_a_model_has_its_searches_alone(example: Path) -> None:
+    words = ["ablate", "show", "--results", str(example), "--format", "markdown"]
+    of_another = CliRunner().invoke(main, [*words, "--model", "unet_s"])
+    assert of_another.exit_code == 2, "the search is of mednext_tiny"
+    assert of_another.stderr.startswith("Error: No ablation of unet_s is stored in")
+    of_this, of_all = (CliRunner().invoke(main, line) for line in ([*words, "--model", "mednext_tiny"], words))
+    assert "Search over " in of_this.stdout
+    assert of_this.stdout == of_all.stdout
+
+
 @pytest.mark.slow
 def test_a_search_ends_with_its_front_scored_once(folder: Path) -> None:
     words = ["search", "--trials", "3", "--seeds", "1", "--speed-seconds", "0", "--pruner", "none"]
