@@ -15,7 +15,7 @@ from ablations.effects import Stored, arms_and_notes, fanova
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
 from ablations.matched import Matched, match
-from ablations.plans import Arm, Plan, label, make_arms, null_seeds, width_field
+from ablations.plans import Arm, Plan, arm_values, label, make_arms, null_seeds, width_field
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
@@ -139,7 +139,13 @@ def load_ablations(
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
         arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
         comparisons: the keys of those that count; None: all.
+
+    Raises:
+        UserError: an unknown model, or an arm of a field or a value that it has not.
     """
+    entry, _ = parse_model(model)
+    for arm in arms:
+        arm_values(arm, entry)
     (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
     cells, cases = with_units(with_throughput(cells, profiles), cases, results)

@@ -242,6 +242,10 @@ def test_an_earlier_flag_is_its_subcommand(name: str, example: Path) -> None:
         (["--remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
         (["--swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
         (["--remove", "sem", "--match", "flops"], "Error: Unknown budget 'flops'."),
+        (
+            ["remove", "sem", "--widen", "nonsense"],
+            "Error: Expected --widen nonsense with --match params or --match macs",
+        ),
         (["remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
         (["swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
         (["swap", "sem"], "Error: Expected a swap SLOT=FILLING, such as sem=strip, but got 'sem'."),
@@ -283,6 +287,22 @@ def test_beside_tables_without_a_proposed_model_there_is_no_ablation(example: Pa
     others = [replace(table, cells=table.cells.assign(family="cnn")) for table in tables]
     assert ablations_beside(example, others) == []
     assert ablations_beside(example, tables)
+
+
+@pytest.mark.parametrize(
+    ("arm", "line"),
+    [
+        ("nonsense", "Error: Expected field=value for mednext_tiny, but got 'nonsense'."),
+        ("nonsense=1", "Error: Unknown config field of mednext_tiny 'nonsense'."),
+        ("sem=stripe", "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
+    ],
+)
+def test_an_arm_to_show_that_the_model_has_not_is_one_line(folder: Path, arm: str, line: str) -> None:
+    (folder / "runs").mkdir(parents=True)
+    done = CliRunner().invoke(main, ["ablate", "show", "--arm", arm, "--results", str(folder)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
 
 
 def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
