@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ablations.drawings import draw_ablation, draw_search, with_budget
-from ablations.effects import Stored, fanova, stored_arms
+from ablations.effects import Stored, arms_and_notes, fanova
 from ablations.journal import FOLDER, read_study
 from ablations.listing import listing
 from ablations.matched import Matched, match
-from ablations.plans import Arm, Plan, label, make_arms, null_seeds, width_field
+from ablations.plans import Arm, Plan, arm_values, label, make_arms, null_seeds, width_field
 from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
@@ -33,7 +33,7 @@ from bench.runs.job import Job, Report, is_reusable, silent
 from bench.runs.protocol import PRESETS, preset_protocol
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs
-from bench.zoo.registry import dataset_spec, model_names, parse_model
+from bench.zoo.registry import canonical_name, dataset_spec, model_names, parse_model
 
 if TYPE_CHECKING:
     import optuna
@@ -95,35 +95,66 @@ def _nearness(arm: Matched, budget: str) -> str:
     return f"{arm.params / 1e6:.3f} M params, {arm.macs / 1e9:.4f} GMACs, {arm.ratio:.4f} x the {budget}{near}"
 
 
-def run_ablation(
-    jobs: Sequence[Job], results: Path, study: str | None = None, storage: str | None = None, report: Report = silent
-) -> list[Job]:
+def open_studies(
+    planned: Sequence[Sequence[Job]], results: Path, study: str | None = None, storage: str | None = None
+) -> list[optuna.Study]:
+    """Opens the study of each dataset's arms; of several a name that was given gets the dataset's behind it.
+
+    Raises:
+        UserError: one of them is of something else, or cannot be opened.
+    """
+    many = study is not None and len(planned) > 1
+    names = [f"{study}-{jobs[0].cell.dataset_label}" if many else study for jobs in planned]
+    return [open_arms(jobs, results, name, storage) for jobs, name in zip(planned, names, strict=True)]
+
+
+def run_ablation(jobs: Sequence[Job], results: Path, study: optuna.Study, report: Report = silent) -> list[Job]:
     """Runs the cells that are not done and writes their study; returns the jobs whose cell is not finished at the end.
 
-    Killed, the same call goes on; several processes may share the cells. The study is opened before anything is
-    trained, so that one of something else is refused in time.
+    Killed, the same call goes on; several processes may share the cells.
+
+    Args:
+        study: opened before anything is trained (`open_studies`), so that one of something else is refused in time.
     """
-    opened = open_arms(jobs, results, study, storage)
     run_jobs(list(jobs), report=report)
-    write_trials(opened, jobs, results)
+    write_trials(study, jobs, results)
     return [job for job in jobs if not is_reusable(job)]
 
 
+def diverged(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs whose cell ended without a score, since its network was not finite."""
+    return [job for job in jobs if (store.read_record(job.folder) or {}).get("status") == "diverged"]
+
+
 def load_ablations(
-    results: Path, model: str = "mednext_tiny", dataset: str | None = None, arms: Sequence[str] = ()
+    results: Path,
+    model: str = "mednext_tiny",
+    dataset: str | None = None,
+    arms: Sequence[str] = (),
+    comparisons: Collection[str] | None = None,
 ) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
     Args:
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
         arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
+        comparisons: the keys of those that count; None: all.
+
+    Raises:
+        UserError: an unknown model, or an arm of a field or a value that it has not.
     """
+    entry, _ = parse_model(model)
+    for arm in arms:
+        arm_values(arm, entry)
     (cells, cases), profiles = store.load_cells_and_cases(results), load_profiles(results)
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
     cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
         cells = cells[cells["dataset"] == dataset]
-    return stored_arms(cells, cases, model, arms=arms), notes
+    if comparisons is not None:
+        cells = cells[cells["comparison"].isin(list(comparisons))]
+    found, without_table = arms_and_notes(cells, cases, model, arms=arms)
+    return found, (*notes, *without_table)
 
 
 def write_all(comparisons: Sequence[Stored], folder: Path) -> list[Path]:
@@ -263,15 +294,27 @@ def search_title(study: optuna.Study) -> str:
     return with_budget(title, _images_seen(study))
 
 
-def load_searches(results: Path, dataset: str | None = None) -> tuple[list[optuna.Study], list[str]]:
-    """The searches whose journals lie in a results folder, and a line for each journal that cannot be read."""
+def load_searches(
+    results: Path, dataset: str | None = None, model: str | None = None
+) -> tuple[list[optuna.Study], list[str]]:
+    """The searches whose journals lie in a results folder, and a line for each journal that cannot be read.
+
+    Args:
+        dataset: as it reads in tables; None: all.
+        model: the one that was searched over, of whichever version; None: all.
+    """
     studies, notes = [], []
+    name = None if model is None else canonical_name(*parse_model(model))
     for path in sorted((results / FOLDER).glob("search-*.log")):
         try:
-            studies.append(read_study(path))
+            study = read_study(path)
         except UserError as error:
             notes.append(f"Left out: {error}")
-    return [study for study in studies if dataset in (None, study.user_attrs["about"]["dataset"])], notes
+            continue
+        about = study.user_attrs["about"]
+        if dataset in (None, about["dataset"]) and name in (None, about["model"].rpartition(" v")[0]):
+            studies.append(study)
+    return studies, notes
 
 
 def front_models(study: optuna.Study) -> list[str]:

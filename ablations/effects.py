@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ablations.matched import BUDGETS, TOLERANCE
+from ablations.labels import Space, labelled
+from ablations.outcomes import LOST, without_table
 from ablations.plans import REMOVED, fields_of, label, named_fields, slots_in, subsets, width_field
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import Measure, scores_of, unit_column
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
-from bench.errors import UserError
-from bench.zoo.entry import ModelEntry
-from bench.zoo.registry import parse_model, split_outside_brackets, value_text, with_values
+from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
     import optuna
 
-NEAR = 0.05  # how far from the full model's budget the nearest reachable may be to count as matched
 NULL = "full, other seeds (null)"
 MOST_FACTORS = 6
 
@@ -42,6 +40,7 @@ class Stored:
         scores: the rows of cases.csv that count, with `label` and `seed`.
         seeds: the seeds that all arms share. null: the other seeds of the full model.
         incomplete: labels of arms that lack some of the seeds; they are left out.
+        outcomes: a row per cell of every status, diverged and failed ones too, with `label`.
         fields: of the config, in its order, in which arms may differ. slots: those of them that are slots.
         named: those that the user named as arms: of several factorials theirs counts.
         shown: which of the stored figures.
@@ -52,6 +51,7 @@ class Stored:
     seeds: tuple[int, ...]
     null: tuple[int, ...]
     incomplete: tuple[str, ...]
+    outcomes: pd.DataFrame
     fields: tuple[str, ...]
     slots: tuple[str, ...]
     named: frozenset[str] = frozenset()
@@ -126,98 +126,63 @@ def stored_arms(
         shown: which of the stored figures.
         arms: of a plan, `width=16`: a model with slots has arms that differ in these fields too.
     """
+    return arms_and_notes(cells, cases, model, shown, arms)[0]
+
+
+def arms_and_notes(
+    cells: pd.DataFrame, cases: pd.DataFrame, model: str, shown: Shown = DEFAULT, arms: Sequence[str] = ()
+) -> tuple[list[Stored], tuple[str, ...]]:
+    """As `stored_arms`; and a line on each comparison of which too many cells diverged or failed to show any."""
     if cells.empty:
-        return []
+        return [], ()
     entry, base = parse_model(model)
-    space = _Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
+    space = Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
-    cells = cells[named & (cells["version"] == entry.version) & (cells["status"] == "complete")]
+    cells = cells[named & (cells["version"] == entry.version) & cells["status"].isin(["complete", *LOST])]
     cells = cells.assign(changes=cells["model"].map(space.changes))
     cells = cells[cells["changes"].notna()].sort_values(["dataset", "comparison", "model", "seed"])
-    scores = shown_cases(cases, shown)
-    comparisons = (_stored(group, scores, shown, space) for _, group in cells.groupby("comparison", sort=False))
-    return [stored for stored in comparisons if stored is not None]
+    scores, found, notes = shown_cases(cases, shown), list[Stored](), list[str]()
+    for _, group in cells.groupby("comparison", sort=False):
+        full = group[group["changes"].map(len) == 0]
+        if full.empty or len(full) == len(group):
+            continue
+        of_arms = labelled(group, full.iloc[0], space)
+        if stored := _stored(of_arms, scores, shown, space):
+            found.append(stored)
+        elif note := without_table(of_arms):
+            notes.append(note)
+    return found, tuple(notes)
 
 
-@dataclass(frozen=True)
-class _Space:
-    """In which fields a model's arms differ, and which field is scaled where they are matched to its budget."""
+def _stored(outcomes: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: Space) -> Stored | None:
+    """The arms of one comparison over the seeds that most of them have; None where there is nothing to compare.
 
-    entry: ModelEntry
-    base: Mapping[str, Any]
-    fields: tuple[str, ...]
-    width: str | None
-    named: frozenset[str]
-
-    def config(self, name: str) -> dict[str, Any]:
-        """The config of a stored name, by this entry: the name does not say in which folder a file's network lies."""
-        items = split_outside_brackets(name.partition("[")[2].removesuffix("]"))
-        return with_values(self.entry, self.entry.defaults, items)
-
-    def is_scaled(self, name: str) -> bool:
-        """Whether a stored name has other widths than the full model."""
-        return self.width is not None and self.config(name)[self.width] != self.base[self.width]
-
-    def changes(self, name: str) -> dict[str, str] | None:
-        """Field -> value where a stored name's config differs from the full one's; None where others differ too.
-
-        Widths that are none of the fields are left out: they belong to a matched arm, or to no arm.
-        """
-        try:
-            config = self.config(name)
-        except UserError:  # it has a field, or a value, that the model has no more
-            return None
-        differing = {field for field in config if config[field] != self.base[field]}
-        chosen = [field for field in self.fields if field in differing]
-        if differing - set(chosen) - {self.width} or (differing and not chosen):
-            return None
-        return {field: value_text(config[field], self.entry.defaults[field]) for field in chosen}
-
-
-def _stored(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: _Space) -> Stored | None:
-    full = cells[cells["changes"].map(len) == 0]
-    if full.empty or len(full) == len(cells):
+    A seed that arms were tried under is none of the null arm's, though their cells of it diverged or failed. Where no
+    arm is scored, the full model stands alone.
+    """
+    cells = outcomes[outcomes["status"] == "complete"]
+    tried = {str(name): whole_seeds(group) for name, group in outcomes.groupby("label")}
+    scored = {name: whole_seeds(cells[cells["label"] == name]) for name in tried}
+    arms = [name for name in tried if name != "full"]
+    if not arms:
         return None
-    matched = [_matched(row, full.iloc[0], space) for row in cells.to_dict("records")]
-    cells = cells.assign(matched=matched)
-    cells = cells[cells["matched"] != "none"]
-    unscaled = [_without_width(c, m, space) for c, m in zip(cells["changes"], cells["matched"], strict=True)]
-    cells = cells.assign(changes=pd.Series(unscaled, index=cells.index, dtype=object))
-    cells = cells.assign(label=[label(c, m) for c, m in zip(cells["changes"], cells["matched"], strict=True)])
-    seeds_of: dict[str, frozenset[int]] = {str(name): whole_seeds(group) for name, group in cells.groupby("label")}
-    of_arms = [seeds for name, seeds in seeds_of.items() if name != "full"]
-    if not of_arms:
+    paired = _most_common([tried[name] for name in arms])
+    seeds = _most_common([scored[name] for name in arms if scored[name]] or [paired]) & scored["full"]
+    if not seeds:
         return None
-    seeds = max(set(of_arms), key=lambda s: (of_arms.count(s), len(s), sorted(s))) & seeds_of["full"]
-    lacking = tuple(sorted(name for name, its_seeds in seeds_of.items() if not seeds <= its_seeds))
+    lacking = tuple(sorted(name for name in tried if not seeds <= scored[name]))
     kept = cells[~cells["label"].isin(lacking)]
-    if not seeds or kept["label"].nunique() < 2:
-        return None
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    null = tuple(sorted(seeds_of["full"] - seeds))
+    null = tuple(sorted(scored["full"] - seeds - paired))
     slots = tuple(slots_in(space.entry))
-    return Stored(kept, scores, tuple(sorted(seeds)), null, lacking, space.fields, slots, space.named, shown)
+    in_order = tuple(sorted(seeds))
+    return Stored(kept, scores, in_order, null, lacking, outcomes, space.fields, slots, space.named, shown)
 
 
-def _matched(cell: Mapping[Any, Any], full: pd.Series[Any], space: _Space) -> str:
-    """The budget that an arm's widths were scaled to: `params`, `macs`, or `none` where they match neither.
-
-    An arm that matches both is called after its parameters. Blank for widths as they were, and, where widths are fields
-    of arms themselves, for others than the full model's budget.
-    """
-    if not set(cell["changes"]) - {space.width} or not space.is_scaled(cell["model"]):
-        return ""
-    gaps = {budget: abs(cell[budget] / full[budget] - 1) for budget in BUDGETS}
-    within = [budget for budget in BUDGETS if gaps[budget] <= TOLERANCE]
-    nearest = within[0] if within else min(gaps, key=lambda budget: gaps[budget])
-    if gaps[nearest] <= NEAR:
-        return nearest
-    return "" if space.width in space.fields else "none"
-
-
-def _without_width(changes: dict[str, str], matched: str, space: _Space) -> dict[str, str]:
-    return {field: value for field, value in changes.items() if not (matched and field == space.width)}
+def _most_common(sets: Sequence[frozenset[int]]) -> frozenset[int]:
+    """The seeds that most arms have; of equally many the larger set."""
+    return max(set(sets), key=lambda seeds: (sets.count(seeds), len(seeds), sorted(seeds)))
 
 
 def arm_effects(stored: Stored) -> list[Effect]:

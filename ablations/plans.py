@@ -136,11 +136,14 @@ def make_arms(plan: Plan) -> list[Arm]:
     """A plan's arms before any is matched, the full model first, each once.
 
     Raises:
-        UserError: an unknown model, slot or filling, a model without slots, or nothing to compare.
+        UserError: an unknown model, slot or filling, a model without slots, nothing to compare, or a field to widen
+            where no budget is to be matched.
     """
     entry, _ = parse_model(plan.model)
+    if plan.widen is not None and plan.match is None:
+        raise UserError(f"Expected --widen {plan.widen} with --match params or --match macs, whose field it names.")
     changes: list[dict[str, Any]] = [{}, *_of_slots(plan, entry)]
-    named = [_values(text, entry) for text in plan.arm]
+    named = [arm_values(text, entry) for text in plan.arm]
     changes += _combined(named) if plan.factorial else named
     arms = dict.fromkeys(_arm(plan.model, changed) for changed in changes)
     if len(arms) < 2:
@@ -163,8 +166,8 @@ def _of_slots(plan: Plan, entry: ModelEntry) -> list[dict[str, Any]]:
     return [dict.fromkeys(removed, "none") for removed in removals] + [_swaps(item, slots) for item in plan.swap]
 
 
-def _values(text: str, entry: ModelEntry) -> dict[str, Any]:
-    """`se=false+width=16` -> the fields' values."""
+def arm_values(text: str, entry: ModelEntry) -> dict[str, Any]:
+    """`se=false+width=16` -> the fields' values. Raises UserError for a field, or a value, that the model has not."""
     items = [item for item in text.split("+") if item]
     fields = [item.partition("=")[0] for item in items]
     if not items or len(set(fields)) < len(fields):

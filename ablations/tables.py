@@ -17,6 +17,7 @@ from ablations.effects import (
     run_figures,
     values_of,
 )
+from ablations.outcomes import lost_note
 from ablations.plans import label
 from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
@@ -88,8 +89,14 @@ def _single_runs(stored: Stored) -> Sheet:
     frame = pd.DataFrame(rows)
     frame = frame.loc[:, [bool(frame[column].any()) for column in frame]]
     why = "No claim is made of one seed, or one patient: figures of single runs."
-    notes = (why, *([NULL_NOTE] if stored.null else []))
+    notes = (why, *([NULL_NOTE] if stored.null else []), *_missing_notes(stored))
     return Sheet(_caption(stored, "Ablation"), frame, notes, name=f"{stored.slug}-arms")
+
+
+def _missing_notes(stored: Stored) -> list[str]:
+    """What the table does not show: arms without all seeds, and cells that diverged or failed."""
+    left_out = f"Left out for lack of seeds: {', '.join(stored.incomplete)}." if stored.incomplete else ""
+    return [note for note in (left_out, lost_note(stored.outcomes)) if note]
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:
@@ -130,7 +137,7 @@ def _arm_notes(stored: Stored, frame: pd.DataFrame) -> tuple[str, ...]:
         else "",
         speed if "x full, images/s" in frame else "",
         f"{measure} of each run, by seed: {runs}.",
-        f"Left out for lack of seeds: {', '.join(stored.incomplete)}." if stored.incomplete else "",
+        *_missing_notes(stored),
     ]
     return tuple(note for note in notes if note)
 

@@ -160,7 +160,7 @@ def factorial(plan: Plan, request: Request, study: str | None, storage: str | No
 
 
 def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
-    from ablations.command import load_ablations, plan_jobs, run_ablation
+    from ablations.command import diverged, load_ablations, open_studies, plan_jobs, run_ablation
     from bench.records.store import is_done
     from bench.report.progress import show_progress
     from bench.runs.runner import load_note
@@ -175,13 +175,15 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
     if note:
         click.echo(note, err=True)
     missing: list[Job] = []
-    for jobs in planned:
+    for jobs, opened in zip(planned, open_studies(planned, results, study, storage), strict=True):
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
-            missing += run_ablation(jobs, results, study, storage, report)
+            missing += run_ablation(jobs, results, opened, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    ablations, notes = load_ablations(results, plan.model, arms=plan.arm)
-    _show_arms([stored for stored in ablations if stored.first["comparison"] in comparisons], display)
+    ablations, notes = load_ablations(results, plan.model, arms=plan.arm, comparisons=comparisons)
+    _show_arms(ablations, display)
     _show_notes(notes)
+    for job in diverged([job for jobs in planned for job in jobs]):
+        click.echo(f"diverged: {job.model} seed {job.cell.seed}, see {job.folder / 'record.json'}", err=True)
     for job in missing:
         click.echo(f"not finished: {job.model} seed {job.cell.seed}, see {job.folder / 'error.log'}", err=True)
     sys.exit(1 if missing else 0)
@@ -328,8 +330,11 @@ def list_fillings(
 @ARM
 @RESULTS
 @DISPLAY
-def show(model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display) -> None:
-    """Print tables of what is stored, of arms and searches; train nothing.
+@click.pass_context
+def show(
+    context: click.Context, model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display
+) -> None:
+    """Print tables of what is stored, of arms and searches; train nothing. With --model, searches of that one alone.
 
     \b
     Example:
@@ -340,7 +345,8 @@ def show(model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Pa
 
     names: Sequence[str | None] = dataset or (None,)
     loaded = [load_ablations(results, model, name, arm) for name in names]
-    searched = [load_searches(results, name) for name in names]
+    of_model = None if context.get_parameter_source("model") is ParameterSource.DEFAULT else model
+    searched = [load_searches(results, name, of_model) for name in names]
     ablations = [stored for of_dataset, _ in loaded for stored in of_dataset]
     searches = [study for studies, _ in searched for study in studies]
     notes = [note for _, lines in (*loaded, *searched) for note in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -139,6 +140,34 @@ def test_a_failed_arm_is_named_the_others_go_on_and_the_next_command_tries_it_ag
     assert sorted(states) == ["COMPLETE"] * 4 + ["FAIL"]
 
 
+def let_diverge(folder: Path, model: str) -> None:
+    """Makes the records of a model what a network that is not finite leaves."""
+    for path in folder.glob(f"runs/*/*/{model.replace('[', '[[]')}/*/record.json"):
+        left = {"status": "diverged", "metrics": None, "cases_sha256": None, "error": "the training loss is not finite"}
+        store.write_json(path, json.loads(path.read_text()) | left)
+        (path.parent / "cases.csv").unlink()
+
+
+def test_diverged_cells_are_named_at_the_end_and_below_the_table(folder: Path) -> None:
+    words = ("remove", "sem", "--seeds", "2", "--no-null", "--format", "markdown")
+    assert call(folder, *words).stderr == ""
+    let_diverge(folder, "mednext_tiny[sem=none]")
+    done = call(folder, *words)
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.splitlines()
+    starts = [f"diverged: mednext_tiny[sem=none] seed {seed}, see " for seed in (0, 1)]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True, True]
+    note = "Diverged or failed: without sem, 2 of 2 seeds diverged (seeds 0, 1)."
+    assert note in done.stdout
+    show = ["ablate", "show", "--results", str(folder), "--format", "markdown"]
+    assert note in CliRunner().invoke(main, show).stdout
+    let_diverge(folder, "mednext_tiny")
+    shown = CliRunner().invoke(main, show)
+    assert shown.exit_code == 2
+    assert shown.stderr.count("\n") == 1
+    assert "Diverged or failed: full, 2 of 2 seeds diverged (seeds 0, 1); without sem, 2 of 2 seeds" in shown.stderr
+
+
 def examples() -> list[list[str]]:
     """The words of the example at the end of each help, behind `medbench`."""
     commands = [ablate, *ablate.commands.values()]
@@ -213,6 +242,10 @@ def test_an_earlier_flag_is_its_subcommand(name: str, example: Path) -> None:
         (["--remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
         (["--swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
         (["--remove", "sem", "--match", "flops"], "Error: Unknown budget 'flops'."),
+        (
+            ["remove", "sem", "--widen", "nonsense"],
+            "Error: Expected --widen nonsense with --match params or --match macs",
+        ),
         (["remove", "sme"], "Error: Unknown slot 'sme'. Did you mean: sem?"),
         (["swap", "sem=stripe"], "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
         (["swap", "sem"], "Error: Expected a swap SLOT=FILLING, such as sem=strip, but got 'sem'."),
@@ -256,11 +289,37 @@ def test_beside_tables_without_a_proposed_model_there_is_no_ablation(example: Pa
     assert ablations_beside(example, tables)
 
 
+@pytest.mark.parametrize(
+    ("arm", "line"),
+    [
+        ("nonsense", "Error: Expected field=value for mednext_tiny, but got 'nonsense'."),
+        ("nonsense=1", "Error: Unknown config field of mednext_tiny 'nonsense'."),
+        ("sem=stripe", "Error: Unknown filling of slot sem 'stripe'. Did you mean: strip?"),
+    ],
+)
+def test_an_arm_to_show_that_the_model_has_not_is_one_line(folder: Path, arm: str, line: str) -> None:
+    (folder / "runs").mkdir(parents=True)
+    done = CliRunner().invoke(main, ["ablate", "show", "--arm", arm, "--results", str(folder)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
 def test_nothing_stored_to_show_is_one_line(folder: Path) -> None:
     folder.mkdir()
     done = CliRunner().invoke(main, ["ablate", "show", "--results", str(folder)])
     assert done.exit_code == 2
     assert done.stderr.startswith("Error: No ablation of mednext_tiny is stored in")
+
+
+def test_show_of_a_model_has_its_searches_alone(example: Path) -> None:
+    words = ["ablate", "show", "--results", str(example), "--format", "markdown"]
+    of_another = CliRunner().invoke(main, [*words, "--model", "unet_s"])
+    assert of_another.exit_code == 2, "the search is of mednext_tiny"
+    assert of_another.stderr.startswith("Error: No ablation of unet_s is stored in")
+    of_this, of_all = (CliRunner().invoke(main, line) for line in ([*words, "--model", "mednext_tiny"], words))
+    assert "Search over " in of_this.stdout
+    assert of_this.stdout == of_all.stdout
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from ablation_rows import a_case, a_cell
 
 from ablations.drawings import draw_ablation
-from ablations.effects import NULL, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
+from ablations.effects import NULL, Stored, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
 from ablations.plans import label
 from ablations.tables import NULL_NOTE, ablation_tables
 from bench.models.slots import SLOTS
@@ -87,6 +87,30 @@ def test_matched_arms_are_told_by_their_budget_and_others_left_out(stored: objec
     assert len(labels) == 9, "the arm of 4 M params is matched to nothing"
 
 
+def of_two_networks(*costs: tuple[str, float, float]) -> list[str]:
+    """The labels of arms without sem that have other widths, each of so many parameters and MACs beside 3e6 and 4e8."""
+    cells, cases = some_records()
+    version, seeds = model_entry("mednext_tiny").version, range(3)
+    cells = cells[~cells["model"].str.contains("widths=")]
+    arms = [a_cell(name_of(("sem",), w), seed, p, m, version) for w, p, m in costs for seed in seeds]
+    scored = [a_case(arm["key"], i, 70.0) for arm in arms for i in range(PATIENTS)]
+    (found,) = stored_arms(pd.concat([cells, pd.DataFrame(arms)]), pd.concat([cases, pd.DataFrame(scored)]))
+    assert (found.cells.groupby("label")["model"].nunique() == 1).all(), "no row is of two networks"
+    return [name for name in found.labels if name.endswith("matched") or "widths=" in name]
+
+
+def test_networks_that_match_both_budgets_are_told_apart() -> None:
+    params, macs = ("26-60-156-276", 3.001e6, 4.03e8), ("25-60-156-276", 2.98e6, 4.001e8)
+    assert of_two_networks(params) == of_two_networks(macs) == ["without sem, params matched"]
+    assert of_two_networks(params, macs) == ["without sem, macs matched", "without sem, params matched"]
+    other = ("26-61-156-276", 3.002e6, 4.03e8)
+    assert of_two_networks(params, other, macs) == [
+        "without sem, macs matched",
+        "without sem, params matched, widths=26-60-156-276",
+        "without sem, params matched, widths=26-61-156-276",
+    ]
+
+
 def test_an_arm_that_lacks_seeds_is_left_out_and_named() -> None:
     cells, cases = some_records()
     lacking = cells["model"].eq("mednext_tiny[sem=none]") & cells["seed"].eq(2)
@@ -94,6 +118,48 @@ def test_an_arm_that_lacks_seeds_is_left_out_and_named() -> None:
     assert found.incomplete == ("without sem",)
     assert factorial_effects(found) == []
     assert "Left out for lack of seeds: without sem." in ablation_tables([found])[0].notes
+
+
+def ablation_of(seeds: int, lost: dict[str, tuple[int, ...]], *arms: str, status: str = "diverged") -> list[Stored]:
+    """The full model with as many null seeds, and arms on some seeds, of which the cells of `lost` have no score."""
+    version, cells, cases = model_entry("mednext_tiny").version, [], []
+    for model, count in (("mednext_tiny", 2 * seeds), *((f"mednext_tiny[{arm}]", seeds) for arm in arms)):
+        for seed in range(count):
+            cells.append(a_cell(model, seed, 3e6, 4e8, version))
+            if seed in lost.get(model.partition("[")[2].rstrip("]"), ()):
+                cells[-1]["status"] = status
+            else:
+                cases += [a_case(cells[-1]["key"], i, 60.0 + i + seed) for i in range(PATIENTS)]
+    return stored_arms(pd.DataFrame(cells), pd.DataFrame(cases))
+
+
+def test_an_arm_whose_cells_all_diverged_is_named_below_the_table() -> None:
+    (found,) = ablation_of(2, {"sem=none": (0, 1)}, "sem=none", "sem=strip")
+    note = "Diverged or failed: without sem, 2 of 2 seeds diverged (seeds 0, 1)."
+    assert found.labels == ["full", "sem=strip"]
+    assert {note, "Left out for lack of seeds: without sem."} <= set(ablation_tables([found])[0].notes)
+    (alone,) = ablation_of(2, {"sem=none": (0, 1)}, "sem=none")
+    assert (alone.labels, alone.seeds, alone.null) == (["full"], (0, 1), (2, 3))
+    assert note in ablation_tables([alone])[0].notes
+    (failed,) = ablation_of(2, {"sem=none": (1,), "": (3,)}, "sem=none", "sem=strip", status="failed")
+    words = "full, 1 of 4 seeds failed (seed 3); without sem, 1 of 2 seeds failed (seed 1)"
+    assert f"Diverged or failed: {words}." in ablation_tables([failed])[0].notes
+
+
+def test_a_seed_whose_arm_diverged_is_none_of_the_null_arm() -> None:
+    (found,) = ablation_of(2, {"sem=none": (0,)}, "sem=none")
+    assert (found.seeds, found.null) == ((1,), (2, 3))
+    assert "Diverged or failed: without sem, 1 of 2 seeds diverged (seed 0)." in ablation_tables([found])[0].notes
+
+
+def test_the_table_of_single_runs_says_what_it_leaves_out() -> None:
+    (found,) = ablation_of(2, {"sem=none": (0,), "sem=strip": (1,)}, "sem=none", "sem=strip")
+    (left_out,) = found.incomplete
+    notes = ablation_tables([found])[0].notes
+    assert notes[0].startswith("No claim is made of one seed")
+    assert f"Left out for lack of seeds: {left_out}." in notes
+    words = "sem=strip, 1 of 2 seeds diverged (seed 1)"
+    assert f"Diverged or failed: without sem, 1 of 2 seeds diverged (seed 0); {words}." in notes
 
 
 def test_an_older_version_of_the_model_is_no_arm() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from ablations.command import open_studies
 from ablations.studies import open_arms, write_trials
+from bench.errors import UserError
 from bench.records import store
 from bench.runs.job import Job
 from bench.runs.request import Request
@@ -70,6 +72,15 @@ def test_each_cell_that_ended_is_a_trial_once(jobs: list[Job], tmp_path: Path) -
         "seed": 0,
         "outcome": "complete",
     }
+
+
+def test_of_several_data_sets_a_named_study_has_the_data_set_behind_its_name(jobs: list[Job], tmp_path: Path) -> None:
+    others = [replace(job, cell=replace(job.cell, dataset="msld")) for job in jobs]
+    studies = open_studies([jobs, others], tmp_path, "mine")
+    assert [study.study_name for study in studies] == ["mine-large-covid-ct-phantom", "mine-msld-phantom"]
+    assert [study.study_name for study in open_studies([jobs], tmp_path, "mine")] == ["mine"]
+    with pytest.raises(UserError, match="Study 'mine' is of dataset large-covid-ct-phantom, not of msld-phantom"):
+        open_studies([others], tmp_path, "mine")
 
 
 def test_writers_at_the_same_time_add_no_cell_twice(jobs: list[Job], tmp_path: Path) -> None:
