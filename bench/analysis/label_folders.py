@@ -13,7 +13,7 @@ import numpy as np
 from bench.datasets.own.description import patient_of
 from bench.datasets.own.image_masks import without_mask_word
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
-from bench.datasets.readers.metadata import read_table
+from bench.datasets.readers.metadata import read_table, said
 from bench.datasets.readers.nifti import check_same_grid, is_nifti
 from bench.datasets.readers.png_masks import Colours
 from bench.errors import UserError
@@ -221,7 +221,7 @@ def _read_owners(table: Path) -> dict[str, str]:
         raise UserError(f"Cannot read {table}: there is no such file.")
     owners: dict[str, str] = {}
     for row in read_table(table, ("case", "patient")):
-        case, patient = unicodedata.normalize("NFC", row["case"]), row["patient"]
+        case, patient = unicodedata.normalize("NFC", row["case"]), said(row["patient"])
         if not patient or owners.setdefault(case, patient) != patient:
             raise UserError(f"Expected one patient for each case in {table}, but {case!r} has none, or two.")
     return owners

@@ -29,6 +29,7 @@ MEASURES = {
 _UNITS = (
     "Intervals (95 %): bootstrap over {units}{seeds}; they say nothing of another training where a row has one run."
 )
+_RELATIVE = "Relative % [95 %]"
 Count = Callable[[str, int, int], object]
 
 
@@ -225,7 +226,7 @@ def _corruption_sheet(rows: pd.DataFrame, model: str, dataset: str, task: str) -
     named = [(str(name), of) for name, of in changed.groupby("corruption", sort=False)]
     lines = []
     for name, of in (*named, ("mean", changed)):
-        at = {str(k): _error(figure(scores_of(of[of["severity"] == k], measure)), segments) for k in levels}
+        at = {f"severity {k}": _error(figure(scores_of(of[of["severity"] == k], measure)), segments) for k in levels}
         lines.append({"Corruption": name} | at | _to_clean(scores_of(clean, measure), scores_of(of, measure), segments))
     base = _error(figure(scores_of(clean, measure)), segments)
     what = "Dice %" if segments else "Balanced error %"
@@ -236,7 +237,8 @@ def _corruption_sheet(rows: pd.DataFrame, model: str, dataset: str, task: str) -
         + _UNITS.format(units=_drawn(clean), seeds=" and seeds" if runs > 1 else ""),
     )
     caption = f"{model}, trained on {dataset}, {runs} run{'s' * (runs > 1)}: {what} by severity; clean {base}."
-    return Sheet(caption, pd.DataFrame(lines), notes, name="corruptions", details=tuple(map(str, levels[1:-1])))
+    heads = {f"severity {k}": f"sev. {k}" for k in levels}
+    return Sheet(caption, pd.DataFrame(lines), notes, name="corruptions", details=(_RELATIVE,), heads=heads)
 
 
 def _error(share: float, segments: bool) -> str:
@@ -256,7 +258,7 @@ def _to_clean(clean: Scores, changed: Scores, segments: bool) -> dict[str, str]:
         of_draws = _share(draws["changed"], draws["clean"], segments)
         if np.isfinite(of_draws).all():
             shares = Interval(float(share), *np.percentile(of_draws, (2.5, 97.5)).tolist())
-    return {"Less clean [95 %]": _text(gaps), "Relative % [95 %]": _text(shares)}
+    return {"Less clean [95 %]": _text(gaps), _RELATIVE: _text(shares)}
 
 
 def _share(changed: Any, clean: Any, segments: bool) -> Any:

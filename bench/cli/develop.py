@@ -162,7 +162,7 @@ def _write_study(judged: list[list[Judged]], kept: Kept, results: Path) -> None:
 
 def show_sheets(sheets: list[Sheet], display: Display) -> None:
     """Prints the tables; a file gets them in the form that was asked for, as Markdown where none was."""
-    from bench.records.store import write_text
+    from bench.records.named_file import write_named
     from bench.report.sheets import print_sheets, render_sheets
 
     form = "markdown" if display.output is not None and display.form == "rich" else display.form
@@ -171,6 +171,5 @@ def show_sheets(sheets: list[Sheet], display: Display) -> None:
     else:
         click.echo(render_sheets(sheets, form), nl=False)
     if display.output is not None:
-        display.output.parent.mkdir(parents=True, exist_ok=True)
-        write_text(display.output, render_sheets(sheets, form))
+        write_named(display.output, render_sheets(sheets, form))
         click.echo(f"written: {display.output}", err=True)

@@ -262,12 +262,9 @@ def _write_page(selection: Selection, instead: Instead, on_page: OnPage, path: P
 
 
 def _write(text: str, output: Path | None) -> None:
-    from bench.records.store import write_text
+    from bench.records.named_file import write_named
 
     if output is None:
         click.echo(text, nl=False)
-        return
-    try:
-        write_text(output, text)
-    except OSError as error:
-        raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
+    else:
+        write_named(output, text)

@@ -163,14 +163,11 @@ def export(form: str, output: Path, of_cells: bool, choice: Choice, results: Pat
     Example:
       medbench results export --to csv --output results.csv --dataset acdc
     """
-    from bench.records.store import write_bytes
+    from bench.records.named_file import write_named
     from bench.report.kept import exported
 
     table = _exported_table(results, choice, of_cells)
-    try:
-        write_bytes(output, exported(table, form))
-    except OSError as error:
-        raise UserError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from None
+    write_named(output, exported(table, form))
     click.echo(f"{len(table)} rows in {output}")
     _say_notes(table.attrs.get("notes", ()))
 

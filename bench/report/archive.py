@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 from bench.errors import UserError
 from bench.records.keeping import files_beside
+from bench.records.named_file import write_named
 from bench.records.places import bases
-from bench.records.store import read_records, write_bytes
+from bench.records.store import read_records
 from bench.report.notes import in_a_line
 from bench.report.render import render_tables, results_tables
 
@@ -72,11 +73,7 @@ def write_archive(path: Path, results: Path, weights: bool = False) -> Written:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name, content in sorted(_contents(results, [folder for folder, _ in found.records], weights)):
             zipped.writestr(zipfile.ZipInfo(name, DATE), content, zipfile.ZIP_DEFLATED)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, buffer.getvalue())
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.") from None
+    write_named(path, buffer.getvalue())
     return Written(len(found.records), len(buffer.getvalue()), found.notes)
 
 

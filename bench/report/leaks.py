@@ -135,6 +135,7 @@ def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str,
                 rows = of_model[of_model["comparison"] == comparison]
                 split = rows["split"].iloc[0]
                 counts, flag = pooled(rows)["counts"], rows["split_flag"].notna().any()
+                of_seeds = runs[comparison]
                 yield (
                     f"{dataset}, {preset}" if i == 0 else "",
                     f"{rows['title'].iloc[0] if i == 0 else ''}",
@@ -142,8 +143,8 @@ def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str,
                     f"{counts['train']['cases']:,}",
                     f"{counts['test']['cases']:,}",
                     f"{100 * means[comparison]:.1f}",
-                    f"{100 * runs[comparison].std():.1f}",
-                    f"{len(runs[comparison])}",
+                    f"{100 * of_seeds.std():.1f}" if len(of_seeds) > 1 else "",
+                    f"{len(of_seeds)}",
                 )
 
 

@@ -40,8 +40,15 @@ def _classes(understood: Understood) -> str:
     words = []
     for k, name in enumerate(found.classes):
         stands = f" (= {values[name]})" if values.get(name, name) != name else ""
-        words.append(f"{k} {name}{stands}" + (f" {counts[k]:,}" if found.task == "classification" else ""))
-    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
+        masks = f" in {found.holding[k]:,}" if found.holding else ""
+        words.append(f"{k} {name}{stands}{masks}" + (f" {counts[k]:,}" if found.task == "classification" else ""))
+    of_all = f" of {len(found.items):,} masks" if found.holding else ""
+    shown, rest = f"{', '.join(words[:SHOWN])}{of_all}", range(SHOWN, len(words))
+    if not rest:
+        return shown
+    held = [k for k in rest if k < len(found.holding) and found.holding[k]]
+    fewest = f", such as {words[min(held, key=lambda k: found.holding[k])]}" if held else ""
+    return f"{shown} and {len(rest)} more{fewest}"
 
 
 def _patients(understood: Understood) -> str:

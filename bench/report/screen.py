@@ -91,7 +91,10 @@ class ScreenColumn:
 
 @dataclass(frozen=True)
 class ScreenTable:
-    """A table on a terminal: `rows` hold a text and its style for each column; the first column is always shown."""
+    """A table on a terminal: `rows` hold a text and its style for each column.
+
+    The first column is always shown, and of two, as of names and their values, the second too.
+    """
 
     caption: str
     columns: tuple[ScreenColumn, ...]
@@ -133,11 +136,16 @@ def _print_body(screen: Screen, table: ScreenTable, widths: Sequence[int | None]
 
 def fit(table: ScreenTable, width: int, everything: bool = False) -> list[int | None]:
     """The width of each column, None for one that is left out; `everything` leaves out none, however wide."""
-    bounds = [_bounds(column, [row[k][0] for row in table.rows], k == 0) for k, column in enumerate(table.columns)]
+    texts = [[row[k][0] for row in table.rows] for k in range(len(table.columns))]
+    bounds = [_bounds(column, texts[k], k == 0) for k, column in enumerate(table.columns)]
+    pair = len(bounds) == 2
+    if pair:
+        room = width - _total((bounds[0][0], 0))
+        bounds[1] = (max(_narrowest(table.columns[1], texts[1]), min(bounds[1][0], room)), bounds[1][1])
     order = sorted(range(len(bounds)), key=lambda k: (k > 0, table.columns[k].detail, k))
     widths: dict[int, int] = {}
     for k in order:
-        if not widths or everything or _total([*widths.values(), bounds[k][0]]) <= width:
+        if not widths or pair or everything or _total([*widths.values(), bounds[k][0]]) <= width:
             widths[k] = bounds[k][0]
     spare = width - _total(widths.values())
     for k in order:
@@ -150,13 +158,18 @@ def fit(table: ScreenTable, width: int, everything: bool = False) -> list[int | 
 
 def _bounds(column: ScreenColumn, texts: Sequence[str], names: bool) -> tuple[int, int]:
     """What a column needs, and what it can use."""
-    head = max(map(cell_len, pieces(column.head or column.name)), default=0)
-    most = max([head, *map(cell_len, texts)])
+    narrowest = _narrowest(column, texts)
     if not column.words:
-        return most, most
-    longest = max((cell_len(piece) for text in texts for piece in pieces(text)), default=0)
+        return narrowest, narrowest
+    most = max([narrowest, *map(cell_len, texts)])
     usual = NAMES if names else max(WORDS, -(-most // TEXT_LINES))
-    return max(head, longest, min(most, usual)), most
+    return max(narrowest, min(most, usual)), most
+
+
+def _narrowest(column: ScreenColumn, texts: Sequence[str]) -> int:
+    """What the longest figure of a column takes, or the longest piece of one of words."""
+    wrapped = [piece for text in texts for piece in pieces(text)] if column.words else texts
+    return max(map(cell_len, (*pieces(column.head or column.name), *wrapped)), default=0)
 
 
 def _total(widths: Iterable[int]) -> int:

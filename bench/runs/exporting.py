@@ -26,7 +26,7 @@ from bench.errors import UserError
 from bench.metrics.segmentation import dice
 from bench.models.fuse import fuse
 from bench.records.environment import installed_version
-from bench.records.store import write_bytes
+from bench.records.named_file import write_named
 from bench.runs.evaluate import BATCH
 from bench.runs.held import cases_of_test
 from bench.runs.trained import Trained, using_threads
@@ -90,7 +90,7 @@ def export_run(trained: Trained, files: Mapping[str, Path], data_root: str | Pat
             content, run, opset = WRITERS[kind](own, example, about)
             logits, scores = _differences(plain, run, probes)
             _check(path, logits, scores)
-            _write(path, content)
+            write_named(path, content)
             exported.append(Exported(path, kind, form, len(content), opset, logits, scores, checked, reason))
     return exported
 
@@ -201,14 +201,6 @@ def _check(path: Path, logits: float, scores: float | None) -> None:
             f"{path} was not written: its outputs differ from the network's by {logits:.2g} in a logit and "
             f"{scores or 0.0:.2g} in a score, and {LARGEST:g} is the most that is taken for rounding."
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, content)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another file.") from None
 
 
 # -- kinds of files ------------------------------------------------------------------------------------------

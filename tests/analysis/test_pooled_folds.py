@@ -171,3 +171,5 @@ def test_conventions_and_leaks_count_seeds_not_folds(monkeypatch: pytest.MonkeyP
     sheet = worth_sheet(pd.DataFrame(flagged).drop(columns="rows"), pd.DataFrame(images))
     line = to_markdown(sheet).splitlines()[4]
     assert line.endswith("| 75.0 | 0.0 | 3 |"), "the folds differ, the seeds do not"
+    alone = pd.DataFrame(flagged[:3]).drop(columns="rows")
+    assert to_markdown(worth_sheet(alone, pd.DataFrame(images))).splitlines()[4].endswith("| 75.0 |  | 1 |")

@@ -368,5 +368,7 @@ def test_options_that_do_not_fit(folders: Path) -> None:
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "Expected the columns case, patient")
     (folders / "who.csv").write_text("case,patient\np0_t0,A\np0_t0,B\n")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "'p0_t0' has none, or two")
+    (folders / "who.csv").write_text("case,patient\np0_t0,nan\n")
+    one_line(evaluate(*arguments, "--patients", folders / "who.csv"), "'p0_t0' has none, or two")
     one_line(evaluate(*arguments, "--patients", folders / "who.csv", "--patient-regex", "p"), "not both")
     one_line(evaluate(*arguments, "--output", folders / "who.csv"), "Cannot write under")

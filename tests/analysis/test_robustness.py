@@ -18,6 +18,8 @@ from bench.analysis.sheet import Sheet
 from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
+from bench.report.screen import fit
+from bench.report.sheets import to_screen
 from bench.runs.trained import load_trained
 from bench.runs.transfer import data_elsewhere, has_own_images, own_units, score_elsewhere, shared_classes
 from bench.zoo.registry import dataset_spec
@@ -131,15 +133,29 @@ def line_of(values: dict[tuple[str, int], list[float]], task: str, name: str) ->
 def test_relative_figures_are_shares_of_the_clean_one() -> None:
     halved = {("clean", 0): [0.8, 0.8, 0.8], ("blur", 1): [0.4, 0.4, 0.4], ("noise", 1): [0.8, 0.8, 0.8]}
     blur = line_of(halved, "segmentation", "blur")
-    assert blur == {"1": "40.0", "Less clean [95 %]": "-40.0 [-40.0, -40.0]", "Relative % [95 %]": "50.0 [50.0, 50.0]"}
+    assert blur == {
+        "severity 1": "40.0",
+        "Less clean [95 %]": "-40.0 [-40.0, -40.0]",
+        "Relative % [95 %]": "50.0 [50.0, 50.0]",
+    }
     assert line_of(halved, "segmentation", "mean")["Relative % [95 %]"] == "75.0 [75.0, 75.0]"
     assert line_of(halved, "segmentation", "noise")["Less clean [95 %]"] == "0.0 [0.0, 0.0]"
     wrong = {("clean", 0): [1.0, 1.0, 1.0, 0.0], ("blur", 1): [1.0, 1.0, 0.0, 0.0]}
     blur = line_of(wrong, "classification", "blur")
-    assert (blur["1"], blur["Less clean [95 %]"].split()[0]) == ("50.0", "25.0"), "an error that rises"
+    assert (blur["severity 1"], blur["Less clean [95 %]"].split()[0]) == ("50.0", "25.0"), "an error that rises"
     assert blur["Relative % [95 %]"].split()[0] == "200.0"
     perfect = {("clean", 0): [1.0, 1.0], ("blur", 1): [1.0, 0.0]}
     assert line_of(perfect, "classification", "blur")["Relative % [95 %]"] == "", "no share of an error of 0"
+
+
+def test_a_narrow_terminal_loses_columns_from_the_right_and_no_severity_between() -> None:
+    values = {("brightness down", k): [0.9 - k / 9, 0.8, 0.7 - k / 9] for k in range(1, 6)}
+    rows = rows_of({("clean", 0): [0.9, 0.8, 0.7], **values})
+    table = to_screen(_corruption_sheet(rows, "m", "d", "segmentation"))
+    names = [column.name for column in table.columns]
+    assert names[1:6] == [f"severity {k}" for k in range(1, 6)]
+    kept = {w: [n for n, shown in zip(names, fit(table, w), strict=True) if shown] for w in (160, 80, 60, 40, 30)}
+    assert kept == {160: names, 80: names[:7], 60: names[:6], 40: names[:5], 30: names[:3]}
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -104,10 +104,11 @@ def test_a_table_of_paths_labels_patients_and_parts(root: Path, tmp_path: Path) 
     } == dict.fromkeys(PARTS, 4)
 
 
-def test_a_table_that_leaves_some_without_a_patient_is_one_line(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nothing", ["", "nan", "NaN", "NA", "None", "null"])
+def test_a_table_that_leaves_some_without_a_patient_is_one_line(root: Path, tmp_path: Path, nothing: str) -> None:
     raw = write_classes(tmp_path / "raw", {"a": 6, "b": 6})
     names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
-    rows = [f"{name},{name[0]},{name[2:4] if name[0] == 'a' else ''}" for name in names]
+    rows = [f"{name},{name[0]},{name[2:4] if name[0] == 'a' else nothing}" for name in names]
     cases = table(raw / "cases.csv", ["path,label,patient", *rows])
     with pytest.raises(UserError, match=r"of every case in .*, or of none, but 6 of 12 have none, such as 'b/b0_a'"):
         understood(root, cases)

@@ -54,9 +54,11 @@ def test_a_table_of_parts_says_whose_the_cases_are_too(root: Path, tmp_path: Pat
     table.write_text("case,patient,part\n" + "".join([*rows[:-1], rows[-1].replace("train", "test")]))
     with pytest.raises(UserError, match="Expected each patient in one part, but 1 of 8 stand in several"):
         understood(root, raw, split=table)
-    table.write_text("case,patient,part\n" + "".join(rows[1:]))
-    with pytest.raises(UserError, match="Expected a patient of every case"):
-        understood(root, raw, split=table)
+    unknown = rows[0].replace(f",{names[0][:2]},", ",NaN,")
+    for lacking in (rows[1:], [unknown, *rows[1:]]):
+        table.write_text("case,patient,part\n" + "".join(lacking))
+        with pytest.raises(UserError, match="Expected a patient of every case"):
+            understood(root, raw, split=table)
 
 
 def test_patients_of_a_table_stay_in_one_part(root: Path, tmp_path: Path) -> None:

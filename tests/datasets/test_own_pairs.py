@@ -17,6 +17,7 @@ from bench.datasets.loading import network_input
 from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.unit_table import unit_table
 from bench.errors import UserError
+from bench.report.own_data import understood_text
 from bench.runs.protocol import PRESETS
 from bench.zoo.registry import dataset_spec
 
@@ -276,6 +277,24 @@ def test_more_names_than_levels_are_one_line(root: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match=line):
         understood(root, raw, classes="background,polyp,foo")
     assert added(root, raw, classes="background=0,polyp=255,foo=128").spec.classes == ("background", "polyp", "foo")
+
+
+def test_a_stray_value_of_one_map_is_named_and_counted(root: Path, tmp_path: Path) -> None:
+    raw = write_pairs(tmp_path / "raw", 4, (0, 1))
+    mask = disc(2, (0, 1))
+    mask[0, 0] = 2
+    save(raw / "masks" / "c2.png", mask)
+    line = r"names of 3 classes, .* go up to 2, but got background, polyp: the rarest value, 2, stands in 1 of 4 masks "
+    with pytest.raises(UserError, match=rf"{line}\(.*masks/c2.png, 1 pixel\)\."):
+        understood(root, raw, classes="background,polyp")
+    listed = "classes    0 background in 4, 1 class 1 in 4, 2 class 2 in 1 of 4 masks\n"
+    assert listed in understood_text(understood(root, raw))
+    mask[0, 0] = 13  # beyond the classes that are listed
+    save(raw / "masks" / "c2.png", mask)
+    assert " 11 class 11 in 0 of 4 masks and 2 more, such as 13 class 13 in 1\n" in understood_text(
+        understood(root, raw)
+    )
+    assert "in 4" not in understood_text(understood(root, raw, classes="background=0,polyp=1|13"))
 
 
 def test_a_class_between_black_and_white_may_have_no_pixel_or_two_levels(root: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from bench.cli.main import main
+from bench.report.kept import cell_sheet
 from bench.report.plans import models_sheet
 from bench.report.screen import LONGEST, Screen, ScreenColumn, ScreenTable, fit, show, split_caption, wrap
 from bench.report.sheets import Sheet, print_sheets, to_screen
@@ -98,6 +99,18 @@ def test_the_first_column_stays_and_details_go_first() -> None:
         17: ["Model"],
         4: ["Model"],
     }
+
+
+def test_of_two_columns_the_second_wraps_and_is_never_left_out() -> None:
+    counts = {part: {"cases": 1000 + k, "official_patients": 70} for k, part in enumerate(("train", "val", "test"))}
+    commit = "a3c4651e32745be608db6a366d615fb6dc72bbdf"
+    sheet = cell_sheet({"key": "1bc24f44bda0", "counts": counts, "commit": commit}, None)
+    text = printed(to_screen(sheet), 80)
+    assert "not shown" not in text
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert all(word in text for word in ("counts", "1001,", "1002,", commit))
+    pair = ScreenTable("c", (ScreenColumn("Model", words=True), ScreenColumn("Dice")), [[("unet", ""), ("12.34", "")]])
+    assert fit(pair, 4) == [5, 5], "over the width rather than without its figures"
 
 
 def test_a_narrow_table_is_exact() -> None:

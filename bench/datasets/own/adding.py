@@ -86,14 +86,14 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
     with _opened(Path(description.source), root) as place:
         found = recognise(place, description)
         classes, values = description.classes or found.classes, dict(description.values or {})
-        notes = found.notes
+        notes, holding = found.notes, found.holding
         if found.task == "segmentation":
             check_stands(values)
             turned = check_axes(found.items)
-            classes, values, seen = resolved(found.items, classes, values)
+            classes, values, holding, seen = resolved(found.items, classes, values)
             notes = (*notes, *seen, *turned)
         channels = description.channels or seen_channels(found.items)
-    found = replace(found, classes=classes, notes=notes)
+    found = replace(found, classes=classes, notes=notes, holding=holding)
     _check(found, description)
     description = replace(
         description,

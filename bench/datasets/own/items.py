@@ -51,6 +51,7 @@ class Found:
         layout: one of `description.LAYOUTS`.
         classes: names by label id; in segmentation the first is the background; empty: the label maps tell.
         notes: what else was seen, a sentence each.
+        holding: by label id, in how many label maps it stands; empty: nothing was counted.
     """
 
     layout: str
@@ -58,3 +59,4 @@ class Found:
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     notes: tuple[str, ...] = field(default=())
+    holding: tuple[int, ...] = ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,22 @@ MOST_SMALL = 32  # greys up to it are class ids, beyond it levels that have to b
 MOST_OFFERED = 12  # more values than these are a picture's, not a label map's
 FAR, SURE = 64, 0.99  # levels from black or white, and the share of a JPEG's pixels that has to be nearer
 _WAY_OUT = "write class ids as grey levels of a PNG"
+
+
+class Resolved(NamedTuple):
+    """What label maps were found to hold.
+
+    Attributes:
+        classes: names, the background's first.
+        values: what stands for each class where that is not its id.
+        holding: in how many label maps each class stands; empty: they were not read.
+        notes: what else was seen, a sentence each.
+    """
+
+    classes: tuple[str, ...]
+    values: dict[str, str]
+    holding: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def mask_array(item: Item) -> np.ndarray:
@@ -80,10 +97,8 @@ def _two_levels(path: Path) -> np.ndarray:
     return np.where(grey < 128, np.uint8(0), np.uint8(255))
 
 
-def resolved(
-    items: Sequence[Item], classes: tuple[str, ...], values: Mapping[str, str]
-) -> tuple[tuple[str, ...], dict[str, str], list[str]]:
-    """Classes, background first, what stands for each where that is not its id, and what was seen, a sentence each.
+def resolved(items: Sequence[Item], classes: tuple[str, ...], values: Mapping[str, str]) -> Resolved:
+    """The classes of label maps, as their values and the user's words tell them.
 
     Args:
         classes: names that the user gave, or the files; empty: none.
@@ -93,10 +108,10 @@ def resolved(
         UserError: values that tell no class, with the mapping that could be meant.
     """
     if values:
-        return classes, dict(values), []
+        return Resolved(classes, dict(values))
     pixels, holders = _held(items)
     seen = sorted(pixels)
-    notes = ["label maps are JPEG: two classes, parted at level 128"] if _any_jpeg(items) else []
+    notes = ("label maps are JPEG: two classes, parted at level 128",) if _any_jpeg(items) else ()
     if seen[-1] >= 2**24:
         raise _offering(items, pixels, holders, classes)
     if seen == [0]:
@@ -106,8 +121,12 @@ def resolved(
     if not levels and not ids_only and seen[-1] >= max(MOST_SMALL, len(classes)):
         raise _offering(items, pixels, holders, classes)
     count = max(levels.values() or seen) + 1
-    names = _names(count, classes, seen if levels else ())
-    return names, {names[k]: _standing(k, levels, seen) for k in sorted(set(levels.values()))}, notes
+    names = _names(count, classes, seen if levels else (), lambda: _rarest_text(items, pixels, holders))
+    holding: dict[int, set[int]] = {}
+    for value, of_value in holders.items():
+        holding.setdefault(levels.get(value, value), set()).update(of_value)
+    counts = tuple(len(holding.get(k, ())) for k in range(len(names)))
+    return Resolved(names, {names[k]: _standing(k, levels, seen) for k in sorted(set(levels.values()))}, counts, notes)
 
 
 def _standing(k: int, levels: Mapping[int, int], seen: Sequence[int]) -> str:
@@ -126,11 +145,12 @@ def _levels(seen: Sequence[int], classes: int) -> dict[int, int]:
     return {}
 
 
-def _names(count: int, classes: tuple[str, ...], levels: Sequence[int]) -> tuple[str, ...]:
+def _names(count: int, classes: tuple[str, ...], levels: Sequence[int], rarest: Callable[[], str]) -> tuple[str, ...]:
     """The classes' names: the user's, with the background before them where they leave it out, else numbers.
 
     Args:
         levels: the grey levels that were seen, where they stand for classes: then each has to have one.
+        rarest: says where the rarest value stands, which may be a slip.
     """
     if not classes:
         return (BACKGROUND, "foreground") if count == 2 else (BACKGROUND, *(f"class {k}" for k in range(1, count)))
@@ -139,7 +159,7 @@ def _names(count: int, classes: tuple[str, ...], levels: Sequence[int]) -> tuple
     if len(classes) < count:
         raise UserError(
             f"Expected names of {count} classes, the background's first, since label maps go up to {count - 1}, but "
-            f"got {', '.join(classes)}."
+            f"got {', '.join(classes)}: {rarest()}."
         )
     if levels and len(classes) > count:
         raise UserError(
@@ -172,12 +192,26 @@ def _held(items: Sequence[Item]) -> tuple[Counter[int], dict[int, list[int]]]:
     return pixels, holders
 
 
+def _rarest(pixels: Mapping[int, int], holders: Mapping[int, Sequence[int]]) -> int:
+    return min(pixels, key=lambda value: (len(holders[value]), pixels[value]))
+
+
+def _rarest_text(items: Sequence[Item], pixels: Mapping[int, int], holders: Mapping[int, Sequence[int]]) -> str:
+    """In how many label maps the rarest value stands, and the first of them."""
+    rarest = _rarest(pixels, holders)
+    held, item = holders[rarest], items[holders[rarest][0]]
+    count = _counted(item)[rarest]
+    such = f"{'such as ' if len(held) > 1 else ''}{item.mask}{', {} {}'.format(*item.row) if item.row else ''}"
+    words = f"{such}, {count:,} pixel{'s' if count > 1 else ''}"
+    return f"the rarest value, {_text(rarest)}, stands in {len(held):,} of {len(items):,} masks ({words})"
+
+
 def _offering(
     items: Sequence[Item], pixels: Counter[int], holders: Mapping[int, Sequence[int]], classes: tuple[str, ...]
 ) -> UserError:
     """The error for values that say no class by themselves, with the mapping that the user may mean."""
     shown = [_text(value) for value, _ in pixels.most_common(MOST_OFFERED)]
-    rarest = min(pixels, key=lambda value: (len(holders[value]), pixels[value]))
+    rarest = _rarest(pixels, holders)
     first = items[holders[rarest][0]].mask
     if len(pixels) > MOST_OFFERED:
         return UserError(

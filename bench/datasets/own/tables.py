@@ -11,7 +11,7 @@ from bench.datasets.base import PARTS, Task
 from bench.datasets.own.class_folders import pictures
 from bench.datasets.own.items import PART_WORDS, Found, Item
 from bench.datasets.readers.files import check_name, check_present
-from bench.datasets.readers.metadata import read_table, table_columns
+from bench.datasets.readers.metadata import read_table, said, table_columns
 from bench.errors import UserError
 
 # What a column of each kind may be called, in small letters; the first is the one that messages name.
@@ -78,7 +78,7 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         mask = _file_of(table, line["mask"], {}) if task == "segmentation" else None
         label = label_of[line["label"]] if task == "classification" else None
         part = _part(table, line["part"]) if line.get("part") else None
-        items[case] = Item(case, image, label, mask, patient=line.get("patient") or None, part=part)
+        items[case] = Item(case, image, label, mask, patient=said(line.get("patient", "")) or None, part=part)
     notes = [f"left out: {left_out} rows of other classes"] if left_out else []
     return Found("table", task, tuple(classes), tuple(items.values()), tuple(notes))
 
@@ -184,10 +184,10 @@ def _column(table: Path, keys: Sequence[str], values: Sequence[str], what: str) 
         )
     found: dict[str, str] = {}
     for row in read_table(table, (key, value)):
-        if found.setdefault(row[key], row[value]) != row[value]:
-            raise UserError(
-                f"Expected one {what} of {row[key]} in {table}, but it has {found[row[key]]} and {row[value]}."
-            )
+        text = said(row[value]) if what == "patient" else row[value]
+        if found.setdefault(row[key], text) != text:
+            both = f"{found[row[key]] or 'none'} and {text or 'none'}"
+            raise UserError(f"Expected one {what} of {row[key]} in {table}, but it has {both}.")
     return found
 
 

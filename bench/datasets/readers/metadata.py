@@ -10,6 +10,8 @@ from pathlib import Path
 from bench.datasets.readers.files import read_whole, readable
 from bench.errors import UserError
 
+_NOTHING = ("nan", "na", "none", "null")
+
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """The rows of a table as column -> text, blanks around both dropped, and rows without any text passed over.
@@ -46,6 +48,11 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         if not rows[-1].keys() >= set(columns):
             raise UserError(f"Expected {', '.join(columns)} in every row of {path}, but line {number} is cut short.")
     return rows
+
+
+def said(text: str) -> str:
+    """What a cell says; empty where it has the word that programs write where nothing is known, in any case."""
+    return "" if text.lower() in _NOTHING else text
 
 
 def table_columns(path: Path) -> list[str]:

@@ -13,8 +13,8 @@ from bench.analysis.short_budget import NO_RANKS
 from bench.errors import UserError
 from bench.records.garbage import no_collection
 from bench.records.histories import find_folders
+from bench.records.named_file import write_named
 from bench.records.profiles import load_profiles
-from bench.records.store import write_text
 from bench.records.sweeps import load_sweeps
 from bench.report.costs import profile_tables
 from bench.report.figures import ranking_drawings, speed_drawings, table_drawings
@@ -66,10 +66,7 @@ class Asked:
 def write_page(tables: Sequence[Table], asked: Asked, path: Path, notes: Sequence[str] = ()) -> Path:
     """Writes the page of these tables. Raises UserError where it cannot be written."""
     text = render_page(build_page(tables, asked, notes))
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another file with --output.") from None
+    write_named(path, text)
     return path
 
 
