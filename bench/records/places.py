@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from bench.records.filenames import DEVELOPMENT, TUNING, folder_name
 from bench.records.keys import cell_key, dataset_label
 
 RUNS, RECORDS = "runs", "records"
-EXAMPLE = ("example", RECORDS)  # the folders of the committed example within the project's own `results`
-
+EXAMPLE = "example"  # the committed example within the project's own `results`, with records at several places
 MERGING = ".merging"  # how the folder's name ends that a cell is copied to before it comes to its place
 
 
@@ -52,5 +50,5 @@ def _below(base: Path, name: str) -> list[Path]:
 
 
 def _is_result(place: tuple[str, ...]) -> bool:
-    aside = TUNING in place or DEVELOPMENT in place or EXAMPLE in pairwise(place)
-    return not aside and not place[-1].endswith(MERGING)
+    is_example = EXAMPLE in place and RECORDS in place[place.index(EXAMPLE) :]
+    return not (TUNING in place or DEVELOPMENT in place or is_example) and not place[-1].endswith(MERGING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,11 +42,14 @@ def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path) -> None:
 
 
 def test_only_runs_are_read_of_a_results_folder(tmp_path: Path) -> None:
-    for place in ("runs/acdc/unet_s/0-aaaaaaaaaaaa", "example/records/acdc/unet_s/0-bbbbbbbbbbbb"):
+    others = ("example/records/acdc/unet_s/0-bbbbbbbbbbbb", "example/complete/records/acdc/unet_s/0-cccccccccccc")
+    for place in ("runs/acdc/unet_s/0-aaaaaaaaaaaa", *others):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "record.json").write_text("{}")
     assert [p.name for p in store.find_records(tmp_path)] == ["0-aaaaaaaaaaaa"]
     assert [p.name for p in store.find_records(tmp_path / "example" / "records")] == ["0-bbbbbbbbbbbb"]
+    shutil.rmtree(tmp_path / "runs")
+    assert store.find_records(tmp_path) == [], "an example is none of the results around it"
 
 
 def test_no_results_folder_is_one_line(tmp_path: Path) -> None:
