@@ -168,6 +168,6 @@ def test_the_command_draws_and_prints_ranks(tmp_path: Path, monkeypatch: pytest.
     assert done.output.splitlines()[0] == str(tmp_path / "f" / "acdc-acdc-0-differences.png")
     assert done.output.count("\n") == 4 + 1
     assert style.RASTER >= 150
-    shown = CliRunner().invoke(main, ["report", "--ranks"])
+    shown = CliRunner().invoke(main, ["report", "--ranks", "--format", "markdown"])
     assert shown.output == to_markdown(rank_sheet(found[0]))
     assert CliRunner().invoke(main, ["report", "--ranks", "--trials"]).exit_code == 2
