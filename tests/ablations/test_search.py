@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -296,8 +297,11 @@ def searching(folder: Path, trials: int, pruner: str = "none") -> subprocess.Pop
 
 
 def finished(folder: Path) -> list:
-    journals = list((folder / "results" / "studies").glob("*.log"))
-    return [t for t in read_study(journals[0]).get_trials() if is_trained(t)] if journals else []
+    """The trained trials; none of a journal that another process has just begun, and not said yet what it is of."""
+    for journal in (folder / "results" / "studies").glob("*.log"):
+        with suppress(UserError):
+            return [t for t in read_study(journal).get_trials() if is_trained(t)]
+    return []
 
 
 @pytest.mark.slow

@@ -117,7 +117,9 @@ def test_the_command_tunes_plans_and_says_so(request_of: dict) -> None:
     assert "weight decay tuned in 2 trials on validation data" in " ".join(run.output.split())
     assert "each model's best on validation data: ResNet-10-T 0." in " ".join(run.output.split())
     assert len(store.find_records(Path(str(request_of["results"])))) == 4, "trials are no results"
-    report = CliRunner().invoke(main, ["report", "--trials", "--results", str(request_of["results"])])
+    report = CliRunner().invoke(
+        main, ["report", "--trials", "--format", "markdown", "--results", str(request_of["results"])]
+    )
     (row,) = [line for line in report.output.splitlines() if line.startswith("| ResNet-10-T")]
     assert row.count("|") == 4
     assert row.count("**") == 2, "the chosen one in bold"
