@@ -223,12 +223,10 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
     from bench.report.notes import few
 
     if instead.budgets:
-        from bench.analysis.curves import stored_curves
         from bench.report.curves import draw_curves_in
-        from bench.report.instead import choice_of_curves
+        from bench.report.instead import selected_curves
 
-        chosen = choice_of_curves(selection)
-        curves, notes = stored_curves(selection.results, selection.preset, selection.shown, chosen)
+        curves, notes = selected_curves(selection)
         for said in (*map(str, draw_curves_in(curves, folder)), *few(notes)):
             click.echo(said)
         return

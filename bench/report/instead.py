@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.choice import Choice
 from bench.report.notes import in_a_line
 from bench.report.selection import Selection, selected_tables
+
+if TYPE_CHECKING:
+    from bench.analysis.curves import Curve
 
 Sheets = tuple[list[Sheet], tuple[str, ...]]
 
@@ -20,12 +24,16 @@ def sheets_instead(view: str, selection: Selection) -> Sheets:
     Raises:
         UserError: a wish that the view does not read, or nothing stored that it shows.
     """
-    make, reads = VIEWS[view]
+    _reject_unread(view, selection)
+    return VIEWS[view][0](selection)
+
+
+def _reject_unread(view: str, selection: Selection) -> None:
+    reads = VIEWS[view][1]
     given = [field.name for field in fields(selection) if getattr(selection, field.name) != field.default]
     unread = [f"--{name}" for name in given if reads is not None and name not in {"results", *reads}]
     if unread:
-        raise UserError(f"Expected --{view} without {' and '.join(unread)}: it shows all that is stored.")
-    return make(selection)
+        raise UserError(f"Expected --{view} without {' and '.join(unread)}, which it does not read.")
 
 
 def _ranks(selection: Selection) -> Sheets:
@@ -43,16 +51,23 @@ def _brief(selection: Selection) -> Sheets:
 
 
 def _budgets(selection: Selection) -> Sheets:
-    from bench.analysis.curves import stored_curves
     from bench.report.curves import curve_sheet
 
-    curves, notes = stored_curves(selection.results, selection.preset, selection.shown, choice_of_curves(selection))
+    curves, notes = selected_curves(selection)
     return [curve_sheet(curve) for curve in curves], notes
 
 
-def choice_of_curves(selection: Selection) -> Choice:
-    """Which cells curves are made of: a curve's preset is named without its steps, and chosen among the curves."""
-    return Choice(selection.models, selection.dataset, None, selection.split, selection.seeds)
+def selected_curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]:
+    """The curves that were asked for, and what was left out, in lines; a curve's preset is named without its steps.
+
+    Raises:
+        UserError: a wish that curves do not read, or no curve.
+    """
+    from bench.analysis.curves import stored_curves
+
+    _reject_unread("budgets", selection)
+    choice = Choice(selection.models, selection.dataset, None, selection.split, selection.seeds)
+    return stored_curves(selection.results, selection.preset, selection.shown, choice)
 
 
 def _conventions(selection: Selection) -> Sheets:

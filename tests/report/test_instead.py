@@ -28,10 +28,11 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        (["--speeds", "--models", "unet_s"], "Expected --speeds without --models: it shows all that is stored."),
+        (["--speeds", "--models", "unet_s"], "Expected --speeds without --models, which it does not read."),
         (["--trials", "--dataset", "acdc", "--top", "3"], "Expected --trials without --dataset and --top"),
         (["--conventions", "--preset", "quick"], "Expected --conventions without --preset"),
         (["--budgets", "--columns", "dice"], "Expected --budgets without --columns"),
+        (["--budgets", "--figures", "never", "--top", "3"], "Expected --budgets without --top"),
     ],
 )
 def test_a_wish_that_a_view_does_not_read_is_refused(wishes: list[str], said: str) -> None:

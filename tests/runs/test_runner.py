@@ -118,16 +118,6 @@ def test_a_finished_cell_is_not_run_again_and_force_runs_it_anew(tmp_path: Path)
     assert (work[0].folder / "record.json").stat().st_mtime_ns > before
 
 
-def test_a_run_into_an_unpacked_archive_reuses_its_cells_and_hides_none(tmp_path: Path) -> None:
-    assert runner.run_jobs(jobs(tmp_path))["complete"] == 1
-    (tmp_path / "runs").rename(tmp_path / "records")
-    counts = runner.run_jobs(jobs(tmp_path, seeds="2"))
-    assert (counts["reused"], counts["complete"]) == (1, 1)
-    assert runner.run_jobs(jobs(tmp_path, seeds="2"))["reused"] == 2
-    assert sorted(bench.load_cells(tmp_path)["seed"]) == [0, 1]
-    assert len(list(tmp_path.rglob("record.json"))) == 2
-
-
 def test_equal_configs_are_one_cell(tmp_path: Path) -> None:
     names = ("mednext_tiny", "mednext_tiny[sem=dilated]", "mednext_tiny[sem=none]")
     keys = [jobs(tmp_path, models=name)[0].cell.key for name in names]
