@@ -82,9 +82,18 @@ def data_prepare(name: str, source: Path | None, phantom: bool, replace: bool, d
             spec = dataset_spec(name, data_root)
             prepared = locate(spec, "phantom", root if is_named else None, report)
         else:
-            prepared = prepare(dataset_spec(name, data_root), source, root, replace=replace, report=report)
+            spec, source = dataset_spec(name, data_root), _folder(name, source, data_root)
+            prepared = prepare(spec, source, root, replace=replace, report=report)
     click.echo("kept: the same content is prepared already" if prepared.kept else "prepared")
     make_console().print_lines(prepared_text(prepared))
+
+
+def _folder(name: str, source: Path, data_root: str | None) -> Path:
+    """The folder of a source; of one's own data it may be one file that holds or names everything."""
+    from bench.datasets.own.specs import folder_of
+    from bench.zoo.registry import own_names
+
+    return folder_of(source) if name in own_names(data_root) else source
 
 
 _kind = click.option("--data", type=click.Choice(["real", "phantom"]), default="real", help="Which cache.  [real]")
@@ -118,7 +127,7 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
     problems = verify(prepared)
     if problems:
         raise UserError(f"{len(problems)} problems in {prepared.folder}, prepare it again: {'; '.join(problems)}")
-    changes = compare_source(prepared, source, root) if source else []
+    changes = compare_source(prepared, _folder(name, source, data_root), root) if source else []
     if changes:
         shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
         raise UserError(

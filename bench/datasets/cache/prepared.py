@@ -217,26 +217,31 @@ def compare_source(prepared: Prepared, source: Path, root: Path) -> list[str]:
         prepared_from = {name: sha for entry in prepared.manifest["cases"] for name, sha in entry["files"].items()}
         hashes = set(present.values())
         changes = [f"{name} is missing or changed" for name, sha in sorted(prepared_from.items()) if sha not in hashes]
-        if not changes and any(present.get(name) != sha for name, sha in prepared_from.items()):
-            changes = _changed_cases(prepared, folder)
+        changes = changes or _changed_cases(prepared, folder)
         added = len(spec.list_cases(folder, layout)) - len(prepared.cases)
         return [*changes, *([f"it has {added} cases more"] if added > 0 else [])]
 
 
 def _changed_cases(prepared: Prepared, folder: Path) -> list[str]:
-    """A line for each case that is no longer made of the files it was prepared from, whatever their names are now."""
+    """A line for each case that is no longer made of the same files, or whose patient, class or part is another one.
+
+    Files may have other names by now; patients, classes and parts may stand in tables beside them.
+    """
     sources = {
-        case.case: (getattr(case, "label", None), sorted(map(file_sha256, case.files)))
+        case.case: (
+            sorted(map(file_sha256, case.files)), case.patient, getattr(case, "label", None), case.part,
+        )
         for case in prepared.spec.read_cases(folder, prepared.layout)
-    }
+    }  # fmt: skip
     changes = []
     for entry in prepared.manifest["cases"]:
-        name = entry["case"]
-        label, hashes = sources.get(name, (None, []))
-        if hashes != sorted(entry["files"].values()):
-            changes.append(f"{name} is made of other files")
+        files, patient, label, part = sources.get(entry["case"], ([], "", None, None))
+        if files != sorted(entry["files"].values()):
+            changes.append(f"{entry['case']} is made of other files")
         elif "label" in entry and label != entry["label"]:
-            changes.append(f"{name} lies in the folder of another class")
+            changes.append(f"{entry['case']} is of another class")
+        elif (patient, part) != (entry["patient"], entry.get("part")):
+            changes.append(f"{entry['case']} is of another {'part' if patient == entry['patient'] else 'patient'}")
     return changes
 
 

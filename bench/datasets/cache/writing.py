@@ -42,7 +42,7 @@ def write_cache(
     interrupted preparation of the same files, it goes on behind them.
     """
     form = form_of(spec.task, spec.channels)
-    state = source_state(source, {"preparation": form.preparation, "layout": layout, "kind": kind})
+    state = source_state(source, {"preparation": form.preparation, "layout": layout, "kind": kind, **_reading(spec)})
     lines = finished_lines(folder, state, form.arrays, _NPY_HEADER)
     reads = spec.list_cases(source, layout)
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def write_cache(
     for line, offset in zip(lines, offsets[:-1], strict=True):
         line["entry"]["offset"] = offset
     entries = [line["entry"] for line in lines]
-    facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"]}
+    facts = {line["entry"]["case"]: line["facts"] for line in lines if line["facts"] or spec.task == "classification"}
     groups = _groups(spec, folder, entries)
     manifest = _manifest(spec, kind, layout, entries, offsets[-1], groups) | _conversion(lines)
     if facts:
@@ -75,6 +75,12 @@ def write_cache(
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / JOURNAL).unlink()
     return manifest
+
+
+def _reading(spec: DatasetSpec) -> dict[str, Any]:
+    """What of a data set's description decides the entries and arrays of its cases, beside the files themselves."""
+    described = spec.reading() if spec.reading else ""
+    return {"classes": spec.classes, "channels": spec.channels, "reading": described}
 
 
 def read_ahead(loads: Sequence[Callable[[], T]]) -> Iterator[T]:

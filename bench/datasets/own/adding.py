@@ -29,7 +29,7 @@ from bench.datasets.own.items import Found, Item
 from bench.datasets.own.mask_values import resolved
 from bench.datasets.own.reading import seen_channels
 from bench.datasets.own.recognising import recognise
-from bench.datasets.own.specs import FILES_OF_ALL, spec_of
+from bench.datasets.own.specs import FILES_OF_ALL, folder_of, spec_of
 from bench.datasets.splits.by_patient import CARVED
 from bench.errors import UserError, printable
 
@@ -125,8 +125,7 @@ def add(understood: Understood, root: Path, replace_old: bool, report: Report | 
         UserError: as `cache.prepared.prepare`.
     """
     description = understood.description
-    source = Path(description.source)
-    source = source.parent if source.suffix.lower() in FILES_OF_ALL and source.is_file() else source
+    source = folder_of(Path(description.source))
     try:
         prepared = prepare(spec_of(description), source, root, replace=replace_old, report=report)
         tables = {key: getattr(description, key) for key in ("patients", "split") if getattr(description, key)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from bench.datasets.base import BY_PATIENT, GIVEN, DatasetSpec, RawCase, RawImage, Task
-from bench.datasets.own.description import SUFFIX, Description, moved, read_description
+from bench.datasets.own.description import SUFFIX, Description, moved, read_description, written
 from bench.datasets.own.items import Item
 from bench.datasets.own.reading import read_own_image, read_own_volume
 from bench.datasets.own.recognising import recognise
@@ -43,8 +45,22 @@ def spec_of(description: Description) -> DatasetSpec:
         default_split={description.layout: parts[0]},
         find_layout=partial(_find_layout, description),
         split_notes={part: NOTES[part] for part in parts},
+        reading=partial(_reading, description),
         note="; ".join(filter(None, (description.modality and f"modality {description.modality}", description.note))),
     )
+
+
+def _reading(description: Description) -> str:
+    """The description but for what is only told of the data set, its tables by their content."""
+    told = dict.fromkeys(("title", "modality", "citation", "licence", "homepage", "note"), "")
+    tables = {key: getattr(description, key) for key in ("patients", "split")}
+    hashes = {key: hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else "" for key, path in tables.items()}
+    return written(replace(description, **told, **hashes, source=Path(description.source).name))
+
+
+def folder_of(source: Path) -> Path:
+    """The folder of a source that is one file which holds or names everything (.npz, .csv); else the source itself."""
+    return source.parent if source.suffix.lower() in FILES_OF_ALL and source.is_file() else source
 
 
 def place_of(folder: Path, description: Description) -> Path:
