@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,9 +169,16 @@ def _short_stacks(prepared: Prepared) -> list[str]:
     if prepared.kind != "real" or spec.default_split[prepared.layout] not in split_names(spec.name):
         return []
     published = load_list(spec.name, spec.default_split[prepared.layout]).get("slices", {})
-    counts = {case.case: (case.shape[0], published.get(case.patient)) for case in prepared.cases}
-    short = [f"{name} {n}/{of}" for name, (n, of) in counts.items() if isinstance(of, int) and n < of]
+    counts = {
+        case.case: (case.shape[0], _published_slices(published.get(case.patient), case.case)) for case in prepared.cases
+    }
+    short = [f"{name} {n}/{of}" for name, (n, of) in counts.items() if of is not None and n < of]
     return [f"short     {len(short)} cases have fewer slices than published: {', '.join(short[:6])}"] if short else []
+
+
+def _published_slices(of_patient: int | Mapping[str, int] | None, case: str) -> int | None:
+    """How many slices a list has of a volume: of a patient's only one, or of the phase that ends the case's name."""
+    return of_patient.get(case.rpartition("_")[2]) if isinstance(of_patient, Mapping) else of_patient
 
 
 def _images(prepared: Prepared) -> list[str]:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from bench.datasets.base import RawCase
+from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import cardiac
 from bench.datasets.readers.acdc import SPEC, find_layout, list_cases
 from bench.datasets.splits.assignment import assign, load_split, split_names
 from bench.errors import UserError
+from bench.report.data import prepared_text
 
 LAYOUTS = ("nifti", "ssl4mis", "mtunet")
 
@@ -48,6 +50,15 @@ def test_each_layout_gives_the_same_cases(layout: str, writers, volumes, tmp_pat
         assert c.patient == c.case[7:10]
         assert c.spacing == ((9.0, 1.25, 1.5) if layout == "nifti" else None)
         assert all(path.is_file() for path in c.files)
+
+
+def test_a_volume_that_is_shorter_than_published_is_told(writers, tmp_path: Path) -> None:
+    """Patient 022 has 7 slices in the published lists."""
+    cut = {f"patient022_{phase}": np.ones((n, 2, 2), np.float32) for phase, n in (("ED", 7), ("ES", 4))}
+    writers["nifti"](tmp_path / "raw", {name: (image, image) for name, image in cut.items()})
+    lines = prepared_text(prepare(SPEC, tmp_path / "raw", tmp_path / "root")).splitlines()
+    short = [line for line in lines if line.startswith("short ")]
+    assert short == ["short     1 cases have fewer slices than published: patient022_ES 4/7"]
 
 
 def test_spec_names_its_splits_and_phantoms() -> None:
