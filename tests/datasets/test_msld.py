@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_folders import picture, save
 from PIL import Image
 
 from bench.datasets.base import PARTS, Prepared
@@ -15,6 +16,7 @@ from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import skin
 from bench.datasets.readers.msld import CLASSES, SPEC, find_layout, photograph_of
 from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.folds import fold_split
 from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
 
@@ -130,6 +132,28 @@ def test_photographs_that_resemble_tie_their_subjects(source: Path, tmp_path: Pa
     parts = parts_of(data, "subject")
     assert parts["NM60_01"] == parts["NM01_01"]
     assert make_split(SPEC, data, "subject").groups["NM60_01"] == "NM01"
+
+
+def test_a_photograph_that_is_known_to_be_there_twice_ties_its_subjects(source: Path, tmp_path: Path) -> None:
+    """NM60 and NM107 are one photograph, which the pictures alone do not tell."""
+    copies = source / "Augmented Images" / "Augmented Images" / "Others_augmented"
+    for seed, name in enumerate(("NM60_01", "NM107_01")):
+        save(source / OTHERS / f"{name}.jpg", picture(seed, (96, 96, 3)))
+        save(copies / f"{name}_00.jpg", picture(10 + seed, (96, 96, 3)))
+    data = prepare(SPEC, source, tmp_path / "root")
+    assert not any({"NM60_01", "NM107_01"} & set(group) for group in data.manifest["groups"])
+    for name in ("subject", "augmented-subject"):
+        parts = parts_of(data, name)
+        assert (
+            parts[next(case for case in parts if case.startswith("NM60"))]
+            == parts[next(case for case in parts if case.startswith("NM107"))]
+        )
+    random = make_split(SPEC, data, "augmented-random")
+    for fold in range(4):
+        split = fold_split(data.cases, random, 4, fold)
+        assert split.flag is None
+        part_of = {name: part for part in PARTS for name in split.parts[part]}
+        assert part_of["NM60_01_00"] == part_of["NM107_01_00"]
 
 
 def write_table(encoding: str) -> Callable[[Path], None]:
