@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.analysis.sheet import Sheet
+from bench.datasets.splits.duplicates import CORRELATION
 from bench.records.store import write_text
 
 if TYPE_CHECKING:
@@ -225,8 +226,10 @@ def _split_rows(audits: Sequence[Figures]) -> Iterator[tuple[str, ...]]:
 
 
 def _row_title(figures: Figures, metadata: bool, audits: Sequence[Figures]) -> str:
-    """The data set, with its number of pictures where other files of it were audited too."""
-    how = " (any angle)" if figures["near"]["any angle"] else ""
+    """The data set, with its number of pictures where other files of it were audited too, and how it was audited."""
+    near = figures["near"]
+    how = " (any angle)" if near["any angle"] else ""
+    how += "" if near["correlation"] == CORRELATION else f" (correlation {near['correlation']:g})"
     prepared = {other["fingerprint"] for other in audits if other["dataset"] == figures["dataset"]}
     size = f", {figures['pictures']:,} pictures" if len(prepared) > 1 else ""
     return f"{figures['dataset']}{size}{' (metadata)' if metadata else how}"

@@ -13,6 +13,7 @@ from bench.analysis.folds import pooled, same_folds
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short
 from bench.analysis.shown import DEFAULT, shown_cases
+from bench.datasets.splits.duplicates import CORRELATION
 from bench.errors import UserError
 from bench.records.damage import Damaged, read_json
 from bench.records.store import load_cells_and_cases
@@ -69,13 +70,14 @@ def with_leaks(cells: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     far as an audit has them, where a record lacks all: older ones have them of flagged splits alone.
 
     Args:
-        results: the folder whose `audits` are read; one that cannot be read says nothing here (`audit_notes` does).
+        results: the folder whose `audits` are read; one that cannot be read says nothing here (`audit_notes` does), nor
+            does one of any angle or of another correlation than the records' own figures are of.
     """
     known: dict[tuple[str, str], dict[str, float | None]] = {}
     for path in sorted((Path(results) / AUDITS).glob("*.json")):
         try:
             figures = read_json(path)
-            if not figures["near"]["any angle"]:
+            if not figures["near"]["any angle"] and figures["near"]["correlation"] == CORRELATION:
                 known |= {(figures["fingerprint"], split): shares for split, shares in figures["splits"].items()}
         except (Damaged, KeyError, TypeError, AttributeError):
             continue

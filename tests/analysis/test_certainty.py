@@ -305,10 +305,12 @@ def test_the_csv_has_differences_and_ranks() -> None:
 def test_the_leak_of_older_records_is_that_of_the_audit(tmp_path: Path) -> None:
     (tmp_path / "audits").mkdir()
     shares = {"flag": None, "test": 9, "patient": 0.1, "near_duplicate": 0.25, "validation": 0.5}
-    audit = {"fingerprint": "f0", "splits": {"mtunet": shares}, "near": {"any angle": False}}
+    near = {"any angle": False, "correlation": 0.92}
+    audit = {"fingerprint": "f0", "splits": {"mtunet": shares}, "near": near}
     (tmp_path / "audits" / "x.json").write_text(json.dumps(audit))
-    wider = {**audit, "splits": {"mtunet": {**shares, "near_duplicate": 1}}, "near": {"any angle": True}}
-    (tmp_path / "audits" / "y.json").write_text(json.dumps(wider))
+    for name, other in (("y", {"any angle": True}), ("yy", {"correlation": 0.7})):  # which look for something else
+        wider = {**audit, "splits": {"mtunet": {**shares, "near_duplicate": 1}}, "near": {**near, **other}}
+        (tmp_path / "audits" / f"{name}.json").write_text(json.dumps(wider))
     (tmp_path / "audits" / "z.json").write_text("{")
     recorded = {"patient": 0.5, "near_duplicate": None}
     cells = pd.DataFrame(
