@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from bench.cli.main import main
 from bench.datasets.audit import findings
 from bench.datasets.audit.findings import audit
-from bench.datasets.base import Prepared
+from bench.datasets.base import Case, Prepared
 from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import cardiac, chest, skin
 from bench.datasets.readers.acdc import SPEC as ACDC
@@ -85,6 +86,25 @@ def test_predictors_are_found_and_patients_do_not_help_them(tmp_path: Path) -> N
     assert predictors["mode"] == 1.0
     assert 0.3 < predictors["width"] < 0.7
     assert "height" not in predictors, "all are 50 pixels high"
+
+
+def test_what_no_case_of_a_class_has_is_no_predictor() -> None:
+    """A column that one class's table lacks would tell that class."""
+    cases = [Case(f"c{i}", f"p{i}", (1, 8, 8), None, 0, label=i % 3) for i in range(60)]
+    facts: list[dict[str, str | int]] = [{"age": i % 3, "centre": "A" if i % 3 else ""} for i in range(60)]
+    assert findings._predictors(cases, facts) == {"age": 1.0}
+    assert findings._predictors(cases, [{"age": i % 3, **({"centre": "A"} if i % 3 else {})} for i in range(60)]) == {
+        "age": 1.0
+    }
+
+
+def test_photographs_without_copies_have_no_recall(tmp_path: Path) -> None:
+    skin.draw(tmp_path / "raw", 0, subjects=6, copies=0)
+    shutil.rmtree(tmp_path / "raw" / "Augmented Images")
+    shutil.rmtree(tmp_path / "raw" / "Fold1")
+    figures = audit(prepare(MSLD, tmp_path / "raw", tmp_path / "root")).figures
+    assert (figures["layout"], figures["recall"]) == ("originals", None)
+    assert "recall" not in audit_text(figures, [])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from probes import SIDE, accuracies
 from bench.datasets.base import PARTS, Prepared
 from bench.datasets.cache.prepared import prepare
 from bench.datasets.phantoms import chest
-from bench.datasets.readers.large_covid import CLASSES, SPEC, TWO_CLASS, find_layout
+from bench.datasets.readers.large_covid import CLASSES, SPEC, TWO_CLASS, find_layout, list_rows
 from bench.datasets.splits.assignment import assign, make_split
 from bench.datasets.splits.overlap import leak_figures
 from bench.errors import UserError
@@ -57,6 +57,21 @@ def test_slices_have_their_patient_class_and_facts(data: Prepared) -> None:
     }
     assert {fact["format"] for fact in facts.values()} == {"PNG", "JPEG"}
     assert {fact["collection"] for fact in facts.values()} == {"Ashgrove", "Birchwood", "Cedarfield"}
+
+
+def test_a_collection_is_no_class_by_another_name(tmp_path: Path) -> None:
+    """COVID-CT-MD names its slices by their class, and its own table has one centre for them."""
+    names = {
+        "normal": "normal037_112 N016_112 6_Rahimzadeh_normal1_1",
+        "covid": "P033_112",
+        "cap": "cap006_10 cp001_10",
+    }
+    for name, cases in names.items():
+        lines = [f"{case}.png,{case}" for case in cases.split()]
+        (tmp_path / f"meta_data_{name}.csv").write_text("\n".join(["File name,Patient ID", *lines]) + "\n")
+    collections = {row.case.split("_")[0]: row.facts["collection"] for row in list_rows(tmp_path, "curated")}
+    assert collections.pop("6") == "Rahimzadeh"
+    assert collections == dict.fromkeys(("normal037", "N016", "P033", "cap006", "cp001"), "COVID-CT-MD")
 
 
 def test_two_classes_leave_cap_out(drawn: Path, tmp_path: Path) -> None:

@@ -264,9 +264,11 @@ def _exact(prepared: Prepared) -> dict[str, int]:
     return {"groups": len(several), "cases": sum(several)}
 
 
-def _recall(photographs: list[str], tally: _Tally) -> dict[str, Any]:
-    """Of the pairs of one photograph, as the names tell them, how many were found without the names."""
+def _recall(photographs: list[str], tally: _Tally) -> dict[str, Any] | None:
+    """Of the pairs of one photograph, as the names tell them, how many were found without the names; None: no pairs."""
     sizes = Counter(photographs).values()
+    if max(sizes) < 2:
+        return None
     found, all_found = tally.counts["of one photograph"], tally.counts["pairs"]
     return {
         "pairs": sum(size * (size - 1) // 2 for size in sizes),
@@ -306,14 +308,16 @@ def _metadata(prepared: Prepared) -> dict[str, Any] | None:
 def _predictors(cases: Sequence[Case], facts: Sequence[dict[str, str | int]]) -> dict[str, float]:
     """Fact -> balanced accuracy with which it alone tells the class, on patients that it was not learnt from.
 
-    A small tree (16 leaves) in five folds by patient; facts that are the same for all cases are left out.
+    A small tree (16 leaves) in five folds by patient. Facts that are the same for all cases are left out, and those
+    that no case of a class has: of which class a table is without a column says nothing of pictures.
     """
     labels = np.array([case.label for case in cases])
     patients = np.unique([case.patient for case in cases], return_inverse=True)[1]
     accuracies = {}
     for name in sorted({key for of_case in facts for key in of_case} - _FILING):
         values = [of_case.get(name, "") for of_case in facts]
-        if len(set(values)) > 1:
+        told = {label for label, value in zip(labels, values, strict=True) if value != ""}
+        if len(set(values)) > 1 and told == set(labels):
             accuracies[name] = _accuracy(values, labels, patients)
     return {name: accuracy for name, accuracy in accuracies.items() if accuracy is not None}
 

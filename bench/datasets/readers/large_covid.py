@@ -32,6 +32,8 @@ _TABLES = ("meta_data_normal.csv", "meta_data_covid.csv", "meta_data_cap.csv")
 _COLUMNS = ("File name", "Patient ID")
 _KEPT = ("Institution", "Country", "Gender", "Age", "KVP", "Slice Thickness", "Rows", "Columns")
 _COLLECTION = re.compile(r"(?:[0-9]+_)?(?P<name>[A-Za-z]+)")
+# One collection names its slices by their class; the table has one centre for the first three, and no centre for CAP.
+_NAMED_BY_CLASS = dict.fromkeys(("P", "N", "normal", "cap", "cp"), "COVID-CT-MD")
 _PUBLISHED = (6893, 7593, 2618)
 _SPLITS = {
     "patient": (
@@ -113,9 +115,10 @@ def _class_folders(folder: Path, classes: int) -> dict[int, Path]:
 
 
 def _collection(case: str) -> dict[str, str | int]:
-    """The collection a slice comes from, as its name begins: `16_Morozov_study_0002_17` -> Morozov."""
+    """The collection a slice comes from, as its name begins: `16_Morozov_study_0002_17` -> Morozov, `cap006_10` ->
+    COVID-CT-MD, whose slices' names would tell the class."""
     match = _COLLECTION.match(case)
-    return {"collection": match["name"] if match else "none"}
+    return {"collection": _NAMED_BY_CLASS.get(match["name"], match["name"]) if match else "none"}
 
 
 # -- splits --------------------------------------------------------------------------------------------------
