@@ -189,3 +189,15 @@ def test_what_a_network_does_not_take_is_said_in_one_line(name: str, size: int, 
     with pytest.raises(UserError, match=message.replace("(", r"\(")) as error:
         build(name, size=size)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus", "deeplabv3plus_s"])
+def test_the_atrous_pyramid_sees_more_than_its_centre(name: str) -> None:
+    """With the rates of output stride 8, twice as large, every branch is a 1x1 convolution on the map of 128 px."""
+    network = build(name, classes=4, size=128)
+    atrous = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.dilation > (2, 2)]
+    assert sorted(module.dilation for module in atrous) == [(6, 6), (12, 12), (18, 18)]
+    assert {module.p for module in network.modules() if isinstance(module, nn.Dropout)} - {0.0} == {0.1}
+    network(torch.randn(2, 1, 128, 128)).square().sum().backward()
+    taps = {module.dilation[0]: (module.weight.grad != 0).flatten(0, 1).any(0).sum().item() for module in atrous}
+    assert taps == {6: 9, 12: 1, 18: 1}
