@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.analysis.aside import name_versions
+from bench.analysis.comparison import titles_of
 from bench.errors import UserError, unknown
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.predicted import Predicted, read_predictions
 from bench.records.rows import comparison_of
+from bench.records.titles import retitled
 from bench.zoo.registry import listed_names
 
 ORDERS = ("worst", "best", "median")
@@ -80,7 +83,8 @@ def runs_asked_for(results: Path, asked: Asked) -> tuple[dict[str, list[Run]], t
     records = [(f, r) for f, r in complete if r["dataset"]["name"] == asked.dataset and _is_asked(r, asked)]
     _check_single(records, asked)
     runs, notes = with_predictions(_of_models(records, asked.models), asked.dataset)
-    return of_one_seed(runs, asked.seed, _title), (*found.notes, *notes)
+    titles, unread = _titles([run.record for run in runs], results)
+    return of_one_seed(runs, asked.seed, lambda record: titles[record["key"]]), (*found.notes, *notes, *unread)
 
 
 def with_predictions(records: Sequence[tuple[Path, dict[str, Any]]], dataset: str) -> tuple[list[Run], tuple[str, ...]]:
@@ -142,7 +146,7 @@ def _of_models(
 def of_one_seed(runs: Sequence[Run], asked: int | None, title: Callable[[dict[str, Any]], str]) -> dict[str, list[Run]]:
     seeds: dict[str, set[int]] = {}
     for run in runs:
-        seeds.setdefault(run.record["model"]["name"], set()).add(run.record["cell"]["seed"])
+        seeds.setdefault(title(run.record), set()).add(run.record["cell"]["seed"])
     common = set.intersection(*seeds.values())
     seed = min(common, default=None) if asked is None else asked
     if seed is None or seed not in common:
@@ -155,7 +159,22 @@ def of_one_seed(runs: Sequence[Run], asked: int | None, title: Callable[[dict[st
     return titles
 
 
-def _title(record: dict[str, Any]) -> str:
-    """The model's title; of an arm with what differs in brackets."""
-    _, bracket, config = record["model"]["name"].partition("[")
-    return record["model"]["title"] + (f" [{config}" if bracket else "")
+def _titles(records: Sequence[dict[str, Any]], results: Path) -> tuple[dict[str, str], list[str]]:
+    """Key -> the model's title as tables have it, and a line where the results folder's titles cannot be read.
+
+    Of an arm what differs stands in brackets, and of several versions of a network the number behind.
+    """
+    rows = [
+        {
+            "comparison": comparison_of(record),
+            "model": record["model"]["name"],
+            "version": record["cell"]["model"]["version"],
+            "title": record["model"]["title"],
+            "family": record["model"]["family"],
+        }
+        for record in records
+    ]
+    cells, unread = retitled(pd.DataFrame(rows), results)
+    named = name_versions(cells)
+    shown = titles_of(named)
+    return {record["key"]: shown[name] for record, name in zip(records, named["model"], strict=True)}, unread

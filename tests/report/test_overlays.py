@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import copy
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -15,7 +17,7 @@ import torch
 from click.testing import CliRunner, Result
 from trained_runs import results_of
 
-from bench.analysis.asked_runs import Asked
+from bench.analysis.asked_runs import Asked, _titles
 from bench.analysis.gallery import Gallery, gallery
 from bench.cli.main import main
 from bench.errors import UserError
@@ -82,6 +84,22 @@ def test_the_slice_with_most_wrong_pixels_of_the_worst_cases_is_shown(results: P
         wrong += (kept.of(scene.case) != truth).sum(axis=(1, 2))
     np.testing.assert_array_equal(scene.truth, truth[wrong.argmax()])
     assert f"slice {wrong.argmax() + 1} of {len(truth)}" in scene.place
+
+
+def test_pictures_have_the_titles_of_tables(results: Path, tmp_path: Path) -> None:
+    """Two versions of an edited network are two models, and a title that was given later holds for both."""
+    _, first = next(found for found in store.read_records(results).records if found[1]["model"]["name"] == "chance")
+    edited = copy.deepcopy(first)
+    edited["cell"]["model"]["version"] += 1
+    edited["key"] = "0" * 12
+    titles, unread = _titles([first, edited], tmp_path)
+    version = first["cell"]["model"]["version"]
+    assert list(titles.values()) == [f"Chance (all background) v{version}", f"Chance (all background) v{version + 1}"]
+    (tmp_path / "titles.json").write_text(
+        json.dumps({"schema": 1, "titles": {"chance": {"title": "All background", "from": "user"}}})
+    )
+    assert _titles([first], tmp_path) == ({first["key"]: "All background"}, [])
+    assert unread == []
 
 
 def test_figures_in_the_title_are_those_of_cases_csv(results: Path, user_data: Path) -> None:
