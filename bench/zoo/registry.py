@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.datasets.base import DatasetSpec
+
+_SPACE = re.compile(r"""(?P<text>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\s""")  # outside of quotes, or a quoted text
 
 
 @cache
@@ -173,6 +176,8 @@ def parse_model(text: str) -> tuple[ModelEntry, dict[str, Any]]:
                 f"Expected the defaults of {entry.name} to be numbers, texts, True, False, None, or lists of them "
                 f"(what a record can hold), but {key} is {repr(value)[:80]}: take a name and look it up inside."
             )
+        if _value(value_text(value, entry.defaults[key]), entry.defaults[key], f"{key} of {entry.name}") != value:
+            raise UserError(f"Expected {key} of {entry.name} as a name can hold it, but got {value!r}.")
     return entry, config
 
 
@@ -320,7 +325,12 @@ def _value(text: str, default: Any, where: str) -> Any:
 
 
 def value_text(value: Any, default: Any) -> str:
-    """A config's value as `_value` reads it back: 1-2 where the default is a tuple too, else (1,2)."""
-    if isinstance(value, tuple) and isinstance(default, tuple):
+    """A config's value as `_value` reads it back: 1-2 where that can be told from negative numbers, else (1,2)."""
+    if isinstance(value, tuple) and isinstance(default, tuple) and value and all(map(_is_short, value)):
         return "-".join(map(str, value))
-    return repr(value).replace(" ", "") if isinstance(value, tuple | list) else str(value)
+    return _SPACE.sub(lambda found: found["text"] or "", repr(value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _is_short(item: Any) -> bool:
+    """Whether an item of a tuple can stand between hyphens: numbers without a sign, True, False and None."""
+    return (item is None or type(item) in (bool, int, float)) and "-" not in str(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,37 @@ def test_a_model_that_does_not_do_the_task_is_an_error() -> None:
 def test_an_unknown_dataset_gets_the_near_one() -> None:
     with pytest.raises(UserError, match=r"Unknown dataset 'adcd'\. Did you mean: acdc\?"):
         dataset_spec("adcd")
+
+
+NET = """
+from torch import nn
+
+def Net(in_channels, num_classes, offsets=(0, 1), names=("a", "b"), rates=(0.5, 1e-3), steps=((1, 2), (3, 4)),
+        words=["x", "y"], on=(True, None)):
+    return nn.Conv2d(in_channels, num_classes, 1)
+
+Net.tasks = ("segmentation",)
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("offsets", (-1, 1), "offsets=(-1,1)"),
+        ("offsets", (2, 3), "offsets=2-3"),
+        ("offsets", (), "offsets=()"),
+        ("names", ("a", "c d"), "names=('a','c d')"),
+        ("rates", (1e-5, 0.25), "rates=(1e-05,0.25)"),
+        ("steps", ((1, 2), (3, 5)), "steps=((1,2),(3,5))"),
+        ("words", ["x y", "it's"], "words=['x y',\"it's\"]"),
+        ("on", (False, None), "on=False-None"),
+    ],
+)
+def test_a_value_comes_back_from_its_name(field: str, value: object, text: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    (name,) = select_models(f"{tmp_path / 'net.py'}:Net[{field}={value!r}]", "cpu", "segmentation")
+    assert name.endswith(f":Net[{text}]")
+    assert parse_model(name)[1][field] == value
 
 
 @pytest.mark.parametrize(
