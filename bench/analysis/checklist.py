@@ -15,6 +15,8 @@ from bench.datasets.splits.grouping import UNKNOWN
 PROVENANCE = {"device": "device", "cpu": "CPU", "torch": "torch", "commit": "commit"}
 FEW = 3  # seeds, below which a table says that they are few
 
+RECONSTRUCTED = "(reconstr.)"  # in the titles of networks that are
+
 
 def checklist(
     first: pd.Series[Any],
@@ -37,7 +39,7 @@ def checklist(
         f"Converged? {converged_words(first, cells, titles, shown)}",
         f"Pretraining? {'yes, see the footnote' if pd.notna(first.get('init')) else 'none'}",
         f"Reduced width? {_names(cells, titles, cells['reduced_from'].notna())}",
-        f"Reconstructed? {_names(cells, titles, cells['title'].str.contains('reconstr'))}",
+        f"Reconstructed? {_names(cells, titles, cells['title'].str.contains(RECONSTRUCTED, regex=False))}",
         f"Real images, whole split? {_split(first)}",
         f"Leak? {_leak(first, sure)}",
         f"Seeds? {_seeds(cells, titles, ranked)}",

@@ -19,7 +19,7 @@ import pandas as pd
 from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.captions import TASKS, about, lead, preset_words, setting, split_words, where
 from bench.analysis.certainty import Certainty, certainty
-from bench.analysis.checklist import checklist
+from bench.analysis.checklist import RECONSTRUCTED, checklist
 from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, pooled, same_folds, whole_seeds
 from bench.analysis.footnotes import footnotes, missing_folds_note
@@ -226,7 +226,7 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         preset=f"preset {preset_words(first['preset'])}",
         about=about(first, compared.scored, compared.shown),
         reduced={titles[model]: reduced[model] for model in order if model in reduced.index},
-        reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if "reconstr" in title),
+        reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if RECONSTRUCTED in title),
         footnotes=tuple(filter(None, notes)),
         frame=frame,
         marks=_marks(frame, columns, [not short and one for one in ranked]),

@@ -47,7 +47,7 @@ def row_marks(table: Table, title: str) -> tuple[str, ...]:
     row = table.figures[table.figures["title"] == title].iloc[0]
     marks = {
         "reduced width": title in table.reduced,
-        "reconstruction": "reconstr" in title,
+        "reconstruction": title in table.reconstructed,
         "chance": row["family"] == "chance",
         str(row["status"]): row["status"] != "complete",
         "lacks seeds": title in _lacking(table),
