@@ -255,7 +255,7 @@ class Segmenter(nn.Module):
     (results/design/table.md). From a quarter of the side on, each decoder level is: 1x1 to the skip's width, bilinear
     upsampling, concatenation, 1x1 fusion, one block of the encoder's kind without DropPath. All of it is our choice.
     MACs beside the encoder's and the blocks', of H W pixels, f and h the fine channels:
-    H W (9 (C f + 4 f^2) + f h + K f) + H W / 4 (9 (f h + h^2 + (w_1 + h) h))
+    H W (9 (C f + 4 f^2) + K f) + H W / 4 (9 (f h + h^2 + (w_1 + h) h) + f h)
     + sum over levels i = 1, 2, 3 of H W / 4^(i + 1) (w_i w_(i+1) / 4 + 2 w_i^2).
     """
 

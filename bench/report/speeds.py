@@ -52,8 +52,8 @@ STEP = (
     "A training step is forward, cross-entropy, backward and AdamW on one batch; loading and augmentation are left out."
 )
 CELLS_STEP = (
-    "A training step is a cell's on one batch: forward, the task's loss, backward, clipping and AdamW; loading and "
-    "augmentation are left out."
+    "A training step is a cell's on one batch: forward, the task's loss, backward, clipping and AdamW; loading, "
+    "augmentation, the average of the weights and lower heads are left out."
 )
 TIME = "Time: seconds of a step, as a fraction of those of {reference}, with the interval."
 PLAIN = "plain: the same network, trained by torch's own gradients and unfused AdamW."

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from bench.errors import UserError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -76,6 +78,17 @@ def inference_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for name, parameter in named if not any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy. Raises UserError where a weight is no leaf of the graph, as the older `weight_norm` leaves it."""
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise UserError(
+            f"Expected a network that can be copied, but it cannot ({str(error).splitlines()[0][:120]}): of weight and "
+            "spectral norm take the form in torch.nn.utils.parametrizations."
+        ) from None
+
+
 def _count(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tuple[int, int, dict[str, int]]:
     """MACs of one forward pass of a copy of the model, those of its batched matrix products, and what is uncounted."""
     import torch
@@ -84,7 +97,7 @@ def _count(model: nn.Module, input_shape: tuple[int, ...], device: str) -> tuple
 
     from bench.zoo.operators import Watch
 
-    replica, watch = copy.deepcopy(model).to(device).eval(), Watch()
+    replica, watch = _copied(model).to(device).eval(), Watch()
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # this fused kernel has no formula either
     try:

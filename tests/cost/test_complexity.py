@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.errors import UserError
 from bench.zoo.complexity import Complexity, complexity
 
 N, C, H, W = 2, 8, 6, 6
@@ -84,6 +85,13 @@ def test_the_model_is_left_as_it_was() -> None:
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_network_that_cannot_be_copied_says_what_to_take() -> None:
+    older = torch.nn.utils.weight_norm(nn.Conv2d(1, 4, 3))
+    older(torch.zeros(1, 1, 8, 8))
+    with pytest.raises(UserError, match=r"torch\.nn\.utils\.parametrizations"):
+        complexity(older, (1, 1, 8, 8))
 
 
 def test_a_wrong_input_is_an_error() -> None:

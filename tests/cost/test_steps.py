@@ -119,7 +119,7 @@ def test_one_table_shows_each_networks_time_as_a_fraction_of_its_own(
     assert "| 0.60 (0.60 to 0.60) |" in shown.output
     assert "| 0.95 (0.95 to 0.95) |" in shown.output
     assert "plain: the same network, trained by torch's own gradients and unfused AdamW." in shown.output
-    assert "loading and augmentation are left out." in shown.output
+    assert "loading, augmentation, the average of the weights and lower heads are left out." in shown.output
     stored = load_profiles(tmp_path)
     assert set(stored["reference"]) == {"plain"}
     assert set(stored["reference_step"]) == {"plain"}
