@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.datasets.own.class_folders import PICTURES, is_picture, pictures
+from bench.datasets.own.class_folders import PICTURES, is_picture
 from bench.datasets.own.dicom import is_series
 from bench.datasets.own.items import PART_WORDS, Found, Item
+from bench.datasets.own.pairing import further_mask, is_named_as_mask, pair
 from bench.datasets.readers.files import check_name, readable
 from bench.datasets.readers.folders import plain, visible, walk
 from bench.datasets.readers.nifti import is_nifti, without_suffix
@@ -32,15 +33,6 @@ IMAGE_FOLDERS = {
 }
 MASK_FOLDERS = {"masks", "mask", "labels", "label", "segmentations", "segmentation", "segs", "seg", "annotations"}
 MASK_FOLDERS |= {"groundtruth", "groundtruths", "gt", "manual", "1stmanual", "segmentationclass", "labelstr"}
-_MASK_WORD = "mask|masks|seg|segmentation|label|labels|labelmap|gt|groundtruth|annotation|manual"
-_IMAGE_WORD = "img|image|volume|vol|scan|0000"
-_MASK_END = re.compile(rf"(?i)[-_. ](?:{_MASK_WORD})$")
-_MASK_BEGIN = re.compile(rf"(?i)^(?:{_MASK_WORD})(?=[-_. 0-9])[-_. ]?")
-_MASK_MORE = re.compile(rf"(?i)(.*[-_. ](?:{_MASK_WORD}))[-_. ]?[0-9]+")
-_IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
-_IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
-_FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
-_SHOWN = 3
 _IGNORE = "ignore"  # of nnU-Net v2, the label of voxels that no loss and no metric looks at
 Place = tuple[str | None, Path, Path]  # part, folder of images, folder of label maps
 
@@ -131,66 +123,6 @@ def _named(folder: Path) -> dict[str, Path]:
     return files
 
 
-def pair(
-    images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path
-) -> tuple[dict[str, tuple[Path, Path]], list[Path]]:
-    """Name -> image and its label map; and the label maps that no image has.
-
-    Names are the same, or the same but for words such as `_mask`, or an image's words and numbers begin its map's.
-
-    Raises:
-        UserError: images without a label map, or none at all.
-    """
-    paired: dict[str, tuple[Path, Path]] = {}
-    unused = dict(masks)
-    for way in (lambda name, _: name, _without_words, _words):
-        keys: dict[object, list[str]] = {}
-        for mask in unused:
-            keys.setdefault(way(mask, True), []).append(mask)
-        for name in [name for name in images if name not in paired]:
-            key = way(name, False)
-            fitting = keys.get(key, [])
-            if way is _words and not fitting:
-                fitting = [m for k, of_key in keys.items() for m in of_key if k[: len(key)] == key]  # type: ignore
-            fitting = [mask for mask in fitting if mask in unused]
-            if len(fitting) == 1 and key:
-                paired[name] = (images[name], unused.pop(fitting[0]))
-    missing = [name for name in images if name not in paired]
-    if missing or not paired:
-        listed = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise UserError(
-            f"Expected a label map for every image in {folder}, but {len(missing)} of {len(images)} have none "
-            f"({listed or 'there are no images'}): a map has its image's name, or that and _mask, _seg, _label or _gt. "
-            "Move images without one away."
-        )
-    return {name: paired[name] for name in images}, list(unused.values())
-
-
-def _without_words(name: str, is_mask: bool) -> str:
-    """A name without `_mask` or `label_`, of an image without `_0000` or `img_`; the folders before it stay."""
-    parent, slash, own = name.rpartition("/")
-    own = without_mask_word(own) if is_mask else _IMAGE_BEGIN.sub("", _IMAGE_END.sub("", own))
-    return (parent + slash + _IMAGE_BEGIN.sub("", own)).lower()
-
-
-def without_mask_word(name: str) -> str:
-    """The name of a label map's file without `_mask` or `label_`."""
-    return _MASK_BEGIN.sub("", _MASK_END.sub("", name))
-
-
-def pair_by_name(images: Path, others: Path) -> bool:
-    """Whether most files of a folder are named as the label maps of another's: the same, or but for `_mask`."""
-    names = {_without_words(path.relative_to(images).with_suffix("").as_posix(), False) for path in pictures(images)}
-    keys = [_without_words(path.relative_to(others).with_suffix("").as_posix(), True) for path in pictures(others)]
-    return 2 * sum(key in names for key in keys) > len(keys)
-
-
-def _words(name: str, is_mask: bool) -> tuple[str, ...]:
-    """The words and numbers of a name that tell cases apart: `label9001_total` -> 9001, total."""
-    found = re.findall(r"[^\W\d_]+|[0-9]+", name.rpartition("/")[2].lower())
-    return tuple(word for word in found if word not in _FILLING)
-
-
 def _mixed(folder: Path) -> list[Item]:
     """Images and label maps that lie in one folder, or in each of several: a map is what a word in its name says."""
     items: list[Item] = []
@@ -198,8 +130,8 @@ def _mixed(folder: Path) -> list[Item]:
         if is_series(place):
             continue
         files = {name: path for name, path in _named(place).items() if "/" not in name}
-        masks = {name: path for name, path in files.items() if _MASK_END.search(name) or _MASK_BEGIN.search(name)}
-        named = {name: match[1] for name in files if (match := _MASK_MORE.fullmatch(name)) and match[1] in masks}
+        masks = {name: path for name, path in files.items() if is_named_as_mask(name)}
+        named = {name: first for name in files if (first := further_mask(name)) in masks}
         more = {masks[first]: tuple(files[m] for m in named if named[m] == first) for first in named.values()}
         masks = {name: path for name, path in masks.items() if name not in named}
         images = {name: path for name, path in files.items() if name not in {*masks, *named}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from bench.datasets.base import Task
-from bench.datasets.own import class_folders, image_masks, npz_archives, tables
+from bench.datasets.own import class_folders, image_masks, npz_archives, pairing, tables
 from bench.datasets.own.class_folders import Classes
 from bench.datasets.own.description import Description, check_pattern, patient_of
 from bench.datasets.own.items import Found, Item
@@ -96,7 +96,7 @@ def _reject_maps(source: Path, classes: Classes, description: Description) -> No
         beside = [place for _, place in everywhere if place.parent == images.parent and place != images]
         beside = beside if plain(name) in image_masks.IMAGE_FOLDERS else []
         for place in beside:
-            if image_masks.pair_by_name(images, place):
+            if pairing.pair_by_name(images, place):
                 raise UserError(
                     f"Expected a folder of label maps to be called masks, but {place} is not, and its files are named "
                     f"as those in {images}: rename it, or pass --task classification where these are classes."
