@@ -12,6 +12,7 @@ from bench.datasets.own import class_folders, image_masks, npz_archives, pairing
 from bench.datasets.own.class_folders import Classes
 from bench.datasets.own.description import Description, check_pattern, patient_of
 from bench.datasets.own.items import Found, Item
+from bench.datasets.own.left_over import LAYOUTS, left_over
 from bench.datasets.readers.folders import plain, visible
 from bench.datasets.readers.metadata import table_columns
 from bench.errors import UserError
@@ -43,7 +44,8 @@ def recognise(source: Path, description: Description) -> Found:
     items = _with_patients(found.items, description)
     if description.split:
         items = tables.with_parts(items, Path(description.split))
-    return replace(found, items=tuple(items))
+    notes = left_over(source, found) if found.layout in LAYOUTS else []
+    return replace(found, items=tuple(items), notes=(*found.notes, *notes))
 
 
 def _words(found: Found) -> str:

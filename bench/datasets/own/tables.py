@@ -80,6 +80,10 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         part = _part(table, line["part"]) if line.get("part") else None
         items[case] = Item(case, image, label, mask, patient=said(line.get("patient", "")) or None, part=part)
     notes = [f"left out: {left_out} rows of other classes"] if left_out else []
+    named_files = {path for item in items.values() for path in (item.image, item.mask)}
+    unnamed = sorted({path for paths in index.values() for path in paths} - named_files) if not left_out else []
+    some = f"{len(unnamed)} image{'s' * (len(unnamed) > 1)}"
+    notes += [f"left out: {some} that the table does not name, such as {unnamed[0].name}"] if unnamed else []
     return Found("table", task, tuple(classes), tuple(items.values()), tuple(notes))
 
 
