@@ -93,8 +93,8 @@ def read_own_volume(item: Item, channels: int, classes: Sequence[str], values: M
         image = read_segmented_picture(item.image, channels, size) if archived is None else archived
         check_size(item, image.shape[1:3], stored.shape[1:])
     if min(image.shape[1:3]) < SHORTEST_SIDE:
-        size = f"{image.shape[1]} x {image.shape[2]} (height x width)"
-        raise UserError(f"Expected {item.image} to have {SHORTEST_SIDE} pixels a side or more, but it has {size}.")
+        sides = f"{image.shape[1]} x {image.shape[2]} (height x width)"
+        raise UserError(f"Expected {item.image} to have {SHORTEST_SIDE} pixels a side or more, but it has {sides}.")
     label = class_ids(item, stored, classes, values)
     return RawCase(item.case, item.patient or item.case, image, label, spacing, files, doubt, item.part)
 
