@@ -230,7 +230,11 @@ def _image_scene(case: str, runs: dict[str, list[Run]], data: Prepared, index: i
 
 
 def _place(case: Case) -> str:
-    return case.case if case.patient == case.case else f"{case.case}, patient {case.patient.removeprefix('patient')}"
+    return (
+        case.case
+        if case.patient == case.case
+        else f"{case.case}, patient {case.patient.removeprefix('patient').strip()}"
+    )
 
 
 def _as_picture(image: np.ndarray) -> np.ndarray:

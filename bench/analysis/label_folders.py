@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.datasets.own.description import patient_of
-from bench.datasets.own.image_masks import without_mask_word
+from bench.datasets.own.pairing import without_mask_word
 from bench.datasets.readers.masks import Mask, list_masks, read_mask
 from bench.datasets.readers.metadata import read_table, said
 from bench.datasets.readers.nifti import check_same_grid, is_nifti

@@ -10,10 +10,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from own_folders import SIDE, added, disc, picture, save
+from own_folders import SIDE, added, disc, picture, save, understood
 
 from bench.datasets.own.axes import check_axes
 from bench.datasets.own.items import Item
+from bench.datasets.own.reading import read_own_volume
 from bench.errors import UserError
 from bench.runs.inputs import list_inputs, read_input
 from bench.runs.predicting import _as_nifti
@@ -70,6 +71,20 @@ def test_a_series_is_a_volume_on_its_label_maps_grid(root: Path, tmp_path: Path)
     expected = np.stack([picture(10 + z) for z in range(4)]).astype(np.float32)[:, ::-1] - 100
     np.testing.assert_array_equal(prepared.image(1), expected)
     np.testing.assert_array_equal(prepared.label(1)[1], disc(1, (0, 1))[::-1])
+
+
+def test_further_label_maps_of_a_series_lie_on_its_grid_or_are_one_line(root: Path, tmp_path: Path) -> None:
+    for i in range(2):
+        write_series(tmp_path / "raw" / f"v{i}", np.zeros((4, SIDE, SIDE), np.int16), (1.5, 1.5, 4.0))
+        label = np.stack([disc(i, (0, 1))] * 4)
+        for name, first in ((f"v{i}_mask", -1.5), (f"v{i}_mask_1", -1.5 if i == 0 else 1.5)):
+            file = nibabel.Nifti1Image(label.transpose(2, 1, 0), np.diag([first, -1.5, 4.0, 1.0]))
+            nibabel.save(file, tmp_path / "raw" / f"{name}.nii.gz")
+    items = sorted(understood(root, tmp_path / "raw").found.items, key=lambda item: item.case)
+    case = read_own_volume(items[0], 1, ("background", "a"), {})
+    assert {path.name for path in case.files} >= {"0.dcm", "v0_mask.nii.gz", "v0_mask_1.nii.gz"}
+    with pytest.raises(UserError, match=r"v1_mask_1.nii.gz to have the affine of .*v1, but .*, x mirrored"):
+        read_own_volume(items[1], 1, ("background", "a"), {})
 
 
 def test_sagittal_and_axial_series_are_one_line(tmp_path: Path) -> None:

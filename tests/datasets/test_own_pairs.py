@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
-from own_folders import SIDE, added, disc, picture, save, understood, write_pairs
+from own_folders import SIDE, added, disc, nifti, picture, save, understood, write_pairs
 from PIL import Image
 
 from bench.datasets.audit.findings import audit
@@ -20,21 +19,6 @@ from bench.errors import UserError
 from bench.report.own_data import understood_text
 from bench.runs.protocol import PRESETS
 from bench.zoo.registry import dataset_spec
-
-
-def nifti(path: Path, array: np.ndarray, x: float = 1.5, axes: str = "RAS", tilt: float = 0) -> Path:
-    """Axes (z, y, x) -> a file, whose own axes point to `axes`, tilted by degrees."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
-    affine = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]]) @ np.diag([x, 1.5, 4, 1])
-    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), affine)
-    turn = nibabel.orientations.ornt_transform(
-        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
-    )
-    file = file.as_reoriented(turn)
-    file.header.set_xyzt_units("mm", "sec")
-    nibabel.save(file, path)
-    return path
 
 
 def volumes(folder: Path, image: str, mask: str, count: int = 3) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -60,3 +61,18 @@ def understood(root: Path, source: Path, name: str = "mine", **fields: object) -
 
 def added(root: Path, source: Path, name: str = "mine", **fields: object) -> Prepared:
     return add(understood(root, source, name, **fields), root, bool(fields.get("replace")))
+
+
+def nifti(path: Path, array: np.ndarray, x: float = 1.5, axes: str = "RAS", tilt: float = 0) -> Path:
+    """Axes (z, y, x) -> a file, whose own axes point to `axes`, tilted by degrees."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    affine = np.array([[1, 0, 0, 0], [0, c, -s, 0], [0, s, c, 0], [0, 0, 0, 1]]) @ np.diag([x, 1.5, 4, 1])
+    file = nibabel.Nifti1Image(array.transpose(2, 1, 0), affine)
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
+    )
+    file = file.as_reoriented(turn)
+    file.header.set_xyzt_units("mm", "sec")
+    nibabel.save(file, path)
+    return path

@@ -115,7 +115,7 @@ def understand(addition: Addition, root: Path, published: Sequence[str]) -> Unde
     elif description.has_parts and lacking:
         note = f"the files' own division has no {' and no '.join(lacking)}: it is not used, --split gives another"
         found, description = replace(found, notes=(*found.notes, note)), replace(description, has_parts=False)
-    return Understood(description, found)
+    return Understood(check_values(description, f"what was understood of {description.source}"), found)
 
 
 def add(understood: Understood, root: Path, replace_old: bool, report: Report | None = None) -> Prepared:

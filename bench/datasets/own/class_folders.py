@@ -36,7 +36,7 @@ def class_folders(folder: Path, chosen: Collection[str] = ()) -> Classes:
     return _divided(folder, chosen)[0]
 
 
-def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str], list[str]]:
+def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[Path], list[Path]]:
     """As `class_folders`, and what lies beside those with pictures: folders without any, and pictures."""
     children = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
     full = [path for path in children if any(pictures(path, DEPTH + (path.name.lower() in PART_WORDS)))]
@@ -67,8 +67,7 @@ def _divided(folder: Path, chosen: Collection[str]) -> tuple[Classes, list[str],
     empty = [path for path in children if path not in full]
     empty += [path for _, path in named if path.parent in within and not any(pictures(path))]
     loose = [path for place in (folder, *sorted(within)) for path in visible(place) if is_picture(path)]
-    empty_names, loose_names = ([path.relative_to(folder).as_posix() for path in paths] for paths in (empty, loose))
-    return classes, empty_names, loose_names
+    return classes, empty, loose
 
 
 def _is_part(path: Path) -> bool:
@@ -103,8 +102,12 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
             "in --classes gives one another name."
         )
     left_out = sorted(set(places) - set(classes.values()))
+
+    def named(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
     items: dict[str, Item] = {}
-    masks = 0
+    masks: list[Path] = []
     for label, name in enumerate(classes.values()):
         for part, place in places[name]:
             files, of_class = _without_masks(sorted(pictures(place)))
@@ -119,16 +122,18 @@ def find_class_folders(folder: Path, chosen: Mapping[str, str]) -> Found:
                     raise UserError(f"Expected each image once, but {items[case].image} and {path} have one name.")
                 items[case] = Item(case, path, label, part=part)
     notes = [f"left out: the folder{'s' * (len(left_out) > 1)} {', '.join(left_out)}"] if left_out else []
-    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {_few(empty)}, without images"] if empty else []
+    few = _few([named(path) for path in empty])
+    notes += [f"left out: the folder{'s' * (len(empty) > 1)} {few}, without images"] if empty else []
     some = f"{len(loose)} image{'s' * (len(loose) > 1)}"
-    notes += [f"left out: {some} beside the class folders, such as {loose[0]}"] if loose else []
+    notes += [f"left out: {some} beside the class folders, such as {named(loose[0])}"] if loose else []
     notes += _alike(list(classes.values()))
     inner = {item.case.rpartition("/")[0] for item in items.values()} - {
         "/".join(filter(None, (part, name))) for name, of_class in places.items() for part, _ in of_class
     }
     notes += [f"{len(inner)} folders lie inside the classes: {PATIENT_FOLDERS}"] if inner else []
-    notes += [f"left out: {masks} files that are named as the masks of others"] if masks else []
-    return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes))
+    notes += [f"left out: {len(masks)} files that are named as the masks of others"] if masks else []
+    told = (*masks, *loose, *(place for name in left_out for _, place in places[name]))
+    return Found("class-folders", "classification", tuple(classes), tuple(items.values()), tuple(notes), told=told)
 
 
 def _alike(folders: Sequence[str]) -> list[str]:
@@ -160,9 +165,9 @@ def is_picture(path: Path) -> bool:
     return (path.suffix[1:].isdecimal() and is_dicom(path)) or (not path.suffix and is_dicom(path))
 
 
-def _without_masks(files: list[Path]) -> tuple[list[Path], int]:
-    """The files without `x_mask.png` and `x_mask_1.png` beside `x.png`, and how many these were."""
+def _without_masks(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The files without `x_mask.png` and `x_mask_1.png` beside `x.png`, and these."""
     stems = {path.with_suffix("") for path in files}
     named = {path: _MASK.fullmatch(path.stem) for path in files}
     kept = [path for path, match in named.items() if not (match and path.with_name(match[1]) in stems)]
-    return kept, len(files) - len(kept)
+    return kept, sorted(set(files).difference(kept))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.datasets.own.class_folders import PICTURES, is_picture, pictures
+from bench.datasets.own.class_folders import PICTURES, is_picture
 from bench.datasets.own.dicom import is_series
 from bench.datasets.own.items import PART_WORDS, Found, Item
+from bench.datasets.own.pairing import further_mask, is_named_as_mask, pair, paired_by_name, unpaired
 from bench.datasets.readers.files import check_name, readable
 from bench.datasets.readers.folders import plain, visible, walk
 from bench.datasets.readers.nifti import is_nifti, without_suffix
@@ -32,25 +33,48 @@ IMAGE_FOLDERS = {
 }
 MASK_FOLDERS = {"masks", "mask", "labels", "label", "segmentations", "segmentation", "segs", "seg", "annotations"}
 MASK_FOLDERS |= {"groundtruth", "groundtruths", "gt", "manual", "1stmanual", "segmentationclass", "labelstr"}
-_MASK_WORD = "mask|masks|seg|segmentation|label|labels|labelmap|gt|groundtruth|annotation|manual"
-_IMAGE_WORD = "img|image|volume|vol|scan|0000"
-_MASK_END = re.compile(rf"(?i)[-_. ](?:{_MASK_WORD})$")
-_MASK_BEGIN = re.compile(rf"(?i)^(?:{_MASK_WORD})(?=[-_. 0-9])[-_. ]?")
-_MASK_MORE = re.compile(rf"(?i)(.*[-_. ](?:{_MASK_WORD}))[-_. ]?[0-9]+")
-_IMAGE_END = re.compile(rf"(?i)[-_. ](?:{_IMAGE_WORD})$")
-_IMAGE_BEGIN = re.compile(r"(?i)^(?:img|image|volume|vol|scan)(?=[-_. 0-9])[-_. ]?")
-_FILLING = {*_MASK_WORD.split("|"), *_IMAGE_WORD.split("|"), "case", "dicom", "dcm"}
-_SHOWN = 3
 _IGNORE = "ignore"  # of nnU-Net v2, the label of voxels that no loss and no metric looks at
 Place = tuple[str | None, Path, Path]  # part, folder of images, folder of label maps
 
 
+class Places(NamedTuple):
+    """Where images and label maps lie in folders of their own.
+
+    Attributes:
+        pairs: the pairs of folders.
+        beside: folders with images that lie beside those of parts.
+        lacking: folders of parts with images and without a folder of label maps.
+    """
+
+    pairs: list[Place]
+    beside: list[Path]
+    lacking: list[Path]
+
+
+class Mixed(NamedTuple):
+    """What lies in folders of images beside their label maps.
+
+    Attributes:
+        items: the images with a label map.
+        spare: label maps without an image.
+        missing: names of images without a label map.
+        is_pair: in a folder at least every image has its label map, or at least half of all images have one.
+        is_doubtful: a folder has images and files that are named as label maps.
+    """
+
+    items: list[Item]
+    spare: list[Path]
+    missing: list[str]
+    is_pair: bool
+    is_doubtful: bool
+
+
 def has_pairs(folder: Path) -> bool:
     """Whether a folder has folders of images and of label maps, or images beside maps that are named as theirs."""
-    if _places(folder)[0]:
+    if _places(folder).pairs:
         return True
     try:
-        return bool(_mixed(folder))
+        return _mixed(folder).is_pair
     except UserError:
         return False
 
@@ -63,31 +87,42 @@ def find_pairs(folder: Path, classes: Sequence[str]) -> Found:
     """
     items: list[Item] = []
     spare: list[Path] = []
-    places, beside = _places(folder)
-    for part, images, masks in places:
+    pairs, beside, lacking = _places(folder)
+    for part, images, masks in pairs:
         paired, unused = pair(_named(images), _named(masks), images)
         spare += unused
         for name, (image, mask) in paired.items():
             first = name.partition("/")[0].lower()
             own_part = part or (PART_WORDS.get(first) if "/" in name else None)
             items.append(Item(f"{part}/{name}" if part else name, image, mask=mask, part=own_part))
-    notes = [f"left out: {len(spare)} label maps without an image, such as {spare[0].name}"] if spare else []
-    notes += [f"left out: {', '.join(beside)}, beside the folders of parts"] if beside else []
+    for path in lacking:
+        _, images, masks = pairs[0]
+        names = [*_named(path)]
+        like = f", or bring the maps into a folder as {masks.relative_to(folder)} beside {images.relative_to(folder)}"
+        raise unpaired(path, names, len(names), like)
+    several: list[str] = []
     if not items:
-        items = _mixed(folder)
-        folders = sorted({item.case.rpartition("/")[0] for item in items})
-        notes += [f"the folders {', '.join(folders)} may be classes: --task classification"] if len(folders) > 1 else []
-        several = sum(bool(item.more_masks) for item in items)
-        notes += [f"the maps of {several} images with several are laid over each other"] if several else []
-    return Found("images-masks", "segmentation", tuple(classes), tuple(items), tuple(notes))
+        mixed = _mixed(folder)
+        items, spare = mixed.items, mixed.spare
+        if mixed.missing and (items or mixed.is_doubtful):
+            or_else = ", or pass --task classification where folders are classes" if _folders(items) else ""
+            raise unpaired(folder, mixed.missing, len(items) + len(mixed.missing), or_else)
+        folders = _folders(items)
+        several += [f"the folders {', '.join(folders)} may be classes: --task classification"] if folders[1:] else []
+        laid = sum(bool(item.more_masks) for item in items)
+        several += [f"the maps of {laid} images with several are laid over each other"] if laid else []
+    notes = [f"left out: {len(spare)} label maps without an image, such as {spare[0].name}"] if spare else []
+    notes += [f"left out: {', '.join(path.name for path in beside)}, beside the folders of parts"] if beside else []
+    notes += several
+    return Found("images-masks", "segmentation", tuple(classes), tuple(items), tuple(notes), told=(*spare, *beside))
 
 
-def _places(folder: Path) -> tuple[list[Place], list[str]]:
-    """The pairs of folders in a folder, or in its folders of parts, or in the only one that wraps them.
+def _folders(items: Sequence[Item]) -> list[str]:
+    return sorted({item.case.rpartition("/")[0] for item in items})
 
-    Returns:
-        Also the names of folders with images that lie beside those of parts.
-    """
+
+def _places(folder: Path) -> Places:
+    """The pairs of folders in a folder, or in its folders of parts, or in the only one that wraps them."""
     children = {plain(path.name): path for path in visible(folder) if path.is_dir()} if folder.is_dir() else {}
     images = [path for name, path in children.items() if name in IMAGE_FOLDERS]
     masks = [path for name, path in children.items() if name in MASK_FOLDERS]
@@ -95,19 +130,29 @@ def _places(folder: Path) -> tuple[list[Place], list[str]]:
         images = [path for name, path in children.items() if path != masks[0] and name not in PART_WORDS]
         images = images if any(_named(path) for path in images) else []
     if len(images) == 1 and len(masks) == 1:
-        return [(None, images[0], masks[0])], []
+        return Places([(None, images[0], masks[0])], [], [])
     if len(images) > 1 or len(masks) > 1:
-        return [], []
+        return Places([], [], [])
     parts = [(PART_WORDS[name], path) for name, path in children.items() if name in PART_WORDS]
     if parts:
-        found: list[Place] = [(part, image, mask) for part, path in parts for _, image, mask in _places(path)[0]]
+        within = {path: _places(path).pairs for _, path in parts}
+        found: list[Place] = [(part, image, mask) for part, path in parts for _, image, mask in within[path]]
         others = [path for name, path in children.items() if name not in PART_WORDS]
-        return found, [path.name for path in others if found and _holds_images(path)]
-    return _places(next(iter(children.values()))) if len(children) == 1 else ([], [])
+        lacking = [
+            path for path, of_part in within.items() if found and not of_part and _holds_images(path, masks=False)
+        ]
+        return Places(found, [path for path in others if found and _holds_images(path)], lacking)
+    return _places(next(iter(children.values()))) if len(children) == 1 else Places([], [], [])
 
 
-def _holds_images(folder: Path) -> bool:
-    return any(is_nifti(path) or is_picture(path) for place in walk(folder, 4) for path in visible(place))
+def _holds_images(folder: Path, masks: bool = True) -> bool:
+    """Whether images lie in a folder, or below.
+
+    Args:
+        masks: those in folders of label maps count, too.
+    """
+    places = walk(folder, 4, () if masks else MASK_FOLDERS)
+    return any(is_nifti(path) or is_picture(path) for place in places for path in visible(place))
 
 
 def _named(folder: Path) -> dict[str, Path]:
@@ -131,87 +176,32 @@ def _named(folder: Path) -> dict[str, Path]:
     return files
 
 
-def pair(
-    images: Mapping[str, Path], masks: Mapping[str, Path], folder: Path
-) -> tuple[dict[str, tuple[Path, Path]], list[Path]]:
-    """Name -> image and its label map; and the label maps that no image has.
-
-    Names are the same, or the same but for words such as `_mask`, or an image's words and numbers begin its map's.
-
-    Raises:
-        UserError: images without a label map, or none at all.
-    """
-    paired: dict[str, tuple[Path, Path]] = {}
-    unused = dict(masks)
-    for way in (lambda name, _: name, _without_words, _words):
-        keys: dict[object, list[str]] = {}
-        for mask in unused:
-            keys.setdefault(way(mask, True), []).append(mask)
-        for name in [name for name in images if name not in paired]:
-            key = way(name, False)
-            fitting = keys.get(key, [])
-            if way is _words and not fitting:
-                fitting = [m for k, of_key in keys.items() for m in of_key if k[: len(key)] == key]  # type: ignore
-            fitting = [mask for mask in fitting if mask in unused]
-            if len(fitting) == 1 and key:
-                paired[name] = (images[name], unused.pop(fitting[0]))
-    missing = [name for name in images if name not in paired]
-    if missing or not paired:
-        listed = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise UserError(
-            f"Expected a label map for every image in {folder}, but {len(missing)} of {len(images)} have none "
-            f"({listed or 'there are no images'}): a map has its image's name, or that and _mask, _seg, _label or _gt. "
-            "Move images without one away."
-        )
-    return {name: paired[name] for name in images}, list(unused.values())
-
-
-def _without_words(name: str, is_mask: bool) -> str:
-    """A name without `_mask` or `label_`, of an image without `_0000` or `img_`; the folders before it stay."""
-    parent, slash, own = name.rpartition("/")
-    own = without_mask_word(own) if is_mask else _IMAGE_BEGIN.sub("", _IMAGE_END.sub("", own))
-    return (parent + slash + _IMAGE_BEGIN.sub("", own)).lower()
-
-
-def without_mask_word(name: str) -> str:
-    """The name of a label map's file without `_mask` or `label_`."""
-    return _MASK_BEGIN.sub("", _MASK_END.sub("", name))
-
-
-def pair_by_name(images: Path, others: Path) -> bool:
-    """Whether most files of a folder are named as the label maps of another's: the same, or but for `_mask`."""
-    names = {_without_words(path.relative_to(images).with_suffix("").as_posix(), False) for path in pictures(images)}
-    keys = [_without_words(path.relative_to(others).with_suffix("").as_posix(), True) for path in pictures(others)]
-    return 2 * sum(key in names for key in keys) > len(keys)
-
-
-def _words(name: str, is_mask: bool) -> tuple[str, ...]:
-    """The words and numbers of a name that tell cases apart: `label9001_total` -> 9001, total."""
-    found = re.findall(r"[^\W\d_]+|[0-9]+", name.rpartition("/")[2].lower())
-    return tuple(word for word in found if word not in _FILLING)
-
-
-def _mixed(folder: Path) -> list[Item]:
+def _mixed(folder: Path) -> Mixed:
     """Images and label maps that lie in one folder, or in each of several: a map is what a word in its name says."""
     items: list[Item] = []
+    spare: list[Path] = []
+    missing: list[str] = []
+    is_whole = is_doubtful = False
     for place in walk(folder, 3):
         if is_series(place):
             continue
         files = {name: path for name, path in _named(place).items() if "/" not in name}
-        masks = {name: path for name, path in files.items() if _MASK_END.search(name) or _MASK_BEGIN.search(name)}
-        named = {name: match[1] for name in files if (match := _MASK_MORE.fullmatch(name)) and match[1] in masks}
+        masks = {name: path for name, path in files.items() if is_named_as_mask(name)}
+        named = {name: first for name in files if (first := further_mask(name)) in masks}
         more = {masks[first]: tuple(files[m] for m in named if named[m] == first) for first in named.values()}
         masks = {name: path for name, path in masks.items() if name not in named}
         images = {name: path for name, path in files.items() if name not in {*masks, *named}}
-        if not masks or not images:
-            continue
-        paired, _ = pair(images, masks, place)
-        prefix = place.relative_to(folder).as_posix()
+        paired, unused = paired_by_name(images, masks)
+        prefix = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
         items += [
-            Item(name if prefix == "." else f"{prefix}/{name}", image, mask=mask, more_masks=more.get(mask, ()))
+            Item(f"{prefix}{name}", image, mask=mask, more_masks=more.get(mask, ()))
             for name, (image, mask) in paired.items()
         ]
-    return items
+        spare += [path for mask in unused for path in (mask, *more.get(mask, ()))]
+        missing += [f"{prefix}{name}" for name in images if name not in paired]
+        is_whole |= bool(paired) and len(paired) == len(images)
+        is_doubtful |= bool(images and masks)
+    return Mixed(items, spare, missing, is_whole or len(items) > len(missing), is_doubtful)
 
 
 # -- nnU-Net -------------------------------------------------------------------------------------------------
@@ -263,5 +253,6 @@ def find_nnunet_cases(source: Path) -> Found:
     notes = notes if len(images) > len(first) else []
     notes += [f"left out: {len(spare)} label maps without an image"] if spare else []
     notes += ["left out: imagesTs, which have no labels here"] if (folder / "imagesTs").is_dir() else []
-    found = Found("nnunet", "segmentation", tuple(ids[k] for k in sorted(ids)), tuple(items), tuple(notes))
-    return replace(found, items=tuple(sorted(found.items, key=lambda item: item.case)))
+    told = (*spare, folder / "imagesTs", *(file for name, file in images.items() if name not in first))
+    items.sort(key=lambda item: item.case)
+    return Found("nnunet", "segmentation", tuple(ids[k] for k in sorted(ids)), tuple(items), tuple(notes), told=told)

@@ -52,6 +52,7 @@ class Found:
         classes: names by label id; in segmentation the first is the background; empty: the label maps tell.
         notes: what else was seen, a sentence each.
         holding: by label id, in how many label maps it stands; empty: nothing was counted.
+        told: files and folders that the notes name as left out.
     """
 
     layout: str
@@ -60,3 +61,4 @@ class Found:
     items: tuple[Item, ...]
     notes: tuple[str, ...] = field(default=())
     holding: tuple[int, ...] = ()
+    told: tuple[Path, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,21 +12,16 @@ import numpy as np
 
 from bench.datasets.cache.writing import read_ahead
 from bench.datasets.own.items import Item
-from bench.datasets.own.npz_archives import part_arrays
+from bench.datasets.own.mask_files import COLOUR, MOST_IDS, WAY_OUT, check_palette_files, read_masks
 from bench.datasets.readers.files import check_label
-from bench.datasets.readers.images import decoded, turned
-from bench.datasets.readers.meanings import even_levels
-from bench.datasets.readers.nifti import is_nifti, read_nifti
-from bench.datasets.readers.png import is_png
-from bench.datasets.readers.png_masks import MOST_PIXELS, read_png_mask
+from bench.datasets.readers.meanings import check_palettes, even_levels
+from bench.datasets.readers.nifti import is_nifti
+from bench.datasets.readers.png_masks import Colours
 from bench.errors import UserError
 
 BACKGROUND = "background"
-MOST_IDS = 256
 MOST_SMALL = 32  # greys up to it are class ids, beyond it levels that have to be named; our choice
 MOST_OFFERED = 12  # more values than these are a picture's, not a label map's
-FAR, SURE = 64, 0.99  # levels from black or white, and the share of a JPEG's pixels that has to be nearer
-_WAY_OUT = "write class ids as grey levels of a PNG"
 
 
 class Resolved(NamedTuple):
@@ -46,57 +40,6 @@ class Resolved(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def mask_array(item: Item) -> np.ndarray:
-    """A label map as its file has it: (D, H, W) of ids or grey levels, or of packed colours (uint32, 0x1rrggbb).
-
-    A picture is turned as EXIF says, like its image.
-
-    Raises:
-        UserError: an unreadable file, or one that is no label map.
-    """
-    assert item.mask is not None
-    if item.more_masks:
-        each = [mask_array(replace(item, mask=path, more_masks=())) for path in (item.mask, *item.more_masks)]
-        for path, array in zip(item.more_masks, each[1:], strict=True):
-            check_size(replace(item, mask=path), each[0].shape, array.shape)
-        return np.maximum.reduce(each)
-    path = item.mask
-    if item.row:
-        part, index = item.row
-        return part_arrays(path, part)[1][index][None]
-    if is_nifti(path):
-        volume = read_nifti(path)
-        return check_label(path, volume.array, volume.array.shape, MOST_IDS, volume.scaling)
-    if is_png(path):
-        coloured = _colours(path)
-        return (read_png_mask(path)[0] if coloured is None else coloured)[None]
-    return _two_levels(path)[None]
-
-
-def _colours(path: Path) -> np.ndarray | None:
-    """The packed colours of a picture in colours, (H, W); None of greys and of palettes."""
-    with decoded(path, ("PNG",), MOST_PIXELS, _WAY_OUT) as file:
-        if file.mode not in ("RGB", "RGBA"):
-            return None
-        array = np.asarray(turned(file))[..., :3]
-    if (array == array[..., :1]).all():
-        return None
-    return (array.astype(np.uint32) @ np.array([2**16, 2**8, 1], np.uint32)) + np.uint32(2**24)
-
-
-def _two_levels(path: Path) -> np.ndarray:
-    """A JPEG label map of two classes, 0 and 255: its loss spreads each level, so that more cannot be told apart."""
-    with decoded(path, ("JPEG",), MOST_PIXELS, _WAY_OUT) as file:
-        grey = np.asarray(turned(file).convert("L"))
-    between = float(((grey >= FAR) & (grey <= 255 - FAR)).mean())
-    if between > 1 - SURE:
-        raise UserError(
-            f"Expected the label map {path} to be black and white, but {100 * between:.0f} % of its pixels lie "
-            f"between: JPEG loses what tells several classes apart; {_WAY_OUT}."
-        )
-    return np.where(grey < 128, np.uint8(0), np.uint8(255))
-
-
 def resolved(items: Sequence[Item], classes: tuple[str, ...], values: Mapping[str, str]) -> Resolved:
     """The classes of label maps, as their values and the user's words tell them.
 
@@ -108,18 +51,21 @@ def resolved(items: Sequence[Item], classes: tuple[str, ...], values: Mapping[st
         UserError: values that tell no class, with the mapping that could be meant.
     """
     if values:
+        check_palette_files(items)
         return Resolved(classes, dict(values))
     pixels, holders = _held(items)
     seen = sorted(pixels)
     notes = ("label maps are JPEG: two classes, parted at level 128",) if _any_jpeg(items) else ()
-    if seen[-1] >= 2**24:
+    if seen[-1] >= COLOUR:
         raise _offering(items, pixels, holders, classes)
     if seen == [0]:
         raise UserError("Expected label maps with more than background, but all are 0 throughout.")
     ids_only = all(item.mask is not None and is_nifti(item.mask) for item in items)
-    levels = {} if ids_only else _levels(seen, len(classes))
+    levels = _levels(seen, 0 if ids_only else len(classes))
     if not levels and not ids_only and seen[-1] >= max(MOST_SMALL, len(classes)):
         raise _offering(items, pixels, holders, classes)
+    if ids_only and not levels and len(classes) <= seen[-1] and 2 * len({*seen} - {0}) < seen[-1]:
+        raise _sparse(items, pixels, holders, classes)
     count = max(levels.values() or seen) + 1
     names = _names(count, classes, seen if levels else (), lambda: _rarest_text(items, pixels, holders))
     holding: dict[int, set[int]] = {}
@@ -170,11 +116,13 @@ def _names(count: int, classes: tuple[str, ...], levels: Sequence[int], rarest: 
     return classes
 
 
-def _counted(item: Item) -> dict[int, int]:
-    values, counts = np.unique(mask_array(item), return_counts=True)
+def _counted(item: Item) -> tuple[dict[int, int], list[tuple[Path, Colours]]]:
+    """Value -> its pixels in the label maps of an image, and the palettes of these."""
+    array, palettes = read_masks(item)
+    values, counts = np.unique(array, return_counts=True)
     if len(values) > MOST_IDS:
-        raise UserError(f"Expected {item.mask} to be a label map, but it has {len(values)} colours: {_WAY_OUT}.")
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+        raise UserError(f"Expected {item.mask} to be a label map, but it has {len(values)} colours: {WAY_OUT}.")
+    return dict(zip(values.tolist(), counts.tolist(), strict=True)), palettes
 
 
 def _any_jpeg(items: Sequence[Item]) -> bool:
@@ -182,13 +130,20 @@ def _any_jpeg(items: Sequence[Item]) -> bool:
 
 
 def _held(items: Sequence[Item]) -> tuple[Counter[int], dict[int, list[int]]]:
-    """Value -> its pixels in all label maps, and which of the items hold it."""
+    """Value -> its pixels in all label maps, and which of the items hold it.
+
+    Raises:
+        UserError: a map that cannot be read, or palettes in which an id is two colours.
+    """
     pixels: Counter[int] = Counter()
     holders: dict[int, list[int]] = {}
-    for i, of_mask in enumerate(read_ahead([partial(_counted, item) for item in items])):
+    palettes: list[tuple[Path, Colours]] = []
+    for i, (of_mask, of_files) in enumerate(read_ahead([partial(_counted, item) for item in items])):
         pixels.update(of_mask)
+        palettes += of_files
         for value in of_mask:
             holders.setdefault(value, []).append(i)
+    check_palettes(palettes)
     return pixels, holders
 
 
@@ -200,10 +155,28 @@ def _rarest_text(items: Sequence[Item], pixels: Mapping[int, int], holders: Mapp
     """In how many label maps the rarest value stands, and the first of them."""
     rarest = _rarest(pixels, holders)
     held, item = holders[rarest], items[holders[rarest][0]]
-    count = _counted(item)[rarest]
+    count = _counted(item)[0][rarest]
     such = f"{'such as ' if len(held) > 1 else ''}{item.mask}{', {} {}'.format(*item.row) if item.row else ''}"
     words = f"{such}, {count:,} pixel{'s' if count > 1 else ''}"
     return f"the rarest value, {_text(rarest)}, stands in {len(held):,} of {len(items):,} masks ({words})"
+
+
+def _sparse(
+    items: Sequence[Item], pixels: Counter[int], holders: Mapping[int, Sequence[int]], classes: tuple[str, ...]
+) -> UserError:
+    """The error for ids of which most occur nowhere, with the mapping that names those that do."""
+    seen = sorted({*pixels} - {0})
+    stands = [0, *seen]
+    names = classes if len(classes) == len(stands) else (BACKGROUND, *_foreground(len(seen), classes))
+    offered = ",".join(f"{name}={value}" for name, value in zip(names[:MOST_OFFERED], stands, strict=False))
+    offered += ",..." if len(stands) > MOST_OFFERED else ""
+    held = f"{len(seen)} id{'s' * (len(seen) > 1)} ({', '.join(map(str, seen[:MOST_OFFERED]))}"
+    held += ", ...)" if len(seen) > MOST_OFFERED else ")"
+    return UserError(
+        f"Expected label maps of class ids without gaps (0, 1, 2, ...), but from 1 to {seen[-1]} they hold {held} "
+        f"alone; {_rarest_text(items, pixels, holders)}: say what each is, such as --classes '{offered}', or number "
+        "them without gaps."
+    )
 
 
 def _offering(
@@ -216,14 +189,14 @@ def _offering(
     if len(pixels) > MOST_OFFERED:
         return UserError(
             f"Expected label maps like {first} to have few values, but they have {len(pixels)} "
-            f"({', '.join(shown)}, ...), as pictures and resampled maps do: {_WAY_OUT}."
+            f"({', '.join(shown)}, ...), as pictures and resampled maps do: {WAY_OUT}."
         )
     stands = shown
     if sorted(pixels) == [0, 1, 255] and len(classes) < 3 and not {*holders[1]} & {*holders[255]}:
         stands = ["0", "1|255"]  # some maps of ids, others of black and white
     names = classes if len(classes) == len(stands) else (BACKGROUND, *_foreground(len(stands) - 1, classes))
     offered = ",".join(f"{name}={value}" for name, value in zip(names, stands, strict=True))
-    what = "colours" if max(pixels) >= 2**24 else "grey levels"
+    what = "colours" if max(pixels) >= COLOUR else "grey levels"
     return UserError(
         f"Expected label maps of class ids, but they hold {what} ({', '.join(shown)}, the most frequent first; "
         f"{_text(rarest)} in {len(holders[rarest])} of {len(items)}, such as {first}): say what each is, background "
@@ -237,7 +210,7 @@ def _foreground(count: int, classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _text(value: int) -> str:
-    return f"#{value - 2**24:06x}" if value >= 2**24 else str(value)
+    return f"#{value - COLOUR:06x}" if value >= COLOUR else str(value)
 
 
 def class_ids(item: Item, array: np.ndarray, classes: Sequence[str], values: Mapping[str, str]) -> np.ndarray:
@@ -268,15 +241,6 @@ def _packed(stands: str, array: np.ndarray) -> int:
     if stands.startswith("#"):
         packed = int(stands[1:], 16)
         grey = packed >> 16
-        return packed + 2**24 if array.dtype == np.uint32 else grey if packed == grey * 0x010101 else -1
+        return packed + COLOUR if array.dtype == np.uint32 else grey if packed == grey * 0x010101 else -1
     value = int(stands)
-    return value * 0x010101 + 2**24 if array.dtype == np.uint32 else value
-
-
-def check_size(item: Item, image: Sequence[int], mask: Sequence[int]) -> None:
-    """Raises UserError where an image and its label map differ in size."""
-    if tuple(image) != tuple(mask):
-        raise UserError(
-            f"Expected {item.mask} to have the size of {item.image}, but they have "
-            f"{' x '.join(map(str, mask))} and {' x '.join(map(str, image))} (height last but one, width last)."
-        )
+    return value * 0x010101 + COLOUR if array.dtype == np.uint32 else value

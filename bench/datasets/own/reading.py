@@ -11,7 +11,8 @@ import numpy as np
 from bench.datasets.base import RawCase, RawImage, Row
 from bench.datasets.own import dicom
 from bench.datasets.own.items import Item
-from bench.datasets.own.mask_values import check_size, class_ids, mask_array
+from bench.datasets.own.mask_files import check_size, mask_array, mask_paths
+from bench.datasets.own.mask_values import class_ids
 from bench.datasets.own.npz_archives import part_arrays
 from bench.datasets.readers.files import check_image
 from bench.datasets.readers.folders import read_image_case, visible
@@ -70,27 +71,30 @@ def read_own_volume(item: Item, channels: int, classes: Sequence[str], values: M
     """
     assert item.mask is not None
     stored, spacing, doubt = mask_array(item), None, ""
-    files: tuple[Path, ...] = (item.image, item.mask, *item.more_masks)
+    files: tuple[Path, ...] = (item.image, *mask_paths(item))
     if is_nifti(item.image) or item.image.is_dir():
         if is_nifti(item.image):
             volume = read_nifti(item.image)
             array, spacing, grids, doubt = volume.array, volume.spacing, volume.grids, volume.doubt
         else:
             array, spacing, grids = dicom.read_series(item.image)
-            files = (*visible(item.image), item.mask)
+            files = (*visible(item.image), *mask_paths(item))
         check_size(item, array.shape, stored.shape)
-        if is_nifti(item.mask):
-            of_mask = read_nifti(item.mask).grids
-            if item.image.is_dir() and of_mask:
+        for path in filter(is_nifti, mask_paths(item)):
+            of_mask = read_nifti(path).grids
+            if item.image.is_dir() and of_mask and path == item.mask:  # further maps have to be turned like the first
                 array, grid = dicom.turned_to(array, grids[0], of_mask[0])
                 grids = (grid,)
-            check_same_grid(item.mask, of_mask, item.image, grids, "label map")
+            check_same_grid(path, of_mask, item.image, grids, "label map")
         image = check_image(item.image, array, axes=3)
     else:
         size = (stored.shape[1], stored.shape[2])
         archived = _of_channels(_archived(item), channels) if item.row else None
         image = read_segmented_picture(item.image, channels, size) if archived is None else archived
         check_size(item, image.shape[1:3], stored.shape[1:])
+    if min(image.shape[1:3]) < SHORTEST_SIDE:
+        sides = f"{image.shape[1]} x {image.shape[2]} (height x width)"
+        raise UserError(f"Expected {item.image} to have {SHORTEST_SIDE} pixels a side or more, but it has {sides}.")
     label = class_ids(item, stored, classes, values)
     return RawCase(item.case, item.patient or item.case, image, label, spacing, files, doubt, item.part)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from bench.datasets.base import Task
-from bench.datasets.own import class_folders, image_masks, npz_archives, tables
+from bench.datasets.own import class_folders, image_masks, npz_archives, pairing, tables
 from bench.datasets.own.class_folders import Classes
 from bench.datasets.own.description import Description, check_pattern, patient_of
 from bench.datasets.own.items import Found, Item
+from bench.datasets.own.left_over import LAYOUTS, left_over
 from bench.datasets.readers.folders import plain, visible
 from bench.datasets.readers.metadata import table_columns
-from bench.errors import UserError
+from bench.errors import UserError, printable
 
 KNOWN = (
     "a folder of images for each class; images/ and masks/; nnU-Net's imagesTr, labelsTr and dataset.json; an .npz of "
@@ -29,7 +30,8 @@ def recognise(source: Path, description: Description) -> Found:
         source: a folder, or the one .npz or .csv that holds or names everything.
 
     Raises:
-        UserError: none of the known structures, another task than the description's, or a table that does not fit.
+        UserError: none of the known structures, another task than the description's, a table that does not fit, or
+            names that are no printable UTF-8.
     """
     layout = description.layout or _layout(source, description)
     found = _FINDERS[layout](source, description)
@@ -43,7 +45,42 @@ def recognise(source: Path, description: Description) -> Found:
     items = _with_patients(found.items, description)
     if description.split:
         items = tables.with_parts(items, Path(description.split))
-    return replace(found, items=tuple(items))
+    _check_names(source, found.classes, items)
+    items = with_distinct_patients(items)
+    notes = left_over(source, found) if found.layout in LAYOUTS else []
+    return replace(found, items=tuple(items), notes=tuple(map(printable, (*found.notes, *notes))))
+
+
+def _check_names(source: Path, classes: Sequence[str], items: Sequence[Item]) -> None:
+    """Raises UserError for a way to a file, a class or a patient that cannot stand in a table: it is no text."""
+    for item in items:
+        for path in filter(None, (item.image, item.mask, *item.more_masks)):
+            way = str(path.relative_to(source)) if path.is_relative_to(source) else str(path)
+            if printable(way) != way:
+                raise UserError(f"Expected names of printable UTF-8, but found {path}: rename it.")
+    for what, names in (("classes", classes), ("patients", [item.patient or "" for item in items])):
+        for name in names:
+            if printable(name) != name:
+                raise UserError(f"Expected names of {what} in printable UTF-8, but found {printable(name)}: rename it.")
+
+
+def with_distinct_patients(items: Sequence[Item]) -> list[Item]:
+    """The cases, with patients whose id is a case's own name called `patient ID`.
+
+    A patient of a case's own name would else stand for one that is unknown (`base.Case.patient`), and be one with
+    the unknown patient of the case that is called so.
+    """
+    patients = {item.patient for item in items if item.patient}
+    own = {item.case for item in items if item.patient in (None, item.case)}
+    taken = patients | {item.case for item in items}
+    named: dict[str, str] = {}
+    for patient in sorted(patients & own):
+        name = f"patient {patient}"
+        while name in taken:
+            name = f"patient {name}"
+        named[patient] = name
+        taken.add(name)
+    return [replace(item, patient=named.get(item.patient or "", item.patient)) for item in items]
 
 
 def _words(found: Found) -> str:
@@ -96,7 +133,7 @@ def _reject_maps(source: Path, classes: Classes, description: Description) -> No
         beside = [place for _, place in everywhere if place.parent == images.parent and place != images]
         beside = beside if plain(name) in image_masks.IMAGE_FOLDERS else []
         for place in beside:
-            if image_masks.pair_by_name(images, place):
+            if pairing.pair_by_name(images, place):
                 raise UserError(
                     f"Expected a folder of label maps to be called masks, but {place} is not, and its files are named "
                     f"as those in {images}: rename it, or pass --task classification where these are classes."

@@ -12,6 +12,7 @@ from typing import cast
 from bench.datasets.base import BY_PATIENT, GIVEN, DatasetSpec, RawCase, RawImage, Task
 from bench.datasets.own.description import SUFFIX, Description, moved, read_description, written
 from bench.datasets.own.items import Item
+from bench.datasets.own.mask_files import check_palette_files
 from bench.datasets.own.reading import read_own_image, read_own_volume
 from bench.datasets.own.recognising import recognise
 from bench.datasets.splits.by_patient import NOTES
@@ -82,6 +83,7 @@ def _list_cases(
     items = sorted(found.items, key=_in_order)
     if found.task == "classification":
         return [partial(read_own_image, item, description.channels or 1) for item in items]
+    check_palette_files(items)
     rest = (description.channels or 1, description.classes, description.values or {})
     return [partial(read_own_volume, item, *rest) for item in items]
 

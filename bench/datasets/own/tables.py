@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         chosen: class -> what the table calls it; {}: all values of its column, in their order.
 
     Raises:
-        UserError: a column that lacks, a path that leads elsewhere or to nothing, a case twice, or an unknown class.
+        UserError: a column that lacks, a row without a path, class or label map, a path that leads elsewhere or to
+            nothing, or a case twice.
     """
     columns = {"path": column_of(table, PATHS), "label": column_of(table, LABELS), "mask": column_of(table, MASKS)}
     columns |= {"patient": column_of(table, PATIENTS), "part": column_of(table, PARTS_NAMES)}
@@ -62,6 +63,9 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         raise UserError(f"Expected columns path and {shown} in {table}, but it has {', '.join(table_columns(table))}.")
     rows = read_table(table, tuple(column for column in columns.values() if column))
     lines = [{key: row[column] for key, column in columns.items() if column} for row in rows]
+    _check_filled(table, lines, "path")
+    if not (chosen and shown == "label"):  # rows of other labels, also of none, are left out, and told
+        _check_filled(table, lines, shown)
     named = sorted({line[shown] for line in lines}, key=lambda text: (text.isdecimal() and len(text), text))
     classes = (chosen or {name: name for name in named}) if task == "classification" else {}
     label_of = {stands: label for label, stands in enumerate(classes.values())}
@@ -80,7 +84,22 @@ def find_table_cases(table: Path, task: Task | None, chosen: dict[str, str]) -> 
         part = _part(table, line["part"]) if line.get("part") else None
         items[case] = Item(case, image, label, mask, patient=said(line.get("patient", "")) or None, part=part)
     notes = [f"left out: {left_out} rows of other classes"] if left_out else []
+    named_files = {path for item in items.values() for path in (item.image, item.mask)}
+    unnamed = sorted({path for paths in index.values() for path in paths} - named_files) if not left_out else []
+    some = f"{len(unnamed)} image{'s' * (len(unnamed) > 1)}"
+    notes += [f"left out: {some} that the table does not name, such as {unnamed[0].name}"] if unnamed else []
     return Found("table", task, tuple(classes), tuple(items.values()), tuple(notes))
+
+
+def _check_filled(table: Path, lines: Sequence[dict[str, str]], key: str) -> None:
+    """Raises UserError where rows of a table of paths have an empty cell; a class may be called `none`."""
+    empty = [line for line in lines if line[key].lower() in ("", "nan")]
+    if empty:
+        first = f"that of {empty[0]['path']}" if empty[0]["path"] else f"the one of {', '.join(empty[0].values())}"
+        raise UserError(
+            f"Expected a {key} in every row of {table}, but {len(empty)} of {len(lines)} have none, such as {first}: "
+            "fill that column, or remove the rows."
+        )
 
 
 def _index(table: Path) -> dict[str, list[Path]]:
@@ -142,11 +161,17 @@ def with_patients(items: Sequence[Item], table: Path) -> list[Item]:
     """The cases with the patients that a table names.
 
     Raises:
-        UserError: a column that lacks, a case without a row, or with two that differ.
+        UserError: a column that lacks, a case without a row, or with two that differ, or names that no case has.
     """
     patients = _column(table, CASES, PATIENTS, "patient")
-    found = _looked_up(items, patients, table, "patient")
-    return [replace(item, patient=patient) for item, patient in zip(items, found, strict=True)]
+    found = _of_cases(items, patients, table, "patient")
+    missing = [item.case for i, item in enumerate(items) if not found.get(i)]
+    if missing:
+        raise UserError(
+            f"Expected a patient of every case in {table}, but {len(missing)} of {len(items)} have none "
+            f"({_few(missing)})."
+        )
+    return [replace(item, patient=found[i]) for i, item in enumerate(items)]
 
 
 def with_parts(items: Sequence[Item], table: Path) -> list[Item]:
@@ -157,23 +182,22 @@ def with_parts(items: Sequence[Item], table: Path) -> list[Item]:
     """
     by_case = column_of(table, CASES) is not None
     parts = _column(table, CASES if by_case else PATIENTS, PARTS_NAMES, "part")
-    parts = {name: _part(table, word) for name, word in parts.items() if word}
+    parts = {name: _part(table, word) if word else "" for name, word in parts.items()}
     if by_case:
-        names = _names_of(items)
-        unknown_names = [name for name in parts if _plain(name) not in names]
-        known = {names[_plain(name)]: part for name, part in parts.items() if _plain(name) in names}
-        divided = [replace(item, part=known.get(i)) for i, item in enumerate(items)]
-    else:
-        patients = {item.patient for item in items}
-        unknown_names = [name for name in parts if name not in patients]
-        divided = [replace(item, part=parts.get(item.patient or "")) for item in items]
-    if unknown_names:
-        what, like = ("cases", items[0].case) if by_case else ("patients", items[0].patient)
+        known = _of_cases(items, parts, table, "part")
+        return [replace(item, part=known.get(i) or None) for i, item in enumerate(items)]
+    patients = {item.patient for item in items}
+    _check_known(table, parts, [name for name in parts if name not in patients], "patients", items[0].patient)
+    return [replace(item, part=parts.get(item.patient or "") or None) for item in items]
+
+
+def _check_known(table: Path, named: Sized, unknown: Sequence[str], what: str, like: str | None) -> None:
+    """Raises UserError where a table names cases or patients that there are not."""
+    if unknown:
         raise UserError(
-            f"Expected {table} to name {what} of the data set, but {len(unknown_names)} of {len(parts)} are none "
-            f"({_few(unknown_names)}): {what} are named like {like!r}."
+            f"Expected {table} to name {what} of the data set, but {len(unknown)} of {len(named)} are none "
+            f"({_few(unknown)}): {what} are named like {like!r}; remove the rows of others."
         )
-    return divided
 
 
 def _column(table: Path, keys: Sequence[str], values: Sequence[str], what: str) -> dict[str, str]:
@@ -191,16 +215,24 @@ def _column(table: Path, keys: Sequence[str], values: Sequence[str], what: str) 
     return found
 
 
-def _looked_up(items: Sequence[Item], values: dict[str, str], table: Path, what: str) -> list[str]:
+def _of_cases(items: Sequence[Item], values: dict[str, str], table: Path, what: str) -> dict[int, str]:
+    """Which item -> what a table says of it, by any of the case's names.
+
+    Raises:
+        UserError: a case that stands under two names with different values, or names that no case has.
+    """
     names = _names_of(items)
-    found = {names[_plain(name)]: value for name, value in values.items() if _plain(name) in names and value}
-    missing = [item.case for i, item in enumerate(items) if i not in found]
-    if missing:
-        raise UserError(
-            f"Expected a {what} of every case in {table}, but {len(missing)} of {len(items)} have none "
-            f"({_few(missing)})."
-        )
-    return [found[i] for i in range(len(items))]
+    _check_known(table, values, [name for name in values if _plain(name) not in names], "cases", items[0].case)
+    found: dict[int, tuple[str, str]] = {}
+    for name, value in values.items():
+        i = names[_plain(name)]
+        earlier, of_earlier = found.setdefault(i, (name, value))
+        if of_earlier != value:
+            raise UserError(
+                f"Expected one {what} of {items[i].case} in {table}, but it has {of_earlier or 'none'} as {earlier!r} "
+                f"and {value or 'none'} as {name!r}: remove the wrong row."
+            )
+    return {i: value for i, (_, value) in found.items()}
 
 
 def _names_of(items: Sequence[Item]) -> dict[str, int]:
