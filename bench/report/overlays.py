@@ -14,7 +14,7 @@ import pandas as pd
 from bench.analysis.gallery import Gallery, Scene, Shot
 from bench.analysis.sheet import Sheet
 from bench.records.filenames import file_name
-from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as
+from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,7 @@ def draw_gallery(gallery: Gallery, folder: Path, maps: Maps | None = None) -> li
     return paths
 
 
+@styled
 def scene_png(scene: Scene, caption: str) -> bytes:
     """A scene as a small PNG of few colours, without its title, for a page that says it in words."""
     from PIL import Image
@@ -72,6 +73,7 @@ def gallery_sheet(gallery: Gallery) -> Sheet:
     )
 
 
+@styled
 def scene_figure(scene: Scene, caption: str, maps: Maps) -> Figure:
     """Bands of two rows: image and reference first, then a column for each model."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

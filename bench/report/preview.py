@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records.filenames import file_name
-from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as
+from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as, styled
 from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def draw_previews(previews: Sequence[Augmented], folder: Path) -> list[Path]:
     return paths
 
 
+@styled
 def contact_sheet(preview: Augmented) -> Figure:
     """A row for each training image: as the network gets it, then as steps would see it, masks as outlines."""
     draws, count = preview.images.shape[:2]
@@ -65,6 +66,7 @@ def contact_sheet(preview: Augmented) -> Figure:
     return figure
 
 
+@styled
 def rate_curve(preview: Augmented) -> Figure:
     """The learning rate over the steps; a line for each rate that a network of the request takes."""
     protocol = preview.job.cell.protocol
