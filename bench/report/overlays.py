@@ -14,6 +14,7 @@ import pandas as pd
 from bench.analysis.gallery import Gallery, Scene, Shot
 from bench.analysis.sheet import Sheet
 from bench.records.filenames import file_name
+from bench.report.drawing.outlines import outline
 from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as, styled
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _contours(axis: Axes, labels: np.ndarray, faint: bool = False) -> None:
     for label in (int(k) for k in np.unique(labels) if k > 0):
         colour = "white" if faint else CLASSES[(label - 1) % len(CLASSES)]
         width, style = (0.7, ":") if faint else (1.3, "-")
-        axis.contour(labels == label, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+        outline(axis, labels == label, colour, linewidths=width, linestyles=style)
 
 
 def _legend(axis: Axes, scene: Scene) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records.filenames import file_name
+from bench.report.drawing.outlines import outline
 from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as, styled
 from bench.zoo.registry import dataset_spec
 
@@ -117,5 +118,4 @@ def _show(axis: Axes, image: np.ndarray) -> None:
 
 def _outline(axis: Axes, labels: np.ndarray, classes: int) -> None:
     for label in range(1, classes):
-        if 0 < (labels == label).sum() < labels.size:
-            axis.contour(labels == label, levels=[0.5], colors=COLOURS[(label - 1) % len(COLOURS)], linewidths=0.7)
+        outline(axis, labels == label, COLOURS[(label - 1) % len(COLOURS)], linewidths=0.7)
