@@ -24,6 +24,7 @@ from bench.datasets.readers.meanings import check_palettes
 from bench.errors import UserError
 from bench.metrics.cases import CONVENTIONS, score_case
 from bench.records.filenames import file_name
+from bench.records.spreadsheets import guarded
 from bench.records.store import CASE_COLUMNS, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
             folder = output / file_name(f"{method}-{seed}") if len(groups) > 1 else output
             folder.mkdir(parents=True, exist_ok=True)
             known = rows[list(columns)].astype(object)
+            known = known.map(lambda value: guarded(value) if isinstance(value, str) else value)
             lines = known.where(known.notna(), None).to_numpy().tolist()
             write_rows(folder / "cases.csv", columns, [dict(zip(columns, line, strict=True)) for line in lines])
             written.append(folder / "cases.csv")

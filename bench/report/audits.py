@@ -14,6 +14,7 @@ import pandas as pd
 from bench.analysis.sheet import Sheet
 from bench.datasets.splits.duplicates import CORRELATION
 from bench.records.store import write_text
+from bench.report.escaping import csv_cell
 
 if TYPE_CHECKING:
     from bench.datasets.audit.findings import Audit, Picture
@@ -133,7 +134,7 @@ def pairs_file(folder: Path) -> Iterator[Callable[[Pair, Picture, Picture], obje
 
         def add(pair: Pair, first: Picture, second: Picture) -> None:
             row = (first.name, second.name, f"{pair.correlation:.4f}", pair.degrees, int(pair.mirrored))
-            table.writerow((*row, first.patient, second.patient))
+            table.writerow(map(csv_cell, (*row, first.patient, second.patient)))
 
         yield add
 

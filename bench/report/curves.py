@@ -87,7 +87,7 @@ def _name(curve: Curve) -> str:
 
 @styled
 def curve_figure(curve: Curve) -> Figure:
-    """A line per model with its 95 % intervals; the proposed model's thick, drawn last and on top."""
+    """A line per model with its 95 % intervals; the proposed model's thick and below the others."""
     intervals = ", with 95 % intervals" if _has_intervals(curve) else ""
     drawn = [line for line in curve.lines if any(not math.isnan(p.figure.value) for p in line.points.values())]
     titles = [line.title for line in drawn]

@@ -7,6 +7,8 @@ import unicodedata
 
 import pandas as pd
 
+from bench.records.spreadsheets import guarded
+
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "]": "{]}", "|": r"\textbar{}", "*": "{*}"}
 _SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"}
@@ -33,7 +35,6 @@ _CAPITALS = ["gamma", "delta", "theta", "xi", "pi", "sigma", "phi", "psi", "omeg
 _SPECIAL |= {chr(0x391 + _GREEK.index(word)): f"\\ensuremath{{\\{word.capitalize()}}}" for word in _CAPITALS}
 _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c"}
 LONG = 80  # characters of a title, beyond which it takes several lines
-_NUMBER = re.compile(r"[-+][\d.,]+(e[-+]?\d+)?( ?%)?( [\[(][-+\d., to]+[\])])?")
 
 
 def plain(text: str) -> str:
@@ -115,8 +116,8 @@ def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
     """
     safe = frame.copy(deep=False)
     for name in frame.select_dtypes(exclude=["number", "bool"]):
-        safe[name] = frame[name].map(_safe)
-    return safe.rename(columns=_safe)
+        safe[name] = frame[name].map(csv_cell)
+    return safe.rename(columns=csv_cell)
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -124,8 +125,8 @@ def csv_text(frame: pd.DataFrame) -> str:
     return csv_safe(frame).to_csv(index=False, lineterminator="\n")
 
 
-def _safe(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """A value as `csv_safe` has it."""
     if not isinstance(value, str):
         return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if text[:1] in tuple("=+-@\t\n") and not _NUMBER.fullmatch(text) else text
+    return guarded(value.replace("\r\n", "\n").replace("\r", "\n"))

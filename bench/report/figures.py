@@ -116,6 +116,7 @@ def speed_drawings(profiles: pd.DataFrame, sweeps: pd.DataFrame) -> Iterator[Dra
 def _of_profiles(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     words = [first[name] for name in ("task", "image", "classes", "precision", "threads", "machine")]
+    words += ["torch", first["torch"], first["allocator"]]
     return file_name(slug(" ".join(map(str, words))))
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 from bench.analysis.gallery import Gallery, Scene, Shot
 from bench.analysis.sheet import Sheet
 from bench.records.filenames import file_name
-from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as
+from bench.report.drawing.outlines import outline
+from bench.report.drawing.style import BLUE, GREY, ORANGE, save_as, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +48,7 @@ def draw_gallery(gallery: Gallery, folder: Path, maps: Maps | None = None) -> li
     return paths
 
 
+@styled
 def scene_png(scene: Scene, caption: str) -> bytes:
     """A scene as a small PNG of few colours, without its title, for a page that says it in words."""
     from PIL import Image
@@ -72,6 +74,7 @@ def gallery_sheet(gallery: Gallery) -> Sheet:
     )
 
 
+@styled
 def scene_figure(scene: Scene, caption: str, maps: Maps) -> Figure:
     """Bands of two rows: image and reference first, then a column for each model."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -199,7 +202,7 @@ def _contours(axis: Axes, labels: np.ndarray, faint: bool = False) -> None:
     for label in (int(k) for k in np.unique(labels) if k > 0):
         colour = "white" if faint else CLASSES[(label - 1) % len(CLASSES)]
         width, style = (0.7, ":") if faint else (1.3, "-")
-        axis.contour(labels == label, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+        outline(axis, labels == label, colour, linewidths=width, linestyles=style)
 
 
 def _legend(axis: Axes, scene: Scene) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.records.filenames import file_name
-from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as
+from bench.report.drawing.outlines import outline
+from bench.report.drawing.style import BLUE, GREY, ORANGE, new_figure, save_as, styled
 from bench.zoo.registry import dataset_spec
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def draw_previews(previews: Sequence[Augmented], folder: Path) -> list[Path]:
     return paths
 
 
+@styled
 def contact_sheet(preview: Augmented) -> Figure:
     """A row for each training image: as the network gets it, then as steps would see it, masks as outlines."""
     draws, count = preview.images.shape[:2]
@@ -65,6 +67,7 @@ def contact_sheet(preview: Augmented) -> Figure:
     return figure
 
 
+@styled
 def rate_curve(preview: Augmented) -> Figure:
     """The learning rate over the steps; a line for each rate that a network of the request takes."""
     protocol = preview.job.cell.protocol
@@ -115,5 +118,4 @@ def _show(axis: Axes, image: np.ndarray) -> None:
 
 def _outline(axis: Axes, labels: np.ndarray, classes: int) -> None:
     for label in range(1, classes):
-        if 0 < (labels == label).sum() < labels.size:
-            axis.contour(labels == label, levels=[0.5], colors=COLOURS[(label - 1) % len(COLOURS)], linewidths=0.7)
+        outline(axis, labels == label, COLOURS[(label - 1) % len(COLOURS)], linewidths=0.7)

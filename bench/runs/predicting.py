@@ -15,6 +15,7 @@ from bench.datasets.own.dicom import read_series
 from bench.datasets.readers.nifti import is_nifti
 from bench.errors import UserError
 from bench.records.damage import read_json
+from bench.records.spreadsheets import guarded, unguarded
 from bench.records.store import write_bytes, write_json, write_rows
 from bench.runs.inputs import list_inputs
 from bench.runs.trained import Trained, check_alike, predict_together
@@ -137,20 +138,26 @@ def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, 
         for name, found in zip(names, predict_together(members, [files[name] for name in names]), strict=True):
             shares = dict(zip(classes, found.tolist(), strict=True))
             rows[name] = {"case": name, "predicted": classes[int(found.argmax())], **shares}
-        write_rows(output / TABLE, columns, [rows[name] for name in sorted(rows)])
+        _write_table(output / TABLE, columns, [rows[name] for name in sorted(rows)])
         report(names[-1], len(files) - len(waiting) + start + len(names), len(files))
     return len(waiting), len(files) - len(waiting)
 
 
+def _write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """A CSV in which no name of an image or a class is a spreadsheet's formula."""
+    safe = [{guarded(k): guarded(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    write_rows(path, tuple(map(guarded, columns)), safe)
+
+
 def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows that `_write_table` was given, figures as text."""
     if not path.is_file():
         return []
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
+            header, *rows = list(csv.reader(file)) or [[]]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"Expected {path} to be a table of predictions ({error}): move it away.") from None
-    if tuple(reader.fieldnames or ()) != columns:
+    if tuple(map(unguarded, header)) != columns:
         raise UserError(f"Expected {path} to have the columns {', '.join(columns)}: move it away.")
-    return rows
+    return [dict(zip(columns, map(unguarded, row), strict=False)) for row in rows if row]

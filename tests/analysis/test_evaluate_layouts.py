@@ -163,3 +163,12 @@ def test_a_left_out_case_needs_no_patient(label: Path, tmp_path: Path) -> None:
     (tmp_path / "who.csv").write_text("case,patient\nc2,A\n")
     judged = score_predictions(Predictions([tmp_path / "out"], label, patients=tmp_path / "who.csv", missing="skip"))
     assert judged.rows["patient"].tolist() == ["A"]
+
+
+def test_no_case_in_the_scores_is_a_formula(tmp_path: Path) -> None:
+    for folder in ("label", "out"):
+        save(tmp_path / folder / "=SUM(A1).nii.gz")
+    result = evaluate("--pred", tmp_path / "out", "--label", tmp_path / "label", "--output", tmp_path / "scores")
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(tmp_path / "scores" / "cases.csv")
+    assert {*rows["case"], *rows["patient"]} == {"'=SUM(A1)"}

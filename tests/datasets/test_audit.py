@@ -22,7 +22,8 @@ from bench.datasets.readers.acdc import SPEC as ACDC
 from bench.datasets.readers.large_covid import SPEC as LARGE
 from bench.datasets.readers.msld import SPEC as MSLD
 from bench.datasets.readers.sars_cov2_ct import SPEC as SARS
-from bench.report.audits import audit_text, leaks_sheet
+from bench.datasets.splits.pairs import Pair
+from bench.report.audits import audit_text, leaks_sheet, pairs_file
 from bench.report.sheets import to_markdown
 
 
@@ -159,6 +160,15 @@ def test_the_command_prints_and_writes(large: Prepared, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["data", "audit", "large-covid-ct", *options])
     assert result.exit_code == 2
     assert "Cannot write under" in result.output
+
+
+def test_no_name_in_the_pairs_is_a_formula(tmp_path: Path) -> None:
+    one, two = (findings.Picture(name, 0, f"@{name}", None) for name in ('=HYPERLINK("a")', "-1+2"))
+    with pairs_file(tmp_path) as add:
+        add(Pair(0, 1, -0.5), one, two)
+    with (tmp_path / "pairs.csv").open(newline="") as file:
+        _, row = csv.reader(file)
+    assert row == ['\'=HYPERLINK("a")', "'-1+2", "-0.5000", "0", "0", '\'@=HYPERLINK("a")', "'@-1+2"]
 
 
 def test_the_table_of_leaks_has_a_row_for_each_split(msld: Prepared, large: Prepared) -> None:

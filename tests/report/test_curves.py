@@ -7,14 +7,19 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from stored_records import a_record_of, change, change_cell
 
 from bench.analysis.curves import Curve, Line, Point, _in_one_place, _versions, stored_curves
 from bench.analysis.statistics import Interval
 from bench.errors import UserError
 from bench.report.curves import curve_figure, curve_sheet, draw_curves
+from bench.report.drawing.style import looks, new_figure
 
 PLACES = (4_000, 16_000, 17_000, 48_000)
 
@@ -59,9 +64,32 @@ def test_the_proposed_model_is_thickest_and_lines_differ_without_colour() -> Non
     proposed, *others = sorted(drawn, key=lambda line: -line.get_linewidth())
     assert proposed.get_label().startswith("MedNeXt-T (reconstr.)")
     assert proposed.get_linewidth() > 2 * others[0].get_linewidth()
-    assert proposed.get_zorder() > max(line.get_zorder() for line in others)
+    assert proposed.get_zorder() < min(line.get_zorder() for line in others), "it hides none"
     looks = {(line.get_marker(), str(line._unscaled_dash_pattern)) for line in drawn}  # type: ignore[attr-defined]
     assert len(looks) == len(drawn)
+
+
+def colours_of(figure: Figure, axis: Axes) -> set[str]:
+    """Which lines' colours are seen in an axis."""
+    figure.canvas.draw()
+    shown = np.asarray(figure.canvas.buffer_rgba())[..., :3].reshape(-1, 3).astype(int)  # type: ignore[attr-defined]
+    lines = {str(line.get_label()): to_rgb(line.get_color()) for line in axis.lines if line.get_label()[0] != "_"}
+    return {
+        label for label, colour in lines.items() if (np.abs(shown - 255 * np.array(colour)).max(axis=1) < 40).sum() > 20
+    }
+
+
+def test_lines_that_lie_at_one_place_are_all_seen() -> None:
+    families = {"ours": "proposed", "a": "cnn", "b": "cnn", "c": "cnn", "d": "cnn", "chance": "chance"}
+    for order in (list(families), list(reversed(families))):
+        styles = looks(families)
+        figure, axis = new_figure(2.0, "")
+        figure.set_dpi(300)
+        for name in order:
+            axis.plot([0, 1], [0, 1], label=name, **{**styles[name], "marker": None})
+        axis.axis("off")
+        assert colours_of(figure, axis) >= {"a", "b", "c", "d"}
+        assert styles["ours"]["zorder"] < styles["chance"]["zorder"] < styles["a"]["zorder"]
 
 
 def test_a_place_that_failed_is_said_in_the_table_and_left_out_of_the_figure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -17,6 +18,7 @@ from trained_runs import folders_of, results_of, run
 from bench.cli.main import main
 from bench.datasets.readers.masks import read_mask
 from bench.errors import UserError
+from bench.runs.predicting import predict_folder
 from bench.runs.trained import load_trained, predict_together
 
 AFFINE = np.array([[-1.5, 0, 0, 90], [0, 1.5, 0, -120], [0, 0, 8, 4], [0, 0, 0, 1.0]])
@@ -164,3 +166,26 @@ def test_images_are_classified_into_a_table(user_data: Path, tmp_path: Path) -> 
     expected = dict(zip(trained.classes, trained.predict(source / "aa.png"), strict=True))
     assert {name: float(rows[1][name]) for name in trained.classes} == expected
     assert rows[1]["predicted"] == max(expected, key=expected.__getitem__)
+
+
+def test_no_name_in_a_table_is_a_formula_and_none_is_predicted_twice(user_data: Path, tmp_path: Path) -> None:
+    source, table = tmp_path / "in", tmp_path / "out" / "predictions.csv"
+    source.mkdir()
+    names = ['=HYPERLINK("a")', "@SUM(A1)", "'=b", "-1+2", "plain"]
+    for name in names:
+        Image.fromarray(np.full((40, 30), 90, np.uint8)).save(source / f"{name}.png")
+    trained = load_trained(folders_of(user_data)["large-covid-ct"])
+    members = [replace(trained, classes=tuple(f"={name}" for name in trained.classes))]
+    assert predict_folder(members, source, table.parent) == (5, 0)
+    first = table.read_bytes()
+    with table.open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "-", "+"))]
+    assert {f"'{name}" for name in names[:4]} | {"plain"} <= {*cells}
+    assert predict_folder(members, source, table.parent) == (0, 5)
+    (source / "plain.png").rename(source / "=c.png")
+    assert predict_folder(members, source, table.parent) == (1, 4)
+    rest = [line for line in table.read_bytes().splitlines() if not line.startswith(b"'=c,")]
+    assert rest == first.splitlines(), "what was there is as it was"
+    table.write_bytes(first.replace(b"'=", b"=").replace(b"'@", b"@").replace(b"'-", b"-"))
+    assert predict_folder(members, source, table.parent)[1] >= 3, "a table from before there were guards goes on"

@@ -10,6 +10,7 @@ def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
     return {
         "model": title.lower(),
         "title": title,
+        "version": 1,
         "form": "training",
         "compiled": False,
         "reference": "resnet18",
@@ -20,6 +21,7 @@ def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
         "step": "bare",
         "reference_step": "bare",
         "input": "8x3x224x224",
+        "batch": 8,
         "classes": 2,
         "precision": "fp32",
         "threads": 2,
@@ -46,6 +48,7 @@ def row(title: str = "MedNeXt-T (reconstr.)", **changes: Any) -> dict[str, Any]:
         "metric": None,
         "metric_error": None,
         "metric_sought": True,
+        "measured": "2026-11-25T00:00:00+00:00",
         "error": None,
         **changes,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.analysis.aside import without_arms
+from bench.analysis.aside import name_versions, without_arms
 from bench.report.drawing.style import (
     BLUE,
     GREY,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What the rows of one figure share.
-SWEPT = ["machine", "device", "task", "image", "classes", "precision", "threads"]
+SWEPT = ["machine", "device", "torch", "allocator", "task", "image", "classes", "precision", "threads"]
 MEBI = 2**20
 
 
@@ -35,27 +35,29 @@ def _where(first: pd.Series) -> str:
     threads = f"{first['threads']:.0f} thread{'s' if first['threads'] > 1 else ''}"
     return (
         f"{first['task']}, {first['image']}, {first['classes']:.0f} classes, {first['precision']}, {first['device']}, "
-        f"{threads}"
+        f"{threads}, torch {first['torch']}, allocator {first['allocator']}"
     )
 
 
 @styled
 def latency_by_batch(sweeps: pd.DataFrame) -> Figure:
-    """Milliseconds of one image within a batch, against the batch, both axes logarithmic.
+    """Milliseconds of one image within a batch, against the batch, both axes logarithmic; a line for each version.
 
     Args:
         sweeps: rows of `bench.records.sweeps.load_sweeps` that share `SWEPT`.
     """
-    titles = sweeps["title"] + np.where(sweeps["form"] == "training", "", ", " + sweeps["form"])
-    sweeps = sweeps.assign(shown=titles)
-    order = sweeps.sort_values(["family", "shown"]).drop_duplicates("shown")
-    families = dict(zip(order["shown"], order["family"], strict=True))
+    sweeps = name_versions(sweeps.assign(comparison=""))
+    form = np.where(sweeps["form"] == "training", "", ", " + sweeps["form"])
+    sweeps = sweeps.assign(line=sweeps["model"] + form, shown=sweeps["title"] + form)
+    order = sweeps.sort_values(["family", "shown"]).drop_duplicates("line").set_index("line")
+    families = order["family"].to_dict()
     title = f"Inference against the batch: {_where(sweeps.iloc[0])}. ms of one image, medians of rounds"
-    figure, axis = new_figure(2.6 + legend_height(list(families)), title)
+    figure, axis = new_figure(2.6 + legend_height(order["shown"].to_list()), title)
     styles = looks(families)
-    for name in families:
-        rows = sweeps[sweeps["shown"] == name].sort_values("batch")
-        axis.plot(rows["batch"], rows["milliseconds"] / rows["batch"], label=named(name), **styles[name])
+    for line in families:
+        rows = sweeps[sweeps["line"] == line].sort_values("batch")
+        label = named(order["shown"][line])
+        axis.plot(rows["batch"], rows["milliseconds"] / rows["batch"], label=label, **styles[line])
     log_axis(axis, "y")
     axis.set_xscale("log", base=2)
     batches = sorted(set(sweeps["batch"]))
@@ -69,14 +71,18 @@ def latency_by_batch(sweeps: pd.DataFrame) -> Figure:
 
 
 def memory_rows(profiles: pd.DataFrame) -> pd.DataFrame:
-    """The profiles whose memory was measured, one for each network but arms, in its training form; with `image`."""
+    """The profiles whose memory was measured, of networks but arms, in their training form; with `image`.
+
+    Of those that differ in nothing but the reference it is the newest.
+    """
     if "inference_bytes" not in profiles:
         return pd.DataFrame(columns=[*SWEPT, "title", "inference_bytes", "training_bytes"])
     profiles, _ = without_arms(profiles, ())
     plain = (profiles["form"] == "training") & (profiles["work"] == "inference") & ~profiles["compiled"].astype(bool)
     known = profiles[plain & profiles["inference_bytes"].notna()]
     known = known.assign(image=known["input"].str.split("x", n=1).str[1])
-    return known.drop_duplicates([*SWEPT, "batch", "title"])
+    newest = known.sort_values("measured", ascending=False, kind="stable")
+    return newest.drop_duplicates([*SWEPT, "batch", "model", "version"]).sort_index()
 
 
 @styled
@@ -86,7 +92,7 @@ def memory(profiles: pd.DataFrame) -> Figure:
     Args:
         profiles: rows of `memory_rows` that share `SWEPT` and the batch.
     """
-    rows = profiles.sort_values("inference_bytes", kind="stable")
+    rows = name_versions(profiles.assign(comparison="")).sort_values("inference_bytes", kind="stable")
     title = f"Peak memory beyond weights and batch, batches of {rows['batch'].iloc[0]:.0f}: {_where(rows.iloc[0])}"
     names = [named(name) for name in rows["title"]]
     edges = row_edges(names)

@@ -20,6 +20,7 @@ from bench.report.drawing.style import (
     new_panels,
     styled,
 )
+from bench.report.escaping import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BINS = 10  # of the reliability diagram: those of ECE are too many for few test images
 MOST_CLASSES, MOST_MATRICES = 6, 12
+SLANTED = 24  # characters of a class below a matrix
 GRID = np.linspace(0, 1, 101)  # of one less specificity, at which ROC curves are averaged over seeds
 
 
@@ -127,7 +129,11 @@ def confusion_matrices(table: Table, models: Sequence[Runs]) -> Figure | None:
         f"{table.where}. Confusion: of a true class's test images (rows) the share predicted as each, in %, mean over "
         f"seeds{f'; {rest} further models are not drawn' if rest else ''}"
     )
-    figure, axes = new_panels(0.5 + rows * (0.4 + 0.24 * len(classes)), title, rows, columns, sharex=True, sharey=True)
+    names, slanted = [named(name, 14) for name in classes], [_short(name) for name in classes]
+    cell = max(0.24, 0.03 + 0.115 * max(1 + name.count("\n") for name in names))  # inches
+    below = 0.035 * max(map(len, slanted)) * (1 + (len(shown) % columns > 0))
+    height = 0.5 + rows * (0.4 + cell * len(classes)) + below
+    figure, axes = new_panels(height, title, rows, columns, sharex=True, sharey=True)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     for axis, model in zip(axes, shown, strict=False):
@@ -135,13 +141,22 @@ def confusion_matrices(table: Table, models: Sequence[Runs]) -> Figure | None:
         with np.errstate(invalid="ignore"):
             _matrix(axis, 100 * counts / counts.sum(axis=1, keepdims=True))
         axis.set_title(named(model.title, 22), fontsize=SMALL)
-    places, names = np.arange(len(classes)) + 0.5, [named(name, 14) for name in classes]
+    places = np.arange(len(classes)) + 0.5
     axes[0].set_yticks(places, names)
-    axes[0].set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
+    for axis in axes:
+        axis.set_xticks(places, slanted, rotation=40, ha="right", rotation_mode="anchor")
+    for axis in axes[max(0, len(shown) - columns) : len(shown)]:  # the last of their columns
+        axis.xaxis.set_tick_params(labelbottom=True)
     axes[0].invert_yaxis()
     figure.supxlabel("predicted", fontsize="medium")
     figure.supylabel("true", fontsize="medium")
     return figure
+
+
+def _short(name: str) -> str:
+    """A class in one line beside other slanted ones; the matrix's rows have all of it."""
+    line = plain(name)
+    return line if len(line) <= SLANTED else f"{line[: SLANTED - 1]}\u2026"
 
 
 def _matrix(axis: Axes, shares: np.ndarray) -> None:

@@ -64,6 +64,7 @@ STYLE: Any = {  # of rcParams
 # Lines but the proposed model's: told apart by dash and marker where there is no colour.
 COLOURS = (ORANGE, GREEN, PINK, INK, SKY, AMBER)
 DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1.5)))
+LOWEST = 2.0  # of the `zorder` of lines
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "*")
 # Family -> marker and colour, where what kind of network it is matters more than which.
 FAMILIES = {"proposed": ("o", BLUE), "cnn": ("s", ORANGE), "transformer": ("^", GREEN), "hybrid": ("D", PINK)}
@@ -140,7 +141,9 @@ def set_rows(axis: Axes, names: Sequence[str], edges: np.ndarray) -> np.ndarray:
 
 
 def looks(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Model -> how its line is drawn: the proposed one's thick and on top, chance faint.
+    """Model -> how its line is drawn: the proposed one's thick, pale and below the thin ones; chance faint.
+
+    So it hides none; of thin ones that lie at one place the sparser dashes are on top, and both are seen.
 
     Args:
         families: model -> family, in display order.
@@ -150,15 +153,27 @@ def looks(families: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     is_first = True
     for model, family in families.items():
         if family == "proposed" and is_first:
-            found[model] = {"color": BLUE, "linewidth": 2.2, "marker": "o", "markersize": 5, "zorder": 4}
+            found[model] = {
+                "color": BLUE,
+                "linewidth": 3.2,
+                "alpha": 0.5,
+                "marker": "o",
+                "markersize": 5,
+                "zorder": LOWEST,
+            }
             is_first = False
         elif family == "chance":
-            found[model] = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}
+            found[model] = {"color": GREY, "linewidth": 0.9, "linestyle": ":", "zorder": LOWEST + 0.5}
         else:
             colour, dash, marker = next(others)
             found[model] = {"color": colour, "linewidth": 1.0, "linestyle": dash, "marker": marker}
-            found[model] |= {"markersize": 3.8, "markerfacecolor": PAPER, "zorder": 3}
+            found[model] |= {"markersize": 3.8, "markerfacecolor": PAPER, "zorder": LOWEST + 2 - _inked(dash)}
     return found
+
+
+def _inked(dash: tuple[int, tuple[float, ...]]) -> float:
+    """The share of a dashed line that is drawn."""
+    return sum(dash[1][::2]) / sum(dash[1])
 
 
 def legend_below(figure: Figure, axis: Axes, columns: int = 2) -> None:
