@@ -13,6 +13,7 @@ from PIL import Image
 from views import view_text
 
 from bench.analysis.comparison import Table
+from bench.records.choice import Choice
 from bench.records.histories import find_folders
 from bench.records.profiles import load_profiles
 from bench.records.store import find_records, load_cells
@@ -52,6 +53,13 @@ def test_the_committed_table_of_quick_on_whole_acdc_is_what_its_records_give() -
     tables, notes = results_tables(EXAMPLE / "complete")
     assert not notes
     assert render_tables(tables, "markdown") == (EXAMPLE / "complete.md").read_text(), "run `make example`"
+
+
+def test_the_committed_table_of_three_seeds_is_what_the_records_give() -> None:
+    choice = Choice(models="mednext_tiny,unet_s,chance", dataset="acdc", preset="standard")
+    tables, _ = results_tables(EXAMPLE, choice=choice)
+    assert [table.figures["seeds"].max() for table in tables] == [3]
+    assert render_tables(tables, "markdown") == (EXAMPLE / "three-seeds.md").read_text(), "run `make example`"
 
 
 def test_the_readme_s_table_is_what_the_records_give(main_table: Table) -> None:
