@@ -42,10 +42,12 @@ def test_a_wish_that_a_view_does_not_read_is_refused(wishes: list[str], said: st
 
 
 def test_a_curve_s_caption_names_the_seeds_and_models_of_its_rows_alone() -> None:
-    done = invoke("report", "--results", EXAMPLE, "--budgets", "--dataset", "acdc", "--format", "markdown")
-    caption = next(line for line in done.stdout.splitlines() if "preset standard" in line)
-    assert "; seeds 0; " in caption
-    assert "nnU-Net" not in done.stdout
+    for models, seeds in (("all", "0, 1, 2"), ("segformer_b0_s,swin_unet_s", "0")):
+        wishes = ("--budgets", "--dataset", "acdc", "--models", models, "--format", "markdown")
+        done = invoke("report", "--results", EXAMPLE, *wishes)
+        caption = next(line for line in done.stdout.splitlines() if "preset standard" in line)
+        assert f"; seeds {seeds}; " in caption
+        assert "nnU-Net" not in done.stdout
     some = invoke(
         "report", "--results", EXAMPLE, "--budgets", "--models", "unet_s,mednext_tiny", "--format", "markdown"
     )

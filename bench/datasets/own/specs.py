@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from bench.datasets.base import BY_PATIENT, GIVEN, DatasetSpec, RawCase, RawImage, Task
 from bench.datasets.own.description import SUFFIX, Description, moved, read_description, written
@@ -53,10 +53,13 @@ def spec_of(description: Description) -> DatasetSpec:
 
 def _reading(description: Description) -> str:
     """The description but for what is only told of the data set, its tables by their content."""
-    told = dict.fromkeys(("title", "modality", "citation", "licence", "homepage", "note"), "")
-    tables = {key: getattr(description, key) for key in ("patients", "split")}
-    hashes = {key: hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else "" for key, path in tables.items()}
-    return written(replace(description, **told, **hashes, source=Path(description.source).name))
+    told: dict[str, Any] = dict.fromkeys(("title", "modality", "citation", "licence", "homepage", "note"), "")
+    tables: dict[str, Any] = {
+        key: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for key in ("patients", "split")
+        if (path := getattr(description, key))
+    }
+    return written(replace(description, **told, **tables, source=Path(description.source).name))
 
 
 def folder_of(source: Path) -> Path:
