@@ -87,6 +87,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_network_that_cannot_be_copied_says_what_to_take() -> None:
     older = torch.nn.utils.weight_norm(nn.Conv2d(1, 4, 3))
     older(torch.zeros(1, 1, 8, 8))
