@@ -27,7 +27,9 @@ Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]  # ima
 
 
 def corrupted(array: np.ndarray, name: str, severity: int, case: str) -> np.ndarray:
-    """A volume (D, H, W) slice by slice, or an image (C, H, W) uint8, in the range and type that it had.
+    """A volume (D, H, W) slice by slice, pictures in colour (D, 3, H, W) uint8, or an image (C, H, W) uint8.
+
+    The result has the range and type that it had.
 
     The same case, name and severity give the same array on every machine.
 
@@ -37,15 +39,22 @@ def corrupted(array: np.ndarray, name: str, severity: int, case: str) -> np.ndar
     rng = np.random.default_rng([SEED, zlib.crc32(f"{case}/{name}".encode())])  # severities of one and the same draw
     apply = CORRUPTIONS[name]
     if array.dtype == np.uint8:
-        image = np.asarray(array, np.float64).transpose(1, 2, 0) / 255
-        changed = apply(image[..., 0] if image.shape[2] == 1 else image, severity - 1, rng).clip(0, 1)
-        changed = np.rint(255 * changed).astype(np.uint8)
-        return changed[None] if changed.ndim == 2 else changed.transpose(2, 0, 1)
+        images = array if array.ndim == 4 else array[None]
+        changed = np.stack([_eight_bits(image, lambda part: apply(part, severity - 1, rng)) for image in images])
+        return changed if array.ndim == 4 else changed[0]
     low, high = np.percentile(array, SPREAD)
     spread = max(float(high - low), 1e-6)
     slices = ((np.asarray(array, np.float64) - low) / spread).clip(0, 1)
     changed = np.stack([apply(part, severity - 1, rng).clip(0, 1) for part in slices])
     return (changed * spread + low).astype(np.float32)
+
+
+def _eight_bits(image: np.ndarray, apply: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A corruption of an image (C, H, W) uint8, which sees it as (H, W) or (H, W, C) in [0, 1]."""
+    seen = np.asarray(image, np.float64).transpose(1, 2, 0) / 255
+    changed = apply(seen[..., 0] if seen.shape[2] == 1 else seen).clip(0, 1)
+    changed = np.rint(255 * changed).astype(np.uint8)
+    return changed[None] if changed.ndim == 2 else changed.transpose(2, 0, 1)
 
 
 def _noise(image: np.ndarray, level: int, rng: np.random.Generator) -> np.ndarray:

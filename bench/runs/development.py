@@ -167,6 +167,8 @@ def _length(request: Development, protocol: dict[str, Any]) -> Iterator[str]:
         protocol: of a run of the same request.
     """
     yield f"steps={max(1, round(protocol['steps'] * Fraction(request.share or 1)))}"
+    if any(text.partition("=")[0] == "epochs" for text in (*request.settings, *request.vary)):
+        yield "epochs=0"  # they are in the steps already, and would be taken of a fold's images again
 
 
 def _without_test(job: Job) -> Job:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOM = 0.5  # of a GPU's free memory: the most that the training images may take of it
 WORKSPACE = ":4096:8"  # with it cuBLAS is deterministic (CUDA's documentation)
 RANK_ZERO = "lightning_fabric.utilities.rank_zero"  # its logger advises TF32 for each cell, which a protocol decides
+_DEVICE = re.compile(r"cpu|auto|cuda(:[0-9]{1,3})?")
 _NOT_DETERMINISTIC = re.compile(r"^(\S+) does not have a deterministic implementation")
 
 
@@ -40,6 +41,8 @@ def found_device(name: str, precision: str = "32-true") -> str:
     Raises:
         UserError: there is no such GPU, or the device has no such arithmetic.
     """
+    if not _DEVICE.fullmatch(name):
+        raise UserError(f"Expected a device cpu, cuda, cuda:N or auto, but got {name!r}.")
     device = "cpu" if name == "cpu" else _gpu(name)
     if device == "cpu" and precision in ("16-mixed", "fp16"):
         others = "fp32 or bf16" if precision == "fp16" else "32-true or bf16-mixed"
@@ -73,12 +76,19 @@ def set_arithmetic(device: str, protocol: Protocol) -> None:
     if torch.get_num_threads() != protocol.threads:  # what a scheduler sets may not be overruled, and changes bits
         raise RuntimeError(f"torch runs with {torch.get_num_threads()} threads, where {protocol.threads} were set")
     if device != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)  # read when the first product is computed
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = protocol.tf32
+        set_gpu_arithmetic(protocol)
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def set_gpu_arithmetic(protocol: Protocol) -> None:
+    """The part of `set_arithmetic` that trained networks need as well: no TF32 but where it was asked for."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)  # read when the first product is computed
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = protocol.tf32
 
 
 def make_fabric(device: str, protocol: Protocol) -> Fabric:

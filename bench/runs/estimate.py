@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # Training steps (forward and backward: 3 x MACs) of a U-Net and of the proposed block ran at 21 GMAC/s on two threads
 # of a server CPU. Only for a first plan; one finished cell replaces it.
 MACS_PER_THREAD = 10.5e9
-Rates = dict[tuple[int, str | None], float]  # threads, and a model or None for all -> MACs a second in training
+# Kind of device, threads, and a model or None for all -> MACs a second in training
+Rates = dict[tuple[str, int, str | None], float]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def plan_cells(jobs: list[Job], results: str | Path, force: bool = False) -> lis
 
 def _stored_rates(results: Path) -> Rates:
     """What complete cells ran at; of each record a number is kept, since there may be thousands of them."""
-    found, keys = defaultdict[tuple[int, str | None], list[float]](list), set[str]()
+    found, keys = defaultdict[tuple[str, int, str | None], list[float]](list), set[str]()
     for folder in store.find_records(results) if results.is_dir() else ():
         try:
             record = store.read_record(folder)
@@ -51,9 +52,15 @@ def _stored_rates(results: Path) -> Rates:
         seconds, threads = (record["training"] or {}).get("seconds"), record["cell"]["protocol"]["threads"]
         if seconds and record["cost"]["macs"]:
             rate = _work(record["cost"], record["cell"]["protocol"]) / seconds
-            found[threads, record["model"]["name"]].append(rate)
-            found[threads, None].append(rate)
+            device = _kind(str(record["environment"].get("device", "cpu")))
+            found[device, threads, record["model"]["name"]].append(rate)
+            found[device, threads, None].append(rate)
     return {kind: median(rates) for kind, rates in found.items()}
+
+
+def _kind(device: str) -> str:
+    """`cpu` or `cuda`: a GPU's cells tell nothing of how long a CPU takes."""
+    return device.partition(":")[0]
 
 
 def _planned(job: Job, rates: Rates, force: bool) -> PlannedCell:
@@ -67,7 +74,7 @@ def _planned(job: Job, rates: Rates, force: bool) -> PlannedCell:
     state = "damaged" if damaged else "failed" if record else begun
     work, threads = _work(job.cost, job.cell.protocol), job.cell.protocol["threads"]
     for model, basis in ((job.model, "this model's records"), (None, "other models' records")):
-        if rate := rates.get((threads, model)):
+        if rate := rates.get((_kind(job.device), threads, model)):
             return PlannedCell(job, state, work / rate, basis)
     return PlannedCell(job, state, work / (MACS_PER_THREAD * threads), "MACs alone, rough")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from bench.runs.inputs import list_inputs
 from bench.runs.trained import Trained, check_alike, predict_together
 
 ABOUT, TABLE = "predictions.json", "predictions.csv"
+INPUTS = "predictions.jsonl"  # a line for each prediction: the image's name and the hash of its content
 SCHEMA = 1
 IMAGES = 64  # of a classification, between two writings of the table
 Count = Callable[[str, int, int], object]
@@ -32,7 +36,8 @@ def predict_folder(
     """Predicts every image of a folder that is not predicted yet; of several runs by their mean probabilities.
 
     Segmentation: `<name>.nii.gz` on a volume's own grid with its header, or `<name>.png` of label ids. Classification:
-    `predictions.csv`. Beside them `predictions.json` says which runs made them, of which classes.
+    `predictions.csv`. Beside them `predictions.json` says which runs made them, of which classes, and
+    `predictions.jsonl` of which images: what is there already counts for an image of the same content alone.
 
     Args:
         report: called with a name, the images done and all of them.
@@ -42,15 +47,16 @@ def predict_folder(
 
     Raises:
         UserError: no images, a bad one (the others' predictions are kept), runs that differ in kind, or a folder with
-            predictions of other runs.
+            predictions of other runs, or of another image of the same name.
     """
     check_alike(members)
     files = list_inputs(source, members[0].task)
     _begin(members, source, output, files)
     try:
+        hashes = _checked_inputs(output, files)
         if members[0].task == "segmentation":
-            return _label_maps(members, files, output, report)
-        return _table(members, files, output, report)
+            return _label_maps(members, files, hashes, output, report)
+        return _table(members, files, hashes, output, report)
     except FloatingPointError as error:
         raise UserError(f"{members[0].name}: {error}. Its predictions up to here are kept.") from None
     except OSError as error:
@@ -83,6 +89,45 @@ def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mappin
         raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
 
 
+def _checked_inputs(output: Path, files: Mapping[str, Path]) -> dict[str, str]:
+    """Name -> hash of each image. Raises UserError where the folder has the prediction of another image of a name."""
+    hashes = {name: _content(path) for name, path in files.items()}
+    known = _known_inputs(output)
+    other = next((name for name, content in hashes.items() if known.get(name, content) != content), None)
+    if other is not None:
+        raise UserError(
+            f"{output} holds the prediction of another image called {other} than {files[other]}: name another folder "
+            "with --output."
+        )
+    return hashes
+
+
+def _content(path: Path) -> str:
+    """The hash of a file, or of the files of a series in order of their names."""
+    digest = hashlib.sha256()
+    for part in sorted(path.iterdir()) if path.is_dir() else (path,):
+        if part.is_file():
+            digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def _known_inputs(output: Path) -> dict[str, str]:
+    """Name -> hash of the images that were predicted; a line that a kill cut off counts for nothing."""
+    known: dict[str, str] = {}
+    path = output / INPUTS
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with suppress(ValueError, TypeError, KeyError):
+            entry = json.loads(line)
+            known[str(entry["name"])] = str(entry["sha256"])
+    return known
+
+
+def _note_inputs(output: Path, names: Sequence[str], hashes: Mapping[str, str]) -> None:
+    lines = [json.dumps({"name": name, "sha256": hashes[name]}) for name in names]
+    with (output / INPUTS).open("a", encoding="utf-8") as file:
+        file.write("".join(f"\n{line}" for line in lines))  # a new line first: the last may have been cut off
+
+
 def _target(output: Path, name: str, path: Path) -> Path:
     return output / f"{name}{'.nii.gz' if _is_volume(path) else '.png'}"
 
@@ -91,12 +136,15 @@ def _is_volume(path: Path) -> bool:
     return path.is_dir() or is_nifti(path)
 
 
-def _label_maps(members: Sequence[Trained], files: Mapping[str, Path], output: Path, report: Count) -> tuple[int, int]:
+def _label_maps(
+    members: Sequence[Trained], files: Mapping[str, Path], hashes: Mapping[str, str], output: Path, report: Count
+) -> tuple[int, int]:
     made = 0
     for done, (name, path) in enumerate(files.items(), start=1):
         target = _target(output, name, path)
         if not target.exists():
             (labels,) = predict_together(members, [path])
+            _note_inputs(output, [name], hashes)
             write_bytes(target, _as_nifti(labels, path) if _is_volume(path) else _as_png(labels))
             made += 1
         report(name, done, len(files))
@@ -128,7 +176,9 @@ def _as_png(labels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, report: Count) -> tuple[int, int]:
+def _table(
+    members: Sequence[Trained], files: Mapping[str, Path], hashes: Mapping[str, str], output: Path, report: Count
+) -> tuple[int, int]:
     classes = members[0].classes
     columns = ("case", "predicted", *classes)
     rows = {row["case"]: row for row in _read_table(output / TABLE, columns)}
@@ -138,6 +188,7 @@ def _table(members: Sequence[Trained], files: Mapping[str, Path], output: Path, 
         for name, found in zip(names, predict_together(members, [files[name] for name in names]), strict=True):
             shares = dict(zip(classes, found.tolist(), strict=True))
             rows[name] = {"case": name, "predicted": classes[int(found.argmax())], **shares}
+        _note_inputs(output, names, hashes)
         _write_table(output / TABLE, columns, [rows[name] for name in sorted(rows)])
         report(names[-1], len(files) - len(waiting) + start + len(names), len(files))
     return len(waiting), len(files) - len(waiting)

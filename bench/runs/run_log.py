@@ -164,10 +164,10 @@ def _logger(cell: Logged) -> Logger:
 
 def _memory(device: str) -> float:
     """Of the GPU the most that was held so far, else what the process has resident now; MiB."""
-    if device == "cuda":
+    if device != "cpu":
         import torch
 
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_allocated(device) / 2**20
     import psutil
 
     return float(psutil.Process().memory_info().rss) / 2**20

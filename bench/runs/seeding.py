@@ -8,9 +8,12 @@ the same augmentation, and a resumed run needs no generator's state.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +30,28 @@ def generator(seed: int, *place: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *place))
 
 
+def seed_all(seed: int) -> None:
+    """Seeds torch on all devices, numpy and `random`: a network of one's own may draw from any of them."""
+    torch.manual_seed(seed)
+    _seed_python(seed)
+
+
+def _seed_python(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # the generator that networks draw from
+
+
+@contextmanager
+def _python_as_it_was() -> Iterator[None]:
+    """Puts numpy's and `random`'s generators back afterwards."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
 def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Builds a model whose initial parameters depend on the seed and on each parameter's own name alone.
 
@@ -41,8 +66,9 @@ def build_seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     Networks are built on the CPU, so its generator alone is seeded: `torch.manual_seed` also formats the whole stack
     for each kind of accelerator that is not in use yet, which takes longer than to fill most parameters.
     """
-    with torch.random.fork_rng(devices=[]), _Recorder() as recorder:
+    with torch.random.fork_rng(devices=[]), _python_as_it_was(), _Recorder() as recorder:
         torch.default_generator.manual_seed(derive(seed, "build"))
+        _seed_python(derive(seed, "build"))
         model = build()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for name, parameter in model.named_parameters():

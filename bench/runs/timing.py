@@ -12,7 +12,7 @@ import torch
 
 from bench.runs.averaging import WeightAverage
 from bench.runs.depthwise import speed_up_training
-from bench.runs.devices import make_fabric
+from bench.runs.devices import make_fabric, set_gpu_arithmetic
 from bench.runs.estimate import PlannedCell
 from bench.runs.evaluate import predict_logits
 from bench.runs.job import Job
@@ -66,6 +66,8 @@ def pace(job: Job, protocol: Protocol) -> Pace:
     """Times a few steps and passes of a cell's network, on noise. Raises whatever the network does."""
     spec = dataset_spec(job.cell.dataset, job.data_root)
     torch.set_num_threads(protocol.threads)
+    if job.device != "cpu":
+        set_gpu_arithmetic(protocol)
     entry, shape = job.entry(), (spec.channels, len(spec.classes), protocol.image_size)
     model = build_seeded(lambda: entry.build(spec.task, *shape, **job.cell.model["config"]), job.cell.seed)
     if not any(parameter.requires_grad for parameter in model.parameters()):

@@ -23,7 +23,7 @@ from bench.runs.devices import drawn_batch, largest_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.replay import Replay, is_replayed
-from bench.runs.seeding import derive, generator
+from bench.runs.seeding import derive, generator, seed_all
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -248,7 +248,7 @@ class Loop:
         x_NCHW, y = augment(*drawn[:2], protocol, generator(self.seed, "augment", step), drawn[2])
         x_NCHW, mixture = mix(x_NCHW, protocol.mixup, derive(self.seed, "mixup", step))
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
-        torch.manual_seed(derive(self.seed, "dropout", step))
+        seed_all(derive(self.seed, "dropout", step))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, protocol)
         self.model.train()

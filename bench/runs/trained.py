@@ -201,9 +201,11 @@ def _set_up(model: nn.Module, device: str, protocol: Protocol) -> nn.Module:
     """The network as scoring had it: by Fabric, under the protocol's precision, in `channels_last`."""
     import torch
 
-    from bench.runs.devices import found_device, make_fabric
+    from bench.runs.devices import found_device, make_fabric, set_gpu_arithmetic
 
     device = found_device(device)
+    if device != "cpu":
+        set_gpu_arithmetic(protocol)
     half = protocol.precision == "16-mixed" and device == "cpu"  # which the CPU does not have
     fabric = make_fabric(device, replace(protocol, precision="32-true") if half else protocol)
     model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

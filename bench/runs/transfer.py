@@ -47,6 +47,7 @@ def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str,
                 f"({', '.join(trained.classes)}), but got {theirs}={ours}."
             )
     own = {plain_name(name): k for k, name in enumerate(trained.classes)}
+    _reject_twice([(name, given.get(name, name)) for name in classes if plain_name(given.get(name, name)) in own])
     first = 1 if trained.task == "segmentation" else 0
     pairs = {
         own[plain_name(given.get(name, name))]: k
@@ -66,6 +67,21 @@ def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str,
             f"set has {', '.join(classes[first:])}. Where one is the other, say so: --map THEIRS=OURS."
         )
     return pairs
+
+
+def _reject_twice(named: Sequence[tuple[str, str]]) -> None:
+    """Raises UserError where two classes of a data set are one of the network's.
+
+    Args:
+        named: of each class in common the data set's name and the network's.
+    """
+    meant: dict[str, str] = {}
+    for theirs, ours in named:
+        if (twin := meant.setdefault(plain_name(ours), theirs)) != theirs:
+            raise UserError(
+                f"Expected each class of the network for one of the data set's, but both {twin} and {theirs} are "
+                f"{ours}: mend --map."
+            )
 
 
 def data_elsewhere(trained: Trained, name: str, source: str = "auto", data_root: str | Path | None = None) -> Prepared:

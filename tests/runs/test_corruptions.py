@@ -54,6 +54,13 @@ def test_the_same_case_is_corrupted_in_the_same_way_and_others_otherwise() -> No
     assert digest[:12] == "52aec61d7008", "seeds or severities changed: figures of before are no longer comparable"
 
 
+def test_pictures_in_colour_with_label_maps_are_corrupted_as_photographs_are() -> None:
+    for name in set(CORRUPTIONS) - GREY_ALONE:
+        found = corrupted(PHOTO[None], name, 3, "c")
+        assert (found.shape, found.dtype) == ((1, *PHOTO.shape), np.uint8)
+        np.testing.assert_array_equal(found[0], corrupted(PHOTO, name, 3, "c"))
+
+
 def test_what_formulas_say_is_what_is_done() -> None:
     image = np.array([[[0, 51, 102, 204, 255]] * 5], np.uint8)
     share = image[0] / 255

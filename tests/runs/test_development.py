@@ -57,6 +57,18 @@ def test_one_field_at_a_time_around_the_first_values_or_all_combinations() -> No
     assert variants(()) == variants((), factorial=True) == [{}]
 
 
+def test_epochs_are_of_the_whole_training_part_and_a_share_is_of_them(request_of: dict[str, Any]) -> None:
+    wishes = {"models": "mobilenetv3_small", "vary": (), "settings": ("epochs=10", "image_size=32")}
+    request = Request(
+        **{name: value for name, value in request_of.items() if name not in ("vary", "folds")}
+        | {"models": "mobilenetv3_small", "settings": wishes["settings"], "seeds": 1}
+    )
+    steps = make_jobs(request)[0].cell.protocol["steps"]
+    for share, expected in ((None, steps), ("1/5", round(steps / 5))):
+        (found,) = found_of(request_of, **wishes, share=share)
+        assert {job.cell.protocol["steps"] for job in found.jobs} == {expected}
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [

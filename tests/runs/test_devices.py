@@ -59,6 +59,9 @@ def test_a_gpu_that_is_not_there_is_one_line(two_gpus: None, monkeypatch: pytest
     with pytest.raises(UserError, match=r"N from 0 to 1, but got 'cuda:2'"):
         found_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for wrong in ("mps", "gpu", "cpu:0", "cuda:x", "cuda:-1"):
+        with pytest.raises(UserError, match="Expected a device cpu, cuda, cuda:N or auto"):
+            found_device(wrong)
     assert found_device("auto") == "cpu"
     with pytest.raises(UserError, match="No CUDA device"):
         found_device("cuda")

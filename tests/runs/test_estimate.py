@@ -40,10 +40,11 @@ def test_a_cell_takes_what_its_like_took(stored: tuple[Path, dict[str, Any]]) ->
         like(record, 2, name, steps=2 * record["cell"]["protocol"]["steps"]),
         like(record, 3, "unet_s"),
         like(record, 4, name, threads=threads + 1),
+        replace(like(record, 5, name), device="cuda:1"),  # of which a CPU's cells tell nothing
     ]
     planned = plan_cells(jobs, results)
     assert [cell.seconds for cell in planned[:3]] == pytest.approx([seconds, 2 * seconds, seconds])
-    bases = ["this model's records"] * 2 + ["other models' records", "MACs alone, rough"]
+    bases = ["this model's records"] * 2 + ["other models' records"] + ["MACs alone, rough"] * 2
     assert [cell.basis for cell in planned] == bases
 
 

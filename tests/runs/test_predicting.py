@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,10 +106,13 @@ def test_it_goes_on_where_it_stopped_and_mixes_no_runs(images: Path, user_data: 
     assert predict(folder, "--input", images, "--output", output).exit_code == 0
     before = (output / "a.nii.gz").stat().st_mtime_ns
     (output / "b.nii.gz").unlink()
-    (images / "a.nii.gz").write_bytes(b"damaged, but predicted before")
     result = predict(folder, "--input", images, "--output", output)
     assert "1 images predicted, 2 were there already" in result.output
     assert (output / "a.nii.gz").stat().st_mtime_ns == before
+    shutil.copy(images / "b.nii.gz", images / "a.nii.gz")
+    result = predict(folder, "--input", images, "--output", output)
+    assert (result.exit_code, "the prediction of another image called a than" in result.output) == (2, True)
+    assert (output / "a.nii.gz").stat().st_mtime_ns == before, "nothing is lost"
     (chance,) = results_of(user_data).glob("runs/phantom/acdc-phantom/chance/*")
     for runs, place, said in (
         ([chance], output, "holds predictions of other runs"),

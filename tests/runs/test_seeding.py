@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from bench.runs.seeding import build_seeded, derive, generator
+from bench.runs.seeding import build_seeded, derive, generator, seed_all
 from bench.zoo.registry import build_model
 
 
@@ -17,6 +20,30 @@ def arm(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
 def test_a_derived_seed_is_pinned() -> None:
     assert derive(0, "order", 3) == 2723741169552378311
     assert derive(0, "order", 3) != derive(0, "order", 4) != derive(1, "order", 3)
+
+
+class DrawsElsewhere(nn.Module):
+    """A network of one's own that draws from numpy and `random`, when it is built and when it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(np.random.rand() + random.random()))  # noqa: NPY002
+
+    def forward(self) -> torch.Tensor:
+        return self.scale * (np.random.rand() + random.random())  # noqa: NPY002
+
+
+def test_generators_of_numpy_and_python_are_seeded_as_torch_s_is() -> None:
+    np.random.seed(5)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, again, other = (build_seeded(DrawsElsewhere, seed) for seed in (0, 0, 1))
+    assert one.scale.item() == again.scale.item() != other.scale.item()
+    assert (np.random.get_state()[1] == before).all(), "a build leaves them as they were"  # noqa: NPY002
+    passes = []
+    for _ in range(2):
+        seed_all(derive(0, "dropout", 3))
+        passes.append(one().item())
+    assert passes[0] == passes[1] != one().item()
 
 
 def test_arms_share_the_weights_of_the_modules_they_share() -> None:
