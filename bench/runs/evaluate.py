@@ -16,6 +16,7 @@ from torch import nn
 
 from bench.datasets.base import Prepared
 from bench.datasets.loading import class_labels, images_input, is_large, label_map, network_input
+from bench.errors import UserError
 from bench.metrics import classification
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
@@ -178,8 +179,16 @@ def make_validation(data: Prepared, cases: Sequence[int], protocol: Protocol) ->
     """The function that scores a model on these cases, higher is better: mean Dice, or minus the mean cross-entropy.
 
     The cross-entropy is a mean of float64; nan where a logit is not finite.
+
+    Raises:
+        UserError: label maps of which none has any structure, so that no weights could be chosen by them.
     """
     if data.spec.task == "segmentation":
+        if not any(any(data.cases[i].voxels[1:]) for i in cases):
+            raise UserError(
+                f"Expected a structure in the validation part of {data.name}, but its {len(cases)} label maps are all "
+                "empty: no weights can be chosen by them. Take another split."
+            )
         return lambda model: validation_dice(model, data, cases, protocol)
     labels, large = class_labels(data, cases), is_large(data, cases, protocol)
     kept = None if large else images_input(data, cases, protocol)

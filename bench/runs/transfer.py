@@ -168,7 +168,12 @@ def _image_rows(
     for start in range(0, len(cases), IMAGES):
         chunk = cases[start : start + IMAGES]
         for i, found in zip(chunk, trained.predict([data.image(i) for i in chunk]), strict=True):
-            case, probabilities = data.cases[i], found[own] / max(found[own].sum(), 1e-12)
+            case, total = data.cases[i], found[own].sum()
+            if not total:
+                raise UserError(
+                    f"{trained.name} gives every class that {data.name} has a probability of 0: {case.case}."
+                )
+            probabilities = found[own] / total
             predicted = int(probabilities.argmax())
             for k, name in enumerate(data.spec.classes):
                 hits = {"reference": int(k == case.label), "predicted": int(k == predicted)}

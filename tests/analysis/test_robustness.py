@@ -40,6 +40,7 @@ def test_classes_are_the_same_by_name_or_as_the_user_says(user_data: Path) -> No
         (hearts, ("background", "liver"), {}, "No class in common"),
         (chests, ("non-COVID", "COVID"), {}, "does not know the class non-COVID"),
         (chests, ("non-COVID", "COVID"), {"healthy": "normal"}, "Expected --map THEIRS=OURS of the data set's classes"),
+        (hearts, ("background", "LV", "scar"), {"scar": "LV"}, "but both LV and scar are LV: mend --map"),
     ):
         with pytest.raises(UserError, match=said):
             shared_classes(trained, classes, given)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import UserError
 from bench.runs.evaluate import accuracy, headline, make_validation, predict_volume, score_cases, validation_dice
 from bench.runs.protocol import Protocol
 
@@ -36,9 +37,29 @@ def stack() -> tuple[np.ndarray, np.ndarray]:
 
 
 def data(*volumes: tuple[np.ndarray, np.ndarray]) -> Any:
-    cases = [SimpleNamespace(case=f"patient{i:03}_ED", patient=f"{i:03}", spacing=(8.0, 1.5, 1.5)) for i in range(9)]
+    cases = [
+        SimpleNamespace(
+            case=f"patient{i:03}_ED",
+            patient=f"{i:03}",
+            spacing=(8.0, 1.5, 1.5),
+            voxels=tuple(np.bincount(label.ravel(), minlength=3).tolist()),
+        )
+        for i, (_, label) in enumerate(volumes)
+    ]
     spec = SimpleNamespace(task="segmentation", classes=("background", "A", "B"))
-    return SimpleNamespace(cases=cases, spec=spec, image=lambda i: volumes[i][0], label=lambda i: volumes[i][1])
+    return SimpleNamespace(
+        name="mine", cases=cases, spec=spec, image=lambda i: volumes[i][0], label=lambda i: volumes[i][1]
+    )
+
+
+def test_no_weights_are_chosen_by_label_maps_without_any_structure() -> None:
+    image, label = stack()
+    empty = data((image, np.zeros_like(label)), (image, label))
+    with pytest.raises(
+        UserError, match="a structure in the validation part of mine, but its 1 label maps are all empty"
+    ):
+        make_validation(empty, [0], PROTOCOL)
+    make_validation(empty, [0, 1], PROTOCOL)
 
 
 def test_a_volume_is_predicted_in_its_own_grid_and_order() -> None:
