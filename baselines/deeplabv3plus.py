@@ -3,8 +3,8 @@ a form of reduced width.
 
 Paper: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018.
 Code: segmentation_models_pytorch (MIT), DeepLabV3Plus with output stride 16.
-Atrous rates 6, 12, 18 (DeepLabv3, section 4.1, for output stride 16) and dropout 0.1, not the library's 12, 24, 36 and
-0.5: on an encoder map of 8 x 8, as images of 128 px have, taps 12 and 18 apart still lie outside it.
+Atrous rates 6, 12, 18 (DeepLabv3, arXiv:1706.05587, for output stride 16), not the library's 12, 24, 36; dropout 0.1,
+not its 0.5 (our choice). On a map of 8 x 8, as images of 128 px have, taps 12 and 18 apart still lie outside it.
 Differs from the paper: no pretraining; ResNet-50, as most that compare with it take, not Xception or ResNet-101.
 Published: none for this encoder in the paper, so that it is not in `all`.
 One channel stays one channel.

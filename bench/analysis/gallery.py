@@ -230,11 +230,8 @@ def _image_scene(case: str, runs: dict[str, list[Run]], data: Prepared, index: i
 
 
 def _place(case: Case) -> str:
-    return (
-        case.case
-        if case.patient == case.case
-        else f"{case.case}, patient {case.patient.removeprefix('patient').strip()}"
-    )
+    patient = case.patient.removeprefix("patient").strip()
+    return case.case if case.patient == case.case else f"{case.case}, patient {patient}"
 
 
 def _as_picture(image: np.ndarray) -> np.ndarray:

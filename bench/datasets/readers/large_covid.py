@@ -32,7 +32,7 @@ _TABLES = ("meta_data_normal.csv", "meta_data_covid.csv", "meta_data_cap.csv")
 _COLUMNS = ("File name", "Patient ID")
 _KEPT = ("Institution", "Country", "Gender", "Age", "KVP", "Slice Thickness", "Rows", "Columns")
 _COLLECTION = re.compile(r"(?:[0-9]+_)?(?P<name>[A-Za-z]+)")
-# One collection names its slices by their class; the table has one centre for the first three, and no centre for CAP.
+# One collection names its slices by class. The table has one centre for the first three, and their country for CAP.
 _NAMED_BY_CLASS = dict.fromkeys(("P", "N", "normal", "cap", "cp"), "COVID-CT-MD")
 _PUBLISHED = (6893, 7593, 2618)
 _SPLITS = {
