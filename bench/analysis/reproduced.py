@@ -121,7 +121,7 @@ def _figure(folder: Path, record: dict[str, Any], measure: Measure) -> float:
 
 
 def differences(record: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What of two records' environments differs: `torch 2.13.0 -> 2.15.0`."""
+    """What of two records' environments differs: `torch 2.13.0 -> 2.15.0`, and where either was trained in stretches."""
     old, now = record.get("environment") or {}, new.get("environment") or {}
     if not now:
         return
@@ -132,6 +132,19 @@ def differences(record: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[s
     for package in sorted({*versions, *new_versions}):
         if versions.get(package) != new_versions.get(package):
             yield f"{package} {_short(versions.get(package))} -> {_short(new_versions.get(package))}"
+    if (trained := _stretches(record)) != (again := _stretches(new)):
+        yield f"training: {trained} -> {again}"
+
+
+def _stretches(record: Mapping[str, Any]) -> str:
+    """`from step 0 on NVIDIA H100, from step 300 on cpu`, its batches' pieces where they were in some; `in one go`."""
+    stretches = (record.get("training") or {}).get("stretches", ())
+    return ", ".join(map(_stretch, stretches)) or "in one go"
+
+
+def _stretch(stretch: Mapping[str, Any]) -> str:
+    pieces = f", batches in {stretch['pieces']} parts" if stretch["pieces"] > 1 else ""
+    return f"from step {stretch['from_step']} on {_short(stretch['device'])} ({_short(stretch['cpu'])}{pieces})"
 
 
 def _short(value: Any) -> str:

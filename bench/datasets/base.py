@@ -130,6 +130,7 @@ class DatasetSpec:
         has_published_classes: a publication fixes the classes' names, so that no fingerprint covers them.
         variant_of: the data set of which this one is another view; `all` leaves it out.
         intensities: an image's values as scanners write them -> those of the cache; None: these are the same.
+            windowing: what it does, in words.
         reading: what beside classes and layout decides how the files are read, as text: an interrupted preparation
             goes on only where it is the same.
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
@@ -160,6 +161,7 @@ class DatasetSpec:
     has_published_classes: bool = False
     variant_of: str | None = None
     intensities: Callable[[np.ndarray], np.ndarray] | None = None
+    windowing: str = ""
     reading: Callable[[], str] | None = None
     note: str = ""
 

@@ -59,7 +59,12 @@ TUNED: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "trials": (int,)}  # of a 
 FROM_GRID: Shape = {"lr": NUMBER, "weight_decay": NUMBER, "grid": (list,), "chosen": (bool,)}
 COUNTED: Shape = dict.fromkeys(("missed?", "invented?"), (int, type(None)))
 FIRST = sorted({field.split(".")[0] for field in RECORD})
-TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None))) | {"pieces_of_a_batch?": (int,)}
+TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None))) | {
+    "pieces_of_a_batch?": (int,),
+    "images_of_a_step?": (int,),
+    "stretches?": (list,),
+}
+STRETCH: Shape = {"from_step": (int,), "pieces": (int,)} | dict.fromkeys(("device", "cpu", "torch"), (str, type(None)))
 PARTS = ("train", "val", "test")
 STATUSES = ("complete", "failed", "diverged", "pruned")
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
@@ -241,6 +246,7 @@ def _odd_values(record: dict[str, Any]) -> Iterator[str]:
         yield "holds metrics that are no object"
     yield from filter(None, (fault(figures, COUNTED) for figures in metrics.values()))
     yield from filter(None, [fault(record["training"] or {}, TIMED)])
+    yield from filter(None, (fault(stretch, STRETCH) for stretch in (record["training"] or {}).get("stretches", ())))
     count = cell["split"].partition("/")[2].removeprefix("inner")
     if cell["fold"] is not None and count.isdecimal() and cell["fold"] >= int(count[:4]):
         yield f"holds fold {cell['fold']} of the split {cell['split'][:40]!r}, whose folds count from 0"

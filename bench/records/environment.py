@@ -49,6 +49,11 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     }
 
 
+def trained_on(device: str) -> dict[str, str | None]:
+    """What the bits of a training step depend on beside the protocol: the GPU or `cpu`, the CPU's model, torch."""
+    return {"device": _gpu(device)[0] or "cpu", "cpu": cpu_model(), "torch": installed_version("torch")}
+
+
 def cpu_model() -> str:
     """The CPU's model as the system names it (`AMD EPYC 7B13`), or the architecture where it does not say."""
     info = Path("/proc/cpuinfo")

@@ -41,7 +41,8 @@ def record_row(
 ) -> dict[str, Any]:
     """A record as one flat row, with the columns of `COLUMNS`; `curves`: what `_compared_in` gave before."""
     cell, model, dataset = record["cell"], record["model"], record["dataset"]
-    protocol, cost, env = cell["protocol"], record["cost"], record["environment"]
+    protocol, cost, env, training = cell["protocol"], record["cost"], record["environment"], record["training"] or {}
+    each_step = training.get("images_of_a_step", protocol["batch_size"])
     return {
         "key": record["key"],
         **_compared_in(record, {} if curves is None else curves),
@@ -78,18 +79,18 @@ def record_row(
         "partial": dataset["partial"],
         "image_size": protocol["image_size"],
         "left_out": dataset.get("left_out", 0),
-        "device": env.get("gpu") or env.get("device"),
-        "cpu": env.get("cpu"),
+        "device": _throughout(training, "device", env.get("gpu") or env.get("device")),
+        "cpu": _throughout(training, "cpu", env.get("cpu")),
         "versions": env.get("versions", {}),
-        "torch": env.get("versions", {}).get("torch"),
+        "torch": _throughout(training, "torch", env.get("versions", {}).get("torch")),
         "commit": env.get("commit"),
         "dirty": env.get("dirty"),
         "threads": protocol["threads"],
         "batch_size": protocol["batch_size"],
-        "images_seen": protocol["steps"] * protocol["batch_size"],
+        "images_seen": protocol["steps"] * each_step,
         "averaged": bool(protocol.get("average")),
-        "pieces": (record["training"] or {}).get("pieces_of_a_batch", 1),
-        "seconds": (record["training"] or {}).get("seconds"),
+        "pieces": training.get("pieces_of_a_batch", 1),
+        "seconds": training.get("seconds"),
         "error": record["error"],
         "folder": None if folder is None else str(folder),
     }
@@ -124,6 +125,15 @@ def _compared_in(record: dict[str, Any], curves: dict[str, dict[str, str]]) -> d
             "over_patients": over_patients,
         }
     return curves[comparison]
+
+
+def _throughout(training: dict[str, Any], what: str, at_the_end: str | None) -> str | None:
+    """What a cell was trained by: `NVIDIA H100, then cpu` where it was gone on with elsewhere."""
+    found = [str(stretch[what]) for stretch in training.get("stretches", ())]
+    return (
+        ", then ".join(name for name, before in zip(found, [None, *found], strict=False) if name != before)
+        or at_the_end
+    )
 
 
 def _split_flag(record: dict[str, Any]) -> str | None:

@@ -29,7 +29,7 @@ from bench.records.environment import installed_version
 from bench.records.named_file import write_named
 from bench.runs.evaluate import BATCH
 from bench.runs.held import cases_of_test
-from bench.runs.trained import Trained, using_threads
+from bench.runs.trained import Trained, known_spec, using_threads
 
 LARGEST = 1e-3  # difference of a logit, of Dice, or of a probability, over which a file is refused
 VOLUMES, IMAGES = 4, 64  # test cases that are compared
@@ -109,6 +109,8 @@ def description(trained: Trained, form: str) -> dict[str, Any]:
         "linear": "bilinear, antialiased, corners not aligned",
         "transunet": "cubic spline, scipy's zoom of order 3",
     }
+    spec = known_spec(trained.dataset)
+    windowing = f"intensities {spec.windowing}; " if spec and spec.windowing else ""
     after = "softmax over the classes"
     if trained.task == "segmentation":
         way = {
@@ -127,7 +129,7 @@ def description(trained: Trained, form: str) -> dict[str, Any]:
         "classes": list(trained.classes),
         "input": f"{INPUT}: float32 (N, {channels}, {size}, {size})",
         "output": f"{OUTPUT}: float32 (N, {len(trained.classes)}{'' if each == 'image' else f', {size}, {size}'})",
-        "preprocessing": f"{spread}; then resized to {size} x {size}, {resized[protocol.resize]}",
+        "preprocessing": f"{windowing}{spread}; then resized to {size} x {size}, {resized[protocol.resize]}",
         "postprocessing": after,
         "medbench": installed_version("medbench"),
     }

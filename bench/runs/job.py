@@ -370,7 +370,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         )
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
-    training = training_figures(progress, job.pieces)
+    training = training_figures(progress, len(images), protocol.batch_size)
     if job.device != "cpu":
         training |= {"peak_bytes": peak_bytes(job.device), "undetermined": sorted(operators)}
     if progress.diverged:

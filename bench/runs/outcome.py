@@ -17,8 +17,12 @@ from bench.zoo.complexity import inference_parameters
 from bench.zoo.costs import cache_file
 
 
-def training_figures(progress: Progress, pieces: int) -> dict[str, Any]:
-    """What a record says of training. `pieces`: parts that each batch passed in."""
+def training_figures(progress: Progress, images: int, batch_size: int) -> dict[str, Any]:
+    """What a record says of training on so many images, or slices, in batches of that size.
+
+    What is rare is there where it happened alone: batches that fewer images than their size made, batches that passed
+    in pieces, and a run that was gone on with elsewhere, or with other pieces.
+    """
     figures: dict[str, Any] = {
         "steps": progress.step,
         "best_val_step": progress.best.step,
@@ -26,8 +30,12 @@ def training_figures(progress: Progress, pieces: int) -> dict[str, Any]:
         "final_loss": progress.history[-1]["train_loss"] if progress.history else None,
         "seconds": round(progress.seconds, 1),
     }
-    if pieces > 1:
+    if images < batch_size:
+        figures["images_of_a_step"] = images
+    if (pieces := max((stretch["pieces"] for stretch in progress.stretches), default=1)) > 1:
         figures["pieces_of_a_batch"] = pieces
+    if any(stretch["from_step"] for stretch in progress.stretches):
+        figures["stretches"] = progress.stretches
     if progress.average:
         best = progress.average_best
         figures["average"] = {"best_val_step": best.step, "val_score": _finite(best.score)}

@@ -17,6 +17,7 @@ from torch import nn
 
 from bench.datasets.augmentation.batches import Mixture, augment, mix
 from bench.datasets.base import Selected
+from bench.records.environment import trained_on
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
 from bench.runs.devices import drawn_batch, largest_batch
@@ -60,6 +61,8 @@ class Progress:
 
     Attributes:
         best: of the network's own weights. average_best: of their average. average: the average at the end.
+        stretches: from which step on it was trained by what (device, cpu, torch), its batches in how many pieces; the
+            first, and each that was gone on with otherwise.
     """
 
     step: int = 0
@@ -68,8 +71,15 @@ class Progress:
     average_best: Best = field(default_factory=Best)
     average: State = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    stretches: list[dict[str, Any]] = field(default_factory=list)
     diverged: bool = False
     stopped: bool = False
+
+    def goes_on(self, by: Mapping[str, Any]) -> None:
+        """Notes that from here on it is trained by this, unless it was before."""
+        before = self.stretches[-1] if self.stretches else {}
+        if {**before, **by} != before:
+            self.stretches.append({"from_step": self.step, **by})
 
 
 @dataclass(frozen=True)
@@ -190,6 +200,7 @@ def train(
     loop = Loop(model, optimizer, make_loss(protocol), average, protocol, seed, fabric, watch.pieces)
     loop = loop.replaying(watch.on_note)
     progress, rounds = loop.load(checkpoint), evaluation_steps(protocol)
+    progress.goes_on({**trained_on(str(fabric.device)), "pieces": watch.pieces})
     for row in progress.history:  # of a checkpoint: what decides about stopping hears of every round
         progress.stopped |= watch.stop(row["step"], judged(row))
     start, losses = time.perf_counter() - progress.seconds, []

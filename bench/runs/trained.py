@@ -25,6 +25,8 @@ from bench.zoo.registry import dataset_names, dataset_spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from bench.datasets.base import DatasetSpec
+
 # Whose weights a cell keeps, and where; the first that is there is what tables show.
 FILES = {"average-best-val": "average.safetensors", "best-val": "weights.safetensors"}
 Image = np.ndarray | str | Path
@@ -96,7 +98,8 @@ class Trained:
         if isinstance(image, np.ndarray):
             return image
         array = read_input(Path(image), self.task, self.channels)
-        prepare = _spec_intensities(self.dataset) if self.task == "segmentation" else None
+        spec = known_spec(self.dataset)
+        prepare = spec.intensities if spec and self.task == "segmentation" else None
         return array if prepare is None else prepare(array)
 
 
@@ -212,10 +215,10 @@ def _set_up(model: nn.Module, device: str, protocol: Protocol) -> nn.Module:
     return cast("nn.Module", fabric.setup_module(model)).eval()
 
 
-def _spec_intensities(dataset: str) -> Any:
-    """How files' intensities become those of the cache, of a data set that is known here."""
+def known_spec(dataset: str) -> DatasetSpec | None:
+    """The description of a record's data set, `acdc-phantom` too; None where it is not known here."""
     name = dataset.removesuffix("-phantom").removesuffix("-substitute")
-    return dataset_spec(name).intensities if name in dataset_names() else None
+    return dataset_spec(name) if name in dataset_names() else None
 
 
 # -- several runs as one -------------------------------------------------------------------------------------

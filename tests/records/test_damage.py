@@ -71,6 +71,8 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: change(path, "metrics", to={"best-val": 1, "last": 1}), "holds metrics that are no object"),
     (lambda path: change(path, "training", to={"seconds": "1 h"}), "holds '1 h' as seconds"),
     (lambda path: change(path, "training", to={"seconds": float("nan")}), "it holds NaN, no finite number"),
+    (lambda path: change(path, "training", to={"stretches": ["cpu"]}), "holds no object around from_step"),
+    (lambda path: change(path, "training", to={"stretches": [{"from_step": 0}]}), "lacks the field pieces"),
     (lambda path: path.write_text(path.read_text().replace("null", "1e400", 1)), "it holds 1e400, no finite number"),
     (lambda path: change(path, "cost", "params", to=10**50), "holds a number of more than 20 digits as cost.params"),
     (lambda path: change(path, "cost", "macs", to=-1), "holds -1 as cost.macs, which is out of range"),

@@ -82,6 +82,15 @@ def test_without_its_data_a_network_is_compared_on_random_images(user_data: Path
     assert exported.scores is None
 
 
+def test_a_file_says_what_is_done_to_units_of_a_scanner(user_data: Path) -> None:
+    trained = load_trained(folders_of(user_data)["acdc"])
+    own, clipped = (
+        exporting.description(replace(trained, dataset=name), "fused")["preprocessing"]
+        for name in ("acdc-phantom", "synapse-phantom")
+    )
+    assert clipped == f"intensities clipped to [-125, 275] HU and scaled to [0, 1]; {own}"
+
+
 def test_a_file_has_to_be_asked_for(user_data: Path) -> None:
     result = CliRunner().invoke(main, ["export", str(folders_of(user_data)["acdc"])])
     assert (result.exit_code, "Expected --onnx FILE" in result.output) == (2, True)

@@ -32,6 +32,7 @@ CLASSES = (
     "background", "aorta", "gallbladder", "left kidney", "right kidney", "liver", "pancreas", "spleen", "stomach",
 )  # fmt: skip
 WINDOW = (-125.0, 275.0)
+WINDOWING = f"clipped to [{WINDOW[0]:g}, {WINDOW[1]:g}] HU and scaled to [0, 1]"
 # Order -> class of each id in the files. `cascade` numbers BTCV's organs after leaving five out, `btcv` leaves them in
 # (oesophagus 5, vena cava 9, portal and splenic vein 10, adrenal glands 12 and 13), which here are background.
 ORDERS = {
@@ -253,5 +254,6 @@ SPEC = DatasetSpec(
     draw_phantom=abdomen.draw,
     phantom_version=abdomen.VERSION,
     intensities=windowed,
-    note="intensities are clipped to [-125, 275] HU and scaled to [0, 1] in both layouts, as the literature does",
+    windowing=WINDOWING,
+    note=f"intensities are {WINDOWING} in both layouts, as the literature does",
 )
