@@ -121,7 +121,7 @@ def _figure(folder: Path, record: dict[str, Any], measure: Measure) -> float:
 
 
 def differences(record: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What of two records' environments differs: `torch 2.13.0 -> 2.15.0`, and where either was trained in stretches."""
+    """What of two records' environments differs: `torch 2.13.0 -> 2.15.0`, and in what stretches they were trained."""
     old, now = record.get("environment") or {}, new.get("environment") or {}
     if not now:
         return
