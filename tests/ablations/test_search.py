@@ -320,7 +320,7 @@ def test_a_killed_search_neither_loses_nor_repeats_a_finished_trial(template: ob
     assert len({t.user_attrs["key"] for t in after}) == 6, "no configuration is trained twice"
     stale = read_study(next((tmp_path / "results" / "studies").glob("*.log"))).get_trials()
     assert not [t for t in stale if t.state.name in ("RUNNING", "WAITING")]
-    begun = {t.number for t in stale if t.state.name == "FAIL" and t.params}  # nothing was drawn for others before the kill
+    begun = {t.number for t in stale if t.state.name == "FAIL" and t.params}  # others were never drawn
     taken = {t.user_attrs.get("again") for t in stale} - {None}
     assert begun == taken, "what the kill cut short was run again"
 
