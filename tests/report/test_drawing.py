@@ -17,7 +17,7 @@ from test_certainty import three
 
 from bench.analysis.behind import class_points, cost_points, unbeaten
 from bench.analysis.comparison import Table
-from bench.analysis.learning import learning_curves
+from bench.analysis.learning import Learning, learning_curves
 from bench.metrics.classification import auc, reliability, roc
 from bench.records.histories import find_folders, read_history
 from bench.records.sweeps import load_sweeps
@@ -158,6 +158,33 @@ def test_learning_curves_have_the_range_of_all_seeds_over_images_or_steps(
         assert line.get_xdata()[-1] == first.steps[-1] * factor  # type: ignore[index]
     assert first.batch == 8
     assert learning_curves(table, {}) == []
+
+
+def test_one_rate_of_several_networks_is_one_line_with_their_names(table: Table, folders: dict[str, Path]) -> None:
+    tuned = learning_curves(table, folders)
+    assert len(tuned) > 2
+    alone = tuned[0].values["lr"][0]
+
+    def at(curve: Learning, rates: np.ndarray) -> Learning:
+        return replace(curve, values={**curve.values, "lr": np.tile(rates, (len(curve.values["lr"]), 1))})
+
+    def rates(curves: list[Learning]) -> tuple[list[list[float]], list[str]]:
+        figure = training_curves(table, curves)
+        assert figure is not None
+        axis = figure.axes[2]
+        return [list(line.get_ydata()) for line in axis.lines], [text.get_text() for text in axis.texts]  # type: ignore[arg-type]
+
+    first, *others = (at(curve, alone) for curve in tuned)
+    lines, texts = rates([first, *others])
+    assert (len(lines), texts) == (1, ["all"])
+    assert lines[0] == pytest.approx(alone)
+    lines, texts = rates([at(first, alone / 2), *others])
+    assert [line[0] for line in lines] == pytest.approx([alone[0] / 2, alone[0]])
+    assert texts == [f"all but {named(first.title)}"]
+    lines, texts = rates([at(first, alone * np.nan), *others])
+    assert len(lines) == len(texts) == 1
+    each_run = replace(first, values={**first.values, "lr": first.values["lr"] * [[1.0], [0.5], [0.25]]})
+    assert (len(rates([each_run, *others])[0]), rates([each_run, each_run])[1]) == (2, []), "its runs have several"
 
 
 def test_a_history_that_is_cut_or_odd_takes_no_curve_away(results: Path, table: Table, tmp_path: Path) -> None:
