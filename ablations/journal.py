@@ -153,17 +153,21 @@ def _start_of(pid: int) -> float | None:
 
 
 def take_back(study: optuna.Study) -> int:
-    """Ends as FAIL the trials whose lease has ended, and enqueues them again; returns their number. Claim first."""
+    """Ends as FAIL the trials whose lease has ended, and enqueues them again; returns their number. Claim first.
+
+    They are enqueued first: a kill between the two leaves one that is in the queue already, and not one that is lost.
+    """
     from optuna.trial import TrialState
 
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    stale = [trial for trial in running if has_ended(trial.user_attrs.get("lease"))]
+    trials = study.get_trials(deepcopy=False)
+    stale = [t for t in trials if t.state == TrialState.RUNNING and has_ended(t.user_attrs.get("lease"))]
+    enqueued = {trial.user_attrs.get("again") for trial in trials}
     for trial in stale:
         kept = {k: v for k, v in trial.user_attrs.items() if k not in ("lease", "rejected", "repeated")}
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         params = trial.params or trial.system_attrs.get("fixed_params", {})
-        if params:  # a claim cut short before anything was drawn leaves nothing to repeat
+        if params and trial.number not in enqueued:  # nothing to repeat where nothing was drawn before the kill
             study.enqueue_trial(params, user_attrs={**kept, "again": trial.number})
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return len(stale)
 
 

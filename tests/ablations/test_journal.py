@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,28 @@ def test_a_trial_whose_process_is_gone_is_failed_and_enqueued_again_once(tmp_pat
     again = study.ask()
     assert again.suggest_float("x", 0, 5) == 1.0
     assert again.user_attrs["key"] == "k1"
+
+
+def test_a_kill_while_a_trial_is_taken_back_neither_loses_nor_doubles_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(tmp_path, "s", ABOUT, ["maximize"])
+    trial = study.ask()
+    trial.suggest_float("x", 0, 5)
+    trial.set_user_attr("lease", {**lease(), "pid": 2**22 + 1})
+    tell = study.tell
+    for killed in (True, False):
+
+        def told(*args: object, killed: bool = killed, **options: object) -> None:
+            if killed:
+                raise KeyboardInterrupt
+            tell(*args, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(study, "tell", told)
+        with claiming(tmp_path, "s"), suppress(KeyboardInterrupt):
+            take_back(study)
+    assert states(study) == ["FAIL", "WAITING"]
+    assert study.ask().suggest_float("x", 0, 5) == trial.params["x"]
 
 
 def test_a_study_of_another_dataset_under_the_same_name_is_one_line(tmp_path: Path) -> None:
