@@ -175,14 +175,16 @@ def run_search(
 
 def _about(goal: Goal, template: Job) -> dict[str, Any]:
     entry, config = parse_model(goal.model)
+    full = _trial_job(goal.model, template).cell
     named = [str(dimension) for dimension in goal.dimensions]
     space = {"space": named} if named else {"fillings": {slot: fillings(slot) for slot in SLOTS}}
     return {
         "dataset": template.cell.dataset_label,
-        "comparison": _trial_job(goal.model, template).cell.comparison,
+        "comparison": full.comparison,
         "model": f"{canonical_name(entry, config)} v{entry.version}",
         "preset": template.preset,
         "steps": template.cell.protocol["steps"],
+        **({"rate": full.tuned["lr"]} if full.tuned else {}),  # of the grid, which may be chosen anew
         "max_macs": goal.max_macs,
         **space,
     }

@@ -24,7 +24,7 @@ from bench.cli.options import (
     displayed,
     gathered,
 )
-from bench.cli.run import notes_on
+from bench.cli.run import name_failed, notes_on
 from bench.cli.terminal import TEXT, make_console
 from bench.errors import UserError
 
@@ -257,12 +257,15 @@ def _score_front(request: Request, template: Job, speed_seconds: float, tests: b
     console, (full, *others) = make_console(wide), request.models
     jobs = make_jobs(request, notes_on(console))
     with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
-        run_jobs(jobs, report=report)
+        counts = run_jobs(jobs, report=report)
     if speed_seconds > 0 and others:
         _time_front(full, others, template, speed_seconds)
     comparisons = {job.cell.comparison for job in jobs}
     tables, notes = results_tables(request.results, comparisons, kept=request.models, tests=tests)
     print_tables(console, tables, notes=notes)
+    if counts["failed"]:
+        name_failed(jobs)
+        sys.exit(1)
 
 
 def _time_front(full: str, others: Sequence[str], template: Job, seconds: float) -> None:

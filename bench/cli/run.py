@@ -291,7 +291,8 @@ def plan(
         from bench.runs.timing import measured
 
         cells = measured(cells)
-    at_once = how.cells_at_once(max((job.cell.protocol["threads"] for job in work), default=1), len(work))
+    device = work[0].device if work else "cpu"
+    at_once = how.cells_at_once(max((job.cell.protocol["threads"] for job in work), default=1), len(work), device)
     lines = plan_total(cells, at_once) if form == "rich" else said
     for comparison in dict.fromkeys(job.cell.comparison for job in work if not job.cell.is_trial):
         of_comparison = [job for job in (*planned, *work) if job.cell.comparison == comparison]  # a share's too

@@ -66,7 +66,7 @@ TIMED: Shape = dict.fromkeys(("seconds?", "val_score?"), (*NUMBER, type(None))) 
 }
 STRETCH: Shape = {"from_step": (int,), "pieces": (int,)} | dict.fromkeys(("device", "cpu", "torch"), (str, type(None)))
 PARTS = ("train", "val", "test")
-STATUSES = ("complete", "failed", "diverged", "pruned")
+STATUSES = ("complete", "diverged", "pruned", "failed")  # a failed cell is tried again, so that it stands for no other
 TASKS = {"segmentation": "present_patients", "classification": "classes"}  # what a part's counts hold beside `cases`
 PARTS_OF: Mapping[str, Shape] = {
     task: {f"{part}.cases": (int,) for part in PARTS}

@@ -97,11 +97,13 @@ def installed_version(distribution: str) -> str | None:
 
 
 def _gpu(device: str) -> tuple[str | None, str | None]:
-    """The GPU's name and torch's CUDA version; torch is imported for a cuda device only."""
+    """The GPU's name and torch's CUDA version, None where there is none; torch is imported for a cuda device only."""
     if not device.startswith("cuda"):
         return None, None
     import torch
 
+    if not torch.cuda.is_available():  # as where it is what failed
+        return None, torch.version.cuda
     return torch.cuda.get_device_name(device), torch.version.cuda
 
 

@@ -111,14 +111,14 @@ def _begun_row(folder: Path) -> dict[str, Any] | None:
 
 
 def folders_of(results: Path, cells: pd.DataFrame) -> list[Path]:
-    """All folders of these cells: of a cell that was copied, every copy."""
-    keys, folders = set(cells["key"]), list(cells["folder"])
+    """All folders of these cells: of a cell that was copied, every copy that ended in the same way."""
+    ended, folders = set(zip(cells["key"], cells["status"], strict=True)), list(cells["folder"])
     for folder in store.find_records(results):
         try:
             record = store.read_record(folder)
         except Damaged:
             continue
-        if record is not None and record["key"] in keys and folder not in folders:
+        if record is not None and (record["key"], record["status"]) in ended and folder not in folders:
             folders.append(folder)
     return folders
 

@@ -126,7 +126,7 @@ def units_path(results: str | Path, dataset: str, fingerprint: str) -> Path:
 def write_units(results: str | Path, table: dict[str, Any]) -> Path:
     """Writes a table of units, unless it is there."""
     path = units_path(results, table["dataset"], table["fingerprint"])
-    if not path.is_file() or path.read_text(encoding="utf-8") != as_json(table):
+    if not path.is_file() or path.read_bytes() != as_json(table).encode():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, table)
     return path

@@ -72,11 +72,22 @@ def _planned(job: Job, rates: Rates, force: bool) -> PlannedCell:
         return PlannedCell(job, "done", 0.0, "")
     begun = "unfinished" if (job.folder / "checkpoint.pt").exists() else "new"
     state = "damaged" if damaged else "failed" if record else begun
-    work, threads = _work(job.cost, job.cell.protocol), job.cell.protocol["threads"]
+    work, threads = _work(job.cost, job.cell.protocol) * _validating(job), job.cell.protocol["threads"]
     for model, basis in ((job.model, "this model's records"), (None, "other models' records")):
         if rate := rates.get((_kind(job.device), threads, model)):
             return PlannedCell(job, state, work / rate, basis)
     return PlannedCell(job, state, work / (MACS_PER_THREAD * threads), "MACs alone, rough")
+
+
+def _validating(job: Job) -> float:
+    """By how much validation rounds make a cell longer than those whose records estimates are made from.
+
+    In the presets' own cells they are up to a tenth of the passes, which their seconds hold already.
+    """
+    protocol = job.cell.protocol
+    rounds = protocol["evaluations"] * (2 if protocol.get("average") else 1)
+    share = rounds * job.validated / (3 * protocol["batch_size"] * protocol["steps"])
+    return max(1.0, (1 + share) / 1.1)
 
 
 def _work(cost: dict[str, Any], protocol: dict[str, Any]) -> float:

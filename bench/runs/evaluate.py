@@ -16,7 +16,7 @@ from torch import nn
 
 from bench.datasets.base import Prepared
 from bench.datasets.loading import class_labels, images_input, is_large, label_map, network_input
-from bench.errors import UserError
+from bench.datasets.splits.assignment import check_validation
 from bench.metrics import classification
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
@@ -184,11 +184,7 @@ def make_validation(data: Prepared, cases: Sequence[int], protocol: Protocol) ->
         UserError: label maps of which none has any structure, so that no weights could be chosen by them.
     """
     if data.spec.task == "segmentation":
-        if not any(any(data.cases[i].voxels[1:]) for i in cases):
-            raise UserError(
-                f"Expected a structure in the validation part of {data.name}, but its {len(cases)} label maps are all "
-                "empty: no weights can be chosen by them. Take another split."
-            )
+        check_validation(data, cases)
         return lambda model: validation_dice(model, data, cases, protocol)
     labels, large = class_labels(data, cases), is_large(data, cases, protocol)
     kept = None if large else images_input(data, cases, protocol)

@@ -262,7 +262,7 @@ def sendable(error: BaseException) -> BaseException:
 
 
 class Teller:
-    """Passes a cell's starts and steps on, not more than a few in a second; from its start a crash leaves a log.
+    """Passes a cell's starts, notes and steps on, of steps a few in a second; from its start a crash leaves a log.
 
     Args:
         send: passes an event on, which has no job: the driver knows it.
@@ -276,10 +276,10 @@ class Teller:
     def __call__(self, event: Event) -> None:
         if event.kind == "started":
             self._open()
-        elif event.kind != "step":  # how it ended is the driver's to tell
+        elif event.kind not in ("step", "note"):  # how it ended is the driver's to tell
             return
         now = time.monotonic()
-        if event.kind == "started" or event.score is not None or now - self.last >= EVERY:
+        if event.kind != "step" or event.score is not None or now - self.last >= EVERY:
             self.last = now
             self.send(replace(event, job=None))
 

@@ -110,7 +110,8 @@ def _may_test_its_patients(choice: Choice, dataset: str | None, split: str | Non
 
 
 def _images_of(dataset: str) -> str:
-    """The data set, or the one that it is another view of."""
+    """The data set, or the one that it is another view of; by its name, or as tables call it (`acdc-substitute`)."""
+    dataset = dataset.removesuffix("-phantom").removesuffix("-substitute")
     return (dataset_spec(dataset).variant_of if dataset in dataset_names() else None) or dataset
 
 

@@ -16,6 +16,7 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.keys import has_known_fields
 from bench.runs.cell import Cell
+from bench.runs.devices import found_device
 from bench.runs.job import Job
 from bench.runs.protocol import PROTOCOL_VERSION
 from bench.zoo.entry import ModelEntry
@@ -34,7 +35,8 @@ def job_again(
         folder: of the record. results: where the new record goes. trusted: files beside the record whose code may run.
 
     Raises:
-        UserError: a cell of another version, other data, another version of the network, or code that is not trusted.
+        UserError: a cell of another version, other data, another version of the network, code that is not trusted, or a
+            GPU that is not here.
     """
     where = f"The cell {'/'.join(folder.parts[-3:])}"
     cell = _cell(record, where)
@@ -50,6 +52,7 @@ def job_again(
         raise UserError(f"{where} is of {entry.name}, which does not do {spec.task}.")
     prepared = _located(cell, data_root, where)
     device = "cuda" if str(record["environment"].get("device", "cpu")).startswith("cuda") else "cpu"
+    device = found_device(device, cell.settings().precision)
     training = record["training"] or {}
     return Job(
         cell=cell,

@@ -60,7 +60,7 @@ def make_jobs(request: Request, report: Report = silent) -> list[Job]:
 def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[Job]:
     """The cells of a request on one data set."""
     from bench.datasets.base import count_images
-    from bench.datasets.splits.assignment import assign, make_split
+    from bench.datasets.splits.assignment import assign, check_validation, make_split
     from bench.datasets.splits.folds import count_training, take_training
 
     protocol = preset_protocol(request.preset, with_own_rate(request.settings), request.threads, spec.task)
@@ -85,6 +85,7 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
         if not jobs:  # the first fold's number of images, as seed 0 draws them, sets the steps of all
             first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, 0)
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))
+        check_validation(prepared, assigned.indices["val"])
         validated, settings = count_images(prepared.cases, assigned.indices["val"]), asdict(protocol)
         for seed in seeds:
             if kept is not None:
@@ -252,7 +253,8 @@ def load_note(jobs: Sequence[Job], workers: int | Execution = 1) -> str | None:
     if not jobs or (isinstance(workers, Execution) and workers.executor != "local"):
         return None
     threads = max(job.cell.protocol["threads"] for job in jobs)
-    at_once = min(workers.cells_at_once(threads, len(jobs)) if isinstance(workers, Execution) else workers, len(jobs))
+    how = execution(workers)
+    at_once = min(how.cells_at_once(threads, len(jobs), jobs[0].device), len(jobs))
     few, asked = too_few_idle(threads * at_once), f"{threads * at_once} thread{'s' * (threads * at_once > 1)}"
     asked += f" ({at_once} cells at a time with {threads} each)" * (at_once > 1)
     ways = f"take fewer: --threads{', --jobs' * (at_once > 1)}" if threads * at_once > 1 else "be patient"

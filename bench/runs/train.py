@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import pickle
@@ -38,6 +39,7 @@ _DAMAGE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
     *(ArithmeticError, MemoryError, ImportError, struct.error),
 )
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of a checkpoint
 CHECKPOINT = {"key", "model", "optimizer", "precision", "average", "progress"}
 
 
@@ -350,7 +352,7 @@ class Loop:
             "progress": vars(progress) | {"best": vars(progress.best), "average_best": vars(progress.average_best)},
         }
         torch.save(content, buffer)
-        write_bytes(checkpoint.path, buffer.getvalue())
+        write_bytes(checkpoint.path, sealed(buffer.getvalue()))
 
     def load(self, checkpoint: Checkpoint) -> Progress:
         """The progress of a whole checkpoint of this key, with all that it holds set to it; else a new one."""
@@ -367,6 +369,11 @@ class Loop:
         return Progress(**(stored | best))
 
 
+def sealed(content: bytes) -> bytes:
+    """A checkpoint's bytes with their sha256 at the end: torch reads a flipped bit as another number."""
+    return content + hashlib.sha256(content).digest()
+
+
 def _state(model: nn.Module) -> State:
     return _copied(model.state_dict())
 
@@ -378,7 +385,10 @@ def _copied(state: State) -> State:
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content; empty where there is none, or where its file is damaged: training then starts anew."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        written = path.read_bytes()
+        if sealed(written[:-DIGEST]) != written:
+            return {}
+        content = torch.load(io.BytesIO(written[:-DIGEST]), map_location="cpu", weights_only=True)
     except (*_DAMAGE, pickle.UnpicklingError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -33,7 +33,7 @@ from bench.records.predicted import Kept, read_predictions
 from bench.records.profiles import load_profiles
 from bench.records.titles import read_titles
 from bench.report.render import render_tables, results_tables
-from bench.runs.train import _read_checkpoint
+from bench.runs.train import _read_checkpoint, sealed
 
 pytestmark = pytest.mark.slow
 JSON = st.recursive(
@@ -82,7 +82,9 @@ def checkpoint(content: Any) -> bytes:
 def test_a_pickle_in_a_checkpoint_never_runs(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     for zipped in (True, False):
-        torch.save({"key": "k", "model": Evil(mark)}, tmp_path / "c.pt", _use_new_zipfile_serialization=zipped)
+        buffer = io.BytesIO()
+        torch.save({"key": "k", "model": Evil(mark)}, buffer, _use_new_zipfile_serialization=zipped)
+        (tmp_path / "c.pt").write_bytes(sealed(buffer.getvalue()))
         assert _read_checkpoint(tmp_path / "c.pt") == {}
     assert not mark.exists()
 
@@ -93,7 +95,7 @@ def test_bytes_of_a_checkpoint(data: st.DataObject) -> None:
     whole = checkpoint({"key": "k", "model": {"w": torch.zeros(3)}, "progress": {"step": 1}})
     with new_folder() as folder:
         path = folder / "checkpoint.pt"
-        path.write_bytes(data.draw(damaged(whole)))
+        path.write_bytes(sealed(data.draw(damaged(whole))))
         assert isinstance(_read_checkpoint(path), dict)
 
 

@@ -150,6 +150,17 @@ def test_a_damaged_checkpoint_starts_anew(tmp_path: Path, content: bytes) -> Non
     assert steps[0] == 1
 
 
+def test_a_flipped_bit_in_a_checkpoint_starts_anew(tmp_path: Path) -> None:
+    fit(tmp_path, network=one_convolution())
+    path, steps = tmp_path / "checkpoint.pt", list[int]()
+    whole = path.read_bytes()
+    fit(tmp_path, network=one_convolution(), on_step=steps.append)
+    assert steps == [], "a whole one is gone on with"
+    path.write_bytes(bytes(byte ^ (4 * (i == len(whole) // 2)) for i, byte in enumerate(whole)))
+    fit(tmp_path, network=one_convolution(), on_step=steps.append)
+    assert steps[0] == 1
+
+
 def test_a_loss_that_is_not_finite_ends_as_diverged(tmp_path: Path) -> None:
     images, labels = discs()
     fabric = Fabric(accelerator="cpu", devices=1)

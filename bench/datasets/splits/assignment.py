@@ -154,6 +154,15 @@ def _reject_empty(split: Split, counts: Counts) -> None:
     )
 
 
+def check_validation(prepared: Prepared, cases: Sequence[int]) -> None:
+    """Raises UserError for label maps of which none has any structure: no weights could be chosen by them."""
+    if prepared.spec.task == "segmentation" and not any(any(prepared.cases[i].voxels[1:]) for i in cases):
+        raise UserError(
+            f"Expected a structure in the validation part of {prepared.name}, but its {len(cases)} label maps are all "
+            "empty: no weights can be chosen by them. Take another split."
+        )
+
+
 def counts_by_class(prepared: Prepared, assignment: Assignment) -> dict[str, dict[str, Any]]:
     """What of each part is present; in classification with its images of each class."""
     if prepared.spec.task == "segmentation":
