@@ -118,7 +118,8 @@ def curves_of(runs: CurveRuns, results: str | Path, shown: Shown = DEFAULT) -> l
     """The curves of cells that were run, one for each data set; of no other cells of the folder."""
     cells, cases = _load(results)
     cells = cells[cells["key"].isin([job.cell.key for job in runs.jobs])]
-    cells = cells.assign(place=cells["comparison"].map(runs.places))
+    places = cells["comparison"].map(runs.places)
+    cells = cells.assign(place=cells["images_seen"].where(places.notna()) if runs.axis == IMAGES else places)
     return _curves(cells, cases, runs.axis, shown, {job.model for job in runs.jobs})
 
 

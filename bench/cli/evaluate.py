@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.options import DATA, DATA_ROOT, DEVICE, Display, Option, displayed, gathered
 from bench.cli.predict import TRUST, WEIGHTS
@@ -69,12 +70,26 @@ ELSEWHERE: Option = gathered(
 )
 
 
+# What goes with one of the two ways to use the command alone.
+_OF_PRED = ("classes", "spacing", "patient_regex", "patients", "missing", "threads", "tests")
+_OF_RUN = ("datasets", "corruptions", "mapping", "data", "data_root", "weights", "device", "trust")
+
+
+def _reject(context: click.Context, names: tuple[str, ...], way: str) -> None:
+    """Raises UserError for an option that was given and means nothing in this use of the command."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise UserError(f"{parameter.opts[0]} means nothing with {way}: leave it out.")
+
+
 @click.command()
 @REQUEST
 @ELSEWHERE
 @click.option("--tests", is_flag=True, help="p-values of differences too: of these predictions only.")
 @displayed("Write cases.csv and the conventions there.", "json")
-def evaluate(request: Predictions, elsewhere: Elsewhere, tests: bool, display: Display) -> None:
+@click.pass_context
+def evaluate(context: click.Context, request: Predictions, elsewhere: Elsewhere, tests: bool, display: Display) -> None:
     """Score folders of label maps of any method (NIfTI, PNG), or a run's network elsewhere, with intervals.
 
     \b
@@ -84,11 +99,13 @@ def evaluate(request: Predictions, elsewhere: Elsewhere, tests: bool, display: D
     if elsewhere.runs:
         if request.pred or request.label or request.versus:
             raise UserError("Expected --pred with --label, or --run with --dataset or --corruptions, but got both.")
+        _reject(context, _OF_PRED, "--run")
         _judge(elsewhere, display)
         return
     for option, given in (("--pred", request.pred), ("--label", request.label)):
         if not given:
             raise click.UsageError(f"Missing option '{option}' (or '--run').")
+    _reject(context, _OF_RUN, "--pred")
     _score(request, tests, display)
 
 

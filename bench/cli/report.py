@@ -138,6 +138,8 @@ def report(
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
         form = "markdown"
+    if instead.figures is not None and (display.output or form != "rich"):
+        raise UserError("Expected --figures DIR without --format and --output: it draws, in PDF, SVG and PNG.")
     if form == "html":
         _write_page(selection, instead, on_page, display.output or Path("report.html"))
     elif form == "latex" and paper.is_paper and _are_figures(instead):

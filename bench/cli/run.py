@@ -163,6 +163,7 @@ def run(
     note = load_note(_to_run(work, force), how)
     if note:
         click.echo(note, err=True)
+    asked = len(work)
     if tune:
         from bench.runs.tuning import trial_jobs
 
@@ -174,7 +175,7 @@ def run(
     comparisons = {job.cell.comparison for job in work}
     tables, notes = results_tables(request.results, comparisons, kept={job.model for job in work})
     print_tables(console, tables, checklist, notes)
-    if counts["failed"]:
+    if counts["failed"] or len(work) < asked:
         name_failed(work)
         sys.exit(1)
 

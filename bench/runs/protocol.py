@@ -300,6 +300,11 @@ def preset_protocol(
             raise UserError(f"Expected --set FIELD=VALUE, but got {setting!r}.")
         if name not in types:
             raise unknown("protocol field", name, types)
+        if name in changes:
+            also = (
+                f"--threads {threads}" if name == "threads" and threads is not None else f"--set {name}={changes[name]}"
+            )
+            raise UserError(f"Expected protocol field {name} once, but got {also} and --set {setting}.")
         if name in (SEGMENTATION_ONLY if task == "classification" else CLASSIFICATION_ONLY):
             raise UserError(f"Protocol field {name} has no meaning for {task}: leave --set {setting} out.")
         try:
@@ -307,7 +312,13 @@ def preset_protocol(
         except ValueError:
             kind = types[name].__name__
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
-    if "steps" in changes and "epochs" not in changes:  # so many steps, whatever the training part
+    if "steps" in changes and changes.get("epochs"):
+        raise UserError(
+            f"Expected --set steps or --set epochs, but got both: {changes['steps']} and {changes['epochs']}."
+        )
+    if "steps" not in changes and base.epochs and changes.get("epochs") == 0:
+        raise UserError(f"Expected --set steps=N with epochs=0, since {preset} has no number of steps for {task}.")
+    if "steps" in changes:  # so many steps, whatever the training part
         changes["epochs"] = 0
     if changes.get("epochs") and not {"steps_min", "steps_max"} & set(changes):  # they are meant, however few
         changes |= {"steps_min": 1, "steps_max": Protocol.steps_max}

@@ -184,13 +184,30 @@ def cost_of(name: str, spec: Any, protocol: Protocol) -> dict[str, Any]:
 def tuned(
     jobs: list[Job], trials: int, workers: int | Execution = 1, force: bool = False, report: Report = silent
 ) -> list[Job]:
-    """Runs the trials of the jobs' models that are not done, and gives the jobs their best values (`tuning`)."""
+    """Runs the trials of the jobs' models that are not done, and gives the jobs their best values (`tuning`).
+
+    A model of which a trial failed, or that diverged in all, is left out with a note; the others go on.
+
+    Raises:
+        UserError: there is no other.
+    """
     from bench.runs.tuning import trial_jobs, tuned_jobs
 
     asked = trial_jobs(jobs, trials)
     if asked:
         run_jobs(asked, workers, force, report)
-    return tuned_jobs(jobs, trials)
+    found, why = dict[int, Job](), list[str]()
+    for model in dict.fromkeys(job.model for job in jobs):
+        own = [k for k, job in enumerate(jobs) if job.model == model]
+        try:
+            found |= dict(zip(own, tuned_jobs([jobs[k] for k in own], trials), strict=True))
+        except UserError as error:
+            why.append(str(error))
+    if why and not found:
+        raise UserError(why[0])
+    for line in why:
+        report(Event("note", text=line))
+    return [found[k] for k in sorted(found)]
 
 
 def run(

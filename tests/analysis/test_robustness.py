@@ -24,6 +24,21 @@ from bench.runs.trained import load_trained
 from bench.runs.transfer import data_elsewhere, has_own_images, own_units, score_elsewhere, shared_classes
 from bench.zoo.registry import dataset_spec
 
+WAYS = [
+    (("--run", "r", "--corruptions", "--classes", "a,b"), "--classes means nothing with --run: leave it out."),
+    (("--run", "r", "--dataset", "acdc", "--tests"), "--tests means nothing with --run"),
+    (("--run", "r", "--dataset", "acdc", "--missing", "skip"), "--missing means nothing with --run"),
+    (("--pred", "p", "--label", "l", "--device", "cuda"), "--device means nothing with --pred"),
+    (("--pred", "p", "--label", "l", "--map", "x=y"), "--map means nothing with --pred"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WAYS)
+def test_an_option_of_the_other_way_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    done = evaluate(*arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert said in done.stderr
+
 
 def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])

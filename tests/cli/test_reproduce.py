@@ -239,6 +239,17 @@ def test_of_several_cells_each_that_cannot_be_trained_says_why(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("_whole", "_nothing_runs")
+def test_a_record_of_a_gpu_is_one_line_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    copy(tmp_path / "a")
+    record = json.loads((tmp_path / "a" / "record.json").read_text())
+    record["environment"] |= {"device": "cuda:0", "gpu": "NVIDIA H100"}
+    (tmp_path / "a" / "record.json").write_text(json.dumps(record))
+    line = line_of(call("reproduce", tmp_path / "a", "--data-root", tmp_path / "data"))
+    assert "No CUDA device is available to torch here" in line
+
+
+@pytest.mark.usefixtures("_whole", "_nothing_runs")
 def test_a_cell_that_is_finished_in_keep_was_not_trained_now(tmp_path: Path) -> None:
     shutil.copytree(SMOKE / "records", tmp_path / "keep" / "runs" / "phantom")
     command = ("reproduce", SMOKE, "--keep", tmp_path / "keep", "--data-root", tmp_path / "data")

@@ -106,6 +106,25 @@ def test_a_merge_takes_whole_cells_and_complete_ones_before_failed(results: Path
     assert set(bench.load_cells(here)["status"]) == {"complete"}, "a failed cell takes no complete one's place"
 
 
+def test_a_failed_cell_takes_no_diverged_ones_place(results: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(results / "runs", other / "runs")
+    change(the_cell(results, "acdc") / "record.json", "status", to="diverged")
+    change(the_cell(other, "acdc") / "record.json", "status", to="failed")
+    assert merge_results(results, [other]).replaced == ()
+    assert "diverged" in set(bench.load_cells(results)["status"])
+
+
+def test_of_a_cell_that_was_begun_again_the_unfinished_place_alone_is_deleted(results: Path) -> None:
+    complete = the_cell(results, "acdc")
+    unpacked = results / "records" / complete.relative_to(results / "runs")
+    shutil.copytree(complete, unpacked)
+    (complete / "record.json").unlink()
+    assert invoke("results", "rm", "--status", "unfinished", "--yes", "--results", str(results)).exit_code == 0
+    assert (unpacked / "record.json").exists()
+    assert not complete.exists()
+
+
 @pytest.fixture
 def begun(results: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A cell that is not finished in a folder of its own, and that folder; it is finished in `results`."""

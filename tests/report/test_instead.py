@@ -33,6 +33,8 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
         (["--conventions", "--preset", "quick"], "Expected --conventions without --preset"),
         (["--budgets", "--columns", "dice"], "Expected --budgets without --columns"),
         (["--budgets", "--figures", "never", "--top", "3"], "Expected --budgets without --top"),
+        (["--figures", "never", "--format", "csv"], "Expected --figures DIR without --format and --output"),
+        (["--figures", "never", "--output", "never.md"], "Expected --figures DIR without --format and --output"),
     ],
 )
 def test_a_wish_that_a_view_does_not_read_is_refused(wishes: list[str], said: str) -> None:
@@ -42,8 +44,8 @@ def test_a_wish_that_a_view_does_not_read_is_refused(wishes: list[str], said: st
 
 
 def test_a_curve_s_caption_names_the_seeds_and_models_of_its_rows_alone() -> None:
-    for models, seeds in (("all", "0, 1, 2"), ("segformer_b0_s,swin_unet_s", "0")):
-        wishes = ("--budgets", "--dataset", "acdc", "--models", models, "--format", "markdown")
+    for models, asked, seeds in (("all", (), "0, 1, 2"), ("segformer_b0_s,swin_unet_s", ("--seeds", "0,"), "0")):
+        wishes = ("--budgets", "--dataset", "acdc", "--models", models, *asked, "--format", "markdown")
         done = invoke("report", "--results", EXAMPLE, *wishes)
         caption = next(line for line in done.stdout.splitlines() if "preset standard" in line)
         assert f"; seeds {seeds}; " in caption

@@ -11,7 +11,8 @@ from cell_work import by_seed
 from fake_jobs import job
 
 from bench.errors import UserError
-from bench.runs.pools import LocalPool, Lost
+from bench.runs.job import Event
+from bench.runs.pools import LocalPool, Lost, Teller
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,11 @@ def test_a_closed_pool_ends_what_runs(tmp_path: Path) -> None:
     closing.close()
     assert isinstance(future.exception(0), Lost)
     assert time.monotonic() - start < 10
+
+
+def test_notes_of_a_cell_are_told_like_its_steps(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    teller = Teller(heard.append, tmp_path)
+    for event in (Event("step", step=1), Event("note", text="logged no further"), Event("complete")):
+        teller(event)
+    assert [(event.kind, event.text) for event in heard] == [("step", ""), ("note", "logged no further")]

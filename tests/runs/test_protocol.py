@@ -85,6 +85,8 @@ def test_overrides_take_the_field_s_type() -> None:
         (("lr=nan",), "Expected protocol field lr to be from 1e-08 to 10.0, but got nan."),
         (("dice_weight=inf",), "Expected protocol field dice_weight to be from 0.0 to 1000.0, but got inf."),
         (("flip=-1",), "Expected protocol field flip to be from 0.0 to 1.0, but got -1.0."),
+        (("lr=1e-3", "lr=1e-2"), "Expected protocol field lr once, but got --set lr=0.001 and --set lr=1e-2."),
+        (("steps=7", "epochs=2"), "Expected --set steps or --set epochs, but got both: 7 and 2."),
         (("version=2",), "Unknown protocol field 'version'."),
         (("policy=strict",), "Unknown protocol field 'policy'."),
     ],
@@ -93,6 +95,15 @@ def test_a_wrong_override_says_what_is_right(settings: tuple[str, ...], message:
     with pytest.raises(UserError) as error:
         preset_protocol("quick", settings)
     assert str(error.value).startswith(message)
+
+
+def test_threads_and_steps_have_one_place() -> None:
+    with pytest.raises(UserError, match="threads once, but got --threads 4 and --set threads=1"):
+        preset_protocol("quick", ("threads=1",), threads=4)
+    with pytest.raises(UserError, match="Expected --set steps=N with epochs=0, since standard has no number of steps"):
+        preset_protocol("standard", ("epochs=0",), task="classification")
+    assert preset_protocol("standard", ("epochs=0", "steps=9"), task="classification").steps == 9
+    assert preset_protocol("standard", ("epochs=0",)).steps == PRESETS["standard"].of("segmentation").steps
 
 
 def test_a_task_has_its_own_recipe_in_every_preset() -> None:

@@ -127,6 +127,14 @@ def test_a_rate_serves_no_other_division_of_the_images_it_was_chosen_on(
     assert chosen_rate(tmp_path, "segmentation", "unet_s", own["version"], "phantom", dataset, split) == 2e-3
 
 
+@pytest.mark.parametrize("source", ["substitute", "phantom"])
+def test_a_rate_of_substitutes_or_phantoms_serves_no_other_division_of_them(tmp_path: Path, source: str) -> None:
+    own = choice("unet_s", 2e-3, source, task="segmentation", dataset=f"acdc-{source}", split="any/inner5")
+    store_choices(tmp_path, [own])
+    of_model = (tmp_path, "segmentation", "unet_s", own["version"], source, "acdc")
+    assert [chosen_rate(*of_model, split) for split in ("any", "any/inner5", "any/5")] == [2e-3, 2e-3, None]
+
+
 def test_another_view_of_the_images_is_no_other_data_set(tmp_path: Path) -> None:
     own = choice("resnet10t", 3e-4, "real", dataset="large-covid-ct", split="patient/inner5")
     store_choices(tmp_path, [own])

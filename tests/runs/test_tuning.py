@@ -14,6 +14,7 @@ from bench.cli.main import main
 from bench.errors import UserError
 from bench.records import store
 from bench.records.keys import cell_key
+from bench.runs.job import Event
 from bench.runs.request import Request
 from bench.runs.runner import make_jobs, run_jobs, tuned
 from bench.runs.tuning import SEED, trial_jobs, trial_values, tuned_jobs
@@ -101,6 +102,22 @@ def test_tuning_is_resumed_and_a_missing_trial_is_one_line(request_of: dict) -> 
     tuned(jobs, 2)
     assert not [job for job in trial_jobs(jobs, 2) if not store.is_done(job.folder)]
     assert len([job for job in trial_jobs(jobs, 4) if not store.is_done(job.folder)]) == 4
+
+
+def test_a_model_without_a_whole_set_of_trials_takes_no_other_away(
+    request_of: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_jobs(Request(**{**request_of, "seeds": "1"}))
+    run_jobs([trial for trial in trial_jobs(jobs, 1) if trial.model == "mobilenetv3_small"])
+    monkeypatch.setattr("bench.runs.runner.run_jobs", lambda *_: {})  # as if the other's had failed
+    notes: list[Event] = []
+    found = tuned(jobs, 1, report=notes.append)
+    assert [job.model for job in found] == [job.model for job in jobs if job.model != "resnet10t"]
+    (note,) = notes
+    assert "resnet10t" in note.text
+    assert "is not done" in note.text
+    with pytest.raises(UserError, match="is not done"):
+        tuned([job for job in jobs if job.model == "resnet10t"], 1)
 
 
 @pytest.mark.slow
