@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,7 @@ def load_ablations(
     dataset: str | None = None,
     arms: Sequence[str] = (),
     comparisons: Collection[str] | None = None,
+    widen: str | None = None,
 ) -> tuple[list[Stored], tuple[str, ...]]:
     """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
@@ -139,6 +141,7 @@ def load_ablations(
         dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
         arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
         comparisons: the keys of those that count; None: all.
+        widen: of a plan (`Plan.widen`), the field that matched arms differ in too.
 
     Raises:
         UserError: an unknown model, or an arm of a field or a value that it has not.
@@ -153,7 +156,7 @@ def load_ablations(
         cells = cells[cells["dataset"] == dataset]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
-    found, without_table = arms_and_notes(cells, cases, model, arms=arms)
+    found, without_table = arms_and_notes(cells, cases, model, arms=arms, widen=widen)
     return found, (*notes, *without_table)
 
 
@@ -185,9 +188,10 @@ def ablations_beside(results: Path, tables: Sequence[Table]) -> list[Stored]:
 
 
 def searches_beside(results: Path, tables: Sequence[Table]) -> list[optuna.Study]:
-    """The searches whose data set one of these tables is of."""
+    """The searches with a finished trial whose data set one of these tables is of."""
     datasets = {table.name for table in tables}
-    return [study for study in load_searches(results)[0] if study.user_attrs["about"]["dataset"] in datasets]
+    found = (study for study in load_searches(results)[0] if study.user_attrs["about"]["dataset"] in datasets)
+    return [study for study in found if any(t.state.name == "COMPLETE" for t in study.get_trials(deepcopy=False))]
 
 
 def _write_tables(tables: Sequence[Sheet], folder: Path, stem: str) -> list[Path]:
@@ -238,7 +242,7 @@ def search_tables(study: optuna.Study) -> list[Sheet]:
         }
         for t in front(study)
     ]
-    note = f"The best by validation score: medbench run --models '{chosen.user_attrs['model']}'."
+    note = f"The best by validation score: {_command(about, chosen.user_attrs['model'])}."
     tables = [Sheet(caption, pd.DataFrame(rows), (note,), name=f"{study.study_name}-front")]
     shares = search_importances(study)
     if shares:
@@ -258,6 +262,15 @@ def _images_seen(study: optuna.Study) -> int:
     task = study.user_attrs.get("task")  # of studies that were begun before it was kept, by the name of their data
     task = task or dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
     return int(about["steps"]) * (int(changed[1]) if changed else PRESETS[name].of(task).batch_size)
+
+
+def _command(about: dict[str, Any], model: str) -> str:
+    """`medbench run` of a model as a study's trials were trained, but for its length where a search has its own."""
+    preset, _, changes = about["preset"].partition(", trial of a search")[0].partition(" with ")
+    name, phantom, _ = about["dataset"].partition("-phantom")
+    words = ["--models", model, "--dataset", name.removesuffix("-substitute"), "--preset", preset]
+    words += [word for change in filter(None, changes.split(", ")) for word in ("--set", change)]
+    return f"medbench run {shlex.join(words + ['--data', 'phantom'] * bool(phantom))}"
 
 
 def _state_of(trial: Any) -> str:

@@ -103,7 +103,9 @@ def _params(candidate: Candidate) -> dict[str, tuple[Any, BaseDistribution]]:
         found[slot] = (cell.model["config"][slot], CategoricalDistribution(filling_names(slot)))
     for name in candidate.values:
         value = cell.protocol[name]
-        if name in CHOICES:
+        if isinstance(value, bool):
+            found[name] = (value, CategoricalDistribution([False, True]))
+        elif name in CHOICES:
             found[name] = (value, CategoricalDistribution(CHOICES[name]))
         elif isinstance(value, int):
             low, high = map(int, RANGES[name])

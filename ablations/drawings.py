@@ -151,7 +151,10 @@ def _front(study: optuna.Study, title: str) -> Figure:
             axis.plot([t.user_attrs["macs"] / 1e9 for t in trials], [t.values[0] for t in trials], marks, **look)
 
     plot(done, "o", color=GREY, label="trials")
-    plot([t for t in done if t.number == 0], "s", color=GREEN, markersize=7, label="default")
+    name = study.user_attrs["about"]["model"].rpartition(" v")[0]
+    own = [t for t in done if t.user_attrs["model"] == name]
+    first = [t for t in done if t.number == 0]
+    plot(own[:1] or first, "s", color=GREEN, markersize=7, label="full model" if own else "first trial")
     plot(front(study), "D-", color=ORANGE, label="front", drawstyle="steps-post")
     axis.set_xlabel("GMACs")
     axis.set_ylabel("validation score")

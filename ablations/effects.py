@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -22,6 +22,7 @@ from bench.analysis.certainty import Measure, scores_of, unit_column
 from bench.analysis.folds import pooled, whole_seeds
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import PAIRS, Interval, Scores, contrast, difference, figure
+from bench.records.filenames import file_name
 from bench.zoo.registry import parse_model
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NULL = "full, other seeds (null)"
 MOST_FACTORS = 6
+DEFAULT_MODEL = "mednext_tiny"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Stored:
         fields: of the config, in its order, in which arms may differ. slots: those of them that are slots.
         named: those that the user named as arms: of several factorials theirs counts.
         shown: which of the stored figures.
+        unshown: label -> scored seeds of an arm that others lack.
     """
 
     cells: pd.DataFrame
@@ -56,6 +59,7 @@ class Stored:
     slots: tuple[str, ...]
     named: frozenset[str] = frozenset()
     shown: Shown = DEFAULT
+    unshown: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def first(self) -> pd.Series[Any]:
@@ -69,13 +73,19 @@ class Stored:
 
     @property
     def slug(self) -> str:
-        """The beginning of the names of the comparison's tables and figures."""
-        return f"{self.first['dataset']}-{self.first['comparison'][:6]}"
+        """The beginning of the names of the comparison's tables and figures; the default's name is left out."""
+        name = "" if self.full["model"] == DEFAULT_MODEL else f"-{file_name(self.full['model'])}"
+        return f"{self.first['dataset']}-{self.first['comparison'][:6]}{name}"
+
+    @property
+    def full(self) -> pd.Series[Any]:
+        """A cell of the full model."""
+        return self.cells[self.cells["changes"].map(len) == 0].iloc[0]
 
     @property
     def model_title(self) -> str:
-        """The full model's title, without a config."""
-        return self.first["title"].partition(" [")[0]
+        """The full model's title, with the config by which it differs from its own default."""
+        return str(self.full["title"])
 
     @property
     def labels(self) -> list[str]:
@@ -130,13 +140,22 @@ def stored_arms(
 
 
 def arms_and_notes(
-    cells: pd.DataFrame, cases: pd.DataFrame, model: str, shown: Shown = DEFAULT, arms: Sequence[str] = ()
+    cells: pd.DataFrame,
+    cases: pd.DataFrame,
+    model: str,
+    shown: Shown = DEFAULT,
+    arms: Sequence[str] = (),
+    widen: str | None = None,
 ) -> tuple[list[Stored], tuple[str, ...]]:
-    """As `stored_arms`; and a line on each comparison of which too many cells diverged or failed to show any."""
+    """As `stored_arms`; and a line on each comparison of which too many cells diverged or failed to show any.
+
+    Args:
+        widen: the field that matched arms were widened by, where that is not the network's own.
+    """
     if cells.empty:
         return [], ()
     entry, base = parse_model(model)
-    space = Space(entry, base, fields_of(entry, arms), width_field(entry), named_fields(arms))
+    space = Space(entry, base, fields_of(entry, arms), width_field(entry, widen), named_fields(arms))
     named = cells["model"].map(lambda name: name.partition("[")[0] == entry.name)
     cells = cells[named & (cells["version"] == entry.version) & cells["status"].isin(["complete", *LOST])]
     cells = cells.assign(changes=cells["model"].map(space.changes))
@@ -171,13 +190,15 @@ def _stored(outcomes: pd.DataFrame, scores: pd.DataFrame, shown: Shown, space: S
     if not seeds:
         return None
     lacking = tuple(sorted(name for name in tried if not seeds <= scored[name]))
+    unshown = {name: scored[name] - seeds for name in arms if name not in lacking and scored[name] - seeds}
     kept = cells[~cells["label"].isin(lacking)]
     scores = scores.merge(kept[["key", "label", "seed"]], on="key")
     scores = TASKS[kept["task"].iloc[0]].counted(scores)
-    null = tuple(sorted(scored["full"] - seeds - paired))
+    null = tuple(sorted(scored["full"] - seeds.union(*(tried[name] for name in arms))))
     slots = tuple(slots_in(space.entry))
     in_order = tuple(sorted(seeds))
-    return Stored(kept, scores, in_order, null, lacking, outcomes, space.fields, slots, space.named, shown)
+    beside = (outcomes, space.fields, slots, space.named, shown, unshown)
+    return Stored(kept, scores, in_order, null, lacking, *beside)
 
 
 def _most_common(sets: Sequence[frozenset[int]]) -> frozenset[int]:
@@ -227,6 +248,14 @@ def factorial_effects(stored: Stored) -> list[Effect]:
             gaps[measure.name] = measure.gap(contrast(grids, weights, paired_seeds=_paired(stored)))
         effects.append(Effect(" x ".join(fields), {}, gaps))
     return effects
+
+
+def without_effects(stored: Stored) -> list[str]:
+    """A line where a factorial was asked for and no table of its effects can be made, though its arms are shown."""
+    if factorial_arms(stored) is not None:
+        return []
+    what = f"unmatched arms of 2 to {MOST_FACTORS} fields, each with one value, and all of their combinations"
+    return [f"No table of effects for {stored.first['dataset']}: it takes {what}."]
 
 
 def factorial_arms(stored: Stored) -> dict[frozenset[str], str] | None:

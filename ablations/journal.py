@@ -33,6 +33,8 @@ LEASE = 900.0  # seconds without renewal after which a lease from another host h
 RENEWAL = 60.0  # seconds between two renewals
 CLOCK = 2.0  # seconds by which two readings of a start may differ: the clock that it is told by is set now and then
 FOLDER = "studies"
+# What Optuna raises for a journal that is damaged, or another version's.
+ODD = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 Direction = Literal["maximize", "minimize"]
 
 
@@ -66,7 +68,7 @@ def open_study(
         opened = optuna.create_study(
             storage=storage or _journal(path), study_name=name, directions=directions, load_if_exists=True
         )
-    except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError) as error:
+    except (*ODD, OSError, ImportError, SQLAlchemyError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Cannot open study {name!r} in {where}: {line}. Name another with --study.") from None
     with claiming(results, name):
@@ -100,7 +102,7 @@ def read_study(path: Path) -> optuna.Study:
         study = optuna.load_study(study_name=path.stem, storage=_journal(path))
         study.user_attrs["about"]
         return study
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (*ODD, OSError):
         raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
 
 

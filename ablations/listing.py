@@ -32,7 +32,13 @@ def listing(
         raise UserError(f"Model {entry.name!r} does {', '.join(entry.tasks)}, but got task {task!r}.")
 
     def cost(**changed: str) -> Complexity:
-        return cost_at(entry, {**config, **changed}, task, channels, classes, image_size)
+        try:
+            return cost_at(entry, {**config, **changed}, task, channels, classes, image_size)
+        except UserError:
+            raise
+        except Exception as error:  # of a filling's own code
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(f"{model} does not run with {changed or 'its own config'}: {line}") from error
 
     slots, base, rows = slots_of(entry), cost(), []
     for slot in slots:

@@ -83,24 +83,32 @@ def match(
     def value(widths: Widths) -> Any:
         return widths if isinstance(stored, tuple) else widths[0]
 
-    def built(name: str, **changed: Any) -> Any:
+    def done(call: Callable[[], Any], name: str, changed: dict[str, Any]) -> Any:
         try:
-            return build_model(name, task, in_channels, num_classes, image_size, **changed)
-        except (ValueError, RuntimeError, AssertionError) as error:  # of a network's own code
+            return call()
+        except UserError:
+            raise
+        except Exception as error:  # of a network's own code
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UserError(f"{name} cannot be built with {changed or 'its own config'} to match: {line}") from error
 
-    def cost(network: Any) -> int:
-        if budget == "params":
-            return sum(p.numel() for p in inference_parameters(network))
-        return complexity(network, (1, in_channels, image_size, image_size)).macs
+    def counts_of(name: str, **changed: Any) -> Any:
+        network = build_model(name, task, in_channels, num_classes, image_size, **changed)
+        return complexity(network, (1, in_channels, image_size, image_size))
 
-    target_cost = cost(built(target))
+    def cost(name: str, **changed: Any) -> int:
+        if budget == "macs":
+            return done(lambda: counts_of(name, **changed), name, changed).macs
+        network = done(lambda: build_model(name, task, in_channels, num_classes, image_size, **changed), name, changed)
+        return sum(p.numel() for p in inference_parameters(network))
+
+    target_cost = cost(target)
     if target_cost == 0:
         raise UserError(f"Expected a model with {budget} as the target, but {target} has none.")
-    ratio = cache(lambda widths: cost(built(model_name, **{field: value(widths)})) / target_cost)
+    ratio = cache(lambda widths: cost(model_name, **{field: value(widths)}) / target_cost)
     widths = start if _near(ratio(start)) else nearest(start, ratio)
-    counts = complexity(built(model_name, **{field: value(widths)}), (1, in_channels, image_size, image_size))
+    changed = {field: value(widths)}
+    counts = done(lambda: counts_of(model_name, **changed), model_name, changed)
     name = placed_name(entry, {**config, field: value(widths)})
     return Matched(name, counts.params, counts.macs, ratio(widths), _near(ratio(widths)))
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,12 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.damage import Damaged
 from bench.records.filenames import TUNING
+from bench.records.keys import digest
 from bench.report.notes import few, in_a_line
 
 SEED = 20261126
+# Of a cell: what the scores of two curves have to share to be held against each other.
+JUDGED_ON = ("fingerprint", "source", "split", "parts", "fold", "train_patients", "protocol")
 LEAST = 8  # curves, below which a replay says nothing
 
 
@@ -33,16 +37,22 @@ class Curve:
     """A stored cell's validation rounds.
 
     Attributes:
-        name: model and seed. steps, scores: of each round.
+        name: model and seed. steps, scores: of each round. split: as tables name it.
+        judged_on: a digest of the images, how they are divided, and the protocol.
     """
 
     name: str
     steps: tuple[int, ...]
     scores: tuple[float, ...]
+    split: str = ""
+    judged_on: str = ""
 
 
 def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tuple[list[Curve], tuple[str, ...]]:
     """The curves of a dataset's complete cells and trials, and a line for each that was left out.
+
+    Of one division of the same images and one protocol: scores of others cannot be held against each other. Of several
+    the one with most curves counts.
 
     Args:
         steps: the number of steps that all curves have; by default the commonest.
@@ -58,7 +68,7 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tupl
         if not wanted or model["family"] == "chance" or not path.exists():
             continue
         try:
-            curves.append(_curve(path, f"{model['name']} {record['cell']['seed']}"))
+            curves.append(_curve(path, f"{model['name']} {record['cell']['seed']}", record["cell"]))
         except Damaged as error:
             notes = (*notes, f"Left out: {error}")
     curves = [curve for curve in curves if len(curve.steps) > 1]
@@ -66,6 +76,8 @@ def stored_curves(results: Path, dataset: str, steps: int | None = None) -> tupl
     curves = [curve for curve in curves if curve.steps[-1] == steps]
     rounds = _commonest([len(curve.steps) for curve in curves])
     curves = [curve for curve in curves if len(curve.steps) == rounds]
+    alike = _commonest([curve.judged_on for curve in curves])
+    curves = [curve for curve in curves if curve.judged_on == alike]
     if len(curves) < LEAST:
         raise UserError(
             f"Expected at least {LEAST} stored learning curves of {dataset} to replay, but {results} has "
@@ -81,7 +93,7 @@ def _cells(results: Path) -> store.Found:
     return store.Found(list(cells.values()), tuple(note for part in parts for note in part.notes))
 
 
-def _curve(path: Path, name: str) -> Curve:
+def _curve(path: Path, name: str, cell: dict[str, Any]) -> Curve:
     """The curve of a history.csv, of the averaged weights where it has some. Raises Damaged where it is none."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -94,11 +106,13 @@ def _curve(path: Path, name: str) -> Curve:
     if not all(math.isfinite(score) for _, score in rows):
         raise Damaged(path, "has rounds without a score: the outputs were not finite there.")
     steps, scores = zip(*rows, strict=True) if rows else ((), ())
-    return Curve(name, steps, scores)
+    fold = "" if cell["fold"] is None else f", fold {cell['fold']}"
+    judged_on = digest([cell.get(field) for field in JUDGED_ON])
+    return Curve(name, steps, scores, f"{cell['split']}{fold}", judged_on)
 
 
-def _commonest(numbers: Sequence[int]) -> int:
-    return max(dict.fromkeys(numbers), key=numbers.count, default=0)
+def _commonest(values: Sequence[Any]) -> Any:
+    return max(dict.fromkeys(values), key=values.count, default=0)
 
 
 def replay(curves: Sequence[Curve], pruner: str, orderings: int = 20) -> pd.DataFrame:
@@ -161,7 +175,7 @@ def _table(results: Path, dataset: str, orderings: int) -> Sheet:
             }
         )
     caption = (
-        f"Pruning replayed: {len(curves)} stored learning curves of {dataset}, {curves[0].steps[-1]} steps, "
-        f"{len(curves[0].steps)} validation rounds, {orderings} orderings."
+        f"Pruning replayed: {len(curves)} stored learning curves of {dataset}, split {curves[0].split}, "
+        f"{curves[0].steps[-1]} steps, {len(curves[0].steps)} validation rounds, {orderings} orderings."
     )
     return Sheet(caption, pd.DataFrame(rows), tuple(few(notes)), name=f"{dataset}-replay")

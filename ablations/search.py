@@ -249,10 +249,11 @@ def _claim(study: optuna.Study, results: Path, goal: Goal, template: Job) -> tup
             job = _admitted(study, trial, goal, template)
             if job is not None:
                 return trial, job
+            why = trial.user_attrs.get("rejected", "drawn before")
     budget = "" if goal.max_macs is None else f"over --max-macs {goal.max_macs / 1e9:g} (GMACs), "
     raise UserError(
-        f"{REJECTIONS} configurations in a row were {budget}drawn before or could not be built: raise --max-macs, or "
-        "ask for fewer --trials."
+        f"{REJECTIONS} configurations in a row were {budget}drawn before or could not be built (the last one: {why}): "
+        "raise --max-macs, or ask for fewer --trials."
     )
 
 

@@ -21,6 +21,8 @@ from ablations.outcomes import lost_note
 from ablations.plans import label
 from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
+from bench.analysis.footnotes import provenance_notes
+from bench.analysis.own_settings import own_settings
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.statistics import Interval
@@ -96,7 +98,15 @@ def _single_runs(stored: Stored) -> Sheet:
 def _missing_notes(stored: Stored) -> list[str]:
     """What the table does not show: arms without all seeds, and cells that diverged or failed."""
     left_out = f"Left out for lack of seeds: {', '.join(stored.incomplete)}." if stored.incomplete else ""
-    return [note for note in (left_out, lost_note(stored.outcomes)) if note]
+    more = "; ".join(f"{name}, {', '.join(map(str, sorted(seeds)))}" for name, seeds in stored.unshown.items())
+    unshown = f"Seeds that other arms lack, and that are not shown: {more}." if more else ""
+    return [*filter(None, (left_out, unshown, lost_note(stored.outcomes))), *_differences(stored)]
+
+
+def _differences(stored: Stored) -> list[str]:
+    """What arms differ in beside their modules: rates, batches in parts, machine, versions and commit."""
+    arms = dict(zip(stored.cells["model"], stored.cells["label"], strict=True))
+    return [*own_settings(stored.cells, arms), *provenance_notes(stored.cells, arms)]
 
 
 def _costs(stored: Stored, effect: Effect) -> dict[str, str]:

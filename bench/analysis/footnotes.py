@@ -26,7 +26,12 @@ def footnotes(
     if lacking:
         what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
         notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
-    notes += own_settings(cells, titles)
+    return (*notes, *own_settings(cells, titles), *provenance_notes(cells, titles))
+
+
+def provenance_notes(cells: pd.DataFrame, titles: dict[str, str]) -> list[str]:
+    """In which of device, CPU, torch and commit the rows of one table differ."""
+    notes: list[str] = []
     networks = trained(cells)
     for column, label in PROVENANCE.items():
         values = networks[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
@@ -34,7 +39,7 @@ def footnotes(
         shown = "; ".join(f"{v}: {', '.join(networks['model'][values == v].map(titles).unique())}" for v in rest)
         if rest:
             notes.append(f"Rows differ in {label}: {common}, but {shown}.")
-    return tuple(notes)
+    return notes
 
 
 def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:

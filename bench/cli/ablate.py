@@ -161,6 +161,7 @@ def factorial(plan: Plan, request: Request, study: str | None, storage: str | No
 
 def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | None, display: Display) -> None:
     from ablations.command import diverged, load_ablations, open_studies, plan_jobs, run_ablation
+    from ablations.effects import without_effects
     from bench.records.store import is_done
     from bench.report.progress import show_progress
     from bench.runs.runner import load_note
@@ -179,9 +180,9 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
         with show_progress(console, [job for job in jobs if not is_done(job.folder)]) as report:
             missing += run_ablation(jobs, results, opened, report)
     comparisons = {jobs[0].cell.comparison for jobs in planned}
-    ablations, notes = load_ablations(results, plan.model, arms=plan.arm, comparisons=comparisons)
+    ablations, notes = load_ablations(results, plan.model, arms=plan.arm, comparisons=comparisons, widen=plan.widen)
     _show_arms(ablations, display)
-    _show_notes(notes)
+    _show_notes((*notes, *(line for stored in ablations if plan.factorial for line in without_effects(stored))))
     for job in diverged([job for jobs in planned for job in jobs]):
         click.echo(f"diverged: {job.model} seed {job.cell.seed}, see {job.folder / 'record.json'}", err=True)
     for job in missing:

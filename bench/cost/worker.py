@@ -48,6 +48,8 @@ def respond(request: dict[str, Any]) -> dict[str, Any]:
     """The answer to a request; whatever goes wrong is one line in it, since any network's own code runs here."""
     try:
         setting, name, what = Setting(**request["setting"]), request["model"], request["what"]
+        if setting.device.startswith("cuda"):
+            torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, in what outputs are held against too
         if what == "memory":
             return measure_memory(setting, name)
         if what == "metric":

@@ -300,18 +300,17 @@ def preset_protocol(
             raise UserError(f"Expected --set FIELD=VALUE, but got {setting!r}.")
         if name not in types:
             raise unknown("protocol field", name, types)
-        if name in changes:
-            also = (
-                f"--threads {threads}" if name == "threads" and threads is not None else f"--set {name}={changes[name]}"
-            )
-            raise UserError(f"Expected protocol field {name} once, but got {also} and --set {setting}.")
         if name in (SEGMENTATION_ONLY if task == "classification" else CLASSIFICATION_ONLY):
             raise UserError(f"Protocol field {name} has no meaning for {task}: leave --set {setting} out.")
         try:
-            changes[name] = _flag(text) if types[name] is bool else types[name](text)
+            value = _flag(text) if types[name] is bool else types[name](text)
         except ValueError:
             kind = types[name].__name__
             raise UserError(f"Expected protocol field {name} to be of type {kind}, but got {text!r}.") from None
+        if name in changes and changes[name] != value:
+            also = f"--set {name}={changes[name]}" if name != "threads" or threads is None else f"--threads {threads}"
+            raise UserError(f"Expected protocol field {name} once, but got {also} and --set {setting}.")
+        changes[name] = value
     if "steps" in changes and changes.get("epochs"):
         raise UserError(
             f"Expected --set steps or --set epochs, but got both: {changes['steps']} and {changes['epochs']}."

@@ -78,10 +78,11 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     note_unknown(Path(request.results), protocol, lambda line: report(Event("note", text=line)))
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []
-    for name_of_split, fold in divisions:
-        listed = make_split(spec, prepared, name_of_split, fold)
-        assigned = assign(prepared.cases, listed)
-        kept = count_training(prepared.cases, listed, assigned, request.subset)
+    divided = [
+        (listed, assign(prepared.cases, listed)) for listed in (make_split(spec, prepared, *of) for of in divisions)
+    ]
+    kept = count_training(prepared.cases, divided, request.subset)
+    for (name_of_split, fold), (listed, assigned) in zip(divisions, divided, strict=True):
         if not jobs:  # the first fold's number of images, as seed 0 draws them, sets the steps of all
             first = assigned if kept is None else take_training(prepared.cases, listed, assigned, kept, 0)
             protocol = protocol.for_images(count_images(prepared.cases, first.indices["train"]))

@@ -195,7 +195,7 @@ def _run(call: Callable[[], Any], what: str) -> Any:
         return call()
     except ModuleNotFoundError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"Importing {what} ended in {line[:200]}.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,38 @@ def test_intervals_of_ablations_end_where_the_range_of_their_figure_ends() -> No
     assert all(0 <= found.low <= found.high <= 100 for found in values)
     assert any(abs(end) == 100 for found in gaps for end in (found.low, found.high))
     assert all(-100 <= found.low <= found.high <= 100 for found in gaps)
+
+
+def test_seeds_that_other_arms_lack_are_named_and_none_of_the_null_arm() -> None:
+    cells, cases = some_records()
+    lacking = cells["model"].ne("mednext_tiny") & cells["model"].ne(name_of(("sem",))) & cells["seed"].gt(0)
+    (found,) = stored_arms(cells[~lacking], cases)
+    assert (found.seeds, found.null) == ((0,), (3, 4, 5)), "seeds 1 and 2 were tried with an arm"
+    assert found.unshown == {"without sem": frozenset({1, 2})}
+    assert "not shown: without sem, 1, 2." in " ".join(ablation_tables([found])[0].notes)
+
+
+def test_what_arms_differ_in_beside_their_modules_is_said() -> None:
+    cells, cases = some_records()
+    arm = cells["model"].eq(name_of(("sem",)))
+    grid = {"grid": [1e-3, 2e-3], "weight_decay": 0.05}
+    full, other = {**grid, "lr": 2e-3, "chosen": True}, {**grid, "lr": 1e-3, "chosen": False}
+    cells = cells.assign(tuned=[other if one else full for one in arm], torch=cells["torch"].mask(arm, "2.1"))
+    (found,) = stored_arms(cells, cases)
+    said = " ".join(ablation_tables([found])[0].notes)
+    assert (
+        "Learning rate not chosen from the grid (0.001, 0.002), the protocol's in its place: without sem 0.001." in said
+    )
+    assert "Rows differ in torch: 2.15.0, but 2.1: without sem." in said
+
+
+def test_another_full_model_has_its_own_title_and_file_names() -> None:
+    cells, cases = some_records()
+    (found,) = stored_arms(cells, cases)
+    assert (found.slug, found.model_title) == ("acdc-c0ffee", "MedNeXt-T (reconstr.)")
+    strip = cells["model"].eq("mednext_tiny")
+    renamed = cells.assign(
+        model=cells["model"].mask(strip, "mednext_small"), title=cells["title"].mask(strip, "MedNeXt-S")
+    )
+    other = replace(found, cells=found.cells.assign(model=renamed["model"], title=renamed["title"]))
+    assert (other.slug, other.model_title) == ("acdc-c0ffee-mednext_small", "MedNeXt-S")

@@ -103,9 +103,10 @@ def test_half_a_line_of_a_killed_writer_is_dropped(tmp_path: Path) -> None:
     assert states(read_study(path)) == ["COMPLETE", "COMPLETE"]
 
 
-def test_a_file_that_is_no_journal_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["not a journal", "null", "[]", "3", '{"op_code": 99}', '{"op_code": "x"}'])
+def test_a_file_that_is_no_journal_is_one_line(line: str, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "s.log").write_text("not a journal\n")
+    (tmp_path / "studies" / "s.log").write_text(f"{line}\n")
     with pytest.raises(UserError, match="Cannot open study 's'"):
         open_study(tmp_path, "s", ABOUT, ["maximize"])
     with pytest.raises(UserError, match=r"s\.log is no journal of a study 's'"):

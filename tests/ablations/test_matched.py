@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import torch
 
 from ablations.matched import Matched, match, nearest
 from bench.errors import UserError
@@ -108,6 +109,21 @@ def test_a_target_that_is_too_small_for_any_width_is_answered_with_the_narrowest
     arm = matched("mednext_tiny", "macs", "segmentation", target="mednext_tiny[fine=1-1,widths=1-1-1-1]")
     assert arm.name == "mednext_tiny[widths=1-1-1-1]"
     assert not arm.within_one_percent
+
+
+@pytest.mark.parametrize("budget", ["params", "macs"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, RuntimeError])
+def test_a_network_that_does_not_run_at_a_tried_width_is_one_line(
+    budget: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(name: str, *_: object, **changed: object) -> torch.nn.Module:
+        if changed:
+            raise error("heads")
+        return torch.nn.Conv2d(1, 4, 1)
+
+    monkeypatch.setattr("bench.zoo.registry.build_model", built)
+    with pytest.raises(UserError, match=rf"cannot be built with .* to match: {error.__name__}: heads"):
+        match(ONE_REMOVED[0], "mednext_tiny", budget, "segmentation", *INPUTS["segmentation"])
 
 
 def test_mistakes_are_one_line() -> None:

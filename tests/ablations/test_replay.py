@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from stored_records import a_record_of
 
-from ablations.replay import Curve, _curve, replay, replay_tables, stored_curves
+from ablations.replay import LEAST, Curve, _curve, replay, replay_tables, stored_curves
 from bench.errors import UserError
+from bench.records.keys import cell_key, comparison_key
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
 STEPS = (100, 200, 300, 400, 500)
@@ -47,7 +51,8 @@ def test_the_committed_records_can_be_replayed() -> None:
     assert len({c.steps for c in curves}) == 1
     (sheet,) = replay_tables(EXAMPLE, ["acdc"], 20)
     start = (
-        f"Pruning replayed: {len(curves)} stored learning curves of acdc, 500 steps, 5 validation rounds, 20 orderings"
+        f"Pruning replayed: {len(curves)} stored learning curves of acdc, split ssl4mis, "
+        "500 steps, 5 validation rounds, 20 orderings"
     )
     assert sheet.caption.startswith(start)
     assert list(sheet.frame["Pruner"]) == ["median", "hyperband"]
@@ -56,7 +61,22 @@ def test_the_committed_records_can_be_replayed() -> None:
 def test_a_curve_is_of_the_averaged_weights_where_there_are_some(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_text("step,lr,train_loss,val_score,average_val_score\n2,0.1,1,0.9,0.4\n4,0.1,1,0.8,\n")
-    assert _curve(path, "net") == Curve("net", (2, 4), (0.4, 0.8))
+    curve = _curve(path, "net", {"split": "blocks", "fold": 1, "protocol": {"steps": 4}})
+    assert curve == Curve("net", (2, 4), (0.4, 0.8), "blocks, fold 1", curve.judged_on)
+
+
+def test_curves_of_another_split_or_protocol_are_not_among_them(tmp_path: Path) -> None:
+    for split, count in (("ssl4mis", LEAST), ("another", 3)):
+        for seed in range(count):
+            folder = tmp_path / "runs" / f"{split}{seed}"
+            shutil.copytree(a_record_of("segmentation"), folder, ignore=lambda *_: {"cases.csv"})
+            record = json.loads((folder / "record.json").read_text())
+            record["cell"] |= {"split": split, "seed": seed}
+            record |= {"key": cell_key(record["cell"]), "comparison": comparison_key(record["cell"]), "metrics": None}
+            (folder / "record.json").write_text(json.dumps(record))
+            (folder / "history.csv").write_text("step,lr,train_loss,val_score\n2,0.1,1,0.9\n4,0.1,1,0.8\n")
+    curves, _ = stored_curves(tmp_path, "acdc")
+    assert (len(curves), {curve.split for curve in curves}) == (LEAST, {"ssl4mis"})
 
 
 def test_too_few_curves_is_one_line(tmp_path: Path) -> None:

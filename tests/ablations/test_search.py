@@ -159,7 +159,7 @@ def cheap_job(model: str, template: object) -> Any:
     _, config = parse_model(model)
     cost = {"macs": sum(config["widths"]), "params": 1}
     protocol = {"evaluations": 2, "steps": 4}
-    cell = SimpleNamespace(key=model, comparison="c", dataset_label="acdc-phantom", protocol=protocol)
+    cell = SimpleNamespace(key=model, comparison="c", dataset_label="acdc-phantom", protocol=protocol, tuned=None)
     return SimpleNamespace(model=model, cost=cost, cell=cell, preset="smoke")
 
 

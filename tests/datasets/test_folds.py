@@ -86,7 +86,19 @@ def test_too_few_or_too_many_training_patients_are_refused() -> None:
 
 @pytest.mark.parametrize(("subset", "count"), [(None, None), (5, 5), (0.5, 10), (0.01, 1), (1.0, None), (20, None)])
 def test_a_share_of_the_training_patients_is_a_number_of_them(subset: int | float | None, count: int | None) -> None:
-    assert count_training(CASES, SPLIT, ASSIGNED, subset) == count
+    assert count_training(CASES, [(SPLIT, ASSIGNED)], subset) == count
+
+
+def test_folds_take_one_number_of_training_patients_together() -> None:
+    train = ASSIGNED.indices["train"]
+    first = CASES[train[0]].patient
+    short = replace(ASSIGNED, indices={**ASSIGNED.indices, "train": [i for i in train if CASES[i].patient != first]})
+    folds = [(SPLIT, ASSIGNED), (SPLIT, short)]
+    whole = len({CASES[i].patient for i in train})
+    assert count_training(CASES, folds, 1.0) is None
+    assert count_training(CASES, folds, whole) == whole, "all of one fold is none of its own kind"
+    assert count_training(CASES, folds, 0.999) == whole - 1
+    assert count_training(CASES, folds[::-1], 0.5) == count_training(CASES, [folds[1], folds[1]], 0.5)
 
 
 def anything(cases: list[Case], **manifest: Any) -> Any:

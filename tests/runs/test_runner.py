@@ -373,7 +373,7 @@ def test_the_python_side_gives_the_cells_of_the_request(tmp_path: Path) -> None:
 def test_more_threads_than_idle_cores_are_said_before_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
-    work: Any = [SimpleNamespace(cell=SimpleNamespace(protocol={"threads": 2}))] * 3
+    work: Any = [SimpleNamespace(cell=SimpleNamespace(protocol={"threads": 2}), device="cpu")] * 3
     monkeypatch.setattr("bench.records.environment.idle_cores", lambda: 3.9)
     assert runner.load_note(work) is None
     assert runner.load_note(work, workers=2) is None

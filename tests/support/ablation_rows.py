@@ -35,6 +35,12 @@ def a_cell(model: str, seed: int, params: float, macs: float, version: int) -> d
         "threads": 2,
         "images_seen": 48_000,
         "averaged": False,
+        "tuned": None,
+        "init": None,
+        "device": "cpu",
+        "cpu": "AMD EPYC",
+        "torch": "2.15.0",
+        "commit": "c0ffee",
     }
 
 

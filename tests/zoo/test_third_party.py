@@ -93,6 +93,7 @@ def test_a_file_alone_is_told_what_it_defines(content: str, named: list[str], tm
     ("content", "said"),
     [
         ("1 / 0\n", "ended in ZeroDivisionError"),
+        ("import sys\nsys.exit(0)\n", "ended in SystemExit: 0"),
         ("import no_such_package\n", "No module named 'no_such_package': install what it imports"),
         ("def Net(depth):\n    pass\n", "'depth' has none"),
         ("def Net():\n    pass\nNet.family = 'dog'\n", "Unknown family"),

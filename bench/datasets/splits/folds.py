@@ -175,14 +175,17 @@ def take_training(cases: Sequence[Case], split: Split, assignment: Assignment, c
 
 
 def count_training(
-    cases: Sequence[Case], split: Split, assignment: Assignment, subset: int | float | None
+    cases: Sequence[Case], divided: Sequence[tuple[Split, Assignment]], subset: int | float | None
 ) -> int | None:
-    """Training patients (or groups) for `subset`, a number or a share in (0, 1]; None where that is all of them."""
-    if subset is None:
+    """Training patients (or groups) for `subset`, a number or a share in (0, 1]; None where that is all of them.
+
+    One number for all folds, which are pooled in one table: a share is of the first fold's, and at most what each has.
+    """
+    present = [len(_members(cases, split, assignment.indices["train"])) for split, assignment in divided]
+    if subset is None or (isinstance(subset, float) and subset == 1.0):
         return None
-    present = len(_members(cases, split, assignment.indices["train"]))
-    count = max(1, round(subset * present)) if isinstance(subset, float) else subset
-    return None if count == present else count
+    count = min(max(1, round(subset * present[0])), *present) if isinstance(subset, float) else subset
+    return None if set(present) == {count} else count
 
 
 def _are_grouped(cases: Sequence[Case], split: Split, indices: Sequence[int]) -> bool:
