@@ -59,7 +59,7 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(BIN)/medbench report --results results/example/complete --output results/example/complete.md --format markdown
-	$(REPORT)/three-seeds.md --dataset acdc --preset standard --models mednext_tiny,unet_s,chance --format markdown
+	$(REPORT)/three-seeds.md --dataset acdc --preset standard --models mednext_tiny,unet_s,unext,segformer_b0_s,swin_unet_s,chance --format markdown
 	$(REPORT)/trials.md --trials
 	$(REPORT)/speeds.md --speeds
 	$(REPORT)/conventions.md --conventions --dataset acdc
