@@ -118,7 +118,9 @@ def candidates(request: Development, report: Report = silent) -> list[Candidate]
         whole_run = make_jobs(Request(**fields | {"folds": None, "seeds": 1, "settings": settings}), said)
         protocols = {job.cell.dataset: job.cell.protocol for job in whole_run}
         for dataset, protocol in protocols.items():
-            chosen = (*settings, *_length(request, protocol))
+            length = tuple(_length(request, protocol))
+            fixed = {text.partition("=")[0] for text in length}
+            chosen = (*(text for text in settings if text.partition("=")[0] not in fixed), *length)
             jobs = make_jobs(replace(request, dataset=[dataset], settings=chosen, share=None, budget=None), said)
             for model in dict.fromkeys(job.model for job in jobs):
                 own = tuple(_without_test(job) for job in jobs if job.model == model)
