@@ -332,11 +332,18 @@ def list_fillings(
 @MODEL
 @_datasets()
 @ARM
+@WIDEN
 @RESULTS
 @DISPLAY
 @click.pass_context
 def show(
-    context: click.Context, model: str, dataset: tuple[str, ...], arm: tuple[str, ...], results: Path, display: Display
+    context: click.Context,
+    model: str,
+    dataset: tuple[str, ...],
+    arm: tuple[str, ...],
+    widen: str | None,
+    results: Path,
+    display: Display,
 ) -> None:
     """Print tables of what is stored, of arms and searches; train nothing. With --model, searches of that one alone.
 
@@ -348,7 +355,7 @@ def show(
     from bench.report.notes import in_a_line
 
     names: Sequence[str | None] = dataset or (None,)
-    loaded = [load_ablations(results, model, name, arm) for name in names]
+    loaded = [load_ablations(results, model, name, arm, widen=widen) for name in names]
     of_model = None if context.get_parameter_source("model") is ParameterSource.DEFAULT else model
     searched = [load_searches(results, name, of_model) for name in names]
     ablations = [stored for of_dataset, _ in loaded for stored in of_dataset]

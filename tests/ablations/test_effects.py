@@ -12,7 +12,17 @@ import pytest
 from ablation_rows import a_case, a_cell
 
 from ablations.drawings import draw_ablation
-from ablations.effects import NULL, Stored, arm_effects, cost_per_point, factorial_effects, importances, stored_arms
+from ablations.effects import (
+    NULL,
+    Stored,
+    arm_effects,
+    arms_and_notes,
+    cost_per_point,
+    factorial_effects,
+    importances,
+    stored_arms,
+    without_effects,
+)
 from ablations.plans import label
 from ablations.tables import NULL_NOTE, ablation_tables
 from bench.models.slots import SLOTS
@@ -264,3 +274,22 @@ def test_another_full_model_has_its_own_title_and_file_names() -> None:
     )
     other = replace(found, cells=found.cells.assign(model=renamed["model"], title=renamed["title"]))
     assert (other.slug, other.model_title) == ("acdc-c0ffee-mednext_small", "MedNeXt-S")
+
+
+def test_an_arm_that_another_field_was_widened_for_is_shown_as_matched() -> None:
+    cells, cases = some_records()
+    kept = cells["model"].isin(["mednext_tiny", name_of(("sem",))])
+    named = cells["model"].replace(name_of(("sem",)), "mednext_tiny[fine=25-50,sem=none]")
+    cells = cells.assign(model=named, params=3e6)[kept]
+    assert arms_and_notes(cells, cases, "mednext_tiny")[0] == []
+    ((found,), _) = arms_and_notes(cells, cases, "mednext_tiny", widen="fine")
+    assert found.labels == ["full", "without sem, params matched"]
+
+
+def test_a_factorial_without_a_table_of_effects_says_so() -> None:
+    cells, cases = some_records()
+    (whole,) = stored_arms(cells, cases)
+    assert without_effects(whole) == []
+    (found,) = stored_arms(cells[cells["model"].ne(name_of(SLOTS))], cases)
+    (line,) = without_effects(found)
+    assert line.startswith("No table of effects for acdc: it takes unmatched arms of 2 to 6 fields")
