@@ -21,12 +21,14 @@ from ablations.search import best, front
 from ablations.studies import open_arms, write_trials
 from ablations.tables import ablation_tables, listing_table
 from bench.analysis.captions import PHANTOM, preset_words
+from bench.analysis.provenance import run_words
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import budget_mark
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError
 from bench.records import store
+from bench.records.keys import dataset_of
 from bench.records.profiles import load_profiles
 from bench.records.seeds import parse_seeds
 from bench.report.sheets import render_sheets
@@ -260,17 +262,15 @@ def _images_seen(study: optuna.Study) -> int:
     name, _, changes = about["preset"].partition(" with ")
     changed = re.search(r"\bbatch_size=(\d+)", changes)
     task = study.user_attrs.get("task")  # of studies that were begun before it was kept, by the name of their data
-    task = task or dataset_spec(about["dataset"].removesuffix("-phantom").removesuffix("-substitute")).task
+    task = task or dataset_spec(dataset_of(about["dataset"])).task
     return int(about["steps"]) * (int(changed[1]) if changed else PRESETS[name].of(task).batch_size)
 
 
 def _command(about: dict[str, Any], model: str) -> str:
-    """`medbench run` of a model as a study's trials were trained, but for its length where a search has its own."""
-    preset, _, changes = about["preset"].partition(", trial of a search")[0].partition(" with ")
-    name, phantom, _ = about["dataset"].partition("-phantom")
-    words = ["--models", model, "--dataset", name.removesuffix("-substitute"), "--preset", preset]
-    words += [word for change in filter(None, changes.split(", ")) for word in ("--set", change)]
-    return f"medbench run {shlex.join(words + ['--data', 'phantom'] * bool(phantom))}"
+    """`medbench run` of a model as the trials of a study were trained."""
+    words = run_words(model, about["dataset"], about["preset"])
+    words += ["--data", "phantom"] * about["dataset"].endswith("-phantom")
+    return f"medbench run {shlex.join(words)}"
 
 
 def _state_of(trial: Any) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
+from bench.records.keys import dataset_of
 
 NOTE = (
     "The command runs the cells of a row again, or finds them finished, with the images prepared as they were (their "
@@ -31,11 +32,8 @@ def provenance_sheet(table: Table) -> Sheet:
 def command(cells: pd.DataFrame) -> str:
     """`medbench run` of the cells of one row."""
     first = cells.iloc[0]
-    preset, _, changes = str(first["preset"]).partition(" with ")
     model = re.sub(r" v\d+$", "", str(first["model"]))
-    base = str(first["dataset"]).removesuffix("-phantom").removesuffix("-substitute")
-    words = ["--models", model, "--dataset", base, "--preset", preset]
-    words += [word for change in filter(None, changes.split(", ")) for word in ("--set", change)]
+    words = run_words(model, str(first["dataset"]), str(first["preset"]))
     split, _, folds = str(first["split"]).partition("/")
     words += ["--split", split, *(["--folds", folds] if folds else [])]
     words += ["--seeds", ",".join(map(str, sorted(set(cells["seed"])))) + ","]
@@ -48,6 +46,13 @@ def command(cells: pd.DataFrame) -> str:
     words += ["--pretrained"] if pd.notna(first.get("init")) else []
     words += ["--data", "phantom"] if first["source"] == "phantom" else []
     return f"medbench run {shlex.join(words)}"
+
+
+def run_words(model: str, dataset: str, preset: str) -> list[str]:
+    """The arguments of `medbench run` for a model, and a data set and preset as tables name them."""
+    name, _, changes = preset.partition(" with ")
+    changed = [word for change in filter(None, changes.split(", ")) for word in ("--set", change)]
+    return ["--models", model, "--dataset", dataset_of(dataset), "--preset", name, *changed]
 
 
 def _made(cells: pd.DataFrame) -> dict[str, str]:

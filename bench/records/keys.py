@@ -66,6 +66,11 @@ def dataset_label(dataset: str, source: Mapping[str, Any]) -> str:
     return dataset if source["kind"] == "real" else f"{dataset}-{source['kind']}"
 
 
+def dataset_of(label: str) -> str:
+    """The data set of what `dataset_label` gives."""
+    return label.removesuffix("-phantom").removesuffix("-substitute")
+
+
 def _hashed(cell: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that a key hashes: one that a later version added only where it differs from what was done before."""
     fields = {name: value for name, value in cell.items() if name not in ADDED or value is not None}

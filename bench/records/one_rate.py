@@ -50,4 +50,4 @@ def _tuned(stored: Stored) -> dict[str, Any]:
 
 def _runs(cells: list[Stored]) -> int:
     """How many seeds and folds have complete cells."""
-    return len({(r["cell"]["seed"], r["cell"]["fold"]) for _, r in cells if r.get("status", "complete") == "complete"})
+    return len({(r["cell"]["seed"], r["cell"]["fold"]) for _, r in cells if r["status"] == "complete"})

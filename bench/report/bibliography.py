@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from bench.analysis.certainty import bare_name
+from bench.records.keys import dataset_of
 from bench.report.escaping import latex_text
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def citations() -> tuple[Cited, ...]:
 def keys_of(table: Table) -> list[str]:
     """The keys of the citations of a table's networks and data set, in alphabetical order."""
     owners = {_plain(str(model)) for model in table.figures["model"]}
-    owners.add(DATA + table.name.removesuffix("-phantom").removesuffix("-substitute"))
+    owners.add(DATA + dataset_of(table.name))
     return sorted(cited.key for cited in citations() if owners & cited.owners)
 
 

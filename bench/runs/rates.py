@@ -17,6 +17,7 @@ from bench.datasets.splits.folds import INNER
 from bench.errors import unknown
 from bench.records import store
 from bench.records.damage import NUMBER, Damaged, Shape, check_schema, fault, read_json
+from bench.records.keys import dataset_of
 from bench.records.leases import hold
 from bench.runs.protocol import Protocol
 from bench.zoo.registry import dataset_names, dataset_spec, model_names, parse_model
@@ -111,7 +112,7 @@ def _may_test_its_patients(choice: Choice, dataset: str | None, split: str | Non
 
 def _images_of(dataset: str) -> str:
     """The data set, or the one that it is another view of; by its name, or as tables call it (`acdc-substitute`)."""
-    dataset = dataset.removesuffix("-phantom").removesuffix("-substitute")
+    dataset = dataset_of(dataset)
     return (dataset_spec(dataset).variant_of if dataset in dataset_names() else None) or dataset
 
 

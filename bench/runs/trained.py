@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.records import store
-from bench.records.keys import has_known_fields
+from bench.records.keys import dataset_of, has_known_fields
 from bench.records.rows import task_of
 from bench.runs.cell import Cell
 from bench.runs.protocol import Protocol
@@ -217,7 +217,7 @@ def _set_up(model: nn.Module, device: str, protocol: Protocol) -> nn.Module:
 
 def known_spec(dataset: str) -> DatasetSpec | None:
     """The description of a record's data set, `acdc-phantom` too; None where it is not known here."""
-    name = dataset.removesuffix("-phantom").removesuffix("-substitute")
+    name = dataset_of(dataset)
     return dataset_spec(name) if name in dataset_names() else None
 
 

@@ -21,7 +21,7 @@ def stored(key: str, seed: int, tuned: dict[str, Any] | None, fold: int | None =
         "seed": seed,
         "tuned": tuned,
     }
-    return Path(key), {"key": key, "cell": cell, "model": {"name": "unet_s"}, "comparison": "c"}
+    return Path(key), {"key": key, "status": "complete", "cell": cell, "model": {"name": "unet_s"}, "comparison": "c"}
 
 
 def grid(rate: float, chosen: bool) -> dict[str, Any]:
