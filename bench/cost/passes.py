@@ -14,6 +14,7 @@ from bench.cost.rounds import Timer
 from bench.errors import UserError
 from bench.records.profiles import Setting
 from bench.runs.depthwise import speed_up_training
+from bench.runs.devices import laid_out, memory_format
 from bench.runs.losses import make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.train import make_optimizer
@@ -90,9 +91,9 @@ def make_pass(model: nn.Module, setting: Setting, device: torch.device, compiled
     Raises:
         UserError: a training step of a model without trainable parameters.
     """
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device, memory_format=memory_format(device))  # type: ignore[call-overload]
     images, labels = (tensor.to(device) for tensor in random_batch(setting, setting.batch))
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = laid_out(images, device)
     dtype = AUTOCAST.get(setting.precision)
     autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
     if setting.work == "inference":

@@ -24,6 +24,7 @@ from bench.records.keys import digest
 from bench.records.profiles import Setting
 from bench.records.rows import task_of
 from bench.runs.cell import Cell
+from bench.runs.devices import memory_format
 from bench.runs.evaluate import headline, score_cases
 from bench.zoo.registry import dataset_spec
 
@@ -136,7 +137,8 @@ def _scores(
         raise UserError(
             f"{weights} cannot be loaded ({line}): copy it again from where the cell was run, or run that with --force."
         ) from None
-    model.to(torch.device(setting.device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    device = torch.device(setting.device)
+    model.to(device, memory_format=memory_format(device)).eval()  # type: ignore[call-overload]
     scores = {}
     for form, scored in (("plain", model), ("variant", Variant(model, setting).eval())):
         try:

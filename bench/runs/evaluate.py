@@ -20,6 +20,7 @@ from bench.datasets.splits.assignment import check_validation
 from bench.metrics import classification
 from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
+from bench.runs.devices import laid_out
 from bench.runs.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def predict_volume(model: nn.Module, image: np.ndarray, protocol: Protocol) -> n
     mode = model.training
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    slices = network_input(image, protocol).contiguous(memory_format=torch.channels_last)
+    slices = laid_out(network_input(image, protocol), device)
     shape = (image.shape[-2], image.shape[-1])
     try:
         batches = (finite(model(batch.to(device))) for batch in slices.split(BATCH))
@@ -169,7 +170,7 @@ def predict_logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     model.eval()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.inference_mode():
-        batches = (batch.contiguous(memory_format=torch.channels_last).to(device) for batch in images.split(IMAGES))
+        batches = (laid_out(batch, device).to(device) for batch in images.split(IMAGES))
         logits = torch.cat([model(batch).double().cpu() for batch in batches])
     model.train(mode)
     return logits

@@ -323,12 +323,11 @@ def _threads_in_effect() -> dict[str, int]:
 
 def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
-    import torch
 
     from bench.datasets.loading import training_arrays
     from bench.records.predicted import Kept
     from bench.runs.depthwise import speed_up_training
-    from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, undetermined
+    from bench.runs.devices import make_fabric, peak_bytes, placed, set_arithmetic, set_back_peak, set_up, undetermined
     from bench.runs.evaluate import NOT_FINITE, make_validation, score_weights
     from bench.runs.outcome import check_size, headlines, save_weights, training_figures
     from bench.runs.run_log import Logged, logging_run
@@ -349,7 +348,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     if cell.init:
         load_pretrained(model, entry, cell.init, shape)
     speed_up_training(model)
-    model = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    model = set_up(model, fabric)
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
     images, labels = placed(*training_arrays(data, parts["train"], protocol), fabric.device)

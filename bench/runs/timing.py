@@ -12,7 +12,7 @@ import torch
 
 from bench.runs.averaging import WeightAverage
 from bench.runs.depthwise import speed_up_training
-from bench.runs.devices import make_fabric, set_gpu_arithmetic
+from bench.runs.devices import make_fabric, set_gpu_arithmetic, set_up
 from bench.runs.estimate import PlannedCell
 from bench.runs.evaluate import predict_logits
 from bench.runs.job import Job
@@ -74,7 +74,7 @@ def pace(job: Job, protocol: Protocol) -> Pace:
         return Pace(0.0, 0.0)
     fabric = make_fabric(job.device, protocol)
     speed_up_training(model)
-    network = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    network = set_up(model, fabric)
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(network, protocol)))
     average = WeightAverage(network, protocol.average) if protocol.average else None
     loop = Loop(network, optimizer, make_loss(protocol), average, protocol, 0, fabric).replaying()

@@ -21,7 +21,7 @@ from bench.datasets.base import Selected
 from bench.records.environment import trained_on
 from bench.records.store import write_bytes
 from bench.runs.averaging import State, WeightAverage
-from bench.runs.devices import drawn_batch, largest_batch
+from bench.runs.devices import drawn_batch, laid_out, largest_batch
 from bench.runs.losses import batch_loss, make_loss
 from bench.runs.protocol import Protocol
 from bench.runs.replay import Replay, is_replayed
@@ -260,7 +260,7 @@ class Loop:
         drawn = drawn_batch(images, labels, chosen, self.fabric.device)
         x_NCHW, y = augment(*drawn[:2], protocol, generator(self.seed, "augment", step), drawn[2])
         x_NCHW, mixture = mix(x_NCHW, protocol.mixup, derive(self.seed, "mixup", step))
-        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+        x_NCHW = laid_out(x_NCHW, self.fabric.device)
         seed_all(derive(self.seed, "dropout", step))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, protocol)

@@ -201,18 +201,15 @@ def _load(model: nn.Module, path: Path) -> None:
 
 
 def _set_up(model: nn.Module, device: str, protocol: Protocol) -> nn.Module:
-    """The network as scoring had it: by Fabric, under the protocol's precision, in `channels_last`."""
-    import torch
-
-    from bench.runs.devices import found_device, make_fabric, set_gpu_arithmetic
+    """The network as scoring had it: by Fabric, under the protocol's precision, in the device's order of memory."""
+    from bench.runs.devices import found_device, make_fabric, set_gpu_arithmetic, set_up
 
     device = found_device(device)
     if device != "cpu":
         set_gpu_arithmetic(protocol)
     half = protocol.precision == "16-mixed" and device == "cpu"  # which the CPU does not have
     fabric = make_fabric(device, replace(protocol, precision="32-true") if half else protocol)
-    model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return cast("nn.Module", fabric.setup_module(model)).eval()
+    return set_up(model.eval().requires_grad_(False), fabric).eval()
 
 
 def known_spec(dataset: str) -> DatasetSpec | None:
@@ -270,6 +267,7 @@ def _mean_probabilities(members: Sequence[Trained], volume: np.ndarray) -> Itera
     import torch
 
     from bench.datasets.loading import network_input, probability_map
+    from bench.runs.devices import laid_out
     from bench.runs.evaluate import BATCH, finite
 
     inputs = [network_input(volume, member.protocol) for member in members]
@@ -277,9 +275,10 @@ def _mean_probabilities(members: Sequence[Trained], volume: np.ndarray) -> Itera
     for start in range(0, len(volume), BATCH):
         total: Any = 0.0
         for member, slices in zip(members, inputs, strict=True):
-            batch = slices[start : start + BATCH].contiguous(memory_format=torch.channels_last)
+            device = device_of(member.model)
+            batch = laid_out(slices[start : start + BATCH], device)
             with torch.inference_mode():
-                logits = finite(member.model(batch.to(device_of(member.model))))
+                logits = finite(member.model(batch.to(device)))
             total = total + probability_map(logits, shape, member.protocol)
         yield total / len(members)
 
