@@ -17,6 +17,7 @@ import psutil
 
 PACKAGES = ("medbench", "torch", "numpy", "scipy", "monai", "timm", "lightning-fabric", "scikit-learn")
 SOURCES = ("bench", "baselines", "ablations", "pyproject.toml")
+COMPILED = ":(exclude,glob)**/__pycache__/**"  # Python's own, which a checkout without .gitignore shows as new
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
@@ -68,12 +69,12 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Commit and dirty flag of the checkout whose top is `folder`; (None, None) when there is none.
 
     A folder that merely lies inside a checkout (a virtual environment does) is none. Dirty means that the
-    source differs from the commit; results and notes that lie about do not count.
+    source differs from the commit; results and notes that lie about, and compiled files, do not count.
     """
     top, _, commit = (_output(["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]) or "").partition("\n")
     if not commit or Path(top).resolve() != folder.resolve():
         return None, None
-    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--", *SOURCES])
+    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--", *SOURCES, COMPILED])
     return (None, None) if changes is None else (commit, bool(changes))
 
 

@@ -195,7 +195,8 @@ def train(
     """
     if not any(p.requires_grad for p in model.parameters()):
         if hasattr(model, "fit"):
-            cast(Any, model).fit(fabric.to_device(labels.index_select(0, torch.arange(len(labels)))))
+            every = torch.arange(len(labels), device=getattr(labels, "device", None))
+            cast(Any, model).fit(fabric.to_device(labels.index_select(0, every)))
         return Progress(best=Best(watch.validate(model), 0, _state(model)))
     optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(make_optimizer(model, protocol)))
     average = WeightAverage(model, protocol.average) if protocol.average else None

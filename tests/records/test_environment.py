@@ -76,6 +76,9 @@ def test_commit_and_dirty(checkout: Path) -> None:
     assert git_state(checkout) == (commit, False)
     (checkout / "notes.txt").write_text("results lie about\n")
     assert git_state(checkout) == (commit, False)
+    (checkout / "bench" / "__pycache__").mkdir()
+    (checkout / "bench" / "__pycache__" / "new.cpython-312.pyc").write_bytes(b"compiled")
+    assert git_state(checkout) == (commit, False)
     (checkout / "bench" / "new.py").write_text("y = 2\n")
     assert git_state(checkout) == (commit, True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ from bench.runs.exhaustion import ran_out_of_memory
 from bench.runs.losses import make_loss
 from bench.runs.protocol import PRESETS, Protocol, preset_protocol
 from bench.runs.seeding import generator
-from bench.runs.train import Loop, make_optimizer
+from bench.runs.train import Checkpoint, Loop, Watch, make_optimizer, train
 
 CELL = dict.fromkeys(FIELDS, "") | {"fold": None, "source": {"kind": "real"}}
 RECIPES = {
@@ -111,6 +112,23 @@ def test_the_made_up_gpu_refuses_what_a_real_one_refuses() -> None:
         assert x.cpu().device.type == torch.ones(3).device.type == "cpu"
         with pytest.raises(RuntimeError, match="same device"):
             x + torch.ones(3)
+
+
+def test_what_has_nothing_to_train_is_fitted_to_labels_on_a_gpu(tmp_path: Path) -> None:
+    class Count(nn.Module):
+        seen: torch.Tensor
+
+        def fit(self, labels: torch.Tensor) -> None:
+            self.seen = labels
+
+    images, labels = batches("classification")
+    model, fabric = Count(), SimpleNamespace(to_device=lambda tensor: tensor)
+    with MadeUpDevice() as device:
+        there = device.put(images), device.put(labels)
+        watch, checkpoint = Watch(lambda network: 0.0), Checkpoint(tmp_path, "")
+        train(model, *there, RECIPES["classification"], 0, fabric, watch, checkpoint)  # type: ignore[arg-type]
+        assert model.seen.device == GPU
+    assert torch.equal(model.seen, labels)
 
 
 @pytest.mark.parametrize(("free", "resident"), [(10**9, True), (10**4, False)])
