@@ -59,7 +59,7 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(BIN)/medbench report --results results/example/complete --output results/example/complete.md --format markdown
-	$(REPORT)/three-seeds.md --dataset acdc --preset standard --models mednext_tiny,unet_s,unext,segformer_b0_s,swin_unet_s,chance --format markdown
+	$(REPORT)/acdc.md --dataset acdc --preset standard --format markdown
 	$(REPORT)/trials.md --trials
 	$(REPORT)/speeds.md --speeds
 	$(REPORT)/conventions.md --conventions --dataset acdc
@@ -73,7 +73,7 @@ example: .venv/installed
 	rm -rf build/figures
 	$(MAIN_TABLE) --figures build/figures
 	cp build/figures/acdc-*-training.png results/example/training.png
-	$(MAIN_TABLE) --top 8 --brief --into README.md
+	$(MAIN_TABLE) --top 10 --brief --into README.md
 	$(REPORT)/report.html --format html
 	$(BIN)/medbench plan --protocol > docs/protocol.md
 

@@ -55,18 +55,16 @@ def test_the_committed_table_of_quick_on_whole_acdc_is_what_its_records_give() -
     assert render_tables(tables, "markdown") == (EXAMPLE / "complete.md").read_text(), "run `make example`"
 
 
-def test_the_committed_table_of_three_seeds_is_what_the_records_give() -> None:
-    models = "mednext_tiny,unet_s,unext,segformer_b0_s,swin_unet_s,chance"
-    tables, _ = results_tables(EXAMPLE, choice=Choice(models=models, dataset="acdc", preset="standard"))
+def test_the_committed_table_of_acdc_has_three_seeds_of_each_network_and_is_what_the_records_give() -> None:
+    tables, _ = results_tables(EXAMPLE, choice=Choice(dataset="acdc", preset="standard"))
     assert [set(table.figures["seeds"]) for table in tables] == [{3}]
-    assert render_tables(tables, "markdown") == (EXAMPLE / "three-seeds.md").read_text(), "run `make example`"
+    assert render_tables(tables, "markdown") == (EXAMPLE / "acdc.md").read_text(), "run `make example`"
 
 
 def test_the_readme_s_table_is_what_the_records_give(main_table: Table) -> None:
     shown = (ROOT / "README.md").read_text().partition(BEGIN.format("acdc"))[2].partition(END)[0]
-    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 8))).strip(), "run `make example`"
+    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 10))).strip(), "run `make example`"
     assert "| MedNeXt-T (reconstr.)" in shown
-    assert "| nnU-Net (reduced) | 90.46 | 1.14 |" in shown, "one seed of three has no interval"
     assert "two-way bootstrap over 20 patients and 3 seeds" in shown
 
 
@@ -116,11 +114,13 @@ def test_the_records_are_whole_and_carry_no_weights() -> None:
     assert folders
     for folder in folders:
         record = json.loads((folder / "record.json").read_text())
-        assert record["status"] == "complete"
+        diverged = record["status"] == "diverged"  # a result too, which tables name
+        assert diverged or record["status"] == "complete"
         assert record["cell"]["source"]["kind"] == "real"
         assert record["cell"] == json.loads((folder / "cell.json").read_text())
         assert folder.name == f"{record['cell']['seed']}-{record['key']}"
-        assert {p.name for p in folder.iterdir()} == {"cell.json", "record.json", "cases.csv", "history.csv"}
+        scored = set() if diverged else {"cases.csv"}
+        assert {p.name for p in folder.iterdir()} == {"cell.json", "record.json", "history.csv"} | scored
 
 
 def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:

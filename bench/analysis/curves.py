@@ -194,6 +194,8 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     tables = {place_of[table.key]: table for table in sorted(made, key=lambda table: place_of[table.key])}
     last, column = pooled(placed[placed["place"] == max(tables)]), next(reversed(tables.values())).columns[0]
     last["preset"], last["train_patients"] = _preset(last), None if axis == PATIENTS else last["train_patients"]
+    counted = {key for table in made for key in table.cells["key"]}  # without seeds that a table leaves out
+    placed = placed[placed["key"].isin(counted)]
     done = placed[(placed["status"] == "complete") & (placed["family"] != "chance")]
     left_out = (ALL,) if axis == PATIENTS and len(known) < len(cells) else ()
     differ = (MEAN,) if (placed["place"] != cells.loc[placed.index, "place"]).any() else ()

@@ -20,6 +20,7 @@ from bench.runs.protocol import Protocol
 if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule
     from torch import nn
 
     from bench.datasets.base import Selected
@@ -119,9 +120,9 @@ def laid_out(images: torch.Tensor, device: torch.device) -> torch.Tensor:
     return images.contiguous(memory_format=memory_format(device))
 
 
-def set_up(model: nn.Module, fabric: Fabric) -> nn.Module:
+def set_up(model: nn.Module, fabric: Fabric) -> _FabricModule:
     """The network on Fabric's device, under its precision, in the device's order of memory."""
-    return fabric.setup_module(model.to(memory_format=memory_format(fabric.device)))  # type: ignore[call-overload]
+    return fabric.setup_module(model.to(memory_format=memory_format(fabric.device)))
 
 
 @contextmanager
