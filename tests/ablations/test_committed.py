@@ -40,13 +40,19 @@ def test_the_committed_tables_are_what_the_records_give(tables: list[Sheet], suf
     assert (EXAMPLE / "ablations" / f"ablations.{suffix}").read_text() == text
 
 
-def test_each_comparison_and_search_has_its_figures_as_png_and_pdf(ablations: list[Stored]) -> None:
-    pictures = {path.stem for path in (EXAMPLE / "ablations").glob("*.png")}
+def test_each_comparison_and_search_has_its_figures_as_svg_and_pdf(ablations: list[Stored]) -> None:
+    pictures = {path.stem for path in (EXAMPLE / "ablations").glob("*.svg")}
     assert pictures == {path.stem for path in (EXAMPLE / "ablations").glob("*.pdf")}
     expected = {study.study_name for study in load_searches(EXAMPLE)[0]}
     expected |= {stored.first["dataset"] for stored in ablations if stored.first["preset"] == "quick"}
     assert len(expected) == 3
     assert all(any(picture.startswith(name) for picture in pictures) for name in expected)
+
+
+def test_the_modules_are_left_out_one_at_a_time_on_the_complete_acdc(ablations: list[Stored]) -> None:
+    (stored,) = [stored for stored in ablations if stored.first["preset"] == "standard"]
+    assert (stored.first["dataset"], stored.seeds, stored.null) == ("acdc", (0, 1), (2, 3))
+    assert {"full", *(f"without {slot}" for slot in SLOTS)} <= set(stored.labels)
 
 
 def test_factorial_null_arm_and_matched_controls_are_whole_on_both_data_sets(ablations: list[Stored]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from few_records import copy_quick
 from stored_records import EXAMPLE, RECORDS, a_record_of, change, change_cases, cut, invoke, the_cell
 
 import bench
@@ -133,7 +134,8 @@ def test_a_score_that_cannot_be_is_no_figure(results: Path, column: str, text: s
 def test_a_cell_of_other_test_cases_is_not_compared(
     tmp_path: Path, edit: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> None:
-    chosen = sorted((RECORDS / "msld" / "convnext_atto").glob("0-*"))[0]
+    folders = sorted((RECORDS / "msld" / "convnext_atto").glob("0-*"))
+    chosen = next(path for path in folders if json.loads((path / "record.json").read_text())["preset"] == "quick")
     source = the_comparison(chosen)
     for folder in source:
         shutil.copytree(folder, tmp_path / "runs" / folder.relative_to(RECORDS))
@@ -230,8 +232,7 @@ def test_a_damaged_profile_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_a_damaged_learning_curve_leaves_the_others(tmp_path: Path) -> None:
-    for model in ("segresnet_s", "swin_unet_s", "unet_s", "unetr_s"):
-        shutil.copytree(RECORDS / "acdc" / model, tmp_path / "runs" / "acdc" / model)
+    copy_quick(tmp_path, "acdc", ("segresnet_s", "swin_unet_s", "unet_s", "unetr_s"))
     whole, none = stored_curves(tmp_path, "acdc")
     path = the_first(tmp_path, whole[0].name)
     for damage in ("step,val_score\n1,high\n2,low\n", "step,val_score\n1," + "9" * 200_000):

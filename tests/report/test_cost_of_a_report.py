@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from few_records import copy_quick
 
 from bench.records import store
 from bench.report.render import results_tables
 from bench.report.sheets import render_sheets
 from bench.report.table_sheets import rank_sheet, table_sheet
 
-RECORDS = Path(__file__).parents[2] / "results" / "example" / "records" / "msld"
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models of three seeds each."""
     folder = tmp_path_factory.mktemp("results")
-    for name in ("resnet10t", "mobilenetv3_small"):
-        shutil.copytree(RECORDS / name, folder / "runs" / "msld" / name)
+    copy_quick(folder, "msld", ("resnet10t", "mobilenetv3_small"))
     return folder
 
 
