@@ -323,7 +323,6 @@ def _threads_in_effect() -> dict[str, int]:
 
 def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
-
     from bench.datasets.loading import training_arrays
     from bench.records.predicted import Kept
     from bench.runs.depthwise import speed_up_training
