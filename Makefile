@@ -58,7 +58,6 @@ example: .venv/installed
 	$(REPORT)/tables.tex --format latex --style full
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
-	$(BIN)/medbench report --results results/example/complete --output results/example/complete.md --format markdown
 	$(REPORT)/acdc.md --dataset acdc --preset standard --format markdown
 	$(REPORT)/trials.md --trials
 	$(REPORT)/speeds.md --speeds

@@ -49,12 +49,6 @@ def test_the_committed_tables_are_what_the_records_give(tables: list[Table], nam
     assert render_tables(tables, form) == (EXAMPLE / name).read_text(), "run `make example`"
 
 
-def test_the_committed_table_of_quick_on_whole_acdc_is_what_its_records_give() -> None:
-    tables, notes = results_tables(EXAMPLE / "complete")
-    assert not notes
-    assert render_tables(tables, "markdown") == (EXAMPLE / "complete.md").read_text(), "run `make example`"
-
-
 def test_the_committed_table_of_acdc_has_three_seeds_of_each_network_and_is_what_the_records_give() -> None:
     tables, _ = results_tables(EXAMPLE, choice=Choice(dataset="acdc", preset="standard"))
     assert [set(table.figures["seeds"]) for table in tables] == [{3}]
@@ -91,18 +85,13 @@ def test_the_committed_leaks_are_what_audits_and_records_give() -> None:
     assert (EXAMPLE / "leaks.md").read_text() == render_sheets(leaks_sheets(EXAMPLE), "markdown"), "run `make example`"
 
 
-def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak() -> None:
+def test_three_seeds_of_both_models_stand_behind_the_worth_of_each_leak_of_msld() -> None:
     cells = load_cells(EXAMPLE / "records")
-    cells = cells[cells["model"].isin(["mednext_tiny", "resnet10t"]) & cells["tuned"].isna()]
-    cells = cells[cells["seed"] < 3]  # the others are of a null arm
-    for dataset, splits in (
-        ("msld", ("subject", "augmented-subject", "augmented-random")),
-        ("sars-cov2-ct", ("blocks", "random-80-20")),
-    ):
-        for split in splits:
-            of_split = cells[(cells["dataset"] == dataset) & (cells["split"] == split) & cells["fold"].isna()]
-            seeds = of_split.groupby("model")["seed"].apply(sorted).to_dict()
-            assert seeds == {"mednext_tiny": [0, 1, 2], "resnet10t": [0, 1, 2]}, (dataset, split)
+    cells = cells[(cells["dataset"] == "msld") & (cells["preset"] == "quick")]
+    for split in ("subject", "augmented-subject", "augmented-random"):
+        of_split = cells[cells["model"].isin(["mednext_tiny", "resnet10t"]) & (cells["split"] == split)]
+        seeds = of_split.groupby("model")["seed"].apply(sorted).to_dict()
+        assert seeds == {"mednext_tiny": [0, 1, 2], "resnet10t": [0, 1, 2]}, split
 
 
 def test_the_committed_conventions_are_what_the_records_give() -> None:
@@ -133,26 +122,29 @@ def test_the_records_keys_are_those_that_their_cells_hash_to() -> None:
         assert (cell.key, cell.comparison) == (record["key"], record["comparison"])
 
 
-# Networks of the list that joined it after the records of `quick` were made; `standard` has all.
-JOINED_LATER = {"cct7", "convnext_atto_ls"}
+# Networks of `--models all` on ACDC that were not trained under `standard`: docs/findings.md names them as missing.
+MISSING = {"deeplabv3plus_s", "segresnet_s", "swinunetr_s", "unetr_s"}
 
 
-def test_three_seeds_of_every_model_of_the_list() -> None:
+@pytest.mark.parametrize(
+    ("dataset", "split", "what", "expected"),
+    [
+        ("acdc", "ssl4mis", "seed", [0, 1, 2]),
+        ("sars-cov2-ct", "blocks", "seed", [0, 1, 2]),
+        ("msld", "subject/5", "fold", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_every_network_of_the_list_was_trained_under_standard(
+    dataset: str, split: str, what: str, expected: list[int]
+) -> None:
     from bench.zoo.registry import select_models
 
+    task = "segmentation" if dataset == "acdc" else "classification"
     cells = load_cells(EXAMPLE / "records")
-    for task, dataset in (("segmentation", "acdc"), ("classification", "sars-cov2-ct"), ("classification", "msld")):
-        quick = cells[(cells["dataset"] == dataset) & cells["preset"].str.match(r"quick(?! with)")]
-        quick = quick[~quick["model"].str.contains("[", regex=False) & (quick["seed"] < 3)]  # no arm, no null arm
-        quick = quick[quick["split"].isin(["ssl4mis", "blocks", "subject"])]
-        newest = quick[quick["version"] == quick.groupby("model")["version"].transform("max")]
-        listed = set(select_models("all", "cpu", task)) - JOINED_LATER
-        expected = {model: [0, 1, 2] for model in listed}
-        untuned = newest[newest["tuned"].isna() & newest["init"].isna()]
-        assert untuned.groupby("model")["seed"].apply(sorted).to_dict() == expected
-        if dataset == "msld":
-            tuned = newest[newest["tuned"].notna()]
-            assert tuned.groupby("model")["seed"].apply(sorted).to_dict() == expected
+    own = cells[(cells["preset"] == "standard") & (cells["dataset"] == dataset) & (cells["split"] == split)]
+    own = own[~own["model"].str.contains("[", regex=False) & (own["seed"] < 3)]  # no arm, no null arm
+    listed = set(select_models("all", "cpu", task)) - MISSING
+    assert own.groupby("model")[what].apply(sorted).to_dict() == dict.fromkeys(listed, expected)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -95,12 +95,16 @@ def common_seeds(cells: pd.DataFrame, beyond: pd.Series[bool] | None = None) -> 
     Of a cross-validation a row has a seed where it has all its folds.
 
     Args:
-        beyond: which cells a row may do without (`_beyond_arms`): it counts for its set without these as well.
+        beyond: which cells a row may do without (`_beyond_arms`): it counts for its set without these as well, and for
+            each set between the two.
     """
     rows = cells[(cells["family"] != "chance") & (cells["status"] == "complete")]
-    found = whole_seeds_of_models(rows)
-    sets = [seeds for seeds in found.values() if seeds]
-    if beyond is not None:
-        fewer = whole_seeds_of_models(rows[~beyond.loc[rows.index]])
-        sets += [seeds for model, seeds in fewer.items() if seeds and seeds != found[model]]
-    return max(sets, key=lambda s: (sets.count(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())
+    found = {model: seeds for model, seeds in whole_seeds_of_models(rows).items() if seeds}
+    fewer = whole_seeds_of_models(rows if beyond is None else rows[~beyond.loc[rows.index]])
+    least = {model: fewer.get(model) or seeds for model, seeds in found.items()}
+
+    def held(seeds: frozenset[int]) -> int:
+        return sum(least[model] <= seeds <= own for model, own in found.items())
+
+    sets = {*found.values(), *least.values()}
+    return max(sets, key=lambda s: (held(s), len(s), [-seed for seed in sorted(s)]), default=frozenset())

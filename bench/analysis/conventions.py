@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.aside import name_versions, without_arms
+from bench.analysis.aside import set_aside
+from bench.analysis.captions import changes
 from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
 from bench.analysis.folds import same_folds, whole_seeds
@@ -91,9 +92,9 @@ def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str | None) -> li
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
-    groups = (without_arms(of_comparison, ()) for _, of_comparison in cells.groupby("comparison", sort=True))
+    groups = (set_aside(of_comparison, ()) for _, of_comparison in cells.groupby("comparison", sort=True))
     sheets = (
-        _comparison(name_versions(in_table).sort_values(["model", "seed"]), cases, notes, weights)
+        _comparison(in_table.sort_values(["model", "seed"]), cases, notes, weights)
         for in_table, notes in groups
     )
     return [sheet for sheet in sheets if sheet is not None]
@@ -125,7 +126,7 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     short = is_short_comparison(first)
     mark = f"{budget_mark(first['images_seen'])}. " if short else ""
     caption = (
-        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}, "
+        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}{changes(first)}, "
         f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
         f"{first['comparison']}.{older}"
     )

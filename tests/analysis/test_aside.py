@@ -46,6 +46,9 @@ def test_the_seeds_of_a_null_arm_are_left_out_beside_one_baseline_too() -> None:
     cells = cells_of(full=(0, 1, 2), arm=(0,), unet_s=(0, 1, 2))
     assert len(set_aside(cells, ())[0]) == 6, "three seeds of a run, one of an ablation"
     assert len(set_aside(cells_of(full=(0, 1, 2), arm=(0,)), ())[0]) == 3
+    shown, notes = set_aside(cells_of(full=(0, 1, 2, 3), arm=(0, 1), unet_s=(0, 1, 2)), ())
+    assert len(shown) == 6, "one of the seeds beyond the arm's is of the run, one of the null arm"
+    assert notes[1:] == ("Seeds that not all rows have are left out: full 3.",)
 
 
 def test_a_row_that_lacks_seeds_still_lacks_them() -> None:
@@ -101,14 +104,14 @@ def test_an_arm_that_was_asked_for_stays_beside_several_versions() -> None:
 
 def test_no_arm_competes_in_the_committed_tables_of_acdc(tmp_path: Path) -> None:
     """Of the published networks two stand for all: tests/test_example.py compares the whole tables."""
-    models = ("mednext_tiny", "mednext_tiny[sem=none]", "mednext_tiny[laffn=none,sem=none]", "unet_s", "segresnet_s")
+    models = ("mednext_tiny", "mednext_tiny[sem=none]", "mednext_tiny[laffn=none]", "unet_s", "nnunet_s")
     example = copy_example(tmp_path / "example", models)
     (found,) = [
         table
         for table in results_tables(example, choice=Choice(dataset="acdc"))[0]
-        if ", preset quick (" in table.where
+        if ", preset standard," in table.where
     ]
     assert not [title for title in found.frame["Model"] if "=none" in title]
-    assert len(found.sure.gaps) == 3, "two networks and an older version"
-    assert "=none" not in view_text("conventions", example, dataset="acdc").partition("preset quick (")[2]
+    assert len(found.sure.gaps) == 2, "the two networks"
+    assert "=none" not in view_text("conventions", example, dataset="acdc").partition("preset standard,")[2]
     assert "[sem=none]" not in to_csv([found])

@@ -21,13 +21,13 @@ from bench.records.store import SCORE_COLUMNS, load_cases, load_cells
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three of the committed networks; tests/test_example.py takes all of them."""
-    return copy_example(tmp_path_factory.mktemp("few") / "example", ("mednext_tiny", "segresnet_s", "unet_s"))
+    return copy_example(tmp_path_factory.mktemp("few") / "example", ("mednext_tiny", "nnunet_s", "unet_s"))
 
 
 def cell(model: str, seed: int, **fields: Any) -> dict[str, Any]:
     shared = {"comparison": "c1", "dataset": "acdc", "source": "real", "preset": "quick", "split": "ssl4mis"}
     shared |= {"task": "segmentation", "status": "complete", "family": "cnn", "version": 1}
-    shared |= {"images_seen": 48_000, "averaged": False}
+    shared |= {"images_seen": 48_000, "averaged": False, "fold": np.nan}
     return {**shared, "key": f"{model}{seed}", "model": model, "title": model.upper(), "seed": seed, **fields}
 
 
@@ -91,12 +91,12 @@ def test_the_committed_records_give_what_pandas_says(example: Path) -> None:
     out = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--format", "markdown"])
     assert out.exit_code == 0, out.output
     cells = load_cells(example)
-    cells = cells[(cells["dataset"] == "acdc") & (cells["model"] == "segresnet_s")]
+    cells = cells[(cells["dataset"] == "acdc") & (cells["model"] == "nnunet_s")]
     cases = load_cases(example).merge(cells[["key", "seed"]], on="key")
-    cases = cases[(cases["part"] == "test") & (cases["weights"] == "best-val")]
+    cases = cases[(cases["part"] == "test") & (cases["weights"] == "average-best-val")]
     by_class = cases.groupby(["seed", "class"])[["hd95_vox_strict", "hd95max_vox_strict"]].mean()
     pooled, larger = by_class.groupby("seed").mean().mean()
-    assert f"| SegResNet (reduced) | {pooled:.2f} | {larger:.2f} |" in out.output
+    assert f"| nnU-Net (reduced) | {pooled:.2f} | {larger:.2f} |" in out.output
     assert larger > pooled
 
 
@@ -108,3 +108,16 @@ def test_without_such_records_it_says_so(example: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     result = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--dataset", "acd"])
     assert "Did you mean: acdc?" in result.stderr
+
+
+def test_the_seeds_of_a_null_arm_leave_the_other_rows_ranked_and_fewer_patients_are_named() -> None:
+    loaded = [cell("mednext_tiny", seed, family="proposed") for seed in range(4)]
+    loaded += [cell("mednext_tiny[sem=none]", seed, family="proposed") for seed in range(2)]
+    loaded += [cell(model, seed) for model in ("b", "c") for seed in range(3)]
+    loaded = [{**one, "train_patients": 15.0} for one in loaded]
+    scored = [row for one in loaded for row in rows(one["key"], 3.0, 4.0)]
+    (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), None)
+    assert dict(zip(sheet.frame["Model"], sheet.frame["Seeds"], strict=True)) == {"MEDNEXT_TINY": "3", "B": "3", "C": "3"}
+    assert any("of 3 models change rank" in note for note in sheet.notes)
+    assert "Seeds that not all rows have are left out: MEDNEXT_TINY 3." in sheet.notes
+    assert "preset quick, 15 training patients or groups, split" in sheet.caption

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from few_records import copy_quick
+from few_records import copy_preset
 from stored_records import EXAMPLE, RECORDS, a_record_of, change, change_cases, cut, invoke, the_cell
 
 import bench
@@ -171,6 +171,7 @@ def test_a_damaged_record_is_named_below_the_other_s_table(results: Path, datase
 
 
 def test_every_reader_goes_on_without_a_damaged_record(results: Path, tmp_path: Path) -> None:
+    copy_preset(results, "acdc", "standard", ["unext"])  # of all metrics, as --conventions wants them
     cut(the_cell(results, "msld") / "record.json")
     said = "is cut short after"
     for form in ("rich", "markdown", "latex", "csv"):
@@ -232,7 +233,7 @@ def test_a_damaged_profile_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_a_damaged_learning_curve_leaves_the_others(tmp_path: Path) -> None:
-    copy_quick(tmp_path, "acdc", ("segresnet_s", "swin_unet_s", "unet_s", "unetr_s"))
+    copy_preset(tmp_path, "acdc", "standard", ("nnunet_s", "swin_unet_s", "unet_s", "unext"))
     whole, none = stored_curves(tmp_path, "acdc")
     path = the_first(tmp_path, whole[0].name)
     for damage in ("step,val_score\n1,high\n2,low\n", "step,val_score\n1," + "9" * 200_000):

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from few_records import copy_quick
+from few_records import copy_preset
 
 from bench.records import store
 from bench.report.render import results_tables
@@ -20,7 +20,7 @@ from bench.report.table_sheets import rank_sheet, table_sheet
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models of three seeds each."""
     folder = tmp_path_factory.mktemp("results")
-    copy_quick(folder, "msld", ("resnet10t", "mobilenetv3_small"))
+    copy_preset(folder, "msld", "quick", ("resnet10t", "mobilenetv3_small"))
     return folder
 
 

@@ -79,14 +79,14 @@ def test_the_reference_stays_among_the_first_rows(table: Table) -> None:
 
 
 def test_a_choice_of_rows_says_that_others_are_stored(example: Path) -> None:
-    wishes = {"dataset": "acdc", "preset": "quick", "models": "unet_s,mednext_tiny", "seeds": "0,1"}
+    wishes = {"dataset": "acdc", "preset": "standard", "models": "unet_s,mednext_tiny", "seeds": "0,1"}
     (found,) = bench.load_tables(example, **wishes, reference="unet_s", columns="dice", sort="params", top=2)
     assert found.sure.reference == "U-Net (reduced)"
     assert list(found.frame) == ["Model", "Dice % (strict)", "Seeds"]
     assert found.frame["Model"].iloc[0] == "U-Net (reduced)", "the fewest parameters"
     told = [note for note in found.footnotes if note.startswith("Chosen: ")]
-    assert [note.partition(" of this")[0] for note in told] == ["Chosen: 4 stored seeds"]
-    (whole,) = bench.load_tables(example, dataset="acdc", preset="quick")
+    assert [note.partition(" of this")[0] for note in told] == ["Chosen: 2 stored seeds"]
+    (whole,) = bench.load_tables(example, dataset="acdc", preset="standard")
     assert not [note for note in whole.footnotes if note.startswith("Chosen: ")]
 
 
@@ -113,11 +113,11 @@ def test_a_wish_that_is_not_one_ends_in_a_line(example: Path, wishes: dict[str, 
 
 
 def test_the_hardest_cases_are_those_of_the_reference(example: Path) -> None:
-    found = json_of("report", "--results", example, "--dataset", "acdc", "--preset", "quick", "--cases", "3")
+    found = json_of("report", "--results", example, "--dataset", "acdc", "--preset", "standard", "--cases", "3")
     (cases,) = [table for table in found["tables"] if table["name"].endswith("-cases")]
-    long = bench.load_results(example, models="mednext_tiny", dataset="acdc", preset="quick", version=5, seeds=3)
+    long = bench.load_results(example, models="mednext_tiny", dataset="acdc", preset="standard", seeds=3)
     long = long[long["model"] == "mednext_tiny"]
-    long = long[(long["part"] == "test") & (long["weights"] == "best-val") & (long["metric"] == "dice_strict")]
+    long = long[(long["part"] == "test") & (long["weights"] == "average-best-val") & (long["metric"] == "dice_strict")]
     worst = (100 * long.groupby("case")["value"].mean()).nsmallest(3)
     assert [row["Case"] for row in cases["rows"]] == list(worst.index)
     assert [row["Dice %"] for row in cases["rows"]] == [f"{value:.1f}" for value in worst]

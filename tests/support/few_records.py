@@ -31,8 +31,8 @@ def copy_comparison(folder: Path, comparison: str, models: Iterable[str]) -> Pat
     return folder
 
 
-def copy_quick(folder: Path, dataset: str, models: Iterable[str]) -> None:
-    """Copies the records of `quick` of the named models into a new results folder."""
+def copy_preset(folder: Path, dataset: str, preset: str, models: Iterable[str]) -> None:
+    """Copies the records of a preset and of the named models into a new results folder."""
     for path in EXAMPLE.glob(f"records/{dataset}/*/*/record.json"):
-        if path.parents[1].name in models and json.loads(path.read_text())["preset"] == "quick":
+        if path.parents[1].name in models and json.loads(path.read_text())["preset"] == preset:
             shutil.copytree(path.parent, folder / "runs" / path.parent.relative_to(EXAMPLE / "records"))
