@@ -205,13 +205,14 @@ def _caption(stored: Stored, what: str) -> str:
     units = stored.scores[unit_column(stored.scores)].nunique()
     seeds = ", ".join(map(str, stored.seeds))
     seeds += f", null arm {', '.join(map(str, stored.null))}" if stored.null else ""
+    threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
     what = f"{what} of {stored.model_title}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         *caption_marks(first),
         f"{what}, preset {preset_words(first['preset'])}",
         task.parts(first),
         f"{task.scored_on(first)}, {units} {unit_words(task, stored.cells, stored.scores)}",
-        f"Seeds {seeds}; weights {stored.shown.weights_label(first['averaged'])}; {first['threads']} threads",
+        f"Seeds {seeds}; weights {stored.shown.weights_label(first['averaged'])}; {threads}",
     ]
     return ". ".join(parts) + "."
 

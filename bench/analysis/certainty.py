@@ -130,7 +130,7 @@ def certainty(
     if not order:
         return _without_claim("no model has all seeds, and the figure that orders the rows", known)
     if seeds < 2 or units < 2:
-        why = f"{seeds} seed(s), {units} {unit_word(cells, known)}(s)"
+        why = f"{seeds} seed{'s' * (seeds != 1)}, {units} {unit_word(cells, known)}{'s' * (units != 1)}"
         right = task.right(scores) if seeds == 1 else None
         return _without_claim(why, known, right, reference, {model: titles[model] for model in order}, tests)
     main, *others = task.measures(shown, scores)
@@ -144,18 +144,20 @@ def certainty(
     rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     gap = f"{titles[reference]} less it [95 %]"
-    frame[gap] = [interval_text(gaps[model]) if model in gaps else "" for model in order]
-    if tests:
+    if rivals:  # one network alone differs from none and is first among none
+        frame[gap] = [interval_text(gaps[model]) if model in gaps else "" for model in order]
+    if tests and rivals:
         means = {model: unit_means(grids[model]) for model in order}
         values = {model: wilcoxon(means[reference], means[model]) for model in rivals}
         frame["p, these trained networks only"] = _adjusted(values, order)
     ranks = pd.DataFrame()
-    if marked:
+    if marked and rivals:
         shares = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
         frame["First %"] = [f"{100 * share:.0f}" for share in shares[:, 0]]
         ranks = pd.DataFrame(shares, index=[titles[model] for model in order], columns=range(1, len(order) + 1))
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
-    marks[gap] = ["best" if marked and model in gaps and gaps[model].excludes_zero else "" for model in order]
+    if rivals:
+        marks[gap] = ["best" if marked and model in gaps and gaps[model].excludes_zero else "" for model in order]
     drawn = f"{units} {unit_words(task, cells, scores)} and {seeds} seeds of each model"
     drawn += f", {fold_count(cells)} folds together" if fold_count(cells) else ""
     return Certainty(
@@ -361,8 +363,9 @@ def _note(main: Measure, reference: str, family: int, units: str, tests: bool, m
     p = f" p: Wilcoxon over {units} on means over seeds, Holm over the {family} comparisons of this table; it says "
     bold = f"Bold: the difference in {main.name} from {reference} excludes 0."
     first = f" First %: of resamples, by {main.name}."
+    told = (bold if marked else NO_RANKS) if family else ""
     return (
         f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
         f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
-        f"{bold if marked else NO_RANKS}{f'{p}nothing of another training.' if tests else ''}{first if marked else ''}"
-    )
+        f"{told}{f'{p}nothing of another training.' if tests and family else ''}{first if marked and family else ''}"
+    ).rstrip()

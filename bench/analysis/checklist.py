@@ -64,7 +64,7 @@ def _tuning(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str]) 
         return "nothing to tune: no network is trained"
     chosen = networks["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
     if chosen.all():
-        return "yes, a rate from one grid for each, on folds of training patients"
+        return "yes, a rate from one grid for each, chosen for the task on folds of training patients"
     if not chosen.any():
         return "one rate for all, none chosen from the grid"
     return f"no: a rate of the grid was not chosen for {_names(networks, titles, ~chosen)}"

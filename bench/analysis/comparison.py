@@ -229,7 +229,7 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if RECONSTRUCTED in title),
         footnotes=tuple(filter(None, notes)),
         frame=frame,
-        marks=_marks(frame, columns, [not short and one for one in ranked]),
+        marks=_marks(frame, columns, [not short and len(compared.seeds) > 1 and one for one in ranked]),
         columns=columns,
         main=columns[0],
         figures=figures.assign(ranked=figures["ranked"] & (not short)),
@@ -348,7 +348,7 @@ def _row(figures: Sequence[dict[str, Any]], columns: Sequence[Column], compared:
 
 
 def _marks(frame: pd.DataFrame, columns: Sequence[Column], ranked: list[bool]) -> pd.DataFrame:
-    """`best` and `second` per column of merit, as shown: equals share a mark; one row alone is no best."""
+    """`best` and `second` per column of merit, as shown: equals share a mark; of one row, or one seed, none is."""
     marks = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for column in columns:
         values = frame.loc[ranked, column.header].dropna().round(column.decimals)

@@ -93,10 +93,7 @@ def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str | None) -> li
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
     groups = (set_aside(of_comparison, ()) for _, of_comparison in cells.groupby("comparison", sort=True))
-    sheets = (
-        _comparison(in_table.sort_values(["model", "seed"]), cases, notes, weights)
-        for in_table, notes in groups
-    )
+    sheets = (_comparison(in_table.sort_values(["model", "seed"]), cases, notes, weights) for in_table, notes in groups)
     return [sheet for sheet in sheets if sheet is not None]
 
 

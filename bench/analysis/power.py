@@ -48,7 +48,8 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     models = [scores_of(of_model, main) for _, of_model in rows.groupby("model")]
     planned, units = len({job.cell.seed for job in jobs}), rows["unit"].nunique()
     if planned < 2 or units < 2:
-        return f"No difference could be shown with {planned} seed(s) and {units} unit(s): two of each make an interval."
+        few = f"{planned} seed{'s' * (planned != 1)} and {units} unit{'s' * (units != 1)}"
+        return f"No difference could be shown with {few}: two of each make an interval."
     size = smallest_difference(models, planned, units)
     what = unit_words(task, cells, rows)
     return (

@@ -178,12 +178,12 @@ def test_what_a_seed_does_to_both_models_cancels_from_three_seeds_on() -> None:
 
 def test_one_seed_or_one_patient_claims_nothing() -> None:
     one_seed = table((cell("a", 0), 0.9), (cell("b", 0), 0.8))
-    assert one_seed.sure.caption == "No claim about a method is made: 1 seed(s), 8 patient(s)."
+    assert one_seed.sure.caption == "No claim about a method is made: 1 seed, 8 patients."
     assert one_seed.sure.frame.empty
     assert one_seed.checklist[-1] == f"Told apart? {one_seed.sure.caption}"
     assert "|" not in to_markdown(interval_sheet(one_seed))
     one_patient = table(*three("a", 0.9), *three("b", 0.8), patients=1)
-    assert "3 seed(s), 1 patient(s)" in one_patient.sure.caption
+    assert "3 seeds, 1 patient" in one_patient.sure.caption
 
 
 def test_a_row_that_lacks_seeds_has_no_interval() -> None:
@@ -216,7 +216,7 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ("ab", "yes, a rate from one grid for each, on folds of training patients"),
+        ("ab", "yes, a rate from one grid for each, chosen for the task on folds of training patients"),
         ("a", "no: a rate of the grid was not chosen for B"),
         ("", "one rate for all, none chosen from the grid"),
     ],

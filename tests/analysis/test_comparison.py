@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -85,6 +86,11 @@ def test_deviations_by_hand() -> None:
     assert row[HD95] == pytest.approx(7.5)
 
 
+def twice(model: str, score: float) -> tuple[tuple[dict[str, Any], float], ...]:
+    """Two seeds of one model, of the same score."""
+    return tuple((cell(model, seed), score) for seed in (0, 1))
+
+
 def test_one_seed_has_no_deviation_over_seeds() -> None:
     table = one(SHORT[0], SHORT[2])
     assert table.frame["Dice sd seeds"].isna().all()
@@ -104,7 +110,7 @@ def test_absent_classes_are_left_out_of_means() -> None:
 
 
 def test_best_and_second_chance_last_and_unranked() -> None:
-    table = one(CHANCE, (cell("a", 0), 0.5), (cell("b", 0), 0.7), (cell("c", 0), 0.6))
+    table = one(CHANCE, *twice("a", 0.5), *twice("b", 0.7), *twice("c", 0.6))
     assert list(table.frame["Model"]) == ["B", "C", "A", "Chance"]
     assert marks(table, DICE) == {"B": "best", "C": "second", "A": "", "Chance": ""}
     assert marks(table, HD95) == {"A": "best", "C": "second", "B": "", "Chance": ""}
@@ -112,12 +118,16 @@ def test_best_and_second_chance_last_and_unranked() -> None:
 
 
 def test_equal_figures_share_the_mark() -> None:
-    table = one((cell("a", 0), 0.7), (cell("b", 0), 0.700000001), (cell("c", 0), 0.6))
+    table = one(*twice("a", 0.7), *twice("b", 0.700000001), *twice("c", 0.6))
     assert marks(table, DICE) == {"B": "best", "A": "best", "C": ""}
 
 
+def test_one_seed_marks_nothing() -> None:
+    assert not (one((cell("a", 0), 0.5), (cell("b", 0), 0.7)).marks != "").any(axis=None)
+
+
 def test_one_row_alone_is_no_best() -> None:
-    assert not (one((cell("a", 0), 0.5), CHANCE).marks != "").any(axis=None)
+    assert not (one(*twice("a", 0.5), CHANCE).marks != "").any(axis=None)
 
 
 def test_a_row_that_lacks_seeds_shows_its_n_and_is_not_ranked() -> None:
@@ -129,7 +139,7 @@ def test_a_row_that_lacks_seeds_shows_its_n_and_is_not_ranked() -> None:
 
 
 def test_another_seed_is_a_lacking_one() -> None:
-    table = one((cell("a", 0), 0.5), (cell("b", 0), 0.6), (cell("c", 1), 0.7))
+    table = one(*twice("a", 0.5), *twice("b", 0.6), (cell("c", 1), 0.7), (cell("c", 2), 0.7))
     assert marks(table, DICE) == {"C": "", "B": "best", "A": "second"}
 
 

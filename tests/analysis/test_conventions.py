@@ -117,7 +117,11 @@ def test_the_seeds_of_a_null_arm_leave_the_other_rows_ranked_and_fewer_patients_
     loaded = [{**one, "train_patients": 15.0} for one in loaded]
     scored = [row for one in loaded for row in rows(one["key"], 3.0, 4.0)]
     (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), None)
-    assert dict(zip(sheet.frame["Model"], sheet.frame["Seeds"], strict=True)) == {"MEDNEXT_TINY": "3", "B": "3", "C": "3"}
+    assert dict(zip(sheet.frame["Model"], sheet.frame["Seeds"], strict=True)) == {
+        "MEDNEXT_TINY": "3",
+        "B": "3",
+        "C": "3",
+    }
     assert any("of 3 models change rank" in note for note in sheet.notes)
     assert "Seeds that not all rows have are left out: MEDNEXT_TINY 3." in sheet.notes
     assert "preset quick, 15 training patients or groups, split" in sheet.caption

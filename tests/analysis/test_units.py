@@ -160,7 +160,7 @@ def test_one_seed_of_each_classifier_has_mcnemar_s_p_and_no_claim() -> None:
     rights = (("ours", ours, {"family": "proposed"}), ("near", near, {}), ("far", far, {}))
     table = single(*rights)
     sure = table.sure
-    assert sure.caption == "No claim about a method is made: 1 seed(s), 24 image(s)."
+    assert sure.caption == "No claim about a method is made: 1 seed, 24 images."
     shown = sure.frame.set_index("Model")
     assert shown.columns.tolist() == ["Right", "p against OURS, these two trained networks only"]
     p = 2 * mcnemar(ours, far)

@@ -107,7 +107,7 @@ def test_the_same_tables_give_the_same_files(tmp_path: Path) -> None:
 def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
     written, notes = draw_report(tables(("acdc",), seeds=1), tmp_path)
     assert {path.stem for path in written} == {"acdc-acdc-0-cost", "acdc-acdc-0-classes"}
-    assert notes[0].endswith("no figure of differences. No claim about a method is made: 1 seed(s), 8 patient(s).")
+    assert notes[0].endswith("no figure of differences. No claim about a method is made: 1 seed, 8 patients.")
     assert notes[1] == (
         "No critical-difference figure: it needs 5 data sets of real images with the same models, 1 are there."
     )
