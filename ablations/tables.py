@@ -205,7 +205,7 @@ def _caption(stored: Stored, what: str) -> str:
     units = stored.scores[unit_column(stored.scores)].nunique()
     seeds = ", ".join(map(str, stored.seeds))
     seeds += f", null arm {', '.join(map(str, stored.null))}" if stored.null else ""
-    threads = f"{first['threads']} thread{'s' * (first['threads'] > 1)}"
+    threads = f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}"
     what = f"{what} of {stored.model_title}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [
         *caption_marks(first),
