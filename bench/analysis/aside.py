@@ -38,13 +38,13 @@ def without_arms(cells: pd.DataFrame, kept: Collection[str] | None) -> tuple[pd.
     """
     if kept is None:
         return cells, ()
-    is_arm = _are_arms(cells) & ~cells["model"].isin(list(kept))
+    is_arm = are_arms(cells) & ~cells["model"].isin(list(kept))
     count = cells.loc[is_arm, "model"].nunique()
     note = f"Not shown: {count} arms of ablations (medbench ablate show, medbench report --arms)."
     return cells[~is_arm], (note,) * bool(count)
 
 
-def _are_arms(cells: pd.DataFrame) -> pd.Series[bool]:
+def are_arms(cells: pd.DataFrame) -> pd.Series[bool]:
     """Which cells are of an arm whose full model is there too."""
     plain = cells["model"].str.split("[").str[0]
     is_arm = (cells["family"] == "proposed") & (plain != cells["model"]) & plain.isin(cells["model"])
@@ -53,7 +53,7 @@ def _are_arms(cells: pd.DataFrame) -> pd.Series[bool]:
 
 def _beyond_arms(cells: pd.DataFrame) -> pd.Series[bool]:
     """Which cells are of a full model, under a seed that none of its arms has: a null arm's, maybe."""
-    is_arm, plain = _are_arms(cells), cells["model"].str.split("[").str[0]
+    is_arm, plain = are_arms(cells), cells["model"].str.split("[").str[0]
     of_arms = {key: set(own["seed"]) for key, own in cells[is_arm].groupby([plain[is_arm], "version"])}
     keys = zip(cells["model"], cells["version"], cells["seed"], strict=True)
     beyond = [(name, version) in of_arms and seed not in of_arms[name, version] for name, version, seed in keys]

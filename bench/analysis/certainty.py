@@ -144,14 +144,16 @@ def certainty(
     rivals, paired = [model for model in order if model != reference], seeds >= PAIRS
     gaps = {model: main.gap(difference(grids[reference], grids[model], paired_seeds=paired)) for model in rivals}
     gap = f"{titles[reference]} less it [95 %]"
-    if rivals:  # one network alone differs from none and is first among none
+    if rivals:
         frame[gap] = [interval_text(gaps[model]) if model in gaps else "" for model in order]
-    if tests and rivals:
+    else:  # one network alone differs from none and is first among none
+        marked = tests = False
+    if tests:
         means = {model: unit_means(grids[model]) for model in order}
         values = {model: wilcoxon(means[reference], means[model]) for model in rivals}
         frame["p, these trained networks only"] = _adjusted(values, order)
     ranks = pd.DataFrame()
-    if marked and rivals:
+    if marked:
         shares = rank_frequencies(grids, main.merit > 0, paired_seeds=paired)
         frame["First %"] = [f"{100 * share:.0f}" for share in shares[:, 0]]
         ranks = pd.DataFrame(shares, index=[titles[model] for model in order], columns=range(1, len(order) + 1))
@@ -363,9 +365,9 @@ def _note(main: Measure, reference: str, family: int, units: str, tests: bool, m
     p = f" p: Wilcoxon over {units} on means over seeds, Holm over the {family} comparisons of this table; it says "
     bold = f"Bold: the difference in {main.name} from {reference} excludes 0."
     first = f" First %: of resamples, by {main.name}."
-    told = (bold if marked else NO_RANKS) if family else ""
+    told = bold if marked else NO_RANKS if family else ""
     return (
         f"Intervals hold for other seeds and other {units} like these, and are not adjusted for their number. "
         f"{'Units of one class are drawn within their class. ' if main.stratified else ''}"
-        f"{told}{f'{p}nothing of another training.' if tests and family else ''}{first if marked and family else ''}"
+        f"{told}{f'{p}nothing of another training.' if tests else ''}{first if marked else ''}"
     ).rstrip()

@@ -207,7 +207,7 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     frame = pd.DataFrame([_row(rows_of[model], columns, compared) for model in order])
     best = [model for model in order if ranked[model] and pd.notna(headline[model])]
-    short = is_short_comparison(first)
+    claims = not is_short_comparison(first) and len(compared.seeds) > 1
     sure = _certainty(compared, best, tests)
     notes = (
         task.note(first, figures, compared.shown),
@@ -229,16 +229,16 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
         reconstructed=tuple(title for title in dict.fromkeys(cells["title"]) if RECONSTRUCTED in title),
         footnotes=tuple(filter(None, notes)),
         frame=frame,
-        marks=_marks(frame, columns, [not short and len(compared.seeds) > 1 and one for one in ranked]),
+        marks=_marks(frame, columns, [claims and one for one in ranked]),
         columns=columns,
         main=columns[0],
-        figures=figures.assign(ranked=figures["ranked"] & (not short)),
-        ranked=figures[figures["ranked"] & (not short)],
+        figures=figures.assign(ranked=figures["ranked"] & claims),
+        ranked=figures[figures["ranked"] & claims],
         sure=sure,
         checklist=checklist(first, cells, titles, ranked, sure, compared.shown),
         task=first["task"],
         setting=setting(first),
-        headline={model: (titles[model], float(headline[model])) for model in best if not short},
+        headline={model: (titles[model], float(headline[model])) for model in best if claims},
         first=first,
         seeds=tuple(sorted(compared.seeds)),
         shown=compared.shown,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.aside import set_aside
-from bench.analysis.captions import changes
+from bench.analysis.captions import caption_marks, changes
 from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
 from bench.analysis.folds import same_folds, whole_seeds
 from bench.analysis.sheet import Sheet
-from bench.analysis.short_budget import budget_mark, is_short_comparison
+from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
 from bench.errors import unknown
@@ -120,15 +120,15 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
         rows.append({"Model": titles[model], **texts, "Seeds": str(seeds[model])})
     ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
-    short = is_short_comparison(first)
-    mark = f"{budget_mark(first['images_seen'])}. " if short else ""
+    short, marks = is_short_comparison(first), "".join(f"{mark}. " for mark in caption_marks(first))
     caption = (
-        f"{mark}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}{changes(first)}, "
+        f"{marks}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}{changes(first)}, "
         f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
         f"{first['comparison']}.{older}"
     )
     nameless = short or max(whole.values()) < 2
-    return Sheet(caption, pd.DataFrame(rows), (NOTE, *(_change(ranked, *pair, nameless) for pair in PAIRS), *aside))
+    changed = [_change(ranked, *pair, nameless) for pair in PAIRS if len(ranked) > 1]
+    return Sheet(caption, pd.DataFrame(rows), (NOTE, *changed, *aside))
 
 
 def _means(scores: pd.DataFrame) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.aside import are_arms
 from bench.analysis.captions import about, changes, image_marks, preset_words
 from bench.analysis.comparison import Table, kinds_of_models, summarise
 from bench.analysis.folds import pooled
@@ -188,7 +189,11 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     trained = placed[placed["family"] != "chance"]
     if trained.empty or trained.groupby("model")["place"].nunique().max() < 2:
         return None
-    placed = placed[placed.groupby("model")["place"].transform("nunique") > 1]  # of no other row a word is said
+    several = placed.groupby("model")["place"].transform("nunique") > 1
+    arms = are_arms(placed) & ~placed["model"].isin(
+        list(asked)
+    )  # they tell which seeds are a null arm's, and are set aside
+    placed = placed[several | arms]  # of no other row a word is said
     place_of = dict(zip(placed["comparison"], placed["place"].astype(int), strict=True))
     made = summarise(placed, cases[cases["key"].isin(placed["key"])], False, asked, False, shown)
     tables = {place_of[table.key]: table for table in sorted(made, key=lambda table: place_of[table.key])}

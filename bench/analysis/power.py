@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.analysis.aside import models_with, name_versions
+from bench.analysis.aside import models_with, name_versions, without_arms
 from bench.analysis.captions import TASKS
 from bench.analysis.certainty import scores_of, unit_words
 from bench.analysis.folds import whole_seeds_of_models
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
     """One line for a plan's cells of one comparison, or one that says what is lacking.
 
-    Stored are the cells of that comparison, chance aside, with the two seeds or more that most models share; what other
-    data sets or presets vary by says nothing here.
+    Stored are the cells of that comparison, chance and arms of ablations aside, with the two seeds or more that most
+    models share; what other data sets or presets vary by says nothing here.
     """
     unknown = (
         "Smallest difference that could be shown: not known, no two models of this comparison are stored that share "
@@ -35,7 +35,7 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
         return unknown
     cells, cases = load_cells_and_cases(results)
     cells = cells[(cells["comparison"] == jobs[0].cell.comparison) & (cells["status"] == "complete")]
-    cells = name_versions(cells[cells["family"] != "chance"].drop_duplicates("key"))
+    cells = _networks(cells[cells["family"] != "chance"].drop_duplicates("key"))
     seeds = _shared_seeds(cells)
     whole = models_with(seeds, cells)
     cells = cells[cells["model"].isin(whole) & cells["seed"].isin(seeds)]
@@ -56,6 +56,12 @@ def smallest_difference_line(jobs: Sequence[Job], results: str | Path) -> str:
         f"Smallest difference in {main.name} that {planned} seeds and {units} {what} could show, four times in five: "
         f"{size:.1f} points, from {len(cells)} stored cells."
     )
+
+
+def _networks(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells without arms of ablations, which are alike among themselves; with them where nothing else is there."""
+    networks, _ = without_arms(cells, ())
+    return name_versions(networks if networks["model"].nunique() > 1 else cells)
 
 
 def _shared_seeds(cells: pd.DataFrame) -> frozenset[int]:

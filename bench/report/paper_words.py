@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.captions import PHANTOM, SUBSTITUTE
+from bench.analysis.captions import PHANTOM, SUBSTITUTE, changes
 from bench.analysis.comparison import Table, kinds_of_models
 from bench.analysis.conclusions import units_of
 from bench.analysis.short_budget import is_short_comparison
@@ -57,7 +57,9 @@ def caption_of(table: Table, wishes: Wishes, spread: bool, marked: bool, lacking
     """
     first, shown = table.first, " ".join(table.frame["Model"])
     kind = {"phantom": "PHANTOM images, no result: ", "substitute": "SUBSTITUTE images, no result: "}
-    facts = "; ".join([f"split {first['split']}", *_against(first)])
+    preset = f"{first['preset']}{changes(first)}"  # which tables of one split may differ in
+    own = [f"preset {preset}"] if " " in preset else []
+    facts = "; ".join([f"split {first['split']}", *own, *_against(first)])
     count, word = first["counts"]["test"]["cases"], "cases" if table.task == "segmentation" else "images"
     runs = f"{len(table.seeds)} seed{'s' * (len(table.seeds) != 1)}"
     what = f"{kind.get(first['source'], '')}{first['dataset_title']} ({facts}): {_subject(table, wishes)}"
@@ -141,8 +143,8 @@ def evaluation(table: Table) -> list[str]:
     flag = first.get("split_flag")
     trained = (
         f"On {title}, split {first['split']} ({cases} cases), all networks were trained under one protocol (preset "
-        f"{first['preset']}: {first['images_seen']:,} images seen, inputs of {first['image_size']} pixels a side) with "
-        f"the seeds {seeds}."
+        f"{first['preset']}{changes(first)}: {first['images_seen']:,} images seen, inputs of {first['image_size']} "
+        f"pixels a side) with the seeds {seeds}."
     )
     sentences = [
         trained,

@@ -93,7 +93,8 @@ def rank_sheet(table: Table) -> Sheet:
     """How often each model has each rank among the resamples; the caption alone where nothing is claimed."""
     sure = table.sure
     if sure.ranks.empty:
-        return Sheet(f"{table.where}. {NO_RANKS if sure.gaps else sure.caption}", sure.ranks)
+        alone = "Nothing is ranked: one network alone." if sure.reference else sure.caption
+        return Sheet(f"{table.where}. {NO_RANKS if sure.gaps else alone}", sure.ranks)
     caption = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
     shares = (100 * sure.ranks).map("{:.0f}".format).rename(columns=str)
     return Sheet(caption, shares.rename_axis("Model").reset_index())

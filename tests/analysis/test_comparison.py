@@ -122,8 +122,11 @@ def test_equal_figures_share_the_mark() -> None:
     assert marks(table, DICE) == {"B": "best", "A": "best", "C": ""}
 
 
-def test_one_seed_marks_nothing() -> None:
-    assert not (one((cell("a", 0), 0.5), (cell("b", 0), 0.7)).marks != "").any(axis=None)
+def test_one_seed_marks_and_ranks_nothing() -> None:
+    table = one((cell("a", 0), 0.5), (cell("b", 0), 0.7))
+    assert not (table.marks != "").any(axis=None)
+    assert table.ranked.empty
+    assert not table.headline
 
 
 def test_one_row_alone_is_no_best() -> None:

@@ -27,7 +27,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cell(model: str, seed: int, **fields: Any) -> dict[str, Any]:
     shared = {"comparison": "c1", "dataset": "acdc", "source": "real", "preset": "quick", "split": "ssl4mis"}
     shared |= {"task": "segmentation", "status": "complete", "family": "cnn", "version": 1}
-    shared |= {"images_seen": 48_000, "averaged": False, "fold": np.nan}
+    shared |= {"images_seen": 48_000, "averaged": False, "fold": np.nan, "partial": False}
     return {**shared, "key": f"{model}{seed}", "model": model, "title": model.upper(), "seed": seed, **fields}
 
 

@@ -10,7 +10,7 @@ import pytest
 from stored_records import invoke
 
 from bench.analysis import power
-from bench.analysis.power import _shared_seeds
+from bench.analysis.power import _networks, _shared_seeds
 from bench.runs.job import Job
 
 
@@ -32,6 +32,14 @@ def cells_of(**seeds: set[int]) -> pd.DataFrame:
 )
 def test_models_need_not_have_the_same_seeds_to_share_some(seeds: dict[str, set[int]], shared: set[int]) -> None:
     assert _shared_seeds(cells_of(**seeds)) == shared
+
+
+def test_arms_of_ablations_say_nothing_of_networks_unless_nothing_else_is_stored() -> None:
+    cells = cells_of(mednext_tiny={0, 1, 2, 3}, unet_s={0, 1, 2}, **{"mednext_tiny[sem=none]": {0, 1}})
+    ours = cells["model"].str.startswith("mednext")
+    cells = cells.assign(version=1, comparison="c", title="T").assign(family=ours.map({True: "proposed", False: "cnn"}))
+    assert set(_networks(cells)["model"]) == {"mednext_tiny", "unet_s"}
+    assert set(_networks(cells[ours])["model"]) == {"mednext_tiny", "mednext_tiny[sem=none]"}
 
 
 @pytest.mark.parametrize("share", [[], ["--shard", "1/3"]])

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from few_records import copy_example
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -17,6 +19,7 @@ from stored_records import a_record_of, change, change_cell
 
 from bench.analysis.curves import Curve, Line, Point, _in_one_place, _versions, stored_curves
 from bench.analysis.statistics import Interval
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.report.curves import curve_figure, curve_sheet, draw_curves
 from bench.report.drawing.style import looks, new_figure
@@ -129,3 +132,16 @@ def test_folds_of_unequal_size_are_one_place_and_no_curve(tmp_path: Path) -> Non
         stored_curves(tmp_path)
     cells = pd.DataFrame({"comparison": [*"aaab"], "place": [9.0, 8.0, 8.0, 4.0]})
     assert _in_one_place(cells)["place"].to_list() == [8, 8, 8, 4]
+
+
+def test_the_seeds_of_a_null_arm_leave_another_network_its_interval(tmp_path: Path) -> None:
+    models = ("mednext_tiny", "mednext_tiny[sem=none]", "unet_s")
+    example = copy_example(tmp_path / "example", models)
+    done = CliRunner().invoke(
+        main, ["report", "--results", str(example), "--budgets", "--dataset", "acdc", "--format", "markdown"]
+    )
+    assert done.exit_code == 0, done.output
+    row = next(line for line in done.output.splitlines() if line.startswith("| U-Net"))
+    assert row.count("[") == 3, "an interval at each of three budgets"
+    assert "=none" not in done.output
+    assert "Seeds that not all rows have are left out: MedNeXt-T (reconstr.) 3" in done.output
