@@ -190,9 +190,7 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     if trained.empty or trained.groupby("model")["place"].nunique().max() < 2:
         return None
     several = placed.groupby("model")["place"].transform("nunique") > 1
-    arms = are_arms(placed) & ~placed["model"].isin(
-        list(asked)
-    )  # they tell which seeds are a null arm's, and are set aside
+    arms = are_arms(placed) & ~placed["model"].isin(list(asked))  # set aside: they tell which seeds a null arm's are
     placed = placed[several | arms]  # of no other row a word is said
     place_of = dict(zip(placed["comparison"], placed["place"].astype(int), strict=True))
     made = summarise(placed, cases[cases["key"].isin(placed["key"])], False, asked, False, shown)
