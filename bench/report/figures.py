@@ -134,8 +134,8 @@ def _left_out(tables: Sequence[Table]) -> list[str]:
     most = max((len(ranking.datasets) for ranking in ranked), default=0)
     if most < LEAST:
         notes.append(
-            f"No critical-difference figure: it needs {LEAST} data sets of real images with the same models, "
-            f"{most} are there."
+            f"No critical-difference figure: it needs {LEAST} data sets of real images with the same ranked "
+            f"models; there: {most}."
         )
     return notes
 

@@ -52,7 +52,7 @@ def test_the_committed_records_can_be_replayed() -> None:
     (sheet,) = replay_tables(EXAMPLE, ["acdc"], 20)
     start = (
         f"Pruning replayed: {len(curves)} stored learning curves of acdc, split ssl4mis, "
-        "500 steps, 5 validation rounds, 20 orderings"
+        "6000 steps, 20 validation rounds, 20 orderings"
     )
     assert sheet.caption.startswith(start)
     assert list(sheet.frame["Pruner"]) == ["median", "hyperband"]

@@ -109,7 +109,7 @@ def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
     assert {path.stem for path in written} == {"acdc-acdc-0-cost", "acdc-acdc-0-classes"}
     assert notes[0].endswith("no figure of differences. No claim about a method is made: 1 seed, 8 patients.")
     assert notes[1] == (
-        "No critical-difference figure: it needs 5 data sets of real images with the same models, 1 are there."
+        "No critical-difference figure: it needs 5 data sets of real images with the same ranked models; there: 0."
     )
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"Cannot write .*acdc.*png"):
