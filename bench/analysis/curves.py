@@ -73,7 +73,8 @@ class Curve:
 
     Attributes:
         axis: what it is over, of `AXES`.
-        dataset: its name; phantoms have their own. preset: without what the curve is over.
+        dataset: its name; phantoms have their own. preset: without the steps.
+        name: what no other curve of the folder is called: with the steps, or the training patients, of its cells.
         caption: above a table. title: above a figure.
         measure: the figure as headers say it. decimals: that it is shown with.
         places: where it has points, ascending.
@@ -84,6 +85,7 @@ class Curve:
     dataset: str
     split: str
     preset: str
+    name: str
     caption: str
     title: str
     measure: str
@@ -196,7 +198,10 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
     made = summarise(placed, cases[cases["key"].isin(placed["key"])], False, asked, False, shown)
     tables = {place_of[table.key]: table for table in sorted(made, key=lambda table: place_of[table.key])}
     last, column = pooled(placed[placed["place"] == max(tables)]), next(reversed(tables.values())).columns[0]
-    last["preset"], last["train_patients"] = _preset(last), None if axis == PATIENTS else last["train_patients"]
+    last["train_patients"] = None if axis == PATIENTS else last["train_patients"]
+    kept = last["preset"] if axis == PATIENTS else _preset(last)  # along patients curves of several steps differ in it
+    name = f"{last['dataset']} {last['split']} {axis} {kept}{changes(last)}"
+    last["preset"] = _preset(last)
     counted = {key for table in made for key in table.cells["key"]}  # without seeds that a table leaves out
     placed = placed[placed["key"].isin(counted)]
     done = placed[(placed["status"] == "complete") & (placed["family"] != "chance")]
@@ -210,6 +215,7 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
         last["dataset"],
         last["split"],
         last["preset"],
+        name,
         f"{_heading(last, axis, column.header, done)} {about(last, done, shown)}{_versions(known)}",
         _title(last, done),
         column.header,

@@ -44,7 +44,9 @@ def curve_sheet(curve: Curve) -> Sheet:
         for line in curve.lines
     ]
     interval = "[95 %]" if _has_intervals(curve) else "without intervals, which take two seeds and two patients"
-    return Sheet(curve.caption, pd.DataFrame(rows), (f"{curve.measure} {interval}.", *curve.notes), name=_name(curve))
+    return Sheet(
+        curve.caption, pd.DataFrame(rows), (f"{curve.measure} {interval}.", *curve.notes), name=slug(curve.name)
+    )
 
 
 def _has_intervals(curve: Curve) -> bool:
@@ -72,17 +74,13 @@ def draw_curves(curves: Sequence[Curve], path: Path) -> list[Path]:
     """Writes the figure of one curve to the path, of several to files beside it that name the data set too."""
     if len(curves) == 1:
         return [save_as(curve_figure(curves[0]), path)]
-    named = {file_name(f"{path.stem}-{_name(curve)}"): curve for curve in curves}
+    named = {file_name(f"{path.stem}-{slug(curve.name)}"): curve for curve in curves}
     return [save_as(curve_figure(curve), path.with_name(f"{name}{path.suffix}")) for name, curve in named.items()]
 
 
 def draw_curves_in(curves: Sequence[Curve], folder: Path) -> list[Path]:
     """Writes the figure of each curve into a folder, PNG and PDF."""
-    return [path for curve in curves for path in save(curve_figure(curve), folder / file_name(_name(curve)))]
-
-
-def _name(curve: Curve) -> str:
-    return slug(f"{curve.dataset} {curve.split} {curve.axis} {curve.preset}")
+    return [path for curve in curves for path in save(curve_figure(curve), folder / file_name(slug(curve.name)))]
 
 
 @styled

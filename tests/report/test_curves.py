@@ -37,7 +37,10 @@ def curve(lines: int = 14, places: tuple[int, ...] = PLACES, dataset: str = "acd
         }
         found.append(Line(f"m{k}", title, family, points))
     title = "ACDC (acdc), split ssl4mis, partial, preset standard with image_size=96, batch_size=4, seeds 0, 1, 2"
-    return Curve("images_seen", dataset, "ssl4mis", "standard", "c.", title, "Dice %", 2, places, tuple(found), ())
+    name = f"{dataset} ssl4mis images_seen standard"
+    return Curve(
+        "images_seen", dataset, "ssl4mis", "standard", name, "c.", title, "Dice %", 2, places, tuple(found), ()
+    )
 
 
 @pytest.mark.parametrize("lines", [2, 14])
@@ -113,6 +116,18 @@ def test_one_curve_has_the_file_s_name_and_several_say_of_what_each_is(tmp_path:
     both = draw_curves([curve(2), curve(2, dataset="synapse")], tmp_path / "two.pdf")
     assert [path.name for path in both] == [f"two-{d}-ssl4mis-images-seen-standard.pdf" for d in ("acdc", "synapse")]
     assert all(path.is_file() for path in both)
+
+
+def test_no_two_curves_of_a_folder_share_a_file(tmp_path: Path) -> None:
+    for patients, steps in itertools.product((5, 15), (100, 200)):
+        copy = shutil.copytree(a_record_of("segmentation"), tmp_path / "runs" / "acdc" / "m" / f"{patients}-{steps}")
+        change_cell(copy / "record.json", "train_patients", to=patients)
+        change_cell(copy / "record.json", "protocol", "steps", to=steps)
+        change(copy / "record.json", "preset", to=f"quick with steps={steps}")
+    curves, _ = stored_curves(tmp_path)
+    assert sorted(c.axis for c in curves) == ["images_seen"] * 2 + ["train_patients"] * 2
+    assert len(draw_curves(curves, tmp_path / "a.svg")) == len({*tmp_path.glob("a-*.svg")}) == 4
+    assert all(curve_sheet(curve).name in str([*tmp_path.glob("a-*.svg")]) for curve in curves)
 
 
 def test_the_caption_says_which_of_several_versions_is_shown() -> None:
