@@ -24,7 +24,7 @@ from bench.analysis.columns import Column
 from bench.analysis.folds import fold_count, pooled, same_folds, whole_seeds
 from bench.analysis.footnotes import footnotes, missing_folds_note
 from bench.analysis.short_budget import is_short, is_short_comparison
-from bench.analysis.shown import DEFAULT, Shown, shown_cases
+from bench.analysis.shown import DEFAULT, Shown, shown_cases, without_parts
 from bench.analysis.statistics import mean_and_deviation
 from bench.analysis.throughput import FORMS, throughput_columns, throughput_note
 from bench.errors import UserError
@@ -191,7 +191,7 @@ def _compared(cells: pd.DataFrame, scores: pd.DataFrame, shown: Shown) -> _Compa
     _check_seeds(cells)
     has_scores = cells[(cells["status"] == "complete") & cells["key"].isin(scores["key"])]
     scored = same_folds(has_scores)
-    of_scored = scores.merge(scored[["key", "model", "seed"]], on="key")
+    of_scored = without_parts(scores.merge(scored[["key", "model", "seed"]], on="key"), shown)
     return _Compared(cells, pooled(cells), has_scores, scored, of_scored, common_seeds(scored), titles_of(cells), shown)
 
 

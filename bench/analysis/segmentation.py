@@ -164,5 +164,5 @@ def scored_on(first: pd.Series[Any]) -> str:
 
 def note(first: pd.Series[Any], table: pd.DataFrame, shown: Shown) -> str:
     """What the figures are: the first footnote."""
-    larger = " max: HD95 is the larger of both directions' percentiles; blank where older records lack it."
+    larger = " max: HD95 is the larger of both directions' percentiles; blank for rows with records that lack it."
     return f"{NOTE} {shown.policy}: {POLICIES[shown.policy]}.{larger * (shown.definition == 'max')}"

@@ -84,3 +84,19 @@ def shown_cases(cases: pd.DataFrame, shown: Shown) -> pd.DataFrame:
         known = has_column & rows[f"hd95_{unit}_transunet"].notna()
         derived[f"hd95max_{unit}_transunet"] = strict.where(rows["outcome"] == "both", 0.0).where(known)
     return rows.assign(**derived)
+
+
+def without_parts(scores: pd.DataFrame, shown: Shown) -> pd.DataFrame:
+    """The rows with HD95 by `max` blank throughout for a model that has a record without it.
+
+    A mean over those of its seeds that have one would stand in a row whose Dice is of all.
+
+    Args:
+        scores: rows as `shown_cases` gives them, with `model`.
+    """
+    if shown.definition != "max" or scores["outcome"].isna().all():
+        return scores
+    columns = [f"hd95max_{unit}_{shown.policy}" for unit in ("vox", "mm")]
+    pooled = scores[[column.replace("hd95max", "hd95") for column in columns]].to_numpy(object)
+    lacks = (scores[columns].isna() & pd.notna(pooled)).groupby(scores["model"]).transform("any")
+    return scores.assign(**{column: scores[column].where(~lacks[column]) for column in columns})

@@ -295,7 +295,8 @@ def test_the_larger_hd95_has_a_column_of_its_own_name_and_is_derived_under_the_o
             {**place, "case": "c", "class": "RV", "outcome": "absent", "hd95max_vox_strict": None},
             {**place, "case": "d", "class": "RV", "outcome": "both", "hd95max_vox_strict": None},
         ]
-    ).assign(key="a-0-c1", dice_strict=0.5, dice_transunet=0.5, hd95_vox_strict=6.0, hd95_vox_transunet=0.0)
+    ).assign(key="a-0-c1", dice_strict=0.5, dice_transunet=0.5, hd95_vox_transunet=0.0)
+    rows["hd95_vox_strict"] = [6.0, 6.0, None, 6.0]
     rows = rows.assign(hd95_mm_strict=None, hd95_mm_transunet=None, hd95max_mm_strict=None)
     derived = shown_cases(rows, Shown("transunet", "max"))
     assert derived["hd95max_vox_transunet"].tolist()[:3] == [7.0, 0.0, 0.0]
@@ -308,6 +309,12 @@ def test_the_larger_hd95_has_a_column_of_its_own_name_and_is_derived_under_the_o
         for policy in ("strict", "transunet")
     )
     assert strict["HD95 (vox, max, strict)"].tolist() == [48.5]
+    older_seed = rows[:3].assign(key="a-1-c1", hd95max_vox_strict=None)
+    both = pd.concat([rows[:3], older_seed], ignore_index=True)
+    cells = pd.DataFrame([cell("a", 0), cell("a", 1)])
+    (table,) = summarise(cells, both, shown=Shown("strict", "max"))
+    assert table.scores["hd95max_vox_strict"].isna().all(), "a mean of one seed beside Dice of two"
+    assert "HD95 (vox, max, strict)" not in table.frame
     assert literature["HD95 (vox, max, transunet)"].tolist() == pytest.approx([7 / 3])
 
 
