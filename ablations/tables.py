@@ -21,7 +21,7 @@ from ablations.outcomes import lost_note
 from ablations.plans import label
 from bench.analysis.captions import TASKS, caption_marks, preset_words
 from bench.analysis.certainty import unit_column, unit_words
-from bench.analysis.footnotes import provenance_notes
+from bench.analysis.footnotes import in_a_row, provenance_notes
 from bench.analysis.own_settings import own_settings
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
@@ -97,7 +97,7 @@ def _single_runs(stored: Stored) -> Sheet:
 
 def _missing_notes(stored: Stored) -> list[str]:
     """What the table does not show: arms without all seeds, and cells that diverged or failed."""
-    left_out = f"Left out for lack of seeds: {', '.join(stored.incomplete)}." if stored.incomplete else ""
+    left_out = f"Left out for lack of seeds: {in_a_row(stored.incomplete)}." if stored.incomplete else ""
     more = "; ".join(f"{name}, {', '.join(map(str, sorted(seeds)))}" for name, seeds in stored.unshown.items())
     unshown = f"Seeds that other arms lack, and that are not shown: {more}." if more else ""
     return [*filter(None, (left_out, unshown, lost_note(stored.outcomes))), *_differences(stored)]

@@ -102,10 +102,10 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 
 
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
-    complete = cells[cells["status"] == "complete"]
+    complete = trained(cells)[trained(cells)["status"] == "complete"]
     counts = pd.Series({model: len(own) for model, own in whole_seeds_of_models(complete).items()}, dtype=int)
-    trained = {*cells.loc[cells["family"] != "chance", "model"].unique()}
-    lacking = [titles[model] for model in ranked.index[~ranked] if model in trained]
+    networks = {*trained(cells)["model"].unique()}
+    lacking = [titles[model] for model in ranked.index[~ranked] if model in networks]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
     most = f"{counts.max()}{folds}" if len(counts) else "none"
     few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
@@ -119,7 +119,7 @@ def trained(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _machine(cells: pd.DataFrame) -> str:
-    """What of device, CPU, torch and commit differs between rows, its values where they are few; what is unknown."""
+    """What of device, CPU, torch and commit differs between runs, its values where they are few; what is unknown."""
     cells = trained(cells)
     differ, lacking = [], [label for name, label in PROVENANCE.items() if cells[name].isna().all()]
     for name, label in PROVENANCE.items():
@@ -129,7 +129,7 @@ def _machine(cells: pd.DataFrame) -> str:
             shown = ", ".join(values) if len(values) <= 3 else f"{len(values)} of them"
             differ.append(f"{label} ({shown})")
     unknown = f"; not recorded: {', '.join(lacking)}" if lacking else ""
-    return f"no: rows differ in {', '.join(differ)}{unknown}" if differ else f"yes{unknown}"
+    return f"no: runs differ in {', '.join(differ)}{unknown}" if differ else f"yes{unknown}"
 
 
 def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]:
@@ -143,6 +143,8 @@ def _told_apart(sure: Certainty) -> str:
     """From which models the reference is told apart: those whose difference from it excludes 0."""
     if not sure.reference:
         return sure.caption
+    if not sure.gaps:
+        return f"nothing to tell {sure.reference} from: it is the one network with all seeds"
     apart = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
     rest = [title for title in sure.gaps if title not in apart]
     return f"{sure.reference} from: {', '.join(apart) or 'none'}; not from: {', '.join(rest) or 'none'}"

@@ -203,7 +203,8 @@ def _table(compared: _Compared, aside: tuple[str, ...], classes: bool, tests: bo
     columns = (*task.columns(figures, cells, classes, compared.shown), *throughput_columns(cells))
     headline = dict.fromkeys(titles, float("nan")) | task.headline(figures)
     chance = set(cells.loc[cells["family"] == "chance", "model"])
-    order = sorted(titles, key=lambda model: (model in chance, pd.isna(headline[model]), -headline[model]))
+    others = {model for model, own in rows_of.items() if " of " in (own[0]["folds"] or "")}  # figures of other images
+    order = sorted(titles, key=lambda m: (m in chance, pd.isna(headline[m]), m in others, -headline[m]))
     ranked = figures.drop_duplicates("model").set_index("model")["ranked"].loc[order]
     frame = pd.DataFrame([_row(rows_of[model], columns, compared) for model in order])
     best = [model for model in order if ranked[model] and pd.notna(headline[model])]

@@ -1,7 +1,8 @@
-"""The footnotes of a results table: rows without a rank, tuned values, initial weights, what rows differ in."""
+"""The footnotes of a results table: rows without a rank, tuned values, initial weights, what runs differ in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -15,31 +16,37 @@ from bench.analysis.short_budget import is_short_comparison
 def footnotes(
     cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], seeds: frozenset[int]
 ) -> tuple[str, ...]:
-    """Which rows are not ranked, what was chosen for each model, and what rows differ in though a table compares them.
+    """Which rows are not ranked, what was chosen for each model, and what runs differ in though a table compares them.
 
     Args:
         cells: all of one comparison. titles, ranked: of each model in it. seeds: those that a ranked row has.
     """
     notes: list[str] = []
     chance = {*cells.loc[cells["family"] == "chance", "model"].unique()}
-    lacking = ", ".join(titles[model] for model in ranked.index[~ranked] if model not in chance)
+    lacking = in_a_row(titles[model] for model in ranked.index[~ranked] if model not in chance)
     if lacking:
         what = "Without an interval" if is_short_comparison(cells.iloc[0]) else "Not ranked"
-        notes.append(f"{what} for lack of seeds (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
+        of = "seeds or folds" if fold_count(cells) else "seeds"
+        notes.append(f"{what} for lack of {of} (all: {', '.join(map(str, sorted(seeds))) or 'none'}): {lacking}.")
     return (*notes, *own_settings(cells, titles), *provenance_notes(cells, titles))
 
 
 def provenance_notes(cells: pd.DataFrame, titles: dict[str, str]) -> list[str]:
-    """In which of device, CPU, torch and commit the rows of one table differ."""
+    """In which of device, CPU, torch and commit the runs of one table differ, those of one row among them."""
     notes: list[str] = []
     networks = trained(cells)
     for column, label in PROVENANCE.items():
         values = networks[column].map(lambda value: "unknown" if pd.isna(value) else str(value))
         common, *rest = sorted(values.unique(), key=lambda value: (-sum(values == value), value))
-        shown = "; ".join(f"{v}: {', '.join(networks['model'][values == v].map(titles).unique())}" for v in rest)
+        shown = "; ".join(f"{v}: {in_a_row(networks['model'][values == v].map(titles).unique())}" for v in rest)
         if rest:
-            notes.append(f"Rows differ in {label}: {common}, but {shown}.")
+            notes.append(f"Runs differ in {label}: {common}, but {shown}.")
     return notes
+
+
+def in_a_row(titles: Iterable[str]) -> str:
+    """Titles by commas, in quotes that have a comma of their own: `full, "without sem, params matched"`."""
+    return ", ".join(f'"{title}"' if "," in title else title for title in titles)
 
 
 def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:

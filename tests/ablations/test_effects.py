@@ -261,7 +261,7 @@ def test_what_arms_differ_in_beside_their_modules_is_said() -> None:
     assert (
         "Learning rate not chosen from the grid (0.001, 0.002), the protocol's in its place: without sem 0.001." in said
     )
-    assert "Rows differ in torch: 2.15.0, but 2.1: without sem." in said
+    assert "Runs differ in torch: 2.15.0, but 2.1: without sem." in said
 
 
 def test_another_full_model_has_its_own_title_and_file_names() -> None:

@@ -190,6 +190,12 @@ def test_a_row_that_lacks_seeds_has_no_interval() -> None:
     found = table(*three("a", 0.9), (cell("late", 0), 0.95))
     assert found.sure.frame["Model"].to_list() == ["A"]
     assert "Seeds? 3; fewer: LATE" in found.checklist
+    assert found.checklist[-1] == "Told apart? nothing to tell A from: it is the one network with all seeds"
+
+
+def test_the_seeds_of_chance_are_no_network_s() -> None:
+    found = table((cell("a", 0), 0.9), (cell("b", 0), 0.8), *three("chance", 0.1, family="chance"))
+    assert "Seeds? 1 (fewer than 3: too few to tell methods apart)" in found.checklist
 
 
 def test_the_checklist_says_what_is_against_a_claim() -> None:
@@ -210,7 +216,7 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
     assert asked["Reduced width"] == "A"
     assert asked["Real images, whole split"] == "no: phantom images"
     assert asked["Leak"] == "yes: leaks; of the test cases 50.0 % have the same patient or subject in training"
-    assert asked["Same machine and code"] == "no: rows differ in commit (abc, other)"
+    assert asked["Same machine and code"] == "no: runs differ in commit (abc, other)"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +282,7 @@ def test_what_differs_between_machines_is_named() -> None:
     for seed, (one, _) in enumerate(pairs):
         one.update(torch=f"2.{seed}", cpu=None if seed else "X")
     asked = dict(line.split("? ", 1) for line in table(*pairs).checklist)
-    assert asked["Same machine and code"] == "no: rows differ in CPU (X, unknown), torch (2.0, 2.1, 2.2)"
+    assert asked["Same machine and code"] == "no: runs differ in CPU (X, unknown), torch (2.0, 2.1, 2.2)"
     for one, _ in pairs:
         one.update(torch="2.0", cpu="X", commit=None)
     asked = dict(line.split("? ", 1) for line in table(*pairs).checklist)

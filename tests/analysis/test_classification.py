@@ -254,10 +254,10 @@ def test_the_machine_of_chance_is_no_difference() -> None:
         return " ".join(table.footnotes), next(line for line in table.checklist if line.startswith("Same machine"))
 
     notes, line = noted("a", "c")
-    assert "Rows differ in CPU" not in notes
+    assert "Runs differ in CPU" not in notes
     assert "CPU" not in line
     notes, line = noted("a", "b", "c")
-    assert "Rows differ in CPU: CPU of a, but CPU of b: b." in notes
+    assert "Runs differ in CPU: CPU of a, but CPU of b: b." in notes
     assert "CPU (CPU of a, CPU of b)" in line
 
 

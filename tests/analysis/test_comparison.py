@@ -236,10 +236,10 @@ def test_an_arm_never_reads_as_the_model() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "note"),
     [
-        ("torch", "2.14.1", "Rows differ in torch: 2.15.0, but 2.14.1: B."),
-        ("cpu", "Y", "Rows differ in CPU: X, but Y: B."),
-        ("commit", None, "Rows differ in commit: abc, but unknown: B."),
-        ("device", "cuda", "Rows differ in device: cpu, but cuda: B."),
+        ("torch", "2.14.1", "Runs differ in torch: 2.15.0, but 2.14.1: B."),
+        ("cpu", "Y", "Runs differ in CPU: X, but Y: B."),
+        ("commit", None, "Runs differ in commit: abc, but unknown: B."),
+        ("device", "cuda", "Runs differ in device: cpu, but cuda: B."),
     ],
 )
 def test_provenance_footnotes(column: str, value: object, note: str) -> None:

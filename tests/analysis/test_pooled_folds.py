@@ -87,7 +87,8 @@ def test_a_row_that_lacks_folds_says_so_and_is_not_ranked() -> None:
     found = table_of(*cells)
     lacking = "HALF, seed 0: fold 1; seed 1: fold 1; seed 2: fold 1, 2; SOME, seed 1: fold 2."
     assert f"Folds that are missing: {lacking}" in found.footnotes
-    assert "Not ranked for lack of seeds (all: 0, 1, 2): SOME, HALF." in found.footnotes
+    assert "Not ranked for lack of seeds or folds (all: 0, 1, 2): SOME, HALF." in found.footnotes
+    assert list(found.frame["Model"]) == ["SOME", "A", "B", "HALF"], "HALF has figures of other images"
     rows = found.frame.set_index("Model")
     assert rows.loc["SOME", "Seeds"] == "2 of 3 x 3; of other folds (2 of 8 runs)"
     assert rows.loc["SOME", "Dice sd seeds"] == pytest.approx(0.1 * 2**0.5), "seeds 0 and 2, of all folds"
