@@ -128,7 +128,8 @@ def certainty(
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
     if not order:
-        return _without_claim(f"no model has all seeds{' and folds' * bool(fold_count(cells))}, and the figure that orders the rows", known)
+        all_of = "seeds and folds" if fold_count(cells) else "seeds"
+        return _without_claim(f"no model has all {all_of}, and the figure that orders the rows", known)
     if seeds < 2 or units < 2:
         why = f"{seeds} seed{'s' * (seeds != 1)}, {units} {unit_word(cells, known)}{'s' * (units != 1)}"
         right = task.right(scores) if seeds == 1 else None
