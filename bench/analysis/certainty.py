@@ -123,7 +123,7 @@ def certainty(
         shown: which of the stored figures.
         marked: whether differences are marked and models ranked, which those of a short budget are not.
     """
-    scores, reference = task.counted(scores), _reference(cells, order, shown.reference)
+    scores, reference = task.counted(scores), reference_model(cells, order, shown.reference)
     known = patients_known(cells, scores)
     units = scores[unit_column(scores)].nunique()
     seeds = int(scores.groupby("model")["seed"].nunique().min()) if order else 0
@@ -323,7 +323,7 @@ def unit_words(task: ModuleType, cells: pd.DataFrame, rows: pd.DataFrame) -> str
     return str(task.UNITS[patients_known(cells, rows)])
 
 
-def _reference(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:
+def reference_model(cells: pd.DataFrame, order: Sequence[str], asked: str | None = None) -> str:
     """The model that was asked for, where it is ranked; else the proposed one; else the only one of the user's own.
 
     Of several versions the newest, before any config of it; without such a model the best; blank without any.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.analysis.captions import TASKS
+from bench.analysis.certainty import reference_model
 from bench.analysis.comparison import Table
 from bench.analysis.sheet import Sheet
 from bench.analysis.shown import Shown
@@ -32,7 +33,7 @@ def _sheet(table: Table, count: int) -> Sheet:
     titles = [title for title in table.frame["Model"] if family[title] != "chance"]
     own_rows = table.scores[table.scores["shown_as"].isin(titles)].assign(model=table.scores["shown_as"])
     rows = TASKS[table.task].counted(own_rows)
-    model = next((title for title in (table.sure.reference, *titles) if title in titles), "no model")
+    model = _whose(table, titles)
     caption = f"{table.where}. Hardest cases of {model}."
     if rows.empty or model not in set(rows["model"]):
         return Sheet(f"{caption} None is scored.", pd.DataFrame(), name=f"{table.name}-{table.key}-cases")
@@ -51,6 +52,15 @@ def _sheet(table: Table, count: int) -> Sheet:
             ]
     name = f"{table.name}-{table.key}-cases"
     return Sheet(caption, frame, (NOTES[table.task],), name=name, left=("Patient", "True class"))
+
+
+def _whose(table: Table, titles: Sequence[str]) -> str:
+    """The title of the table's reference; where one seed claims nothing and has none, of whom it would be."""
+    if table.sure.reference in titles:
+        return table.sure.reference
+    title_of = dict(zip(table.cells["model"], table.cells["shown_as"], strict=True))
+    order = sorted((m for m, title in title_of.items() if title in titles), key=lambda m: titles.index(title_of[m]))
+    return title_of.get(reference_model(table.cells, order, table.shown.reference), "no model")
 
 
 def _segmented(rows: pd.DataFrame, shown: Shown) -> pd.DataFrame:

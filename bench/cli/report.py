@@ -32,7 +32,7 @@ class Instead:
     budgets: bool
     figures: Path | None
     bibtex: bool
-    over: str
+    over: str | None
 
     def __post_init__(self) -> None:
         drawn = self.figures is not None and not self.budgets
@@ -49,6 +49,15 @@ class Instead:
         views = ("brief", "trials", "speeds", "ranks", "conventions", "budgets")
         return next((name for name in views if getattr(self, name)), None)
 
+    def check(self, form: str, checklist: bool) -> None:
+        """Raises UserError for what only whole tables or only drawn ones have, where others are asked for."""
+        if self.over is not None and (self.budgets or (self.figures is None and form != "html")):
+            raise UserError("Expected --over with --figures or --format html, whose learning curves it is of.")
+        if checklist and not (self.view is None and self.figures is None and not self.bibtex):
+            raise UserError(
+                "Expected --checklist with whole tables, without --brief, --ranks, --figures and their like."
+            )
+
 
 INSTEAD: Option = gathered(
     "instead",
@@ -61,7 +70,7 @@ INSTEAD: Option = gathered(
     click.option("--budgets", is_flag=True, help="Score against images seen, and against training patients, instead."),
     click.option("--figures", type=PATH, metavar="DIR", help="Draw all figures there instead, PDF, SVG and PNG."),
     click.option(
-        "--over", type=click.Choice(["images", "steps"]), default="images", help="Axis of learning curves.  [images]"
+        "--over", type=click.Choice(["images", "steps"]), help="Axis of learning curves in figures.  [images]"
     ),
     click.option("--bibtex", is_flag=True, help="Citations of the tables' networks and data sets instead."),
 )
@@ -134,6 +143,7 @@ def report(
     naming.keep(selection.results)
     paper.check(form)
     on_page.check(form)
+    instead.check(form, checklist)
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")
@@ -190,7 +200,7 @@ def _print(selection: Selection, instead: Instead, checklist: bool, display: Dis
 
 def _text(selection: Selection, instead: Instead, form: str) -> str:
     """The tables, or what replaces them, as text of a format."""
-    from bench.report.instead import sheets_instead
+    from bench.report.instead import reject_unread, sheets_instead
     from bench.report.json_text import results_document
     from bench.report.notes import notes_text
     from bench.report.render import render_tables
@@ -205,6 +215,8 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
     if instead.view is not None:
         sheets, notes = sheets_instead(instead.view, selection)
         return render_sheets(sheets, of_sheets) + notes_text(notes, of_sheets)
+    if instead.bibtex:
+        reject_unread("bibtex", selection)
     tables, notes = _tables(selection)
     if instead.bibtex:
         from bench.report.bibliography import bibliography
@@ -222,6 +234,7 @@ def _text(selection: Selection, instead: Instead, form: str) -> str:
 def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
     from ablations.command import draw_stored
     from bench.report.figures import draw_report
+    from bench.report.instead import reject_unread
     from bench.report.notes import few
 
     if instead.budgets:
@@ -232,8 +245,9 @@ def _draw(selection: Selection, folder: Path, instead: Instead) -> None:
         for said in (*map(str, draw_curves_in(curves, folder)), *few(notes)):
             click.echo(said)
         return
+    reject_unread("figures", selection)
     tables, notes = _tables(selection)
-    drawn, left_out = draw_report(tables, folder, selection.results, instead.over)
+    drawn, left_out = draw_report(tables, folder, selection.results, instead.over or "images")
     drawn += draw_stored(selection.results, tables, folder)
     for line in (*drawn, *few([*left_out, *notes])):
         click.echo(line)
@@ -257,7 +271,7 @@ def _write_page(selection: Selection, instead: Instead, on_page: OnPage, path: P
 
         parts[GALLERY] = picture_parts(tables, selection.results, on_page.gallery, on_page.data_root)
     drawn = DRAWN if on_page.drawn is None else on_page.drawn
-    asked = Asked(selection.results, instead.over, parts, drawn)
+    asked = Asked(selection.results, instead.over or "images", parts, drawn)
     click.echo(write_page(tables, asked, path, notes))
 
 

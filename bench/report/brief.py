@@ -103,8 +103,9 @@ def brief_sheet(table: Table) -> Sheet:
 
 
 def _intervals(table: Table) -> pd.DataFrame:
-    """Of a table's intervals those of the figures themselves, not those of differences."""
-    figures = [f"{name}{INTERVAL}" for name in table.sure.measures]
+    """Of a table's intervals those of its columns' own figures, not those of differences."""
+    shown = {measure.name for c in table.columns if (measure := measure_of(table.sure, c)) is not None}
+    figures = [f"{name}{INTERVAL}" for name in table.sure.measures if name in shown]
     return table.sure.frame[["Model", *figures]] if figures else pd.DataFrame()
 
 

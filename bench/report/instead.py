@@ -24,14 +24,14 @@ def sheets_instead(view: str, selection: Selection) -> Sheets:
     Raises:
         UserError: a wish that the view does not read, or nothing stored that it shows.
     """
-    _reject_unread(view, selection)
-    return VIEWS[view][0](selection)
+    reject_unread(view, selection)
+    return VIEWS[view](selection)
 
 
-def _reject_unread(view: str, selection: Selection) -> None:
-    reads = VIEWS[view][1]
+def reject_unread(view: str, selection: Selection) -> None:
+    """Raises UserError for a wish that a view, one of `READS`, passes over."""
     given = [field.name for field in fields(selection) if getattr(selection, field.name) != field.default]
-    unread = [f"--{name}" for name in given if reads is not None and name not in {"results", *reads}]
+    unread = [f"--{name}" for name in given if name not in {"results", *READS[view]}]
     if unread:
         raise UserError(f"Expected --{view} without {' and '.join(unread)}, which it does not read.")
 
@@ -65,7 +65,7 @@ def selected_curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]
     """
     from bench.analysis.curves import stored_curves
 
-    _reject_unread("budgets", selection)
+    reject_unread("budgets", selection)
     choice = Choice(selection.models, selection.dataset, None, selection.split, selection.seeds)
     return stored_curves(selection.results, selection.preset, selection.shown, choice)
 
@@ -94,14 +94,24 @@ def _speeds(selection: Selection) -> Sheets:
     return stored_profiles(selection.results)
 
 
-CELLS = {"models", "dataset", "preset", "split", "seeds"}
-FIGURES = {"policy", "definition", "weights"}
-# What makes each view's sheets, and which wishes it reads beside the folder; None: all.
-VIEWS: dict[str, tuple[Callable[[Selection], Sheets], set[str] | None]] = {
-    "brief": (_brief, None),
-    "ranks": (_ranks, None),
-    "budgets": (_budgets, CELLS | FIGURES),
-    "conventions": (_conventions, {"dataset", "weights"}),
-    "trials": (_trials, set()),
-    "speeds": (_speeds, set()),
+VIEWS: dict[str, Callable[[Selection], Sheets]] = {
+    "brief": _brief,
+    "ranks": _ranks,
+    "budgets": _budgets,
+    "conventions": _conventions,
+    "trials": _trials,
+    "speeds": _speeds,
+}
+CELLS, FIGURES = {"models", "dataset", "preset", "split", "seeds"}, {"policy", "definition", "weights"}
+ROWS = CELLS | FIGURES | {"reference", "sort", "top", "arms"}
+# Which wishes each view reads beside the folder, and those that are no sheets.
+READS = {
+    "brief": ROWS | {"columns"},
+    "ranks": ROWS,
+    "budgets": CELLS | FIGURES,
+    "conventions": {"dataset", "weights"},
+    "trials": set(),
+    "speeds": set(),
+    "figures": ROWS,
+    "bibtex": ROWS | {"literature"},
 }

@@ -96,7 +96,8 @@ def rank_sheet(table: Table) -> Sheet:
         alone = "Nothing is ranked: one network alone." if sure.reference else sure.caption
         return Sheet(f"{table.where}. {NO_RANKS if sure.gaps else alone}", sure.ranks)
     caption = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
-    shares = (100 * sure.ranks).map("{:.0f}".format).rename(columns=str)
+    order = [title for title in table.frame["Model"] if title in sure.ranks.index]
+    shares = (100 * sure.ranks.loc[order]).map("{:.0f}".format).rename(columns=str)
     return Sheet(caption, shares.rename_axis("Model").reset_index())
 
 

@@ -11,11 +11,12 @@ from test_comparison import one
 
 from bench.analysis.comparison import Table
 from bench.errors import UserError
-from bench.report.arrange import with_columns
+from bench.report.arrange import sorted_rows, with_columns
 from bench.report.brief import brief_sheet, top_rows, write_into
 from bench.report.drawing.forest import differences
 from bench.report.drawing.ranking import rank_map
 from bench.report.render import render_tables
+from bench.report.table_sheets import rank_sheet
 
 BEGINNING = "<!-- begin: acdc -->"
 
@@ -63,14 +64,25 @@ def test_a_brief_table_has_intervals_costs_and_what_the_budget_means(table: Tabl
 def test_a_row_without_an_interval_keeps_its_figure() -> None:
     found = table_of(*three("ours", 0.9, family="proposed"), *three("b", 0.8), *three("less", 0.7)[:2])
     assert "LESS" not in set(found.sure.frame["Model"])
-    (params,) = with_columns([found], ["params"])
-    for one_table, distance in ((found, "5.00"), (params, "")):
-        rows = brief_sheet(one_table).frame.set_index("Model")
-        assert rows.loc["B", "Dice % (strict) [95 %]"].endswith("]")
-        figure = found.frame.set_index("Model").loc["LESS", "Dice % (strict)"]
-        assert rows.loc["LESS", "Dice % (strict) [95 %]"] == f"{figure:.2f}"
-        assert rows.loc["LESS", "HD95 vox (strict) [95 %]"] == distance
-        assert rows.loc["LESS", "Seeds"].startswith("2 of 3")
+    rows = brief_sheet(found).frame.set_index("Model")
+    assert rows.loc["B", "Dice % (strict) [95 %]"].endswith("]")
+    figure = found.frame.set_index("Model").loc["LESS", "Dice % (strict)"]
+    assert rows.loc["LESS", "Dice % (strict) [95 %]"] == f"{figure:.2f}"
+    assert rows.loc["LESS", "HD95 vox (strict) [95 %]"] == "5.00"
+    assert rows.loc["LESS", "Seeds"].startswith("2 of 3")
+
+
+def test_ranks_are_in_the_order_of_the_rows(table: Table) -> None:
+    (by_name,) = sorted_rows([table], "name")
+    assert list(rank_sheet(by_name).frame["Model"]) == list(by_name.frame["Model"]) != list(table.frame["Model"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"), [("params", ["Params (M)"]), ("hd95,params", ["HD95 vox (strict) [95 %]", "Params (M)"])]
+)
+def test_a_brief_table_has_the_columns_that_are_asked_for(table: Table, asked: str, shown: list[str]) -> None:
+    (chosen,) = with_columns([table], asked.split(","))
+    assert list(brief_sheet(chosen).frame.columns) == ["Model", *shown, "Seeds"]
 
 
 def test_one_seed_has_figures_without_intervals_and_titles_are_explained_once() -> None:

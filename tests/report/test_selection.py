@@ -19,6 +19,7 @@ from test_comparison import cell
 import bench
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.hard_cases import hard_case_sheets
+from bench.analysis.shown import Shown
 from bench.errors import UserError
 from bench.report.arrange import sorted_rows, with_columns
 from bench.report.brief import top_rows
@@ -143,6 +144,14 @@ def test_the_hardest_cases_are_of_the_seeds_and_rows_of_the_table() -> None:
     means = 100 * own.groupby("case")["dice_strict"].mean().sort_values(kind="stable")
     assert list(frame["Dice %"]) == [f"{value:.1f}" for value in means]
     assert frame["Others: Dice %"].astype(float).between(80, 90).all(), "no arm is among the others"
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(None, "OURS"), ("b", "B")])
+def test_the_hardest_cases_of_one_seed_are_those_of_the_model_asked_for(asked: str | None, shown: str) -> None:
+    pairs = [(cell("a", 0), 0.9), (cell("b", 0), 0.8), (cell("ours", 0, family="proposed"), 0.7)]
+    rows = pd.DataFrame([row for one, mean in pairs for row in rows_of(one, mean)])
+    tables = summarise(pd.DataFrame([one for one, _ in pairs]), rows, shown=Shown(reference=asked))
+    assert hard_case_sheets(tables, 2)[0].caption.endswith(f"Hardest cases of {shown}.")
 
 
 def test_a_report_as_json_has_every_figure_of_the_table(table: Table) -> None:
