@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,8 @@ from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
 from bench.analysis.statistics import figure
-from bench.errors import unknown
+from bench.errors import UserError
+from bench.records.choice import ALL, Choice
 from bench.records.store import load_cells_and_cases
 
 # Every figure that cases.csv holds, under the name that says its convention.
@@ -69,30 +71,37 @@ _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
 
 def convention_sheets(
-    results: Path, dataset: str | None = None, weights: str | None = DEFAULT.weights
+    results: Path, choice: Choice = ALL, weights: str | None = DEFAULT.weights
 ) -> tuple[list[Sheet], tuple[str, ...]]:
     """Of each segmentation comparison the means under each convention, and whose rank changes with it.
 
     Beside them, in lines, what of the folder was left out. Chance is left out; records from before their cases.csv had
     all columns are left out and counted.
 
+    Args:
+        choice: of which cells.
+
     Raises:
-        UserError: no records of that dataset.
+        UserError: a wish that no record fulfils, or none of these is of a segmentation with all columns.
     """
     cells, cases = load_cells_and_cases(results)
     notes = cells.attrs.get("notes", ())
-    if dataset is not None and len(cells):
-        if dataset not in set(cells["dataset"]):
-            raise unknown("dataset among the records", dataset, set(cells["dataset"]))
-        cells = cells[cells["dataset"] == dataset]
-    return (_sheets(cells, cases, weights) if len(cells) else []), notes
+    cells = choice.of(cells) if len(cells) else cells
+    sheets = _sheets(cells, cases, choice.configs, weights) if len(cells) else []
+    if not sheets:
+        whose = f" of {choice.text}" if choice.text else ""
+        raise UserError(
+            f"No segmentation records{whose} with all metrics in {str(results)!r}: give `medbench run` first."
+            f"{''.join(f' {note}' for note in notes[:1])}"
+        )
+    return sheets, notes
 
 
-def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, weights: str | None) -> list[Sheet]:
+def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, kept: Collection[str], weights: str | None) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
-    groups = (set_aside(of_comparison, ()) for _, of_comparison in cells.groupby("comparison", sort=True))
+    groups = (set_aside(of_comparison, kept) for _, of_comparison in cells.groupby("comparison", sort=True))
     sheets = (_comparison(in_table.sort_values(["model", "seed"]), cases, notes, weights) for in_table, notes in groups)
     return [sheet for sheet in sheets if sheet is not None]
 

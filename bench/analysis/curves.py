@@ -150,9 +150,10 @@ def stored_curves(
         )
         found += _curves(placed, cases, axis, shown, ())
     if not found:
+        whose = f" of {choice.text}" if choice.text else ""
         raise UserError(
-            f"No model has cells at two budgets or more in {str(results)!r}, or with two numbers of training patients: "
-            "`medbench budget` makes some."
+            f"No model{whose} has cells at two budgets or more in {str(results)!r}, or with two numbers of training "
+            "patients: `medbench budget` makes some."
         )
     if preset is not None and preset not in {curve.preset for curve in found}:
         raise unknown("preset among the curves", preset, {curve.preset for curve in found})

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from bench.analysis.sheet import Sheet
 from bench.errors import UserError
 from bench.records.choice import Choice
-from bench.report.notes import in_a_line
 from bench.report.selection import Selection, selected_tables
 
 if TYPE_CHECKING:
@@ -73,13 +72,7 @@ def selected_curves(selection: Selection) -> tuple[list[Curve], tuple[str, ...]]
 def _conventions(selection: Selection) -> Sheets:
     from bench.analysis.conventions import convention_sheets
 
-    sheets, notes = convention_sheets(selection.results, selection.only_dataset, selection.weights)
-    if not sheets:
-        raise UserError(
-            f"No segmentation records with all metrics in {str(selection.results)!r}: give `medbench run` first."
-            f"{in_a_line(notes)}"
-        )
-    return sheets, notes
+    return convention_sheets(selection.results, selection.choice, selection.weights)
 
 
 def _trials(selection: Selection) -> Sheets:
@@ -109,7 +102,7 @@ READS = {
     "brief": ROWS | {"columns"},
     "ranks": ROWS,
     "budgets": CELLS | FIGURES,
-    "conventions": {"dataset", "weights"},
+    "conventions": CELLS | {"weights"},
     "trials": set(),
     "speeds": set(),
     "figures": ROWS,

@@ -33,7 +33,7 @@ from bench.report.table_sheets import (
     table_sheet,
 )
 
-TOLD = {"model": "models", "seed": "seeds"}  # what a choice may leave out of a comparison
+TOLD = ("model", "seed")  # what a choice may leave out of a comparison
 CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
@@ -90,11 +90,11 @@ def _chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
             column: {*rows[column].unique()} - {*meant.loc[meant["comparison"] == comparison, column].unique()}
             for column in TOLD
         }
-        told = [f"{len(values)} stored {TOLD[column]}" for column, values in left.items() if values]
+        told = [f"{len(values)} stored {column}{'s' * (len(values) > 1)}" for column, values in left.items() if values]
         if told:
             notes[str(comparison)] = (
-                f"Chosen: {' and '.join(told)} of this comparison were not asked for, and no mark, rank or adjusted "
-                "p-value knows of them."
+                f"Chosen: without {' and '.join(told)} of this comparison, which no mark, rank or adjusted p-value "
+                "knows of."
             )
     return notes
 
@@ -166,7 +166,8 @@ def _with_what_stands_below(table: Table, form: str) -> str:
     intervals = interval_sheet(table)
     if form == "latex":
         notes = (*intervals.notes, f"Claims checklist. {table.checklist[0]}", *table.checklist[1:])
-        sure = to_latex(replace(intervals, notes=notes), Setting("scriptsize", 3))
+        caption = f"{table.where}. {intervals.caption}"  # a float may stand far from the table's own
+        sure = to_latex(replace(intervals, caption=caption, notes=notes), Setting("scriptsize", 3))
         return "\n".join([to_latex(table_sheet(table), table_setting(table)), *classes, sure])
     questions = "\n".join(f"- {markdown_text(line)}" for line in table.checklist)
     sure = f"{to_markdown(intervals)}\nClaims checklist:\n\n{questions}\n"

@@ -72,7 +72,7 @@ def class_sheet(table: Table) -> Sheet | None:
             confused = pd.Series({f"As {other}": known[title, CONFUSION, f"{name}->{other}"] for other in names})
             row = {"Model": str(title), "Class": name, **dict(zip(values.index, texts(values, 2), strict=True))}
             rows.append(row | dict(zip(confused.index, texts(confused, 1), strict=True)))
-    return Sheet(f"By class: {table.name}, comparison {table.key}.", pd.DataFrame(rows), (BY_CLASS,), left=("Class",))
+    return Sheet(f"By class: {table.where}, comparison {table.key}.", pd.DataFrame(rows), (BY_CLASS,), left=("Class",))
 
 
 def interval_sheet(table: Table) -> Sheet:

@@ -100,10 +100,18 @@ def test_the_committed_records_give_what_pandas_says(example: Path) -> None:
     assert larger > pooled
 
 
+def test_a_model_and_a_preset_are_chosen_and_several_data_sets_are_named(example: Path) -> None:
+    wishes = ["--conventions", "--dataset", "acdc,msld", "--models", "nnunet_s,unet_s", "--preset", "standard"]
+    out = CliRunner().invoke(main, ["report", "--results", str(example), *wishes, "--format", "markdown"])
+    assert (out.exit_code, out.output.count("Conventions: ")) == (0, 1), out.output
+    assert out.output.count("| nnU-Net (reduced) |") == 1
+    assert "MedNeXt" not in out.output
+
+
 def test_without_such_records_it_says_so(example: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--dataset", "msld"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "No segmentation records with all metrics" in result.stderr
+    assert "No segmentation records of dataset msld with all metrics" in result.stderr
     result = CliRunner().invoke(main, ["report", "--results", str(tmp_path), "--conventions"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     result = CliRunner().invoke(main, ["report", "--results", str(example), "--conventions", "--dataset", "acd"])
@@ -116,7 +124,7 @@ def test_the_seeds_of_a_null_arm_leave_the_other_rows_ranked_and_fewer_patients_
     loaded += [cell(model, seed) for model in ("b", "c") for seed in range(3)]
     loaded = [{**one, "train_patients": 15.0} for one in loaded]
     scored = [row for one in loaded for row in rows(one["key"], 3.0, 4.0)]
-    (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), None)
+    (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), (), None)
     assert dict(zip(sheet.frame["Model"], sheet.frame["Seeds"], strict=True)) == {
         "MEDNEXT_TINY": "3",
         "B": "3",

@@ -30,7 +30,8 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
     [
         (["--speeds", "--models", "unet_s"], "Expected --speeds without --models, which it does not read."),
         (["--trials", "--dataset", "acdc", "--top", "3"], "Expected --trials without --dataset and --top"),
-        (["--conventions", "--preset", "quick"], "Expected --conventions without --preset"),
+        (["--conventions", "--columns", "dice"], "Expected --conventions without --columns"),
+        (["--budgets", "--dataset", "msld"], "No model of dataset msld has cells at two budgets or more"),
         (["--budgets", "--columns", "dice"], "Expected --budgets without --columns"),
         (["--budgets", "--figures", "never", "--top", "3"], "Expected --budgets without --top"),
         (["--brief", "--dataset", "acdc", "--cases", "2"], "Expected --brief without --cases"),
