@@ -97,7 +97,8 @@ def _single_runs(stored: Stored) -> Sheet:
 
 def _missing_notes(stored: Stored) -> list[str]:
     """What the table does not show: arms without all seeds, and cells that diverged or failed."""
-    left_out = f"Left out for lack of seeds: {in_a_row(stored.incomplete)}." if stored.incomplete else ""
+    of = "seeds or folds" if stored.cells["fold"].notna().any() else "seeds"
+    left_out = f"Left out for lack of {of}: {in_a_row(stored.incomplete)}." if stored.incomplete else ""
     more = "; ".join(f"{name}, {', '.join(map(str, sorted(seeds)))}" for name, seeds in stored.unshown.items())
     unshown = f"Seeds that other arms lack, and that are not shown: {more}." if more else ""
     return [*filter(None, (left_out, unshown, lost_note(stored.outcomes))), *_differences(stored)]

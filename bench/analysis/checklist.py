@@ -45,7 +45,7 @@ def checklist(
         f"Seeds? {_seeds(cells, titles, ranked)}",
         f"Same machine and code? {_machine(cells)}",
         *_uncommitted(cells, titles),
-        f"Told apart? {_told_apart(sure)}",
+        f"Told apart? {_told_apart(sure, cells)}",
     )
 
 
@@ -104,7 +104,7 @@ def _leak(first: pd.Series[Any], sure: Certainty) -> str:
 def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) -> str:
     complete = trained(cells)[trained(cells)["status"] == "complete"]
     counts = pd.Series({model: len(own) for model, own in whole_seeds_of_models(complete).items()}, dtype=int)
-    networks = {*trained(cells)["model"].unique()}
+    networks = {*cells.loc[cells["family"] != "chance", "model"].unique()}
     lacking = [titles[model] for model in ranked.index[~ranked] if model in networks]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
     most = f"{counts.max()}{folds}" if len(counts) else "none"
@@ -139,12 +139,13 @@ def _uncommitted(cells: pd.DataFrame, titles: dict[str, str]) -> tuple[str, ...]
     return (f"Code as committed? no: uncommitted changes in {rows}",) if changed.any() else ()
 
 
-def _told_apart(sure: Certainty) -> str:
+def _told_apart(sure: Certainty, cells: pd.DataFrame) -> str:
     """From which models the reference is told apart: those whose difference from it excludes 0."""
     if not sure.reference:
         return sure.caption
     if not sure.gaps:
-        return f"nothing to tell {sure.reference} from: it is the one network with all seeds"
+        folds = " and folds" if fold_count(cells) else ""
+        return f"nothing to tell {sure.reference} from: it is the one network with all seeds{folds}"
     apart = [title for title, gap in sure.gaps.items() if gap.excludes_zero]
     rest = [title for title in sure.gaps if title not in apart]
     return f"{sure.reference} from: {', '.join(apart) or 'none'}; not from: {', '.join(rest) or 'none'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,8 @@ from bench.analysis.aside import set_aside
 from bench.analysis.captions import caption_marks, changes
 from bench.analysis.certainty import Measure, scores_of
 from bench.analysis.comparison import titles_of
-from bench.analysis.folds import same_folds, whole_seeds
+from bench.analysis.folds import fold_count, same_folds, whole_seeds
+from bench.analysis.footnotes import chosen_notes, missing_folds_note
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
@@ -65,7 +66,7 @@ PAIRS = (
 NOTE = (
     "Distances in voxels, NSD within 1 voxel; strict where nothing is said. Means over classes of the mean over test "
     "cases, averaged over seeds, of the same predictions in every column. Missed and invented: structures per run. "
-    "Ranks are of models with all seeds."
+    "Ranks are of models with all seeds and folds."
 )
 _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
@@ -86,8 +87,8 @@ def convention_sheets(
     """
     cells, cases = load_cells_and_cases(results)
     notes = cells.attrs.get("notes", ())
-    cells = choice.of(cells) if len(cells) else cells
-    sheets = _sheets(cells, cases, choice.configs, weights) if len(cells) else []
+    meant = choice.of(cells) if len(cells) else cells
+    sheets = _sheets(meant, cases, choice.configs, weights, chosen_notes(cells, meant)) if len(cells) else []
     if not sheets:
         whose = f" of {choice.text}" if choice.text else ""
         raise UserError(
@@ -97,12 +98,21 @@ def convention_sheets(
     return sheets, notes
 
 
-def _sheets(cells: pd.DataFrame, cases: pd.DataFrame, kept: Collection[str], weights: str | None) -> list[Sheet]:
+def _sheets(
+    cells: pd.DataFrame,
+    cases: pd.DataFrame,
+    kept: Collection[str],
+    weights: str | None,
+    fewer: Mapping[str, str],
+) -> list[Sheet]:
     cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
     cells = cells[cells["family"] != "chance"].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
-    groups = (set_aside(of_comparison, kept) for _, of_comparison in cells.groupby("comparison", sort=True))
-    sheets = (_comparison(in_table.sort_values(["model", "seed"]), cases, notes, weights) for in_table, notes in groups)
+    groups = [(set_aside(own, kept), fewer.get(str(key), "")) for key, own in cells.groupby("comparison", sort=True)]
+    sheets = (
+        _comparison(in_table.sort_values(["model", "seed"]), cases, (*notes, told), weights)
+        for (in_table, notes), told in groups
+    )
     return [sheet for sheet in sheets if sheet is not None]
 
 
@@ -120,13 +130,15 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     seeds = {model: rows["seed"].nunique() for model, rows in by_model.items()}
     whole = {str(model): len(whole_seeds(rows)) for model, rows in scored.groupby("model")}
     values = pd.DataFrame({model: _means(rows) for model, rows in by_model.items()}).T
-    values = values.sort_values("Dice %", ascending=False, kind="stable")
+    folds = {str(model): own["fold"].nunique() for model, own in scored.groupby("model")}
+    values = values.assign(others=[folds[model] < max(folds.values()) for model in values.index])  # of other images
+    values = values.sort_values(["others", "Dice %"], ascending=[True, False], kind="stable").drop(columns="others")
     rows = []
     for model in values.index:
         texts = {name: f"{values.loc[model, name]:.2f}" for name in SHOWN}
         for outcome in ("missed", "invented"):
             texts[outcome.capitalize()] = f"{(by_model[model]['outcome'] == outcome).sum() / seeds[model]:.1f}"
-        rows.append({"Model": titles[model], **texts, "Seeds": str(seeds[model])})
+        rows.append({"Model": titles[model], **texts, "Seeds": f"{seeds[model]}{_folds_text(folds[model], cells)}"})
     ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
     older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
     short, marks = is_short_comparison(first), "".join(f"{mark}. " for mark in caption_marks(first))
@@ -137,7 +149,14 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
     )
     nameless = short or max(whole.values()) < 2
     changed = [_change(ranked, *pair, nameless) for pair in PAIRS if len(ranked) > 1]
-    return Sheet(caption, pd.DataFrame(rows), (NOTE, *changed, *aside))
+    missing = missing_folds_note(cells, titles, scored)
+    return Sheet(caption, pd.DataFrame(rows), tuple(filter(None, (NOTE, *changed, missing, *aside))))
+
+
+def _folds_text(has: int, cells: pd.DataFrame) -> str:
+    """` x 5` behind the number of seeds, ` x 4 of 5` where folds are missing; blank without folds."""
+    folds = fold_count(cells)
+    return "" if not folds else f" x {folds}" if has == folds else f" x {has} of {folds}"
 
 
 def _means(scores: pd.DataFrame) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,8 +182,13 @@ def _patients(cell: Mapping[str, Any]) -> float:
 
 def _curves(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, asked: Collection[str]) -> list[Curve]:
     groups = cells.groupby(AXES[axis][2], sort=False)
-    found = [curve for _, own in groups if (curve := _curve(own, cases, axis, shown, asked)) is not None]
-    return sorted(found, key=lambda curve: (curve.dataset, curve.split, curve.preset))
+    found = {str(key): curve for key, own in groups if (curve := _curve(own, cases, axis, shown, asked)) is not None}
+    names = [curve.name for curve in found.values()]
+    apart = (  # of other images, other parts: the key tells them apart
+        replace(curve, name=f"{curve.name} {key}") if names.count(curve.name) > 1 else curve
+        for key, curve in found.items()
+    )
+    return sorted(apart, key=lambda curve: (curve.dataset, curve.split, curve.preset, curve.name))
 
 
 def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, asked: Collection[str]) -> Curve | None:

@@ -12,6 +12,8 @@ from bench.analysis.folds import fold_count, missing_folds
 from bench.analysis.own_settings import own_settings
 from bench.analysis.short_budget import is_short_comparison
 
+TOLD = ("model", "seed")  # what a choice may leave out of a comparison
+
 
 def footnotes(
     cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any], seeds: frozenset[int]
@@ -45,8 +47,8 @@ def provenance_notes(cells: pd.DataFrame, titles: dict[str, str]) -> list[str]:
 
 
 def in_a_row(titles: Iterable[str]) -> str:
-    """Titles by commas, in quotes that have a comma of their own: `full, "without sem, params matched"`."""
-    return ", ".join(f'"{title}"' if "," in title else title for title in titles)
+    """Titles by commas, in quotes that have one of their own: `full, "without sem, params matched"`."""
+    return ", ".join(f'"{title}"' if ", " in title else title for title in titles)
 
 
 def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.DataFrame) -> str:
@@ -56,3 +58,25 @@ def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.D
     texts = {model: missing_folds(*(frame[frame["model"] == model] for frame in (cells, scored))) for model in titles}
     lacking = "; ".join(f"{titles[model]}, {text}" for model, text in texts.items() if text)
     return f"Folds that are missing: {lacking}." * bool(lacking)
+
+
+def chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
+    """Comparison -> what its table says of the cells that were not asked for; none where all were."""
+    notes = {}
+    for comparison, rows in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
+        left = {
+            column: {*rows[column].unique()} - {*meant.loc[meant["comparison"] == comparison, column].unique()}
+            for column in TOLD
+        }
+        told = [f"{len(values)} stored {column}{'s' * (len(values) > 1)}" for column, values in left.items() if values]
+        if told:
+            notes[str(comparison)] = (
+                f"Chosen: without {' and '.join(told)} of this comparison, which no mark, rank or adjusted p-value "
+                "knows of."
+            )
+    return notes
+
+
+def is_of_choice(note: str) -> bool:
+    """Whether a footnote says which rows or seeds were not asked for, or are not shown."""
+    return note.startswith("Chosen: ") or " rows: " in note

@@ -33,9 +33,10 @@ def _sheet(table: Table, count: int) -> Sheet:
     titles = [title for title in table.frame["Model"] if family[title] != "chance"]
     own_rows = table.scores[table.scores["shown_as"].isin(titles)].assign(model=table.scores["shown_as"])
     rows = TASKS[table.task].counted(own_rows)
-    model = _whose(table, titles)
+    scored = set(rows["model"])
+    model = _whose(table, [title for title in titles if title in scored])
     caption = f"{table.where}. Hardest cases of {model}."
-    if rows.empty or model not in set(rows["model"]):
+    if model not in scored:
         return Sheet(f"{caption} None is scored.", pd.DataFrame(), name=f"{table.name}-{table.key}-cases")
     by_case = _segmented(rows, table.shown) if table.task == "segmentation" else _classified(rows)
     own = pd.DataFrame(by_case.xs(model, level="model"))
@@ -55,7 +56,11 @@ def _sheet(table: Table, count: int) -> Sheet:
 
 
 def _whose(table: Table, titles: Sequence[str]) -> str:
-    """The title of the table's reference; where one seed claims nothing and has none, of whom it would be."""
+    """The title of the table's reference; where one seed claims nothing and has none, of whom it would be.
+
+    Args:
+        titles: of the rows that are scored, in order.
+    """
     if table.sure.reference in titles:
         return table.sure.reference
     title_of = dict(zip(table.cells["model"], table.cells["shown_as"], strict=True))

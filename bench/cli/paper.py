@@ -32,12 +32,16 @@ class Paper:
 
     def check(self, form: str) -> None:
         """Raises UserError for wishes that another format or style does not heed."""
-        given = [f"--{name}" for name in GIVEN if getattr(self, name) is not None]
-        given += ["--style"] * (self.style is not None)
+        given = [*self.given, *["--style"] * (self.style is not None)]
         if given and form != "latex":
             raise UserError(f"{', '.join(given)}: of --format latex alone; add it.")
-        if self.style == "full" and (given := [name for name in given if name != "--style"]):
-            raise UserError(f"{', '.join(given)}: of --style paper, not of full: leave out one of them.")
+        if self.style == "full" and self.given:
+            raise UserError(f"{', '.join(self.given)}: of --style paper, not of full: leave out one of them.")
+
+    @property
+    def given(self) -> list[str]:
+        """The options of a paper's tables that were asked for."""
+        return [f"--{name}" for name in GIVEN if getattr(self, name) is not None]
 
     @property
     def is_paper(self) -> bool:

@@ -144,6 +144,12 @@ def report(
     paper.check(form)
     on_page.check(form)
     instead.check(form, checklist)
+    if paper.given and not _are_figures(instead):
+        raise UserError(f"{', '.join(paper.given)}: of a paper's tables; leave them or the view out.")
+    if selection.cases and (form == "html" or (form == "latex" and paper.is_paper and _are_figures(instead))):
+        raise UserError(
+            "Expected --cases without --format html, which has --gallery N, and in LaTeX with --style full."
+        )
     if into is not None:
         if selection.dataset is None or display.output or instead.figures or form not in ("rich", "markdown"):
             raise UserError("Expected --into with --dataset, without --output and --figures, and --format markdown.")

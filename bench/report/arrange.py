@@ -75,6 +75,7 @@ def _sorted(table: Table, name: str) -> Table:
             sure,
             frame=sure.frame.loc[by_title].reset_index(drop=True),
             marks=sure.marks.loc[by_title].reset_index(drop=True),
+            ranks=sure.ranks.loc[[title for title in titles if title in sure.ranks.index]],
         )
     frame, marks = (frame.loc[order].reset_index(drop=True) for frame in (table.frame, table.marks))
     return replace(table, frame=frame, marks=marks, sure=sure)

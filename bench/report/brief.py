@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.analysis.apart import measure_of
 from bench.analysis.comparison import RECONSTRUCTION, Table
+from bench.analysis.footnotes import is_of_choice
 from bench.analysis.sheet import Sheet
 from bench.analysis.throughput import FORMS
 from bench.errors import UserError
@@ -81,42 +82,33 @@ def _certainty_of(sure: Certainty, kept: Sequence[str]) -> Certainty:
     )
 
 
-def brief_sheet(table: Table) -> Sheet:
+def brief_sheet(table: Table, chosen: bool = False) -> Sheet:
     """A table's few columns: the model, its figures with their intervals, what it costs, its seeds.
 
     Where nothing is claimed (one seed), and in a row that has no interval, the figures stand without.
+
+    Args:
+        chosen: the table's columns were asked for, and are shown all.
     """
-    frame = table.frame[["Model"]].copy()
-    intervals = _intervals(table)
-    if intervals.empty:
-        for column in (c for c in table.columns if c.merit):
-            frame[column.header] = texts(table.frame[column.header], column.decimals)
-    else:
-        frame = frame.merge(intervals, how="left", on="Model")
-        for name in map(str, list(intervals)[1:]):
-            frame[name] = frame[name].where(frame[name].notna(), frame["Model"].map(_plain_figures(table, name)))
-        frame = frame.fillna("")
-    for column in (c for c in table.columns if c.metric in COSTS):
-        frame[column.header] = texts(table.frame[column.header], column.decimals)
+    frame, intervals = table.frame[["Model"]].copy(), _intervals(table)
+    claims = bool(len(intervals.columns))
+    for column in table.columns:
+        measure = measure_of(table.sure, column) if claims else None
+        header = f"{measure.name}{INTERVAL}" if measure is not None else column.header
+        plain = texts(table.frame[column.header], column.decimals)
+        if measure is not None and header in intervals:
+            known = frame["Model"].map(intervals[header])
+            frame[header] = [text if pd.isna(one) else one for one, text in zip(known, plain, strict=True)]
+        elif chosen or column.metric in COSTS or (column.merit and not claims):
+            frame[column.header] = plain
     frame["Seeds"] = table.frame["Seeds"].astype(str)
     return Sheet(_caption(table), frame, _notes(table), name=f"{table.name}-{table.key}-brief")
 
 
 def _intervals(table: Table) -> pd.DataFrame:
-    """Of a table's intervals those of its columns' own figures, not those of differences."""
-    shown = {measure.name for c in table.columns if (measure := measure_of(table.sure, c)) is not None}
-    figures = [f"{name}{INTERVAL}" for name in table.sure.measures if name in shown]
-    return table.sure.frame[["Model", *figures]] if figures else pd.DataFrame()
-
-
-def _plain_figures(table: Table, name: str) -> dict[str, str]:
-    """Title -> the figure of a column of intervals, without one; blank where there is none."""
-    measure = table.sure.measures[name.removesuffix(INTERVAL)]
-    column = next((c for c in (table.main, *table.columns) if measure_of(table.sure, c) is measure), None)
-    if column is None:
-        return {}
-    rows = table.figures[(table.figures["metric"] == column.metric) & (table.figures["class"] == column.level)]
-    return dict(zip(rows["title"], texts(rows[column.figure], column.decimals), strict=True))
+    """Of a table's intervals those of the figures themselves, not those of differences; a row per title."""
+    figures = [f"{name}{INTERVAL}" for name in table.sure.measures]
+    return table.sure.frame.set_index("Model")[figures] if figures else pd.DataFrame()
 
 
 def _caption(table: Table) -> str:
@@ -136,7 +128,7 @@ def _notes(table: Table) -> tuple[str, ...]:
         "(reduced): a smaller form of a published network, which says nothing about that one" * ("(reduced)" in shown),
         f"(reconstr.): {RECONSTRUCTION}" * ("(reconstr.)" in shown),
     ]
-    rows = [note for note in table.footnotes if " rows: " in note]
+    rows = [note for note in table.footnotes if is_of_choice(note)]
     speed = [note for note in table.footnotes if note.startswith("x ")]
     named = "; ".join(filter(None, titles))
     return (*rows, *([f"{named}."] if named else []), *speed, table.sure.caption)

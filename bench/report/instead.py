@@ -46,7 +46,7 @@ def _brief(selection: Selection) -> Sheets:
     from bench.report.brief import brief_sheet
 
     tables, notes = selected_tables(selection)
-    return [brief_sheet(table) for table in tables], notes
+    return [brief_sheet(table, selection.columns is not None) for table in tables], notes
 
 
 def _budgets(selection: Selection) -> Sheets:
@@ -106,5 +106,5 @@ READS = {
     "trials": set(),
     "speeds": set(),
     "figures": ROWS,
-    "bibtex": ROWS | {"literature"},
+    "bibtex": CELLS | {"arms", "top", "literature"},
 }

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.analysis.certainty import bare_name
 from bench.analysis.comparison import CSV, Table, kinds_of_models, summarise
+from bench.analysis.footnotes import chosen_notes
 from bench.analysis.shown import DEFAULT, Shown, named_apart
 from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
@@ -33,7 +34,6 @@ from bench.report.table_sheets import (
     table_sheet,
 )
 
-TOLD = ("model", "seed")  # what a choice may leave out of a comparison
 CHECKLIST = "The claims checklist of each table: medbench report --checklist"
 
 
@@ -71,7 +71,7 @@ def results_tables(
     meant = choice.of(cells)
     if shown.reference not in (None, *meant["model"]):
         raise unknown("model of the tables to take differences from", str(shown.reference), set(meant["model"]))
-    fewer = _chosen_notes(cells, meant)
+    fewer = chosen_notes(cells, meant)
     if comparisons is not None:
         meant = meant[meant["comparison"].isin(list(comparisons))]
     cells, clashes = _without_clashes(meant)
@@ -80,23 +80,6 @@ def results_tables(
     kept = None if kept is None else {*kept, *choice.configs}
     tables = summarise(cells, cases, classes, kept, tests, shown)
     return [_with_notes(table, fewer, shown.reference) for table in tables], (*notes, *clashes)
-
-
-def _chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
-    """Comparison -> what its table says of the cells that were not asked for; none where all were."""
-    notes = {}
-    for comparison, rows in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
-        left = {
-            column: {*rows[column].unique()} - {*meant.loc[meant["comparison"] == comparison, column].unique()}
-            for column in TOLD
-        }
-        told = [f"{len(values)} stored {column}{'s' * (len(values) > 1)}" for column, values in left.items() if values]
-        if told:
-            notes[str(comparison)] = (
-                f"Chosen: without {' and '.join(told)} of this comparison, which no mark, rank or adjusted p-value "
-                "knows of."
-            )
-    return notes
 
 
 def _with_notes(table: Table, fewer: dict[str, str], reference: str | None) -> Table:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.analysis.classification import CONFUSION
 from bench.analysis.comparison import Table
+from bench.analysis.footnotes import is_of_choice
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import NO_RANKS
 from bench.report.sheets import Setting
@@ -96,9 +97,9 @@ def rank_sheet(table: Table) -> Sheet:
         alone = "Nothing is ranked: one network alone." if sure.reference else sure.caption
         return Sheet(f"{table.where}. {NO_RANKS if sure.gaps else alone}", sure.ranks)
     caption = f"{table.where}. Share of the resamples in % in which a model has a rank, by {sure.measure}."
-    order = [title for title in table.frame["Model"] if title in sure.ranks.index]
-    shares = (100 * sure.ranks.loc[order]).map("{:.0f}".format).rename(columns=str)
-    return Sheet(caption, shares.rename_axis("Model").reset_index())
+    shares = (100 * sure.ranks).map("{:.0f}".format).rename(columns=str)
+    told = tuple(note for note in table.footnotes if is_of_choice(note))
+    return Sheet(caption, shares.rename_axis("Model").reset_index(), told)
 
 
 def certainty_rows(table: Table) -> pd.DataFrame:

@@ -224,7 +224,8 @@ def _score_images(
     for start in range(0, len(cases), IMAGES):
         chunk = cases[start : start + IMAGES]
         logits = finite(predict_logits(model, images_input(data, chunk, protocol)))
-        for i, probabilities in zip(chunk, logits.softmax(dim=1).tolist(), strict=True):
+        for i, exact in zip(chunk, logits.softmax(dim=1).tolist(), strict=True):
+            probabilities = as_stored(exact)
             case, predicted = data.cases[i], probabilities.index(max(probabilities))
             keep(case.case, np.array(probabilities))
             for k, (name, probability) in enumerate(zip(data.spec.classes, probabilities, strict=True)):
@@ -232,6 +233,21 @@ def _score_images(
                 row = {"case": case.case, "patient": case.patient, "class": name, **hits, "probability": probability}
                 rows.append(row)
     return rows
+
+
+def as_stored(probabilities: Iterable[float]) -> list[float]:
+    """Probabilities to 9 significant digits, of those over a half of what they lack to 1; the others would fill files.
+
+    Single precision tells no more apart, and no two that a network tells apart become equal near 0 or near 1.
+    """
+    return [_shortened(probability) for probability in probabilities]
+
+
+def _shortened(probability: float) -> float:
+    lacking = 1 - probability
+    if probability < 0.5 or lacking <= 0:
+        return float(f"{probability:.9g}")
+    return round(probability, 8 - math.floor(math.log10(lacking)))
 
 
 def headline(rows: list[dict[str, Any]]) -> dict[str, Any]:

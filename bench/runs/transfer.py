@@ -17,7 +17,7 @@ from bench.metrics.cases import score_case
 from bench.metrics.segmentation import dice
 from bench.records import store
 from bench.runs.corruptions import MODALITIES, SEVERITIES, corrupted, corruptions_of
-from bench.runs.evaluate import IMAGES
+from bench.runs.evaluate import IMAGES, as_stored
 from bench.runs.held import cases_of_test
 from bench.runs.trained import Trained
 from bench.zoo.registry import dataset_spec
@@ -173,12 +173,12 @@ def _image_rows(
                 raise UserError(
                     f"{trained.name} gives every class that {data.name} has a probability of 0: {case.case}."
                 )
-            probabilities = found[own] / total
-            predicted = int(probabilities.argmax())
+            probabilities = as_stored(found[own] / total)
+            predicted = probabilities.index(max(probabilities))
             for k, name in enumerate(data.spec.classes):
                 hits = {"reference": int(k == case.label), "predicted": int(k == predicted)}
                 row = {"case": case.case, "patient": case.patient, "class": name, **hits}
-                yield {**row, "probability": float(probabilities[k])}
+                yield {**row, "probability": probabilities[k]}
         report(data.cases[chunk[-1]].case, start + len(chunk), len(cases))
 
 

@@ -283,7 +283,7 @@ def test_a_study_of_another_dataset_under_the_same_name_is_exit_code_2(folder: P
 
 
 def test_beside_tables_without_a_proposed_model_there_is_no_ablation(example: Path) -> None:
-    tables = load_tables(example, dataset="acdc", preset="quick", models="mednext_tiny")
+    tables = load_tables(example, dataset="acdc", preset="standard", models="mednext_tiny")
     others = [replace(table, cells=table.cells.assign(family="cnn")) for table in tables]
     assert ablations_beside(example, others) == []
     assert ablations_beside(example, tables)

@@ -20,6 +20,7 @@ from bench.zoo.registry import model_entry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "results" / "example"
+FACTORIAL = "standard with steps=2000, rates=protocol"
 
 
 @pytest.fixture(scope="module")
@@ -44,31 +45,30 @@ def test_each_comparison_and_search_has_its_figures_as_svg_and_pdf(ablations: li
     pictures = {path.stem for path in (EXAMPLE / "ablations").glob("*.svg")}
     assert pictures == {path.stem for path in (EXAMPLE / "ablations").glob("*.pdf")}
     expected = {study.study_name for study in load_searches(EXAMPLE)[0]}
-    expected |= {stored.first["dataset"] for stored in ablations if stored.first["preset"] == "quick"}
+    expected |= {stored.first["dataset"] for stored in ablations if factorial_arms(stored) is not None}
     assert len(expected) == 2
     assert all(any(picture.startswith(name) for picture in pictures) for name in expected)
 
 
 def test_the_modules_are_left_out_one_at_a_time_on_the_complete_acdc(ablations: list[Stored]) -> None:
-    (stored,) = [stored for stored in ablations if stored.first["preset"] == "standard"]
+    (stored,) = [stored for stored in ablations if stored.first["dataset"] == "acdc"]
+    assert stored.first["preset"] == "standard"
     assert (stored.first["dataset"], stored.seeds, stored.null) == ("acdc", (0, 1), (2, 3))
     assert {"full", *(f"without {slot}" for slot in SLOTS)} <= set(stored.labels)
 
 
-def test_factorial_null_arm_and_matched_controls_are_whole_on_acdc(ablations: list[Stored]) -> None:
-    (stored,) = [stored for stored in ablations if stored.first["preset"] == "quick"]
-    assert stored.first["dataset"] == "acdc"
-    assert factorial_arms(stored) is not None
-    assert (stored.seeds, stored.null) == ((0, 1, 2), (3, 4, 5))
-    assert {f"without {slot}, params matched" for slot in SLOTS} <= set(stored.labels)
+def test_factorial_and_null_arm_are_whole_on_sars_cov2_ct(ablations: list[Stored]) -> None:
+    (stored,) = [stored for stored in ablations if factorial_arms(stored) is not None]
+    assert (stored.first["dataset"], stored.first["preset"]) == ("sars-cov2-ct", FACTORIAL)
+    assert (stored.seeds, stored.null) == ((0, 1), (3, 4))
     assert stored.incomplete == ()
     cells = load_cells(EXAMPLE)
     version = model_entry("mednext_tiny").version
-    plain = cells[(cells["version"] == version) & (cells["preset"] == "quick") & cells["tuned"].isna()]
+    plain = cells[(cells["version"] == version) & (cells["preset"] == FACTORIAL)]
     subsets = [s for n in range(4) for s in itertools.combinations(sorted(SLOTS), n)]
     names = {f"mednext_tiny[{','.join(f'{slot}=none' for slot in s)}]" if s else "mednext_tiny" for s in subsets}
-    own = plain[(plain["dataset"] == "acdc") & plain["seed"].isin([0, 1, 2])]
-    assert len(own[own["model"].isin(names)]) == 24
+    own = plain[(plain["dataset"] == "sars-cov2-ct") & plain["seed"].isin([0, 1])]
+    assert len(own[own["model"].isin(names)]) == 16
 
 
 def test_the_search_has_its_trials_and_the_journal_agrees_with_the_records() -> None:

@@ -196,6 +196,7 @@ def test_a_row_that_lacks_seeds_has_no_interval() -> None:
 def test_the_seeds_of_chance_are_no_network_s() -> None:
     found = table((cell("a", 0), 0.9), (cell("b", 0), 0.8), *three("chance", 0.1, family="chance"))
     assert "Seeds? 1 (fewer than 3: too few to tell methods apart)" in found.checklist
+    assert "Seeds? 3" in table(*three("chance", 0.1, family="chance")).checklist
 
 
 def test_the_checklist_says_what_is_against_a_claim() -> None:

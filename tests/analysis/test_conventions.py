@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def test_a_model_and_a_preset_are_chosen_and_several_data_sets_are_named(example
     out = CliRunner().invoke(main, ["report", "--results", str(example), *wishes, "--format", "markdown"])
     assert (out.exit_code, out.output.count("Conventions: ")) == (0, 1), out.output
     assert out.output.count("| nnU-Net (reduced) |") == 1
+    assert re.search(r"Chosen: without \d+ stored models? ", out.output)
     assert "MedNeXt" not in out.output
 
 
@@ -124,7 +126,7 @@ def test_the_seeds_of_a_null_arm_leave_the_other_rows_ranked_and_fewer_patients_
     loaded += [cell(model, seed) for model in ("b", "c") for seed in range(3)]
     loaded = [{**one, "train_patients": 15.0} for one in loaded]
     scored = [row for one in loaded for row in rows(one["key"], 3.0, 4.0)]
-    (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), (), None)
+    (sheet,) = bench.analysis.conventions._sheets(pd.DataFrame(loaded), pd.DataFrame(scored), (), None, {})
     assert dict(zip(sheet.frame["Model"], sheet.frame["Seeds"], strict=True)) == {
         "MEDNEXT_TINY": "3",
         "B": "3",

@@ -78,11 +78,16 @@ def test_ranks_are_in_the_order_of_the_rows(table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "shown"), [("params", ["Params (M)"]), ("hd95,params", ["HD95 vox (strict) [95 %]", "Params (M)"])]
+    ("asked", "shown"),
+    [
+        ("params", ["Params (M)"]),
+        ("params,hd95", ["Params (M)", "HD95 vox (strict) [95 %]"]),
+        ("missed,dice-sd-seeds", ["Missed per run", "Dice sd seeds"]),
+    ],
 )
 def test_a_brief_table_has_the_columns_that_are_asked_for(table: Table, asked: str, shown: list[str]) -> None:
     (chosen,) = with_columns([table], asked.split(","))
-    assert list(brief_sheet(chosen).frame.columns) == ["Model", *shown, "Seeds"]
+    assert list(brief_sheet(chosen, chosen=True).frame.columns) == ["Model", *shown, "Seeds"]
 
 
 def test_one_seed_has_figures_without_intervals_and_titles_are_explained_once() -> None:

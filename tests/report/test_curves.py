@@ -127,7 +127,7 @@ def test_no_two_curves_of_a_folder_share_a_file(tmp_path: Path) -> None:
     curves, _ = stored_curves(tmp_path)
     assert sorted(c.axis for c in curves) == ["images_seen"] * 2 + ["train_patients"] * 2
     assert len(draw_curves(curves, tmp_path / "a.svg")) == len({*tmp_path.glob("a-*.svg")}) == 4
-    assert all(curve_sheet(curve).name in str([*tmp_path.glob("a-*.svg")]) for curve in curves)
+    assert {f"a-{curve_sheet(curve).name}" for curve in curves} == {path.stem for path in tmp_path.glob("a-*.svg")}
 
 
 def test_the_caption_says_which_of_several_versions_is_shown() -> None:

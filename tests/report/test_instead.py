@@ -38,6 +38,12 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
         (["--ranks", "--columns", "dice", "--tests"], "Expected --ranks without --columns and --tests"),
         (["--bibtex", "--classes"], "Expected --bibtex without --classes"),
         (["--figures", "never", "--cases", "2"], "Expected --figures without --cases"),
+        (
+            ["--ranks", "--format", "latex", "--width", "80mm"],
+            "--width: of a paper's tables; ",
+        ),
+        (["--dataset", "acdc", "--cases", "2", "--format", "latex"], "Expected --cases without --format html, "),
+        (["--bibtex", "--sort", "dice"], "Expected --bibtex without --sort"),
         (["--ranks", "--checklist"], "Expected --checklist with whole tables, "),
         (["--over", "steps"], "Expected --over with --figures or --format html"),
         (["--budgets", "--figures", "never", "--over", "steps"], "Expected --over with --figures or --format html"),

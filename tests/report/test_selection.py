@@ -93,9 +93,9 @@ def test_a_choice_of_rows_says_that_others_are_stored(example: Path) -> None:
 
 def test_an_arm_that_is_named_is_shown(example: Path) -> None:
     arm = "mednext_tiny[sem=none]"
-    named = bench.load_tables(example, dataset="acdc", preset="quick", models=f"mednext_tiny,{arm}")
+    named = bench.load_tables(example, dataset="acdc", preset="standard", models=f"mednext_tiny,{arm}")
     assert any(model.startswith(arm) for model in named[0].figures["model"])
-    bare = bench.load_tables(example, dataset="acdc", preset="quick", models="mednext_tiny")
+    bare = bench.load_tables(example, dataset="acdc", preset="standard", models="mednext_tiny")
     assert not any(model.startswith(arm) for model in bare[0].figures["model"])
 
 
@@ -152,6 +152,10 @@ def test_the_hardest_cases_of_one_seed_are_those_of_the_model_asked_for(asked: s
     rows = pd.DataFrame([row for one, mean in pairs for row in rows_of(one, mean)])
     tables = summarise(pd.DataFrame([one for one, _ in pairs]), rows, shown=Shown(reference=asked))
     assert hard_case_sheets(tables, 2)[0].caption.endswith(f"Hardest cases of {shown}.")
+    failed = [{**one, "status": "failed"} if one["model"] == (asked or "ours") else one for one, _ in pairs]
+    rest = hard_case_sheets(summarise(pd.DataFrame(failed), rows, shown=Shown(reference=asked)), 2)[0]
+    assert rest.caption.endswith(f"Hardest cases of {'OURS' if asked else 'A'}."), "of a row that has scores"
+    assert len(rest.frame) == 2
 
 
 def test_a_report_as_json_has_every_figure_of_the_table(table: Table) -> None:

@@ -35,11 +35,11 @@ def like(record: dict[str, Any], seed: int, model: str, **protocol: Any) -> Job:
 def test_validation_rounds_beyond_a_presets_make_a_cell_longer(stored: tuple[Path, dict[str, Any]]) -> None:
     results, record = stored
     few, many = (
-        replace(like(record, 7, "unet_s", evaluations=rounds, average=0.0), validated=200) for rounds in (1, 60)
+        replace(like(record, 7, "unet_s", evaluations=rounds, average=0.0), validated=200) for rounds in (1, 600)
     )
     short, long = (cell.seconds for cell in plan_cells([few, many], results))
     passes = 3 * record["cell"]["protocol"]["batch_size"] * record["cell"]["protocol"]["steps"]
-    assert long / short == pytest.approx((1 + 60 * 200 / passes) / 1.1)
+    assert long / short == pytest.approx((1 + 600 * 200 / passes) / 1.1)
 
 
 def test_a_cell_takes_what_its_like_took(stored: tuple[Path, dict[str, Any]]) -> None:

@@ -11,7 +11,15 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.runs.evaluate import accuracy, headline, make_validation, predict_volume, score_cases, validation_dice
+from bench.runs.evaluate import (
+    accuracy,
+    as_stored,
+    headline,
+    make_validation,
+    predict_volume,
+    score_cases,
+    validation_dice,
+)
 from bench.runs.protocol import Protocol
 
 PROTOCOL = Protocol(image_size=64)
@@ -178,6 +186,13 @@ def test_an_image_has_a_row_per_class_with_its_probability() -> None:
     assert figures["by_class"]["sensitivity"] == figures["sensitivity"]
     assert sum(map(sum, figures["confusion"])) == 67
     assert sum(row[k] for k, row in enumerate(figures["confusion"])) == 65
+
+
+def test_probabilities_keep_nine_digits_of_what_tells_them_apart() -> None:
+    assert as_stored([0.912004728740797, 0.08799527125920317, 0.0, 1.0]) == [0.9120047287, 0.0879952713, 0.0, 1.0]
+    saturated = [1 - 2e-12, 1 - 1e-12, 3e-12, 4.00000000001e-12]
+    assert len(set(as_stored(saturated))) == 4
+    assert as_stored(saturated)[3] == 4e-12
 
 
 def test_scores_do_not_depend_on_the_batch_an_image_is_in() -> None:
