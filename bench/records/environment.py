@@ -115,7 +115,8 @@ def idle_cores(seconds: float = 0.5) -> float | None:
     after = _core_times()
     if before is None or after is None or after[1] == before[1]:
         return None
-    return (os.cpu_count() or 1) * (after[0] - before[0]) / (after[1] - before[1])
+    share = (after[0] - before[0]) / (after[1] - before[1])
+    return (os.cpu_count() or 1) * min(1.0, max(0.0, share))  # sums of seconds are rounded
 
 
 def too_few_idle(threads: int) -> str | None:

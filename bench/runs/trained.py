@@ -285,14 +285,15 @@ def _mean_probabilities(members: Sequence[Trained], volume: np.ndarray) -> Itera
 
 def _class_probabilities(members: Sequence[Trained], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     from bench.datasets.loading import batch_input
-    from bench.runs.evaluate import IMAGES, finite, predict_logits
+    from bench.runs.evaluate import IMAGES, as_stored, finite, predict_logits
 
     images = [_image(array, members[0]) for array in arrays]
     rows: list[np.ndarray] = []
     for start in range(0, len(images), IMAGES):
         chunk = images[start : start + IMAGES]
         logits = (finite(predict_logits(m.model, batch_input(chunk, m.protocol))) for m in members)
-        rows += list(np.mean([part.softmax(dim=1).numpy() for part in logits], axis=0))
+        means = np.mean([part.softmax(dim=1).numpy() for part in logits], axis=0)
+        rows += [np.array(as_stored(mean)) for mean in means]
     return rows
 
 

@@ -114,10 +114,11 @@ def test_imports_no_heavy_package() -> None:
 
 
 def test_idle_cores_are_the_idle_share_of_the_ticks_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([(100, 1000), (130, 1040)])
+    ticks = iter([(100, 1000), (130, 1040), (0.1, 0.3), (0.4, 0.3 + 0.29999999)])
     monkeypatch.setattr(module, "_core_times", lambda: next(ticks))
     monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
     assert module.idle_cores(0.0) == 3.0
+    assert module.idle_cores(0.0) == 4.0, "no more than there are, though seconds of all cores are rounded"
     monkeypatch.setattr(module, "_core_times", lambda: None)
     assert module.idle_cores() is None
 
