@@ -34,7 +34,7 @@ def score_case(
     spacing: Sequence[float] | None,
     threads: int = 1,
 ) -> list[dict[str, Any]]:
-    """One dict per foreground class with the columns of `cases.csv` from `class` on.
+    """One dict per foreground class with the columns of `cases.csv` from `class` on, to 9 significant digits.
 
     Definition: the functions of `bench.metrics.segmentation` on each class's mask against the rest; NSD at `TOLERANCE`.
     Unit: overlaps and NSD in [0, 1]; `*_vox_*` in voxels; `*_mm_*` in mm, None when the spacing is not known.
@@ -112,7 +112,12 @@ def _score_class(
     row["jaccard_strict"] = shared / (predicted + present - shared) if any_there else None
     row["sensitivity_strict"] = shared / present if present else None
     row["precision_strict"] = shared / predicted if predicted else None
-    return row | further
+    return {name: _shortened(value) for name, value in (row | further).items()}
+
+
+def _shortened(value: Any) -> Any:
+    """A score to 9 significant digits (our choice): a voxel tells two apart earlier, and the others would fill files."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _distances(there: np.ndarray, back: np.ndarray, tolerance: float) -> dict[str, float]:
