@@ -28,6 +28,7 @@ from bench.analysis.throughput import with_throughput
 from bench.analysis.units import with_units
 from bench.errors import UserError
 from bench.records import store
+from bench.records.choice import listed
 from bench.records.keys import dataset_of
 from bench.records.profiles import load_profiles
 from bench.records.seeds import parse_seeds
@@ -140,7 +141,7 @@ def load_ablations(
     """The ablations of a model among stored records, with measured speeds; and lines on what was left out.
 
     Args:
-        dataset: as it reads in tables (`acdc`, `acdc-phantom`); None: all.
+        dataset: as it reads in tables (`acdc`, `acdc-phantom`), several by commas; None: all.
         arms: of a plan (`Plan.arm`), whose fields arms of a model with slots may differ in too.
         comparisons: the keys of those that count; None: all.
         widen: of a plan (`Plan.widen`), the field that matched arms differ in too.
@@ -155,7 +156,7 @@ def load_ablations(
     notes = (*cells.attrs["notes"], *profiles.attrs["notes"])
     cells, cases = with_units(with_throughput(cells, profiles), cases, results)
     if dataset is not None:
-        cells = cells[cells["dataset"] == dataset]
+        cells = cells[cells["dataset"].isin(listed(dataset))]
     if comparisons is not None:
         cells = cells[cells["comparison"].isin(list(comparisons))]
     found, without_table = arms_and_notes(cells, cases, model, arms=arms, widen=widen)

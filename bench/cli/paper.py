@@ -80,16 +80,17 @@ def paper_latex(selection: Selection, paper: Paper) -> str:
     """The LaTeX of a paper's tables."""
     from dataclasses import replace
 
+    from bench.report.instead import reject_unread
     from bench.report.paper import paper_sheets, paper_text
     from bench.report.selection import rows_below, selected_tables
 
     wishes = paper.wishes(selection.columns is not None)
+    reject_unread(f"table {wishes.kind}", selection)
     if wishes.kind in ("ablation", "leaks"):
         sheets, notes = _ablations(selection) if wishes.kind == "ablation" else _leaks(selection)
         return paper_sheets(sheets, wishes, notes)
     by_class, tested = wishes.kind == "per-class", wishes.kind == "significance"
-    columns = None if wishes.kind in ("cost", "per-class", "significance") else selection.columns
-    selection = replace(selection, classes=by_class, tests=tested or selection.tests, columns=columns)
+    selection = replace(selection, classes=by_class, tests=tested or selection.tests)
     tables, notes = selected_tables(selection)
     return paper_text(tables, wishes, notes, rows_below(selection, tables))
 

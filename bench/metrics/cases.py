@@ -116,7 +116,7 @@ def _score_class(
 
 
 def _shortened(value: Any) -> Any:
-    """A score to 9 significant digits (our choice): a voxel tells two apart earlier, and the others would fill files."""
+    """A score to 9 significant digits (our choice): a voxel changes earlier ones, and the others would fill files."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 

@@ -107,4 +107,10 @@ READS = {
     "speeds": set(),
     "figures": ROWS,
     "bibtex": CELLS | {"arms", "top", "literature"},
+    **dict.fromkeys(("table accuracy", "table evaluation"), ROWS | {"columns", "tests", "literature"}),
+    "table ablation": {"dataset"},
+    "table leaks": set(),
+    "table cost": ROWS,
+    "table per-class": ROWS | {"classes"},
+    "table significance": ROWS | {"tests"},
 }
