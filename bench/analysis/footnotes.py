@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.aside import are_arms
 from bench.analysis.checklist import PROVENANCE, trained
 from bench.analysis.folds import fold_count, missing_folds
 from bench.analysis.own_settings import own_settings
@@ -61,9 +62,10 @@ def missing_folds_note(cells: pd.DataFrame, titles: dict[str, str], scored: pd.D
 
 
 def chosen_notes(cells: pd.DataFrame, meant: pd.DataFrame) -> dict[str, str]:
-    """Comparison -> what its table says of the cells that were not asked for; none where all were."""
+    """Comparison -> what its table says of the cells that were not asked for, arms aside; none where all were."""
     notes = {}
-    for comparison, rows in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
+    for comparison, stored in cells[cells["comparison"].isin(meant["comparison"])].groupby("comparison"):
+        rows = stored[~are_arms(stored)]
         left = {
             column: {*rows[column].unique()} - {*meant.loc[meant["comparison"] == comparison, column].unique()}
             for column in TOLD

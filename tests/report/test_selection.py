@@ -91,6 +91,13 @@ def test_a_choice_of_rows_says_that_others_are_stored(example: Path) -> None:
     assert not [note for note in whole.footnotes if note.startswith("Chosen: ")]
 
 
+def test_arms_of_ablations_are_no_rows_that_a_choice_leaves_out(example: Path) -> None:
+    (whole,) = bench.load_tables(example, dataset="acdc", preset="standard")
+    (found,) = bench.load_tables(example, dataset="acdc", preset="standard", models="unet_s,segformer_b0_s")
+    (told,) = [note for note in found.footnotes if note.startswith("Chosen: ")]
+    assert told.startswith(f"Chosen: without {len(whole.frame) - 2} stored models and ")
+
+
 def test_an_arm_that_is_named_is_shown(example: Path) -> None:
     arm = "mednext_tiny[sem=none]"
     named = bench.load_tables(example, dataset="acdc", preset="standard", models=f"mednext_tiny,{arm}")
