@@ -17,7 +17,8 @@ NAMES = sorted(
     p.name for p in entry_points(group="medbench.models") if p.value.startswith("baselines.") and ":" in p.value
 )
 REDUCED = [name for name in NAMES if name.endswith("_s")]
-SMALL = [*REDUCED, "unext"]
+ARMS = ["segformer_b0_s_identity", "swin_unet_s_identity"]  # of reduced networks, without their attention
+SMALL = [*REDUCED, *ARMS, "unext"]
 BIG = [name for name in NAMES if name not in SMALL and name != "chance"]
 TRAINED = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in BIG)]
 
@@ -49,7 +50,8 @@ def test_the_baselines_are_there() -> None:
     dkfz = [f"dkfz_mednext_{size}" for size in ("small", "base", "medium", "large")]
     also = ("unet_plus_plus", "transunet", "segformer_b0", "emcad_b0", "deeplabv3plus", "unetr", "segresnet")
     reduced = [f"{n}_s" for n in (*both, *also, "dkfz_mednext_small")]
-    assert sorted(NAMES) == sorted(["chance", "unext", "segformer_b1", "emcad_b2", *both, *also, *dkfz, *reduced])
+    others = ("chance", "unext", "segformer_b1", "emcad_b2")
+    assert sorted(NAMES) == sorted([*others, *both, *also, *dkfz, *reduced, *ARMS])
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -124,7 +126,7 @@ def test_a_name_with_all_defaults_written_out_is_the_bare_one(name: str) -> None
     assert whole[1] == config
     assert canonical_name(*whole) == name
     assert entry.tasks == (("segmentation", "classification") if name == "chance" else ("segmentation",))
-    assert (entry.reduced_from is not None) == (name in REDUCED)
+    assert (entry.reduced_from is not None) == (name in [*REDUCED, *ARMS])
 
 
 def test_chance_is_background_and_has_nothing_to_train() -> None:
