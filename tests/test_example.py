@@ -24,6 +24,7 @@ from bench.report.leaks import leaks_sheets
 from bench.report.render import render_tables, results_tables
 from bench.report.repeats import compare_results, repeat_table
 from bench.report.sheets import render_sheets, to_markdown
+from bench.zoo.registry import model_entry, model_names
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "results" / "example"
@@ -175,3 +176,12 @@ def test_the_committed_speeds_are_what_the_profiles_give() -> None:
 def test_the_committed_repeats_are_what_their_profiles_give() -> None:
     repeat = compare_results(EXAMPLE / "repeats" / "first", EXAMPLE / "repeats" / "second")
     assert (EXAMPLE / "repeats.md").read_text() == to_markdown(repeat_table(repeat)), "run `make example`"
+
+
+def test_the_costs_are_of_every_network_that_has_parameters() -> None:
+    shown = (EXAMPLE / "complexity.md").read_text()
+    tables = dict(zip(("segmentation", "classification"), shown.split("\nParameters and MACs, "), strict=True))
+    for name in model_names():
+        entry = model_entry(name)
+        for task in entry.tasks:
+            assert (f"\n| {entry.title_of(task)} |" in tables[task]) == (name != "chance"), (name, task)
