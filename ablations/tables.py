@@ -28,9 +28,10 @@ from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.statistics import Interval
 
 ARM_NOTE = (
-    "less full: the arm's figure less the full model's, over the same seeds, patients, data order and augmentation, "
-    "with its 95 % interval from the two-way bootstrap, seeds in pairs from three on; bold where it excludes 0. It is "
-    "not adjusted for the number of arms. Intervals hold for other seeds and other patients like these."
+    "less full: the arm's figure less the full model's, over the same seeds (but for a null arm's), test cases, data "
+    "order and augmentation, with its 95 % interval from the two-way bootstrap, seeds in pairs from three on; bold "
+    "where it excludes 0. It is not adjusted for the number of arms. Intervals hold for other seeds and other units of "
+    "the test part like these."
 )
 NULL_NOTE = "null: the full model trained again under other seeds; what it differs by is the noise of training."
 POINT_NOTE = (
@@ -197,7 +198,7 @@ def verdict(stored: Stored, effects: Sequence[Effect]) -> str:
         bad = gap.excludes_zero and not good
         word = "brings something" if good else "does harm" if bad else "brings nothing that can be told from noise"
         words.append(f"{effect.name} {word}")
-    return f"By {measure.name}, with these seeds and patients: {'; '.join(words)}."
+    return f"By {measure.name}, with these seeds and test cases: {'; '.join(words)}."
 
 
 def _caption(stored: Stored, what: str) -> str:
@@ -205,7 +206,10 @@ def _caption(stored: Stored, what: str) -> str:
     task = TASKS[first["task"]]
     units = stored.scores[unit_column(stored.scores)].nunique()
     seeds = ", ".join(map(str, stored.seeds))
-    seeds += f", null arm {', '.join(map(str, stored.null))}" if stored.null else ""
+    if len(stored.null) > 1 or (stored.null and len(stored.seeds) == 1):
+        seeds += f", null arm {', '.join(map(str, stored.null))}"
+    elif stored.null:
+        seeds += f" (of the full model {stored.null[0]} as well: one alone is no null arm)"
     threads = f"{first['threads']} thread{'s' if first['threads'] > 1 else ''}"
     what = f"{what} of {stored.model_title}: {first['dataset_title']} ({first['dataset']}), {first['source']} images"
     parts = [

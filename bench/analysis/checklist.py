@@ -64,7 +64,7 @@ def _tuning(first: pd.Series[Any], cells: pd.DataFrame, titles: dict[str, str]) 
         return "nothing to tune: no network is trained"
     chosen = networks["tuned"].map(lambda own: isinstance(own, dict) and bool(own.get("chosen"))).astype(bool)
     if chosen.all():
-        return "yes, a rate from one grid for each, chosen for the task on folds of training patients"
+        return "yes, a rate from one grid for each, chosen once for the task on folds of a training part"
     if not chosen.any():
         return "one rate for all, none chosen from the grid"
     return f"no: a rate of the grid was not chosen for {_names(networks, titles, ~chosen)}"
@@ -108,7 +108,8 @@ def _seeds(cells: pd.DataFrame, titles: dict[str, str], ranked: pd.Series[Any]) 
     lacking = [titles[model] for model in ranked.index[~ranked] if model in networks]
     folds = f" of {fold_count(cells)} folds each" if fold_count(cells) else ""
     most = f"{counts.max()}{folds}" if len(counts) else "none"
-    few = f" (fewer than {FEW}: too few to tell methods apart)" if not len(counts) or counts.max() < FEW else ""
+    tells = "only large differences are told apart" if len(counts) and counts.max() > 1 else "nothing is told apart"
+    few = f" (fewer than {FEW}: {tells})" if not len(counts) or counts.max() < FEW else ""
     return f"{most}{few}" + (f"; fewer: {', '.join(lacking)}" if lacking else "")
 
 

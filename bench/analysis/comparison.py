@@ -316,15 +316,19 @@ def _shared(first: dict[Any, Any], cells: pd.DataFrame, compared: _Compared) -> 
     scored = cells[cells["is_scored"]]
     row = {name: first.get(name) for name in SHARED} | {"weights": compared.shown.weights_label(first["averaged"])}
     seeds, folds = compared.seeds, compared.folds
-    row |= {"title": compared.titles[first["model"]], "status": _status(cells), "seeds": scored["seed"].nunique()}
+    row |= {"title": compared.titles[first["model"]], "status": status_of(cells), "seeds": scored["seed"].nunique()}
     row |= {"ranked": bool(seeds) and first["family"] != "chance" and seeds <= whole_seeds(scored)}
     has = scored["fold"].nunique() if folds else 0
     row |= {"folds": (f"{folds}" if has == folds else f"{has} of {folds}") if folds else None}
     return row
 
 
-def _status(cells: pd.DataFrame) -> str:
-    """`complete`, or what became of a row's other seeds: `failed (1 of 3 seeds)`; of folds the runs are counted."""
+def status_of(cells: pd.DataFrame) -> str:
+    """`complete`, or what became of a row's other seeds: `failed (1 of 3 seeds)`; of folds the runs are counted.
+
+    Args:
+        cells: those of one model, with `is_scored`.
+    """
     rest = cells.loc[~cells["is_scored"], "status"]
     if rest.empty:
         return "complete"
@@ -344,6 +348,8 @@ def _row(figures: Sequence[dict[str, Any]], columns: Sequence[Column], compared:
     seeds = f"{first['seeds']} of {all_seeds}" if first["seeds"] < all_seeds else str(first["seeds"])
     seeds += f" x {first['folds']}" if first["folds"] else ""
     status = [] if first["status"] == "complete" else [first["status"]]
+    if not first["ranked"] and first["family"] != "chance" and first["seeds"] >= all_seeds > 0 and not first["folds"]:
+        status.append("other seeds")
     row["Seeds"] = "; ".join([seeds, *status] if first["seeds"] or not status else status)
     return row
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.aside import set_aside
+from bench.analysis.aside import common_seeds, set_aside
 from bench.analysis.captions import caption_marks, changes
 from bench.analysis.certainty import Measure, scores_of
-from bench.analysis.comparison import titles_of
+from bench.analysis.comparison import status_of, titles_of
 from bench.analysis.folds import fold_count, same_folds, whole_seeds
-from bench.analysis.footnotes import chosen_notes, missing_folds_note
+from bench.analysis.footnotes import chosen_notes, in_a_row, missing_folds_note
 from bench.analysis.sheet import Sheet
 from bench.analysis.short_budget import is_short_comparison
 from bench.analysis.shown import DEFAULT, Shown, shown_cases
@@ -66,7 +66,7 @@ PAIRS = (
 NOTE = (
     "Distances in voxels, NSD within 1 voxel; strict where nothing is said. Means over classes of the mean over test "
     "cases, averaged over seeds, of the same predictions in every column. Missed and invented: structures per run. "
-    "Ranks are of models with all seeds and folds."
+    "Ranks are of models with the seeds and folds that most have."
 )
 _CASE = ("part", "weights", "case", "patient", "class", "outcome")
 
@@ -105,8 +105,7 @@ def _sheets(
     weights: str | None,
     fewer: Mapping[str, str],
 ) -> list[Sheet]:
-    cells = cells[(cells["task"] == "segmentation") & (cells["status"] == "complete")]
-    cells = cells[cells["family"] != "chance"].drop_duplicates("key")
+    cells = cells[(cells["task"] == "segmentation") & (cells["family"] != "chance")].drop_duplicates("key")
     cases = shown_cases(cases.reindex(columns=["key", *_CASE, *SHOWN.values()]), Shown(weights=weights))
     groups = [(set_aside(own, kept), fewer.get(str(key), "")) for key, own in cells.groupby("comparison", sort=True)]
     sheets = (
@@ -117,18 +116,20 @@ def _sheets(
 
 
 def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...], weights: str | None) -> Sheet | None:
-    first = cells.iloc[0]
-    scores = cases.merge(cells[["key", "model", "seed"]], on="key")
+    first, complete = cells.iloc[0], cells[cells["status"] == "complete"]
+    scores = cases.merge(complete[["key", "model", "seed"]], on="key")
     counts = scores.groupby("key")["hd95max_vox_strict"].count()
     scores = scores[scores["key"].isin(counts.index[counts > 0])]
     if scores.empty:
         return None
-    lacking = len(cells) - scores["key"].nunique()
-    scored = same_folds(cells[cells["key"].isin(scores["key"])])
+    lacking = len(complete) - scores["key"].nunique()
+    scored = same_folds(complete[complete["key"].isin(scores["key"])])
     scores, titles = scores[scores["key"].isin(scored["key"])], titles_of(cells)
     by_model = {str(model): rows for model, rows in scores.groupby("model")}
     seeds = {model: rows["seed"].nunique() for model, rows in by_model.items()}
-    whole = {str(model): len(whole_seeds(rows)) for model, rows in scored.groupby("model")}
+    common, whole = common_seeds(scored), {str(model): whole_seeds(rows) for model, rows in scored.groupby("model")}
+    became = cells.assign(is_scored=cells["key"].isin(scored["key"]))
+    status = {str(model): status_of(own) for model, own in became.groupby("model")}
     values = pd.DataFrame({model: _means(rows) for model, rows in by_model.items()}).T
     folds = {str(model): own["fold"].nunique() for model, own in scored.groupby("model")}
     values = values.assign(others=[folds[model] < max(folds.values()) for model in values.index])  # of other images
@@ -138,19 +139,29 @@ def _comparison(cells: pd.DataFrame, cases: pd.DataFrame, aside: tuple[str, ...]
         texts = {name: f"{values.loc[model, name]:.2f}" for name in SHOWN}
         for outcome in ("missed", "invented"):
             texts[outcome.capitalize()] = f"{(by_model[model]['outcome'] == outcome).sum() / seeds[model]:.1f}"
-        rows.append({"Model": titles[model], **texts, "Seeds": f"{seeds[model]}{_folds_text(folds[model], cells)}"})
-    ranked = values.loc[[model for model in seeds if whole[model] == max(whole.values())]].rename(index=titles)
-    older = f" {lacking} of {len(cells)} records lack these columns and are left out." if lacking else ""
+        counted = [f"{seeds[model]}{_folds_text(folds[model], cells)}", *{status[model]} - {"complete"}]
+        rows.append({"Model": titles[model], **texts, "Seeds": "; ".join(counted)})
+    ranked = values.loc[[model for model in seeds if common and common <= whole[model]]].rename(index=titles)
+    older = f" {lacking} of {len(complete)} records lack these columns and are left out." if lacking else ""
     short, marks = is_short_comparison(first), "".join(f"{mark}. " for mark in caption_marks(first))
     caption = (
         f"{marks}Conventions: {first['dataset']}, {first['source']} images, preset {first['preset']}{changes(first)}, "
         f"split {first['split']}, weights {Shown(weights=weights).weights_label(first['averaged'])}, comparison "
         f"{first['comparison']}.{older}"
     )
-    nameless = short or max(whole.values()) < 2
+    nameless = short or len(common) < 2
     changed = [_change(ranked, *pair, nameless) for pair in PAIRS if len(ranked) > 1]
     missing = missing_folds_note(cells, titles, scored)
-    return Sheet(caption, pd.DataFrame(rows), tuple(filter(None, (NOTE, *changed, missing, *aside))))
+    without_rank = [model for model in seeds if titles[model] not in ranked.index]
+    others = [
+        _named("Not counted among the ranks, for lack of seeds or folds", without_rank, titles),
+        _named("Not shown, no cell scored", [model for model in status if model not in seeds], titles),
+    ]
+    return Sheet(caption, pd.DataFrame(rows), tuple(filter(None, (NOTE, *changed, *others, missing, *aside))))
+
+
+def _named(what: str, models: Sequence[str], titles: Mapping[str, str]) -> str:
+    return f"{what}: {in_a_row(titles[model] for model in models)}." * bool(models)
 
 
 def _folds_text(has: int, cells: pd.DataFrame) -> str:
@@ -174,7 +185,7 @@ def _change(values: pd.DataFrame, usual: str, instead: str, nameless: bool = Fal
     merits = {name: next(m.merit for m in MEASURES if m.column == column) for name, column in SHOWN.items()}
     before, after = ((-merits[name] * values[name]).rank(method="min") for name in (usual, instead))
     moved, size = int((before != after).sum()), len(values)
-    size_of = f"differs by {gaps.median():+.2f} in the median model ({gaps.min():+.2f} to {gaps.max():+.2f})"
+    size_of = f"differs by {gaps.median():+.2f}, the median over models ({gaps.min():+.2f} to {gaps.max():+.2f})"
     if usual.split()[0] != instead.split()[0]:
         size_of = "is another quantity"
     first = [" and ".join(ranks.index[ranks == 1]) for ranks in (before, after)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.analysis.aside import are_arms
 from bench.analysis.captions import about, changes, image_marks, preset_words
+from bench.analysis.checklist import PROVENANCE
 from bench.analysis.comparison import Table, kinds_of_models, summarise
 from bench.analysis.folds import pooled
 from bench.analysis.short_budget import budget_mark, is_short
@@ -228,7 +229,10 @@ def _curve(cells: pd.DataFrame, cases: pd.DataFrame, axis: str, shown: Shown, as
         column.decimals,
         tuple(tables),
         lines,
-        (WHOLE if axis == IMAGES else DRAWN, *differ, *_short_places(axis, tables), *_said(tables, axis), *left_out),
+        (
+            *(WHOLE if axis == IMAGES else DRAWN, *differ, *_short_places(axis, tables)),
+            *(*_said(tables, axis), *_along(done), *left_out),
+        ),
     )
 
 
@@ -321,6 +325,21 @@ def _said(tables: Mapping[int, Table], axis: str) -> list[str]:
     word = AXES[axis][1]
     said = [line if len(own) == len(tables) else f"At {_listed(own)} {word}: {line}" for line, own in lines.items()]
     return [*said, *kinds_of_models(list(tables.values()))]
+
+
+def _along(done: pd.DataFrame) -> list[str]:
+    """What of device, CPU, torch and commit runs differ in from one place of a curve to another."""
+    import pandas as pd
+
+    notes, places = [], sorted(set(done["place"].astype(int)))
+    for column, label in PROVENANCE.items():
+        cut = 7 if column == "commit" else None
+        values = done[column].map(lambda value, cut=cut: "unknown" if pd.isna(value) else str(value)[:cut])
+        where = {value: sorted(set(own["place"].astype(int))) for value, own in done.groupby(values)}
+        if any(own != places for own in where.values()):
+            shown = "; ".join(f"{value} at {_listed(own)}" for value, own in where.items())
+            notes.append(f"Along the curves runs differ in {label}: {shown}.")
+    return notes
 
 
 def _listed(places: Sequence[int]) -> str:

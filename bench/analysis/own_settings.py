@@ -31,7 +31,7 @@ def _rates(rows: pd.DataFrame, titles: Mapping[str, str]) -> tuple[str, ...]:
     is_chosen = rows["tuned"].map(lambda own: own["chosen"]).astype(bool)
     chosen, others = (_by_title(rows[kept], titles, _rate) for kept in (is_chosen, ~is_chosen))
     return (
-        f"Learning rates of one grid ({grid}), chosen once for the task, on folds of training patients: {chosen}."
+        f"Learning rates of one grid ({grid}), chosen once for the task, on folds of a training part: {chosen}."
         * bool(chosen),
         f"Learning rate not chosen from the grid ({grid}), the protocol's in its place: {others}." * bool(others),
     )

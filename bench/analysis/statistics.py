@@ -8,7 +8,7 @@ The bootstrap draws one patient, and one seed of each model, less than there are
 variance of the mean that is sought, where one of n falls short of it by (n - 1) / n, a third with three seeds (our
 choice). All models see the same patients in a resample. The percentile interval is then stretched about the figure by
 Student's t over the normal's quantile, with Satterthwaite's degrees of freedom: with three seeds, and noise that is of
-seeds alone, the percentiles are too narrow (`tests/metrics/test_statistics.py` simulates it). With paired seeds, which
+seeds alone, the percentiles are too narrow (`tests/analysis/test_statistics.py` simulates it). With paired seeds, which
 make nine resamples of three, an interval is no narrower than t times the standard deviation of the resamples.
 Units that are of one class each are drawn within their class, as a split deals them: how many of a class there are is
 its choice, no chance.
@@ -285,11 +285,12 @@ def _ranks(draws: np.ndarray) -> np.ndarray:
 def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
     """The p of a paired test over patients on means over seeds: of these trained networks, not of methods.
 
-    Wilcoxon's signed ranks, two-sided, exact where scipy can; 1 where no pair differs. Both (P,).
+    Wilcoxon's signed ranks, two-sided, exact where scipy can; 1 where no pair differs. Both (P,). Gaps that are level
+    to the ninth decimal are ties: means over seeds differ in their last bits.
     """
     from scipy import stats
 
-    gaps = np.asarray(first, float) - np.asarray(second, float)
+    gaps = (np.asarray(first, float) - np.asarray(second, float)).round(9)
     gaps = gaps[np.isfinite(gaps)]
     return float(stats.wilcoxon(gaps).pvalue) if gaps.any() else 1.0
 

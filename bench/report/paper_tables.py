@@ -115,7 +115,8 @@ def significance_float(table: Table, wishes: Wishes) -> Float:
     if not sure.ranks.empty:
         heads.append(Head(("First", "(%)"), 0))
         fill.append({str(t): Entry(100 * share) for t, share in sure.ranks[1].items()})
-    return _float(table, wishes, tuple(heads), fill, kept=list(gaps))
+    made = _float(table, wishes, tuple(heads), fill, kept=list(gaps))
+    return replace(made, kept=(f"Difference: {sure.reference} less each.", *made.kept))
 
 
 def sheet_float(sheet: Sheet, wishes: Wishes) -> Float:
@@ -124,7 +125,8 @@ def sheet_float(sheet: Sheet, wishes: Wishes) -> Float:
     for k, name in enumerate(list(sheet.frame.columns)[1:]):
         texts = ["" if text == "-" else str(text) for text in sheet.frame[name]]
         found = [_INTERVAL.fullmatch(text) for text in texts if text]
-        if not found or not all(found) or name in sheet.left:
+        bracketed = any(text.startswith("(") for text in texts)  # which says something: no number alone
+        if not found or not all(found) or bracketed or name in sheet.left:
             heads.append(Head(_lines(str(name)), None, needed=k < 2))
             columns.append([Entry(words=text) for text in texts])
             continue

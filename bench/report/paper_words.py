@@ -129,7 +129,7 @@ def _subject(table: Table, wishes: Wishes) -> str:
     return {
         "cost": "what networks cost",
         "per-class": f"{figure} of each class in %",
-        "significance": f"{table.sure.measure}, {table.sure.reference} less each",
+        "significance": f"differences of {table.sure.measure}",
     }.get(wishes.kind, accuracy)
 
 

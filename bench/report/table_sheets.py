@@ -20,6 +20,11 @@ BY_CLASS = (
     "many of the class's test images are predicted as each, per run."
 )
 
+MARKS = (
+    "Bold: a column's best as shown, underlined: its second, whatever the difference; which differences are told from "
+    "none, the intervals below say."
+)
+
 
 def table_sheet(table: Table) -> Sheet:
     """The figures with fixed decimals, blank where one is not defined; the best bold, the second underlined."""
@@ -30,7 +35,7 @@ def table_sheet(table: Table) -> Sheet:
     return Sheet(
         table.caption,
         frame.astype(str),
-        table.footnotes,
+        (*table.footnotes, *marks_note(table)),
         table.marks == "best",
         f"{table.name}-{table.key}",
         details=tuple(column.header for _, column in details if column.detail),
@@ -42,8 +47,13 @@ def table_sheet(table: Table) -> Sheet:
 def screen_sheet(table: Table) -> Sheet:
     """The same for a terminal: what is no heading stands in the notes."""
     seeds_are_words = table.frame["Seeds"].str.len().gt(len("12 of 12")).any()
-    notes = (table.about, *table.footnotes)
+    notes = (table.about, *table.footnotes, *marks_note(table))
     return replace(table_sheet(table), caption=table.heading, notes=notes, left=("Seeds",) if seeds_are_words else ())
+
+
+def marks_note(table: Table) -> tuple[str, ...]:
+    """What marks mean, where there are any."""
+    return (MARKS,) * bool((table.marks != "").any(axis=None))
 
 
 def table_setting(table: Table) -> Setting:

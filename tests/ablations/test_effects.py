@@ -208,6 +208,15 @@ def test_the_null_arm_of_one_seed_has_a_row() -> None:
     assert NULL_NOTE in table.notes
 
 
+def test_one_other_seed_of_the_full_model_is_no_null_arm_and_the_caption_says_so() -> None:
+    cells, cases = some_records()
+    (found,) = stored_arms(cells[cells["seed"].lt(4)], cases)
+    assert (found.seeds, found.null) == ((0, 1, 2), (3,))
+    table = ablation_tables([found])[0]
+    assert NULL not in set(table.frame["Arm"])
+    assert "Seeds 0, 1, 2 (of the full model 3 as well: one alone is no null arm)" in table.caption
+
+
 def test_tables_say_plainly_which_module_brings_nothing(stored: object) -> None:
     arms, factorial = ablation_tables([stored])  # type: ignore[list-item]
     assert "sem brings nothing that can be told from noise" in factorial.notes[-1]

@@ -195,7 +195,7 @@ def test_a_row_that_lacks_seeds_has_no_interval() -> None:
 
 def test_the_seeds_of_chance_are_no_network_s() -> None:
     found = table((cell("a", 0), 0.9), (cell("b", 0), 0.8), *three("chance", 0.1, family="chance"))
-    assert "Seeds? 1 (fewer than 3: too few to tell methods apart)" in found.checklist
+    assert "Seeds? 1 (fewer than 3: nothing is told apart)" in found.checklist
     assert "Seeds? 3" in table(*three("chance", 0.1, family="chance")).checklist
 
 
@@ -223,7 +223,7 @@ def test_the_checklist_says_what_is_against_a_claim() -> None:
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        ("ab", "yes, a rate from one grid for each, chosen for the task on folds of training patients"),
+        ("ab", "yes, a rate from one grid for each, chosen once for the task on folds of a training part"),
         ("a", "no: a rate of the grid was not chosen for B"),
         ("", "one rate for all, none chosen from the grid"),
     ],
@@ -265,7 +265,7 @@ def test_the_checklist_has_the_leak_of_an_unflagged_split_and_few_seeds() -> Non
     clean = asked(split_leak={"patient": 0.0, "near_duplicate": None})["Leak"]
     assert clean == "none known: split mtunet; of the test cases 0.0 % have the same patient or subject in training"
     assert asked()["Seeds"] == "3"
-    assert asked(2)["Seeds"] == "2 (fewer than 3: too few to tell methods apart)"
+    assert asked(2)["Seeds"] == "2 (fewer than 3: only large differences are told apart)"
 
 
 def test_a_volume_is_taken_as_one_patient_s_with_any_number_of_seeds() -> None:

@@ -18,7 +18,7 @@ from bench.analysis.short_budget import budget_mark
 from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
 from bench.report.sheets import to_latex, to_markdown, to_screen
-from bench.report.table_sheets import screen_sheet, table_setting, table_sheet
+from bench.report.table_sheets import MARKS, screen_sheet, table_setting, table_sheet
 
 CLASSES = ("non-COVID", "COVID")
 COUNTS = {
@@ -109,6 +109,7 @@ MARKDOWN = f"""{CAPTION}
 | Chance (majority class) | 50.00 | 0.00 | 50.00 | 0.00 | 33.33 | 50.00 | 0.000 | 10.00 | 0.520 | 0.00 | 0.000 | 2 |
 
 - {NOTE}of COVID. {CHANCE}
+- {MARKS}
 """  # noqa: E501
 
 

@@ -22,7 +22,7 @@ from bench.errors import UserError
 from bench.report.render import render_tables, to_csv
 from bench.report.screen import Screen, show
 from bench.report.sheets import render_sheets, to_latex, to_markdown, to_screen
-from bench.report.table_sheets import rank_sheet, screen_sheet, table_setting, table_sheet
+from bench.report.table_sheets import MARKS, rank_sheet, screen_sheet, table_setting, table_sheet
 
 
 def marks(table: Table, header: str) -> dict[str, str]:
@@ -50,6 +50,7 @@ MARKDOWN = rf"""{CAPTION.replace("_", chr(92) + "_")}
 | A\_1 & 50% | <u>55.00</u> | 7.07 | 4.24 | **5.50** | 0.71 | 0.42 | 1.0 | 0.0 | 1.50 | 0.250 | 2 |
 
 - {STRICT}
+- {MARKS}
 """  # noqa: E501
 LATEX = rf"""\begin{{table}}[htbp]
 \centering
@@ -66,6 +67,7 @@ A\_1 \& 50\% & \underline{{55.00}} & 7.07 & 4.24 & \textbf{{5.50}} & 0.71 & 0.42
 \bottomrule
 \end{{tabular}}
 \par\raggedright {STRICT}
+\par\raggedright {MARKS}
 \end{{table}}
 """  # noqa: E501
 
@@ -243,14 +245,12 @@ def test_an_arm_never_reads_as_the_model() -> None:
     ],
 )
 def test_provenance_footnotes(column: str, value: object, note: str) -> None:
-    table = one(*SHORT[:3], (cell("b", 1, "B", **{column: value}), 0.8))
-    assert table.footnotes[1:] == (note,)
+    assert one(*SHORT[:3], (cell("b", 1, "B", **{column: value}), 0.8)).footnotes[1:] == (note,)
 
 
 def test_a_row_whose_batches_passed_in_parts_says_so() -> None:
-    table = one(*SHORT[:3], (cell("b", 1, "B", pieces=4), 0.8))
     note = "Batches in parts for lack of memory, of which norms over a batch saw one each: B (1 of 2 runs, 4 parts)."
-    assert table.footnotes[1:] == (note,)
+    assert one(*SHORT[:3], (cell("b", 1, "B", pieces=4), 0.8)).footnotes[1:] == (note,)
 
 
 def test_uncommitted_code_is_a_line_of_the_checklist() -> None:

@@ -61,12 +61,26 @@ def test_means_and_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| B | 7.00 | 8.00 | 0.50 |" in out
     assert "| FEW | 2.00 | 2.00 |" in out
     assert "ZERO" not in out
-    assert "OLD" not in out
+    assert "| OLD |" not in out
+    assert "- Not counted among the ranks, for lack of seeds or folds: FEW.\n- Not shown, no cell scored: OLD.\n" in out
     change = (
-        "HD95 max for HD95 pooled: differs by +3.50 in the median model (+1.00 to +6.00); 2 of 2 models change rank"
+        "HD95 max for HD95 pooled: differs by +3.50, the median over models (+1.00 to +6.00); 2 of 2 models change rank"
     )
     assert f"- {change}, by at most 1; first is B in place of A.\n" in out
     assert "0 of 2 models change rank; first stays A and B." in out  # ties share the rank
+
+
+def test_models_of_other_seeds_are_not_ranked_together_and_what_diverged_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cells = [cell("a", 0), cell("a", 1), cell("b", 0), cell("b", 1), cell("c", 1), cell("c", 2)]
+    cells += [cell("d", 0), cell("d", 1, status="diverged")]
+    cases = [*rows("a0", 3, 9), *rows("a1", 5, 11), *rows("b0", 6, 7), *rows("b1", 6, 7), *rows("d0", 1, 1)]
+    out = text(monkeypatch, cells, [*cases, *rows("c1", 1, 1), *rows("c2", 1, 1)])
+    assert "2 of 2 models change rank" in out
+    assert "- Not counted among the ranks, for lack of seeds or folds: C, D.\n" in out
+    (diverged,) = [line for line in out.splitlines() if line.startswith("| D |")]
+    assert diverged.endswith("| 1; diverged (1 of 2 seeds) |")
 
 
 def test_versions_of_a_model_are_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

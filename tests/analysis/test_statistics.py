@@ -251,6 +251,16 @@ def test_paired_tests_by_hand() -> None:
     assert wilcoxon(np.ones(5), np.ones(5)) == 1.0
 
 
+def test_gaps_that_differ_in_their_last_bits_are_ties() -> None:
+    """Means over three seeds of shares of images: held to whole numbers, in which such gaps are exact."""
+    rng = np.random.default_rng(4)
+    right = rng.integers(0, 6, (2, 3, 15))  # of 5 images a unit has, by model and seed
+    means = (right / 5).mean(axis=1)
+    whole = right.sum(axis=1)
+    assert len(set(means[0] - means[1])) > len(set(whole[0] - whole[1])), "the draw has such gaps"
+    assert wilcoxon(*means) == stats.wilcoxon(whole[0] - whole[1]).pvalue
+
+
 @pytest.mark.slow
 def test_the_smallest_difference_shrinks_with_seeds_and_patients_and_is_found_four_times_in_five() -> None:
     rng = np.random.default_rng(5)

@@ -160,3 +160,12 @@ def test_the_seeds_of_a_null_arm_leave_another_network_its_interval(tmp_path: Pa
     assert row.count("[") == 3, "an interval at each of three budgets"
     assert "=none" not in done.output
     assert "Seeds that not all rows have are left out: MedNeXt-T (reconstr.) 3" in done.output
+
+
+def test_what_runs_differ_in_along_a_curve_is_said_with_its_places() -> None:
+    example = Path(__file__).parents[2] / "results" / "example"
+    done = CliRunner().invoke(
+        main, ["report", "--results", str(example), "--budgets", "--dataset", "sars-cov2-ct", "--format", "markdown"]
+    )
+    lines = [line for line in done.output.splitlines() if line.startswith("- Along the curves runs differ in device: ")]
+    assert any("cpu at 8,000 and 32,000; " in line and " at 147,600." in line for line in lines), done.output

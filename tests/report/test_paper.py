@@ -64,6 +64,18 @@ def test_the_habit_marks_best_and_second_whatever_their_difference(table: Table)
     assert "\\bfseries" not in paper_text([table], Wishes(mark="none"))
 
 
+def test_brackets_that_say_something_stay() -> None:
+    frame = pd.DataFrame({"Arm": ["a", "b"], "Points": ["(346.3)", "229.8"], "Gap": ["-1.00 [-2.00, 0.50]", "+1.00"]})
+    text = body(paper_sheets([Sheet("Arms.", frame)], Wishes("ablation")))
+    assert "(346.3)" in text
+    assert "& (229.8)" not in text
+
+
+def test_whose_figure_a_difference_starts_from_is_never_cut_off(table: Table) -> None:
+    narrow = paper_text([table], Wishes("significance", "60mm"))
+    assert re.search(r"\\caption\{.* Difference: Ours\\_2 .* less each\.", body(narrow))
+
+
 def test_a_shorter_table_has_the_marks_of_the_whole_one() -> None:
     whole = table_of(*three("a", 0.6), *three("b", 0.7), *three("c", 0.8), *three("d", 0.9))
     (by_name,) = sorted_rows([whole], "name")

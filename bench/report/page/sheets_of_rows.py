@@ -14,7 +14,7 @@ from bench.analysis.conclusions import row_marks, table_marks, units_of
 from bench.analysis.sheet import Sheet
 from bench.report.escaping import csv_text
 from bench.report.sheets import to_latex
-from bench.report.table_sheets import class_sheet, table_setting, table_sheet, texts
+from bench.report.table_sheets import class_sheet, marks_note, table_setting, table_sheet, texts
 
 WORST = 30  # cases of the reference that are listed
 SCHEMA = 1  # of a table's JSON
@@ -43,7 +43,8 @@ def leader_sheet(table: Table) -> Sheet:
     frame["Seeds"] = table.frame["Seeds"].astype(str).to_numpy()
     frame["Marks"] = [", ".join((*shared, *row_marks(table, title))) for title in frame["Model"]]
     bold, underlined = (marks.reindex(columns=frame.columns, fill_value=False) for marks in (bold, underlined))
-    notes = (SPREAD.format(units=units_of(table)), *table.footnotes, table.sure.caption, *table.sure.footnotes)
+    notes = (SPREAD.format(units=units_of(table)), *table.footnotes, *marks_note(table))
+    notes = (*notes, table.sure.caption, *table.sure.footnotes)
     return Sheet("", frame, notes, bold, underlined=underlined, left=("Marks",))
 
 
