@@ -102,7 +102,7 @@ def worth_sheet(cells: pd.DataFrame, cases: pd.DataFrame, notes: tuple[str, ...]
     return Sheet(
         f"Accuracy on splits that leak (flagged) beside others.{_short(cells, frame['data set'])}",
         frame,
-        notes,
+        (*_lost(cells), *notes),
         name="worth",
         left=("model", "split"),
         details=("tested on", "trained on"),
@@ -114,6 +114,26 @@ def _short(cells: pd.DataFrame, shown: pd.Series[str]) -> str:
     least = cells["images_seen"].groupby(cells["dataset"] + ", " + cells["preset"]).min()
     short = [name for name in dict.fromkeys(shown) if name and is_short(least[name])]
     return f" Short budgets, networks have not converged: {'; '.join(short)}." if short else ""
+
+
+def _lost(cells: pd.DataFrame) -> list[str]:
+    """A line on the runs of the table's models that diverged or failed, which no row counts; none without such."""
+    own = cells[(cells["task"] == "classification") & (cells["source"] == "real") & cells["train_patients"].isna()]
+    same = ["dataset", "preset", "model"]
+    shown = {
+        *own.loc[(own["status"] == "complete") & own["split_flag"].notna(), same].itertuples(index=False, name=None)
+    }
+    lost = own[own["status"].isin(["diverged", "failed"])]
+    places = lost[same].itertuples(index=False, name=None)
+    lost = lost[pd.Series([place in shown for place in places], lost.index, dtype=bool)]
+    texts = [
+        f"{title} on {split} of {dataset}, {preset} ({status}, {'seed' if len(rows) == 1 else 'seeds'} "
+        f"{', '.join(map(str, sorted(rows['seed'])))})"
+        for (dataset, preset, title, split, status), rows in lost.groupby(
+            ["dataset", "preset", "title", "split", "status"]
+        )
+    ]
+    return [f"Counted nowhere: {'; '.join(texts)}."] * bool(texts)
 
 
 def _worth_rows(cells: pd.DataFrame, cases: pd.DataFrame) -> Iterator[tuple[str, ...]]:

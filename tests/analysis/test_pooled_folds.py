@@ -174,3 +174,7 @@ def test_conventions_and_leaks_count_seeds_not_folds(monkeypatch: pytest.MonkeyP
     assert line.endswith("| 75.0 | 0.0 | 3 |"), "the folds differ, the seeds do not"
     alone = pd.DataFrame(flagged[:3]).drop(columns="rows")
     assert to_markdown(worth_sheet(alone, pd.DataFrame(images))).splitlines()[4].endswith("| 75.0 |  | 1 |")
+    lost = [{**one, "seed": 7, "key": f"lost{one['fold']}", "status": "diverged"} for one in flagged[:1]]
+    said = worth_sheet(pd.DataFrame([*flagged, *lost]).drop(columns="rows"), pd.DataFrame(images)).notes
+    assert [line.endswith("(diverged, seed 7).") for line in said] == [True]
+    assert not worth_sheet(alone, pd.DataFrame(images)).notes

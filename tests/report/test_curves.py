@@ -168,4 +168,4 @@ def test_what_runs_differ_in_along_a_curve_is_said_with_its_places() -> None:
         main, ["report", "--results", str(example), "--budgets", "--dataset", "sars-cov2-ct", "--format", "markdown"]
     )
     lines = [line for line in done.output.splitlines() if line.startswith("- Along the curves runs differ in device: ")]
-    assert any("cpu at 8,000 and 32,000; " in line and " at 147,600." in line for line in lines), done.output
+    assert any("cpu at 8,000 and 32,000" in line and " at 147,600" in line for line in lines), done.output
