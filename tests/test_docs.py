@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,6 +199,18 @@ def test_every_figure_of_the_findings_stands_in_a_generated_file(page: str) -> N
     sources = [*EXAMPLE.rglob("*.md"), *(ROOT / "results" / "design").rglob("*.md")]
     missing = figures_without_source((ROOT / "docs" / page).read_text(encoding="utf-8"), sources)
     assert not [figure for figure in missing if figure not in ELSEWHERE]
+
+
+def test_the_findings_count_the_curves_that_overflow_as_their_code_does() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    (code,) = [block.text for block in blocks(ROOT / "docs" / "findings.md") if block.language == "python"]
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    counts = re.fullmatch(r"(\d+) (\d+) Counter\(\{'mednext_tiny': (\d+)\}\)\n", done)
+    assert counts is not None, f"of no other network: {done}"
+    curves, own, odd = counts.groups()
+    assert (
+        f"Of {curves} validation curves that are committed, {odd} have such a round: all are among the {own} " in text
+    )
 
 
 def test_the_protocol_s_page_is_that_of_the_code_and_explains_every_field() -> None:
