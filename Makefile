@@ -59,6 +59,8 @@ example: .venv/installed
 	$(REPORT)/tables.csv --format csv
 	$(BIN)/medbench data leaks --results results/example --format markdown > results/example/leaks.md
 	$(REPORT)/acdc.md --dataset acdc --preset standard --format markdown
+	$(REPORT)/attention.md --dataset acdc --preset standard --models segformer_b0_s,segformer_b0_s_identity \
+	  --reference segformer_b0_s --format markdown
 	$(REPORT)/trials.md --trials
 	$(REPORT)/speeds.md --speeds
 	$(REPORT)/conventions.md --conventions --dataset acdc
@@ -73,7 +75,7 @@ example: .venv/installed
 	rm -rf build/figures
 	$(MAIN_TABLE) --figures build/figures
 	cp build/figures/acdc-*-training.png results/example/training.png
-	$(MAIN_TABLE) --top 10 --brief --into README.md
+	$(MAIN_TABLE) --top 11 --brief --into README.md
 	$(REPORT)/report.html --format html
 	$(BIN)/medbench plan --protocol > docs/protocol.md
 

@@ -23,6 +23,7 @@ from bench.report.figures import table_drawings
 from bench.report.leaks import leaks_sheets
 from bench.report.render import render_tables, results_tables
 from bench.report.repeats import compare_results, repeat_table
+from bench.report.selection import Selection, selected_tables
 from bench.report.sheets import render_sheets, to_markdown
 from bench.zoo.registry import model_entry, model_names
 
@@ -56,9 +57,17 @@ def test_the_committed_table_of_acdc_has_three_seeds_of_each_network_and_is_what
     assert render_tables(tables, "markdown") == (EXAMPLE / "acdc.md").read_text(), "run `make example`"
 
 
+def test_the_worth_of_attention_is_a_difference_of_three_seeds_of_both() -> None:
+    pair = "segformer_b0_s", "segformer_b0_s_identity"
+    wishes = {"dataset": "acdc", "preset": "standard", "models": pair, "reference": pair[0]}
+    (table,), notes = selected_tables(Selection(EXAMPLE, **wishes))
+    assert (set(table.figures["seeds"]), table.seeds, notes) == ({3}, (0, 1, 2), ())
+    assert render_tables([table], "markdown") == (EXAMPLE / "attention.md").read_text(), "run `make example`"
+
+
 def test_the_readme_s_table_is_what_the_records_give(main_table: Table) -> None:
     shown = (ROOT / "README.md").read_text().partition(BEGIN.format("acdc"))[2].partition(END)[0]
-    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 10))).strip(), "run `make example`"
+    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 11))).strip(), "run `make example`"
     assert "| MedNeXt-T (reconstr.)" in shown
     assert "two-way bootstrap over 20 patients and 3 seeds" in shown
 
