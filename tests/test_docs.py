@@ -191,6 +191,7 @@ ELSEWHERE = {  # figures of docs that no generated file has, and where each is f
     **dict.fromkeys(("83.04", "82.89", "82.31", "82.14"), "records under results/example/again"),
     **dict.fromkeys(("91.28", "98.12", "98.39"), "published figures"),
     **dict.fromkeys(("90.5", "91.5"), "aims of ours"),
+    "2503.01835": "a paper's number",
 }
 
 

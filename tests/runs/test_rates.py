@@ -207,7 +207,7 @@ def test_the_footnotes_name_the_rates_and_who_has_none(tmp_path: Path) -> None:
     titles = {"mednext_tiny": "M", "mednext_tiny[sem=none]": "M without", "resnet10t": "R", "chance": "C"}
     lead = f"Learning rates of one {grid}, chosen once for the task,"
     assert own_settings(pd.DataFrame(rows).assign(init=None), titles) == [
-        f"{lead} on folds of training patients: M 0.003; M without 0.003.",
+        f"{lead} on folds of a training part: M 0.003; M without 0.003.",
         f"Learning rate not chosen from the {grid}, the protocol's in its place: R 0.001.",
     ]
 
