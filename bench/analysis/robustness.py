@@ -88,12 +88,26 @@ def judge_elsewhere(asked: Elsewhere, report: Count = lambda name, done, total: 
     members = [load_trained(folder, asked.weights, asked.device, asked.trust) for folder in asked.runs]
     if len({member.task for member in members}) > 1:
         raise UserError("Expected runs of one task, but got segmentation and classification: give two commands.")
+    _check_alike(members)
     try:
         if asked.corruptions:
             return _corrupted(members, asked, report)
         return _on_others(members, asked, report)
     except FloatingPointError as error:
         raise UserError(f"A network has no prediction of an image: {error}.") from None
+
+
+def _check_alike(members: Sequence[Trained]) -> None:
+    """Raises UserError for runs that would be averaged as seeds of one network and are not."""
+    for title, dataset in dict.fromkeys((one.title, one.dataset) for one in members):
+        own = [one for one in members if (one.title, one.dataset) == (title, dataset)]
+        runs = f"runs of {title} on {dataset} ({', '.join(one.key for one in own)})"
+        if len({one.key for one in own}) < len(own):
+            raise UserError(f"Expected distinct {runs}: leave out what is given twice.")
+        if len({(one.cell.comparison, repr(one.cell.model)) for one in own}) > 1:
+            raise UserError(
+                f"Expected {runs} of one config, protocol and split, seeds of one network: give a command for each."
+            )
 
 
 def _labels(trained: Trained) -> dict[str, Any]:

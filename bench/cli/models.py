@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from bench.cli.options import JSON
 from bench.cli.terminal import TEXT, make_console, say, wide_option
-from bench.errors import UserError
+from bench.errors import UserError, unknown
+from bench.zoo.entry import Family
 
 
 @click.command()
@@ -31,6 +32,8 @@ def models(doctor: str | None, check: bool, recount: bool, form: str, wide: bool
     from bench.report.plans import checks_sheet, doctor_line, models_sheet
     from bench.report.sheets import print_sheets
 
+    if listed["family"] not in (None, *get_args(Family)):
+        raise unknown("family", listed["family"], get_args(Family))
     if doctor is not None:
         from bench.zoo.contract import examine
 

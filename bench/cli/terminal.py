@@ -81,7 +81,11 @@ def _failure(error: OSError) -> str:
     """What the system refused, in a line; the error itself again where no user's path or disk is at fault."""
     if error.errno in (errno.ENOSPC, errno.EIO, errno.EPIPE):
         return f"Cannot write the output: {error.strerror}."
-    if error.errno in (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP) and error.filename:
+    if (
+        error.errno
+        in (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EROFS)
+        and error.filename
+    ):
         return printable(f"Cannot use {os.fsdecode(error.filename)}: {error.strerror}.")
     raise error
 

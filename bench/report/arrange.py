@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.analysis.columns import Column
 from bench.analysis.comparison import Table
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 
 CLASSES = "classes"
 NAME, FAMILY = "name", "family"
@@ -31,12 +31,14 @@ def with_columns(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
     """The tables with the named columns alone, in the order of the names; `Model` and `Seeds` are always there.
 
     Raises:
-        UserError: a name that no table has; those of another task's tables are no mistake.
+        UserError: a name that no table has, or one given twice; those of another task's tables are no mistake.
     """
     known = {column_name(column) for table in tables for column in table.columns} | {CLASSES}
     for name in names:
         if name not in known:
             raise unknown("column", name, known)
+    if twice := [name for name in dict.fromkeys(names) if list(names).count(name) > 1]:
+        raise UserError(f"Expected distinct columns, but got {', '.join(twice)} more than once.")
     return [_with_columns(table, names) for table in tables]
 
 

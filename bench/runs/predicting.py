@@ -180,13 +180,14 @@ def _table(
     members: Sequence[Trained], files: Mapping[str, Path], hashes: Mapping[str, str], output: Path, report: Count
 ) -> tuple[int, int]:
     classes = members[0].classes
-    columns = ("case", "predicted", *classes)
+    heads = [f"p({name})" if name in ("case", "predicted") else name for name in classes]
+    columns = ("case", "predicted", *heads)
     rows = {row["case"]: row for row in _read_table(output / TABLE, columns)}
     waiting = [name for name in files if name not in rows]
     for start in range(0, len(waiting), IMAGES):
         names = waiting[start : start + IMAGES]
         for name, found in zip(names, predict_together(members, [files[name] for name in names]), strict=True):
-            shares = dict(zip(classes, found.tolist(), strict=True))
+            shares = dict(zip(heads, found.tolist(), strict=True))
             rows[name] = {"case": name, "predicted": classes[int(found.argmax())], **shares}
         _note_inputs(output, names, hashes)
         _write_table(output / TABLE, columns, [rows[name] for name in sorted(rows)])

@@ -13,7 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 from trained_runs import folders_of, results_of
 
-from bench.analysis.robustness import Elsewhere, _corruption_sheet, _in_units, _transfer_sheet, judge_elsewhere
+from bench.analysis.robustness import (
+    Elsewhere,
+    _check_alike,
+    _corruption_sheet,
+    _in_units,
+    _transfer_sheet,
+    judge_elsewhere,
+)
 from bench.analysis.sheet import Sheet
 from bench.cli.main import main
 from bench.errors import UserError
@@ -42,6 +49,18 @@ def test_an_option_of_the_other_way_is_refused(arguments: tuple[str, ...], said:
 
 def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+def test_runs_that_are_no_seeds_of_one_network_are_not_averaged() -> None:
+    def run(key: str, comparison: str, **fields: Any) -> Any:
+        cell = SimpleNamespace(comparison=comparison, model={"name": "unet_s"})
+        return SimpleNamespace(**{"title": "U-Net", "dataset": "acdc", "key": key, "cell": cell, **fields})
+
+    _check_alike([run("a", "c1"), run("b", "c1"), run("c", "c2", dataset="msld"), run("d", "c3", title="Other")])
+    with pytest.raises(UserError, match=r"runs of U-Net on acdc \(a, b\) of one config, protocol and split"):
+        _check_alike([run("a", "c1"), run("b", "c2")])
+    with pytest.raises(UserError, match="Expected distinct runs of U-Net on acdc"):
+        _check_alike([run("a", "c1"), run("a", "c1")])
 
 
 @pytest.mark.slow

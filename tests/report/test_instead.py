@@ -48,6 +48,7 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
         (["--format", "latex", "--table", "cost", "--columns", "dice"], "Expected --table cost without --columns"),
         (["--format", "latex", "--table", "ablation", "--top", "3"], "Expected --table ablation without --top"),
         (["--format", "latex", "--table", "leaks", "--models", "a"], "Expected --table leaks without --models"),
+        (["--dataset", "acdc", "--columns", "dice,dice"], "Expected distinct columns, but got dice more than once."),
         (["--ranks", "--checklist"], "Expected --checklist with whole tables, "),
         (["--over", "steps"], "Expected --over with --figures or --format html"),
         (["--budgets", "--figures", "never", "--over", "steps"], "Expected --over with --figures or --format html"),

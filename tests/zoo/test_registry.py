@@ -205,3 +205,13 @@ def test_the_zoo_is_everything_of_a_task() -> None:
     assert {"unet", "unet_s", "dkfz_mednext_large", "transunet", "mednext_base"} <= set(zoo)
     assert "resnet18" not in zoo
     assert set(select_models("cnn", "paper", "segmentation")) == {"attention_unet", "unet", "unet_plus_plus"}
+
+
+def test_an_unknown_family_is_no_empty_list() -> None:
+    from click.testing import CliRunner
+
+    from bench.cli.main import main
+
+    done = CliRunner().invoke(main, ["models", "--family", "cnnn"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "Did you mean: cnn" in done.stderr
