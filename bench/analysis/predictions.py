@@ -23,6 +23,7 @@ from bench.datasets.readers.masks import read_mask
 from bench.datasets.readers.meanings import check_palettes
 from bench.errors import UserError
 from bench.metrics.cases import CONVENTIONS, score_case
+from bench.records.damage import read_json
 from bench.records.filenames import file_name
 from bench.records.spreadsheets import guarded
 from bench.records.store import CASE_COLUMNS, write_json, write_rows
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHODS = ("pred", "versus")
+FACTS = "conventions.json"
 WEIGHTS = "given"  # what stands in cases.csv for the weights, which nobody told
 
 
@@ -131,18 +133,34 @@ def score_predictions(request: Predictions, report: Callable[[int, int], object]
     return Judged(pd.DataFrame(rows), request.folders, foreground, bool(patients), notes, left_out)
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, scored: Mapping[str, Any]) -> None:
     """Makes the folder of `write_scores`, before minutes are spent on what could not be kept.
 
+    Args:
+        scored: what is scored, as plain values, which `conventions.json` keeps. Scores of the same are written anew.
+
     Raises:
-        UserError: it cannot be written to.
+        UserError: it cannot be written to, or holds scores of something else.
     """
+    facts = output / FACTS
+    if facts.is_file():
+        known = read_json(facts)
+        same = isinstance(known, dict) and all(known.get(name) == value for name, value in scored.items())
+    else:
+        same = not any(output.glob("cases.csv")) and not any(output.glob("*/cases.csv"))
+    if not same:
+        raise UserError(f"{output} holds scores of something else (see {FACTS}): name another folder with --output.")
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as error:
         raise _unwritable(output, error) from None
+
+
+def scored_folders(folders: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    """Method -> its folders, as `check_output` and `conventions.json` have them."""
+    return {"folders": {method: [str(folder) for folder in of_method] for method, of_method in folders.items()}}
 
 
 def _unwritable(output: Path, error: OSError) -> UserError:
@@ -170,12 +188,12 @@ def write_scores(judged: Judged, output: Path) -> list[Path]:
         facts = {
             "conventions": CONVENTIONS,
             "classes": list(judged.classes),
-            "folders": {method: [str(folder) for folder in folders] for method, folders in judged.folders.items()},
+            **scored_folders(judged.folders),
             "patients": "given" if judged.patients_known else "each case is its own",
             "left_out": list(judged.left_out),
             "notes": list(judged.notes),
         }
-        write_json(output / "conventions.json", facts)
+        write_json(output / FACTS, facts)
     except OSError as error:
         raise _unwritable(output, error) from None
-    return [*written, output / "conventions.json"]
+    return [*written, output / FACTS]

@@ -62,6 +62,18 @@ class Elsewhere:
             raise UserError("Expected --dataset and --corruptions with --run RUN, the folder of a trained network.")
 
     @property
+    def scored(self) -> dict[str, Any]:
+        """Which runs and on what, as plain values."""
+        datasets = None if self.datasets is None else list(listed_names(self.datasets))
+        return {
+            "runs": [str(folder) for folder in self.runs],
+            "datasets": datasets,
+            "corruptions": self.corruptions,
+            "map": list(self.mapping),
+            "weights": self.weights,
+        }
+
+    @property
     def named(self) -> dict[str, str]:
         """The data set's name of a class -> the network's."""
         pairs = dict(pair.partition("=")[::2] for pair in self.mapping)

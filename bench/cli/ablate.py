@@ -25,7 +25,7 @@ from bench.cli.options import (
     gathered,
 )
 from bench.cli.run import name_failed, notes_on
-from bench.cli.terminal import TEXT, make_console
+from bench.cli.terminal import TEXT, Number, make_console
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
     click.option("--trials", default=40, help="Trials of a search, rejected ones not counted.  [40]"),
     click.option(
         "--max-macs",
-        type=float,
+        type=Number(),
         metavar="G",
         callback=lambda context, parameter, value: None if value is None else value * 1e9,
         help="Highest GMACs of a search's models.",
@@ -211,7 +211,7 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
 @STUDY
 @STORAGE
 @click.option("--score-front/--no-score-front", default=True, help="Score the search's front on the test part, once.")
-@click.option("--speed-seconds", default=20.0, help="Seconds of timing for each model of the front; 0: none.  [20]")
+@click.option("--speed-seconds", type=Number(0), default=20.0, help="Of timing each model of the front; 0: none.  [20]")
 @click.option("--tests", is_flag=True, help="p-values too, of these trained networks only, in the front's table.")
 @DISPLAY
 def search(

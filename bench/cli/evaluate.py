@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from bench.cli.options import DATA, DATA_ROOT, DEVICE, Display, Option, displayed, gathered
+from bench.cli.options import DATA, DATA_ROOT, DEVICE, Display, Option, displayed, gathered, reject_given
 from bench.cli.predict import TRUST, WEIGHTS
 from bench.cli.terminal import PATH, TEXT, make_console, say
 from bench.errors import UserError
@@ -72,15 +71,8 @@ ELSEWHERE: Option = gathered(
 
 # What goes with one of the two ways to use the command alone.
 _OF_PRED = ("classes", "spacing", "patient_regex", "patients", "missing", "threads", "tests")
+_OF_OTHERS = ("mapping", "data")
 _OF_RUN = ("datasets", "corruptions", "mapping", "data", "data_root", "weights", "device", "trust")
-
-
-def _reject(context: click.Context, names: tuple[str, ...], way: str) -> None:
-    """Raises UserError for an option that was given and means nothing in this use of the command."""
-    for parameter in context.command.params:
-        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-        if given and parameter.name in names:
-            raise UserError(f"{parameter.opts[0]} means nothing with {way}: leave it out.")
 
 
 @click.command()
@@ -99,13 +91,17 @@ def evaluate(context: click.Context, request: Predictions, elsewhere: Elsewhere,
     if elsewhere.runs:
         if request.pred or request.label or request.versus:
             raise UserError("Expected --pred with --label, or --run with --dataset or --corruptions, but got both.")
-        _reject(context, _OF_PRED, "--run")
+        reject_given(context, _OF_PRED, "--run")
+        if elsewhere.corruptions:
+            reject_given(context, _OF_OTHERS, "--corruptions")
         _judge(elsewhere, display)
         return
     for option, given in (("--pred", request.pred), ("--label", request.label)):
         if not given:
             raise click.UsageError(f"Missing option '{option}' (or '--run').")
-    _reject(context, _OF_RUN, "--pred")
+    reject_given(context, _OF_RUN, "--pred")
+    if not request.versus:
+        reject_given(context, ("tests",), "--pred without --versus")
     _score(request, tests, display)
 
 
@@ -113,14 +109,15 @@ def _judge(elsewhere: Elsewhere, display: Display) -> None:
     """Scores runs elsewhere; `--output` takes the rows of all cases."""
     from contextlib import nullcontext
 
-    from bench.analysis.predictions import check_output
+    from bench.analysis.predictions import FACTS, check_output
     from bench.analysis.robustness import judge_elsewhere
-    from bench.records.store import write_text
+    from bench.metrics.cases import CONVENTIONS
+    from bench.records.store import write_json, write_text
     from bench.report.escaping import csv_text
     from bench.report.progress import counting
 
     if display.output:
-        check_output(display.output)
+        check_output(display.output, elsewhere.scored)
     with counting(make_console(), "done") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         judged = judge_elsewhere(elsewhere, report)
     if display.form == "json":
@@ -130,20 +127,21 @@ def _judge(elsewhere: Elsewhere, display: Display) -> None:
     else:
         display.show(judged.sheets)
     if display.output:
+        write_json(display.output / FACTS, {"conventions": CONVENTIONS, **elsewhere.scored})
         write_text(display.output / "cases.csv", csv_text(judged.rows))
-        say(f"written   {display.output / 'cases.csv'}", 0)
+        say(f"written   {display.output / 'cases.csv'}, {display.output / FACTS}", 0)
 
 
 def _score(request: Predictions, tests: bool, display: Display) -> None:
     from contextlib import nullcontext
 
-    from bench.analysis.predictions import check_output, score_predictions, write_scores
+    from bench.analysis.predictions import check_output, score_predictions, scored_folders, write_scores
     from bench.report.escaping import csv_text
     from bench.report.judged import prediction_figures, prediction_sheets
     from bench.report.progress import counting
 
     if display.output:
-        check_output(display.output)
+        check_output(display.output, scored_folders(request.folders))
     with counting(make_console(), "cases") if display.form == "rich" else nullcontext(lambda *_: None) as report:
         judged = score_predictions(request, lambda done, total: report("", done, total))
     written = write_scores(judged, display.output) if display.output else []

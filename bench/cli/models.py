@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from bench.cli.options import JSON
+from bench.cli.options import JSON, reject_given
 from bench.cli.terminal import TEXT, make_console, say, wide_option
 from bench.errors import UserError, unknown
 from bench.zoo.entry import Family
@@ -22,7 +22,10 @@ from bench.zoo.entry import Family
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")
 @JSON
 @wide_option
-def models(doctor: str | None, check: bool, recount: bool, form: str, wide: bool, **listed: Any) -> None:
+@click.pass_context
+def models(
+    context: click.Context, doctor: str | None, check: bool, recount: bool, form: str, wide: bool, **listed: Any
+) -> None:
     """List the models, with citation, size and list; check their costs, or one's health.
 
     \b
@@ -35,6 +38,7 @@ def models(doctor: str | None, check: bool, recount: bool, form: str, wide: bool
     if listed["family"] not in (None, *get_args(Family)):
         raise unknown("family", listed["family"], get_args(Family))
     if doctor is not None:
+        reject_given(context, ("preset", "task", "family", "check", "recount", "form", "wide"), "--doctor")
         from bench.zoo.contract import examine
 
         failed = 0

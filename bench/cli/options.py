@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.terminal import FOLDER, PATH, TEXT, make_console, wide_option
 from bench.errors import UserError
@@ -128,6 +129,18 @@ TITLED: Option = gathered(
     click.option("--title", multiple=True, metavar="NAME=TITLE", help="What tables call a network of your own."),
     click.option("--family", multiple=True, metavar="NAME=FAMILY", help="Its family: cnn, transformer, proposed, ..."),
 )
+
+
+def reject_given(context: click.Context, names: Sequence[str], way: str) -> None:
+    """Raises UserError for an option that was given and means nothing in this use of a command.
+
+    Args:
+        names: of the command's arguments. way: how the command is used, in the words of its options.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise UserError(f"{parameter.opts[0]} means nothing with {way}: leave it out.")
 
 
 def displayed(output: str, *further: str) -> Option:

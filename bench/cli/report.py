@@ -53,6 +53,8 @@ class Instead:
         """Raises UserError for what only whole tables or only drawn ones have, where others are asked for."""
         if self.over is not None and (self.budgets or (self.figures is None and form != "html")):
             raise UserError("Expected --over with --figures or --format html, whose learning curves it is of.")
+        if self.bibtex and form != "rich":
+            raise UserError(f"Expected --bibtex without --format {form}: citations are BibTeX.")
         if checklist and not (self.view is None and self.figures is None and not self.bibtex):
             raise UserError(
                 "Expected --checklist with whole tables, without --brief, --ranks, --figures and their like."

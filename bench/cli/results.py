@@ -10,7 +10,7 @@ import click
 
 from bench.cli.archive import archive
 from bench.cli.options import RESULTS, SHOWN, Display, Option, gathered
-from bench.cli.terminal import PATH, TEXT, say
+from bench.cli.terminal import PATH, TEXT, Number, say
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ CHOICE: Option = gathered(
         "--status", type=click.Choice(["complete", "failed", "diverged", "pruned", "unfinished"]), help="Of the cell."
     ),
 )
-OLDER = click.option("--older", type=click.FloatRange(0), metavar="DAYS", help="Written longer ago.")
-NEWER = click.option("--newer", type=click.FloatRange(0), metavar="DAYS", help="Written since.")
+OLDER = click.option("--older", type=Number(0), metavar="DAYS", help="Written longer ago.")
+NEWER = click.option("--newer", type=Number(0), metavar="DAYS", help="Written since.")
 
 
 @click.group()
@@ -119,9 +119,11 @@ def rm(choice: Choice, older: float | None, newer: float | None, yes: bool, resu
     if not yes and not _agreed(f"Delete these {what}, weights and figures too?"):
         click.echo("Nothing was deleted.")
         return
-    removed, notes = remove_folders(results, folders)
+    removed, notes, faults = remove_folders(results, folders)
     click.echo(f"Deleted: {len(removed)} of {what}.")
-    _say_notes(notes)
+    _say_notes([*notes, *faults])
+    if faults:
+        raise UserError(f"{len(faults)} of {len(folders)} folders could not be deleted: see above.")
 
 
 def _agreed(question: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import signal
 import sys
@@ -44,6 +45,16 @@ class Folder(FolderOrFile):
         if path.is_file():
             raise UserError(f"Expected {param.opts[0] if param else 'it'} to be a folder, but {path} is a file.")
         return path
+
+
+class Number(click.FloatRange):
+    """A finite number of a range; `nan` compares as neither below nor above, and is a mistake."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
 
 
 TEXT, PATH, FOLDER = Text(), FolderOrFile(path_type=Path), Folder(path_type=Path)

@@ -123,28 +123,44 @@ def folders_of(results: Path, cells: pd.DataFrame) -> list[Path]:
     return folders
 
 
-def remove_folders(results: Path, folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """Deletes cells' folders and what is left empty above them; lines on those that are left, which are running.
+def remove_folders(results: Path, folders: Iterable[Path]) -> tuple[list[Path], list[str], list[str]]:
+    """Deletes cells' folders and what is left empty above them.
 
     Links are not followed: a folder that is one, or lies behind one, is left.
+
+    Returns:
+        What was deleted; lines on what is left, which is running or linked; lines on what the system did not let go.
     """
-    removed, notes = [], []
+    removed, notes, faults = list[Path](), list[str](), list[str]()
     home = results.resolve()
     for folder in folders:
         if folder.is_symlink() or not folder.resolve().is_relative_to(home):
             notes.append(f"Left: {folder} is, or lies behind, a link out of {results}.")
             continue
-        with store.lock(folder, wait=False) as held:
-            if not held:
-                notes.append(f"Left: {folder} is being run by another process.")
-                continue
-            shutil.rmtree(folder)
+        if not folder.is_dir():
+            notes.append(f"{folder} is gone: another process deleted or moved it.")
+            continue
+        try:
+            with store.lock(folder, wait=False) as held:
+                if not held:
+                    notes.append(f"Left: {folder} is being run, or deleted, by another process.")
+                    continue
+                shutil.rmtree(folder)
+        except OSError as error:
+            faults.append(f"Left: {folder}, or a part of it, cannot be deleted: {error.strerror}.")
+            continue
         removed.append(folder)
+        _remove_empty(folder, home)
+    return removed, notes, faults
+
+
+def _remove_empty(folder: Path, home: Path) -> None:
+    """Deletes the empty folders above one that was deleted, up to the results folder."""
+    with suppress(OSError):  # another process writes there, or has deleted it
         for above in folder.parents:
-            if above.resolve() == home or any(above.iterdir()):
+            if above.resolve() == home:
                 break
             above.rmdir()
-    return removed, notes
 
 
 def merge_results(results: Path, others: Sequence[Path]) -> Merged:
@@ -161,7 +177,7 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
         check_folder(other)
         if other.resolve() == results.resolve():
             raise UserError(f"{other} is the folder to merge into: name another one.")
-    results.mkdir(parents=True, exist_ok=True)
+    store.check_writable(results)
     here = {record["key"]: (folder, record) for folder, record in store.read_records(results).records}
     became: dict[str, list[str]] = {"copied": [], "replaced": [], "kept": [], "left": []}
     notes, lines = list[str](), list[str]()

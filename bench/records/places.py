@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ def find_records(results: Path) -> list[Path]:
 
     What chooses something, in a folder `tuning` or `development`, is found in that folder alone: it is no result. The
     records of the committed example are read where that folder is named, never as a part of the results around it.
+
+    Raises:
+        OSError: a folder that may not be read: what lies in it would be missing, and nothing would say so.
     """
     return find_cells(results, "record.json")
 
@@ -42,11 +45,32 @@ def find_cells(results: Path, name: str) -> list[Path]:
     return [folder for base in bases(results) for folder in _below(base, name)]
 
 
+def linked_folders(results: Path) -> list[Path]:
+    """Links to folders where cells would lie: cells behind them are not read, since they may be of any place."""
+    found = []
+    for base in bases(results):
+        for folder, folders, files in _walked(base):
+            if "cell.json" in files or "record.json" in files:
+                continue  # what lies within a cell is no cell
+            links = [Path(folder, name) for name in sorted(folders) if os.path.islink(os.path.join(folder, name))]
+            found += [path for path in links if _is_result(path.relative_to(base).parts)]
+    return found
+
+
 def _below(base: Path, name: str) -> list[Path]:
-    walked = ((folder, files, folders) for folder, folders, files in os.walk(base))
-    found = [folder for folder, files, folders in walked if name in files or name in folders]
+    found = [folder for folder, folders, files in _walked(base) if name in files or name in folders]
     places = sorted(tuple(folder[len(str(base)) :].split(os.sep)) for folder in found)
     return [base.joinpath(*place) for place in places if _is_result(place)]
+
+
+def _walked(base: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`; a folder that another process deletes meanwhile is none, one that may not be read is an error."""
+
+    def told(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    return os.walk(base, onerror=told)
 
 
 def _is_result(place: tuple[str, ...]) -> bool:

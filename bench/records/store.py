@@ -39,7 +39,7 @@ from bench.records.filenames import file_name
 from bench.records.garbage import no_collection
 from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
-from bench.records.places import RECORDS, RUNS, cell_folder, find_records
+from bench.records.places import RECORDS, RUNS, cell_folder, find_records, linked_folders
 from bench.records.rows import COLUMNS, key_of, record_rows, task_of
 from bench.records.scores import odd_scores, tested_as, tested_otherwise
 from bench.records.titles import retitled
@@ -260,6 +260,8 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
     kept, superseded = one_rate_each(kept)
     left_out += superseded
+    links = linked_folders(Path(results))
+    left_out += [f"Left out: {path} is a link, and cells behind links are not read: move them here." for path in links]
     places = {record["key"]: folder / "cases.csv" for folder, record in records}
     left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
     numbers = {folder: number for number, (folder, _) in enumerate(scored)}

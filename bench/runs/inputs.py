@@ -10,7 +10,7 @@ from bench.datasets.own import dicom
 from bench.datasets.own.class_folders import is_picture
 from bench.datasets.own.items import DICOM, FOREIGN_IMAGES
 from bench.datasets.own.reading import read_picture, read_segmented_picture
-from bench.datasets.readers.files import check_image, check_name
+from bench.datasets.readers.files import check_image, check_name, check_present, is_listed
 from bench.datasets.readers.folders import visible
 from bench.datasets.readers.images import SUFFIXES
 from bench.datasets.readers.nifti import is_nifti, nifti_files, read_nifti
@@ -23,7 +23,7 @@ def list_inputs(folder: Path, task: str) -> dict[str, Path]:
     Of a segmentation NIfTI, PNG, JPEG and folders of DICOM series; else PNG, JPEG and single DICOM files.
 
     Raises:
-        UserError: no such folder, no images in it, or two of one name.
+        UserError: no such folder, no images in it, two of one name, an empty file, or a link to one that is not there.
     """
     if not folder.is_dir():
         raise UserError(f"Expected a folder of images, but there is no folder {folder}.")
@@ -36,6 +36,8 @@ def list_inputs(folder: Path, task: str) -> dict[str, Path]:
             raise UserError(f"Expected one file of each name in {folder}, but {twin.name} and {path.name} are of one.")
     for path in files.values():
         check_name(path)
+        if not path.is_dir():
+            check_present(path)
     if not files:
         kinds = ".nii.gz, .nii, a folder for each DICOM series" if task == "segmentation" else "DICOM"
         raise UserError(f"Expected images ({', '.join(SUFFIXES)}, {kinds}) in {folder}, but it has none.")
@@ -50,7 +52,7 @@ def _is_input(path: Path, task: str) -> bool:
     if path.is_dir():
         return task == "segmentation" and dicom.is_series(path)
     if path.suffix.lower() in SUFFIXES or task == "segmentation":
-        return path.suffix.lower() in SUFFIXES and path.is_file()
+        return path.suffix.lower() in SUFFIXES and is_listed(path)
     return is_picture(path) and path.suffix.lower() not in FOREIGN_IMAGES
 
 

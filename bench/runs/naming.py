@@ -47,7 +47,9 @@ class Naming:
                 name, value = _split(option, text)
                 if option == "family" and value and value not in get_args(Family):
                     raise unknown("family", value, get_args(Family))
-                said.setdefault(_named(name), {"from": "user"})[option] = value
+                shown = said.setdefault(_named(name), {"from": "user"})
+                if shown.setdefault(option, value) != value:
+                    raise UserError(f"Expected one --{option} of {name}, but got {shown[option]!r} and {value!r}.")
         if not said:
             return
         known = {model.partition("[")[0] for model in (*models, *_stored_models(Path(results)))}

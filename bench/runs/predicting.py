@@ -7,8 +7,9 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.datasets.own.dicom import read_series
 from bench.datasets.readers.nifti import is_nifti
 from bench.errors import UserError
 from bench.records.damage import read_json
+from bench.records.leases import NAME, hold
 from bench.records.spreadsheets import guarded, unguarded
 from bench.records.store import write_bytes, write_json, write_rows
 from bench.runs.inputs import list_inputs
@@ -47,23 +49,37 @@ def predict_folder(
 
     Raises:
         UserError: no images, a bad one (the others' predictions are kept), runs that differ in kind, or a folder with
-            predictions of other runs, or of another image of the same name.
+            predictions of other runs, or of another image of the same name, or that another process predicts into.
     """
     check_alike(members)
     files = list_inputs(source, members[0].task)
-    _begin(members, source, output, files)
-    try:
+    if output.resolve() == source.resolve():
+        raise UserError(f"Expected --output to be another folder than --input, but both are {source}.")
+    with _faults_told(source, output, members[0].name), hold(output / NAME, wait=False) as lease:
+        if lease is None:
+            raise UserError(f"Another process predicts into {output}: wait for it, or name another folder.")
+        _begin(members, output, files)
         hashes = _checked_inputs(output, files)
         if members[0].task == "segmentation":
             return _label_maps(members, files, hashes, output, report)
         return _table(members, files, hashes, output, report)
+
+
+@contextmanager
+def _faults_told(source: Path, output: Path, network: str) -> Iterator[None]:
+    """Makes a UserError of outputs that overflow, and of what the system refuses to read or to write."""
+    try:
+        yield
     except FloatingPointError as error:
-        raise UserError(f"{members[0].name}: {error}. Its predictions up to here are kept.") from None
+        raise UserError(f"{network}: {error}. Its predictions up to here are kept.") from None
     except OSError as error:
+        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else output
+        if place.is_relative_to(source) and not place.is_relative_to(output):
+            raise UserError(f"Cannot read {place}: {error.strerror}. Mend it, or move it away.") from None
         raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
 
 
-def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mapping[str, Path]) -> None:
+def _begin(members: Sequence[Trained], output: Path, files: Mapping[str, Path]) -> None:
     """Writes what the folder is of, or checks that it is of these runs."""
     about = {
         "schema": SCHEMA,
@@ -71,8 +87,6 @@ def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mappin
         "classes": list(members[0].classes),
         "runs": [{"model": m.name, "key": m.key, "dataset": m.dataset, "weights": m.weights} for m in members],
     }
-    if output.resolve() == source.resolve():
-        raise UserError(f"Expected --output to be another folder than --input, but both are {source}.")
     place = output / ABOUT
     if place.is_file():
         if read_json(place) != about:
@@ -82,11 +96,7 @@ def _begin(members: Sequence[Trained], source: Path, output: Path, files: Mappin
     there = next((path for path in (*targets, output / TABLE) if path.exists()), None)
     if there is not None:
         raise UserError(f"{there} exists, and {ABOUT} does not say that it is of these runs: name another folder.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(place, about)
-    except OSError as error:
-        raise UserError(f"Cannot write under {output}: {error.strerror}. Name another folder with --output.") from None
+    write_json(place, about)
 
 
 def _checked_inputs(output: Path, files: Mapping[str, Path]) -> dict[str, str]:

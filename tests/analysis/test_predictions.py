@@ -185,6 +185,11 @@ def test_versus_gives_differences_and_a_paired_test(folders: Path) -> None:
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {
         *("pred-0/cases.csv", "versus-0/cases.csv", "conventions.json")
     }
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    assert evaluate("--pred", one, "--versus", two, "--label", label, "--output", out).exit_code == 0, "the same again"
+    mixed = evaluate("--pred", one, "--label", label, "--output", out)
+    assert (mixed.exit_code, "holds scores of something else" in mixed.output) == (2, True)
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("form", ["rich", "markdown", "latex", "csv"])

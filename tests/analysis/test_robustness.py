@@ -37,6 +37,9 @@ WAYS = [
     (("--run", "r", "--dataset", "acdc", "--missing", "skip"), "--missing means nothing with --run"),
     (("--pred", "p", "--label", "l", "--device", "cuda"), "--device means nothing with --pred"),
     (("--pred", "p", "--label", "l", "--map", "x=y"), "--map means nothing with --pred"),
+    (("--pred", "p", "--label", "l", "--tests"), "--tests means nothing with --pred without --versus"),
+    (("--run", "r", "--corruptions", "--map", "x=y"), "--map means nothing with --corruptions"),
+    (("--run", "r", "--corruptions", "--data", "real"), "--data means nothing with --corruptions"),
 ]
 
 
@@ -229,7 +232,7 @@ def test_what_cannot_be_judged_ends_in_a_line(user_data: Path) -> None:
         (["--run", hearts, "--corruptions", "--pred", "p"], "but got both"),
         (["--run", hearts, "--dataset", "large-covid-ct", *root], "takes task segmentation, but large-covid-ct has"),
         (["--run", chests, "--dataset", "msld", *root], "takes channels 1, but msld has 3"),
-        (["--run", hearts, "--run", chests, "--corruptions", *root], "Expected runs of one task"),
+        (["--run", hearts, "--run", chests, "--corruptions", *root[2:]], "Expected runs of one task"),
         (["--run", hearts, "--dataset", "acdc", "--map", "LV", *root], "Expected --map THEIRS=OURS, but got 'LV'"),
         (["--label", "l"], "Missing option '--pred' (or '--run')"),
         (["--run", results_of(user_data), "--corruptions"], "Expected the folder of a finished run"),

@@ -264,3 +264,20 @@ def test_data_that_are_phantoms_alone_are_told(tmp_path: Path) -> None:
     said = "broken, see `medbench data verify acdc --data phantom`"
     assert medbench("data", "list", *root).exit_code == 0
     assert medbench("data", "info", "acdc", *root).output.endswith(f": {said}\n")
+
+
+@pytest.mark.parametrize("odd", ["a file", "a name too long", "a link to itself"])
+@pytest.mark.parametrize("command", ["list", "report", "run"])
+def test_a_path_that_the_system_refuses_is_one_line(odd: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    results = {
+        "a file": tmp_path / "file" / "results",
+        "a name too long": tmp_path / ("n" * 300),
+        "a link to itself": tmp_path / "loop" / "results",
+    }[odd]
+    words = {"list": ["results", "list"], "report": ["report"], "run": ["run", *SMOKE, "--models", "chance"]}[command]
+    done = medbench(*words, "--results", results)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.output

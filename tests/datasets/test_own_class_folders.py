@@ -176,8 +176,17 @@ def test_a_patient_in_two_parts_is_refused_or_flagged(root: Path, tmp_path: Path
     table.write_text("path,part\n" + "".join(f"{case},{part}\n" for case, part in zip(cases, parts, strict=True)))
     with pytest.raises(UserError, match=r"6 of 6 stand in several, such as 'b0' in train and val: .* --allow-leak"):
         understood(root, raw, patient_pattern="^..", split=table)
+    with pytest.raises(UserError, match="Expected --allow-leak with --split"):
+        understood(root, raw, patient_pattern="^..", allow_leak=True)
     prepared = added(root, raw, patient_pattern="^..", split=table, allow_leak=True)
     assert make_split(prepared.spec, prepared, "given").flag == "cases of one patient stand in several parts"
+
+
+def test_a_link_to_an_image_that_is_not_there_is_not_passed_over(root: Path, tmp_path: Path) -> None:
+    raw = write_classes(tmp_path / "raw", {"benign": 4, "malignant": 4})
+    (raw / "benign" / "z.png").symlink_to(tmp_path / "annexed.png")
+    with pytest.raises(UserError, match=r"z\.png is a link to a file that is not there"):
+        added(root, raw)
 
 
 def test_odd_names_and_files_are_read(root: Path, tmp_path: Path) -> None:

@@ -73,12 +73,12 @@ def test_rm_without_a_wish_deletes_nothing(results: Path) -> None:
 def test_what_is_run_or_lies_behind_a_link_is_left(results: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     acdc, elsewhere = the_cell(results, "acdc"), tmp_path_factory.mktemp("elsewhere")
     with lock(acdc, wait=False):
-        removed, notes = remove_folders(results, [acdc])
+        removed, notes, _ = remove_folders(results, [acdc])
     assert not removed
-    assert "is being run by another process" in notes[0]
+    assert "is being run, or deleted, by another process" in notes[0]
     shutil.move(acdc.parent, elsewhere / "model")
     acdc.parent.symlink_to(elsewhere / "model")
-    removed, notes = remove_folders(results, [acdc])
+    removed, notes, _ = remove_folders(results, [acdc])
     assert not removed
     assert "a link out of" in notes[0]
     assert (elsewhere / "model" / acdc.name / "record.json").is_file()
@@ -238,3 +238,36 @@ def test_parquet_without_its_library_is_one_line(
     assert result.exit_code == 2
     assert "pip install 'medbench[parquet]'" in result.output
     assert not output.exists()
+
+
+def test_what_is_gone_or_may_not_be_deleted_is_said_and_the_rest_goes(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acdc, msld = the_cell(results, "acdc"), the_cell(results, "msld")
+    removed, notes, faults = remove_folders(results, [results / "runs" / "gone" / "0-a", msld])
+    assert (removed, faults) == ([msld], [])
+    assert "0-a is gone: another process" in notes[0]
+    assert not (results / "runs" / "gone").exists(), "nothing of it is made anew"
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path / "record.json"))
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    done = invoke("results", "rm", "--models", "all", "--yes", "--results", str(results))
+    assert done.exit_code == 2
+    assert "Deleted: 0 of 1 folders" in done.stdout
+    assert f"Left: {acdc}, or a part of it, cannot be deleted: Permission denied." in done.stderr
+    assert "Error: 1 of 1 folders could not be deleted" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--older", "--newer"])
+def test_an_age_is_a_number(option: str, results: Path) -> None:
+    done = invoke("results", "list", option, "nan", "--results", str(results))
+    assert (done.exit_code, "nan is no finite number" in done.output) == (2, True), done.output
+
+
+def test_a_merge_into_a_link_to_nowhere_is_one_line(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to(tmp_path / "nowhere" / "deep")
+    done = invoke("results", "merge", str(results), "--results", str(tmp_path / "here"))
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert "Cannot write to the results folder" in done.stderr

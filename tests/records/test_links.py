@@ -79,3 +79,25 @@ def test_pipes_and_devices_are_not_waited_for(name: str, other: Path, tmp_path: 
 def test_a_history_that_is_a_pipe_is_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "history.csv")
     assert read_history(tmp_path) == {}
+
+
+def test_cells_behind_a_link_are_left_out_and_said(other: Path, tmp_path: Path) -> None:
+    model = cell_of(other).parent
+    model.rename(tmp_path / "elsewhere")
+    model.symlink_to(tmp_path / "elsewhere")
+    listed = invoke("results", "list", "--results", str(other))
+    assert f"Left out: {model} is a link, and cells behind links are not read" in listed.output.replace("\n", " ")
+
+
+def test_a_folder_that_may_not_be_read_ends_in_one_line(other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, scan = cell_of(other).parent, os.scandir
+
+    def refused(path: str) -> object:
+        if str(path) == str(model):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    for command in (("results", "list"), ("report",), ("results", "check")):
+        done = invoke(*command, "--results", str(other))
+        assert (done.exit_code, done.stderr) == (2, f"Error: Cannot use {model}: Permission denied.\n")

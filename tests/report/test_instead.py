@@ -36,6 +36,7 @@ def test_a_view_is_written_in_the_format_that_is_asked_for(view: str, monkeypatc
         (["--budgets", "--figures", "never", "--top", "3"], "Expected --budgets without --top"),
         (["--brief", "--dataset", "acdc", "--cases", "2"], "Expected --brief without --cases"),
         (["--ranks", "--columns", "dice", "--tests"], "Expected --ranks without --columns and --tests"),
+        (["--bibtex", "--format", "csv"], "Expected --bibtex without --format csv: citations are BibTeX."),
         (["--bibtex", "--classes"], "Expected --bibtex without --classes"),
         (["--figures", "never", "--cases", "2"], "Expected --figures without --cases"),
         (

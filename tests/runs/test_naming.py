@@ -116,6 +116,12 @@ def test_what_cannot_be_titled_is_said_in_one_line(tmp_path: Path, title: str, f
     assert not (tmp_path / "titles.json").exists()
 
 
+def test_a_network_has_one_title(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Expected one --title of net\.py:Net, but got 'A' and 'B'"):
+        Naming(["net.py:Net=A", "net.py:Net=B"]).keep(tmp_path, ["net.py:Net"])
+    Naming(["net.py:Net=A", "net.py:Net=A"]).keep(tmp_path, ["net.py:Net"])
+
+
 def test_a_damaged_file_of_titles_takes_no_table_away(tmp_path: Path) -> None:
     (tmp_path / "titles.json").write_text('{"schema": 1, "titles": {"a:B": {"from": "user", "title": 3}}}')
     cells = pd.DataFrame({"model": ["a:B"], "title": ["B"], "family": ["cnn"]})

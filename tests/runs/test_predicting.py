@@ -19,6 +19,7 @@ from trained_runs import folders_of, results_of, run
 from bench.cli.main import main
 from bench.datasets.readers.masks import read_mask
 from bench.errors import UserError
+from bench.records.leases import NAME, hold
 from bench.runs.predicting import predict_folder
 from bench.runs.trained import load_trained, predict_together
 
@@ -193,3 +194,58 @@ def test_no_name_in_a_table_is_a_formula_and_none_is_predicted_twice(user_data: 
     assert rest == first.splitlines(), "what was there is as it was"
     table.write_bytes(first.replace(b"'=", b"=").replace(b"'@", b"@").replace(b"'-", b"-"))
     assert predict_folder(members, source, table.parent)[1] >= 3, "a table from before there were guards goes on"
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        Image.fromarray(np.full((40, 30), 90, np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_folder_that_another_process_predicts_into_is_left_alone(user_data: Path, tmp_path: Path) -> None:
+    folder, source, output = folders_of(user_data)["large-covid-ct"], pictures(tmp_path / "in", "a"), tmp_path / "out"
+    with hold(output / NAME, wait=False) as lease:
+        assert lease
+        done = predict(folder, "--input", source, "--output", output)
+        assert (done.exit_code, [path.name for path in output.iterdir()]) == (2, [NAME])
+    assert "Another process predicts into" in done.output.splitlines()[-1]
+    assert predict(folder, "--input", source, "--output", output).exit_code == 0
+    assert not (output / NAME).exists()
+
+
+def test_an_image_that_cannot_be_read_is_named_and_not_the_output(
+    user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, source = folders_of(user_data)["large-covid-ct"], pictures(tmp_path / "in", "a", "b")
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refused)
+        done = predict(folder, "--input", source, "--output", tmp_path / "out")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (
+        2,
+        f"Error: Cannot read {source / 'b.png'}: Permission denied. Mend it, or move it away.",
+    )
+    (source / "c.png").symlink_to(tmp_path / "nowhere.png")
+    done = predict(folder, "--input", source, "--output", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "c.png is a link to a file that is not there" in done.output.splitlines()[-1]
+
+
+def test_classes_that_are_called_as_columns_stay_apart(user_data: Path, tmp_path: Path) -> None:
+    source = pictures(tmp_path / "in", "a")
+    trained = load_trained(folders_of(user_data)["large-covid-ct"])
+    names = ("case", "predicted", *trained.classes[2:])
+    assert predict_folder([replace(trained, classes=names)], source, tmp_path / "out") == (1, 0)
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["case"] == "a"
+    shares = [float(row[name]) for name in ("p(case)", "p(predicted)", *trained.classes[2:])]
+    assert row["predicted"] == names[int(np.argmax(shares))]
+    assert sum(shares) == pytest.approx(1)

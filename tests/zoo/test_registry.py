@@ -212,6 +212,9 @@ def test_an_unknown_family_is_no_empty_list() -> None:
 
     from bench.cli.main import main
 
+    for wish in (["--task", "segmentation"], ["--format", "json"], ["--check"]):
+        done = CliRunner().invoke(main, ["models", "--doctor", "unet_s", *wish])
+        assert (done.exit_code, f"{wish[0]} means nothing with --doctor" in done.output) == (2, True)
     done = CliRunner().invoke(main, ["models", "--family", "cnnn"])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "Did you mean: cnn" in done.stderr

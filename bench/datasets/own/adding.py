@@ -223,6 +223,8 @@ def _check_parts(items: Sequence[Item], description: Description) -> None:
     for item in items:
         if item.patient and item.part:
             parts.setdefault(item.patient, set()).add(item.part)
+    if description.allow_leak and not any(item.part for item in items):
+        raise UserError("Expected --allow-leak with --split, or data divided into parts: nothing else leaks.")
     leaking = [patient for patient, of_patient in parts.items() if len(of_patient) > 1]
     if leaking and not description.allow_leak:
         first, parts_of_first = leaking[0], [part for part in PARTS if part in parts[leaking[0]]]

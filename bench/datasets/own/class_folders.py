@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.datasets.own.dicom import is_dicom
 from bench.datasets.own.items import DICOM, FOREIGN_IMAGES, IMAGES, PART_WORDS, Found, Item
-from bench.datasets.readers.files import check_name
+from bench.datasets.readers.files import check_name, is_listed
 from bench.datasets.readers.folders import plain, visible, walk
 from bench.errors import UserError
 
@@ -161,7 +161,7 @@ def pictures(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
 def is_picture(path: Path) -> bool:
     """Whether a file is named as an image, also of a kind to be converted, or is DICOM under a scanner's name."""
     if path.suffix.lower() in PICTURES:
-        return path.is_file()
+        return is_listed(path)
     return (path.suffix[1:].isdecimal() and is_dicom(path)) or (not path.suffix and is_dicom(path))
 
 

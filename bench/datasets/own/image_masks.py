@@ -12,7 +12,7 @@ from bench.datasets.own.class_folders import PICTURES, is_picture
 from bench.datasets.own.dicom import is_series
 from bench.datasets.own.items import PART_WORDS, Found, Item
 from bench.datasets.own.pairing import further_mask, is_named_as_mask, pair, paired_by_name, unpaired
-from bench.datasets.readers.files import check_name, readable
+from bench.datasets.readers.files import check_name, is_listed, readable
 from bench.datasets.readers.folders import plain, visible, walk
 from bench.datasets.readers.nifti import is_nifti, without_suffix
 from bench.errors import UserError
@@ -162,7 +162,7 @@ def _named(folder: Path) -> dict[str, Path]:
         for path in visible(place):
             if path.is_dir() and is_series(path):
                 name = path.relative_to(folder).as_posix()
-            elif path.is_file() and (is_nifti(path) or path.suffix.lower() in PICTURES):
+            elif is_listed(path) and (is_nifti(path) or path.suffix.lower() in PICTURES):
                 within = path.relative_to(folder)
                 name = (within.parent / (without_suffix(path.name) if is_nifti(path) else path.stem)).as_posix()
             else:

@@ -67,6 +67,11 @@ def readable(path: Path, *kinds: str) -> Iterator[None]:
         ) from error
 
 
+def is_listed(path: Path) -> bool:
+    """Whether a path is a file, or a link to one that is not there: what reads it then says so, and skips nothing."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
 def check_present(path: Path) -> None:
     """Raises UserError for a file that is missing, a link to nothing, or empty."""
     if path.is_symlink() and not path.exists():

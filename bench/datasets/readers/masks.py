@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.datasets.readers.files import check_label, check_name
+from bench.datasets.readers.files import check_label, check_name, is_listed
 from bench.datasets.readers.folders import visible
 from bench.datasets.readers.nifti import nifti_files, read_nifti
 from bench.datasets.readers.png_masks import Colours, read_png_mask
@@ -65,7 +65,7 @@ def list_masks(folder: Path) -> tuple[dict[str, Path], int]:
 def _masks_in(folder: Path) -> dict[str, Path]:
     masks = nifti_files(folder)
     for path in visible(folder):
-        if path.suffix.lower() != ".png" or not path.is_file():
+        if path.suffix.lower() != ".png" or not is_listed(path):
             continue
         if (twin := masks.setdefault(path.stem, path)) != path:
             raise UserError(f"Expected one file of each name in {folder}, but {twin.name} and {path.name} are of one.")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_image, check_kind, check_label, readable
+from bench.datasets.readers.files import DAMAGE, MOST_VOXELS, check_image, check_kind, check_label, is_listed, readable
 from bench.datasets.readers.kinds import HEAD, head_of, is_nifti2
 from bench.errors import UserError
 
@@ -126,7 +126,7 @@ def nifti_files(folder: Path) -> dict[str, Path]:
             continue
         name = without_suffix(path.name)
         if path.is_dir():
-            inner = [p for p in sorted(path.iterdir()) if is_nifti(p) and not p.name.startswith(".") and p.is_file()]
+            inner = [p for p in sorted(path.iterdir()) if is_nifti(p) and not p.name.startswith(".") and is_listed(p)]
             if len(inner) != 1:
                 continue
             path = inner[0]
