@@ -12,7 +12,9 @@ cell's checkpoint.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +26,7 @@ import psutil
 
 from bench.errors import UserError
 from bench.records.leases import hold
-from bench.records.store import check_writable
+from bench.records.store import check_writable, write_bytes
 
 if TYPE_CHECKING:
     import optuna
@@ -64,7 +66,7 @@ def open_study(
     where = storage or path
     try:
         with claiming(results, name):
-            _drop_half_line(path)
+            _drop_half_lines(path)
         opened = optuna.create_study(
             storage=storage or _journal(path), study_name=name, directions=directions, load_if_exists=True
         )
@@ -106,14 +108,43 @@ def read_study(path: Path) -> optuna.Study:
         raise UserError(f"{path} is no journal of a study {path.stem!r}. Move it elsewhere.") from None
 
 
-def _drop_half_line(path: Path) -> None:
-    """Cuts off an unfinished last line, which a full disk or a kill left: Optuna could read nothing after it."""
-    if not path.exists():
+def _drop_half_lines(path: Path) -> None:
+    """Takes out what a full disk or a kill left of a line: Optuna could read nothing from there on.
+
+    Another process may have written a whole line behind a half one, which stays. Who still has the file open has read
+    nothing from the half line on, so that what it knows of the file holds.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.exists() or path.read_bytes() == _whole_lines(path):
         return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        write_bytes(path, _whole_lines(path))
+    finally:
+        lock.release()
+
+
+def _whole_lines(path: Path) -> bytes:
+    """The lines of a journal that are JSON; of a line that is not, what is JSON at its end."""
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
+    lines = content.splitlines(keepends=True)
+    if lines and lines[0].endswith(b"\n") and not _is_log(lines[0]):  # no journal: it is left as it is
+        return content
+    return b"".join(line if _is_log(line) else _behind_half(line) for line in lines)
+
+
+def _behind_half(line: bytes) -> bytes:
+    starts = (match.start() for match in re.finditer(rb"\{", line))
+    return next((line[start:] for start in starts if _is_log(line[start:])), b"")
+
+
+def _is_log(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except (ValueError, TypeError):
+        return False
 
 
 @contextmanager

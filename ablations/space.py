@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Dimension:
             return str(trial.suggest_categorical(self.field, self.choices))
         if self.is_whole:
             return str(trial.suggest_int(self.field, int(self.low), int(self.high), step=int(self.step or 1)))
-        return repr(trial.suggest_float(self.field, self.low, self.high, step=self.step))
+        value = trial.suggest_float(self.field, self.low, self.high, step=self.step)
+        return repr(value if self.step is None else _tidy(value))
 
     def nearest(self, value: Any, default: Any) -> Any:
         """The value of the space that is nearest to one of the config; None where it has nothing to do with it."""
@@ -51,14 +53,22 @@ class Dimension:
         inside = max(self.low, min(self.high, value))
         if self.step or self.is_whole:
             step = self.step or 1
-            inside = self.low + step * min(round((inside - self.low) / step), (self.high - self.low) // step)
-        return int(inside) if self.is_whole else inside
+            last = math.floor(
+                (self.high - self.low) / step + 1e-9
+            )  # 0.3 has three steps of 0.1, not 2.9999999999999996
+            inside = self.low + step * min(round((inside - self.low) / step), last)
+        return int(inside) if self.is_whole else inside if self.step is None else _tidy(inside)
 
     def __str__(self) -> str:
         if self.choices:
             return f"{self.field}={'|'.join(self.choices)}"
         step = "" if self.step is None else f":{self.step:g}"
         return f"{self.field}={self.low:g}..{self.high:g}{step}"
+
+
+def _tidy(value: float) -> float:
+    """Without what adding steps leaves in the last bits: 0.1 thrice is 0.3, the config that a user would write."""
+    return float(f"{value:.12g}")
 
 
 def read_space(texts: Sequence[str], model: str) -> list[Dimension]:

@@ -9,6 +9,8 @@ from bench.analysis.development import MEASURES, Judged, shown_weights
 from bench.errors import UserError
 from bench.records.keys import digest
 from bench.runs.development import Candidate
+from bench.runs.division import base_parts
+from bench.runs.job import training_part
 from bench.runs.rates import GRID, Choice
 from bench.zoo.registry import dataset_spec
 
@@ -92,6 +94,7 @@ def _choice(own: Sequence[Judged], weights: str) -> dict[str, Any]:
         "figures": [_figures(one, weights, measure) for one in by_rate],
         "dataset": cell.dataset_label,
         "split": cell.split,
+        "divided": base_parts(training_part(job)[0], cell.split),
         "folds": folds,
         "seeds": sorted({job.cell.seed for job in jobs}),
         "steps": cell.protocol["steps"],

@@ -133,6 +133,7 @@ class DatasetSpec:
             windowing: what it does, in words.
         reading: what beside classes and layout decides how the files are read, as text: an interrupted preparation
             goes on only where it is the same.
+        modality: `mri`, `ct`, `photo`, ...: what its images may be corrupted by (`bench.runs.corruptions`).
         note: what a user has to know of the files, e.g. counts that differ from the paper's.
     """
 
@@ -163,6 +164,7 @@ class DatasetSpec:
     intensities: Callable[[np.ndarray], np.ndarray] | None = None
     windowing: str = ""
     reading: Callable[[], str] | None = None
+    modality: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:

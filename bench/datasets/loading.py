@@ -7,7 +7,7 @@ in a batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -251,7 +251,7 @@ def _linear(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(x, size=shape, mode="bilinear", align_corners=False, antialias=True)
 
 
-@cache
+@lru_cache(maxsize=64)  # sizes: pictures of one's own may all have another
 def _cubic_matrix(n: int, size: int) -> torch.Tensor:
     """(size, n): scipy's zoom of order 3 along one axis; it is linear, so that zoom(x) = W @ x @ V.T."""
     from scipy.ndimage import zoom
@@ -259,7 +259,7 @@ def _cubic_matrix(n: int, size: int) -> torch.Tensor:
     return torch.from_numpy(zoom(np.eye(n), (size / n, 1), order=3).astype(np.float32))
 
 
-@cache
+@lru_cache(maxsize=64)  # sizes: pictures of one's own may all have another
 def _nearest_index(n: int, size: int, resize: str) -> np.ndarray:
     """Source index of each output sample; -1 where scipy's zoom of order 0 puts 0 by a rounding error at the end."""
     if resize == "transunet":

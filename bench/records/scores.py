@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -93,20 +93,64 @@ def row_hashes(rows: pd.DataFrame) -> np.ndarray:
     return np.asarray(pd.util.hash_pandas_object(rows[known].assign(**numbers), index=False), np.uint64)
 
 
-def tested_otherwise(cells: Iterable[tuple[dict[str, Any], int]]) -> dict[str, str]:
+def tested_otherwise(
+    cells: Iterable[tuple[dict[str, Any], int]], cases: Mapping[str, frozenset[str]]
+) -> dict[str, str]:
     """Key -> why a cell cannot be compared: most cells of its comparison and fold were tested on other cases or truths.
 
-    Of two equally frequent sets of cases the first one counts.
+    Of two equally frequent sets of cases the first one counts. Folds of one comparison have no test case in common:
+    where some do, two divisions were run, and the one that more cells are of counts.
 
     Args:
-        cells: record and `tested_as` of each.
+        cells: record and `tested_as` of each. cases: key -> the test cases of each cell that is a fold (`fold_cases`).
     """
-    groups: dict[tuple[str, int | None], list[tuple[str, int]]] = {}
+    comparisons: dict[str, list[_Tested]] = {}
     for record, tested in cells:
-        groups.setdefault((comparison_of(record), record["cell"]["fold"]), []).append((record["key"], tested))
+        of_cell = _Tested(record["key"], record["cell"]["fold"], tested)
+        comparisons.setdefault(comparison_of(record), []).append(of_cell)
     reasons = {}
-    for (comparison, _), members in groups.items():
-        common, count = Counter(tested for _, tested in members).most_common(1)[0]
-        why = f"holds other test cases, patients or references than {count} other cells of comparison {comparison}"
-        reasons.update({key: why for key, tested in members if tested != common})
+    for comparison, members in comparisons.items():
+        counts = Counter((one.fold, one.tested) for one in members)
+        own = {(one.fold, one.tested): cases.get(one.key, frozenset()) for one in members}
+        taken = max(
+            (_division(first, counts, own) for first in counts), key=lambda found: sum(counts[k] for k in found)
+        )
+        for one in members:
+            if (one.fold, one.tested) not in taken:
+                count = next((counts[place] for place in taken if place[0] == one.fold), 0) or len(members) - 1
+                what = "holds other test cases, patients or references than"
+                reasons[one.key] = f"{what} {count} other cells of comparison {comparison}"
     return reasons
+
+
+class _Tested(NamedTuple):
+    key: str
+    fold: int | None
+    tested: int
+
+
+def _division(
+    first: tuple[int | None, int],
+    counts: Counter[tuple[int | None, int]],
+    cases: Mapping[tuple[int | None, int], frozenset[str]],
+) -> list[tuple[int | None, int]]:
+    """A set of test cases for each fold, none of which shares a case with another, the most frequent ones first."""
+    taken = [first]
+    for place, _ in counts.most_common():
+        apart = all(place[0] != other[0] and not cases[place] & cases[other] for other in taken)
+        taken += [place] if apart else []
+    return taken
+
+
+def fold_cases(rows: Iterable[pd.DataFrame], folds: Mapping[int, str]) -> dict[str, frozenset[str]]:
+    """Key -> the test cases of cells that are folds.
+
+    Args:
+        rows: of all cells, with their numbers as `cell`. folds: number -> key of those that are folds.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for part in rows if folds else ():
+        own = part[part["cell"].isin(list(folds)) & is_tested(part)]
+        for number, of_cell in own.groupby("cell")["case"]:
+            found[folds[cast(int, number)]] = frozenset(of_cell)
+    return found

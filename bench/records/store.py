@@ -41,7 +41,7 @@ from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
 from bench.records.places import RECORDS, RUNS, cell_folder, find_records, linked_folders
 from bench.records.rows import COLUMNS, key_of, record_rows, task_of
-from bench.records.scores import odd_scores, tested_as, tested_otherwise
+from bench.records.scores import fold_cases, odd_scores, tested_as, tested_otherwise
 from bench.records.titles import retitled
 from bench.records.together import groups_of, read_together
 
@@ -256,7 +256,9 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
     if mended:
         left_out.append(f"{mended} cases.csv have {CRLF}; with their own taken back they are what was written.")
     records = [min(copies, key=_standing) if len(copies) > 1 else copies[0] for copies in by_key.values()]
-    strange = tested_otherwise((record, tested[folder]) for folder, record in records if folder in tested)
+    folds = {n: record["key"] for n, (_, record) in enumerate(scored) if record["cell"]["fold"] is not None}
+    compared = ((record, tested[folder]) for folder, record in records if folder in tested)
+    strange = tested_otherwise(compared, fold_cases(rows, folds))
     kept = [(folder, record) for folder, record in records if record["key"] not in strange]
     kept, superseded = one_rate_each(kept)
     left_out += superseded

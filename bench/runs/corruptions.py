@@ -10,6 +10,7 @@ Images are (H, W), or (H, W, 3), with values from 0 to 1; so are those that come
 
 from __future__ import annotations
 
+import copy
 import io
 import zlib
 from collections.abc import Callable
@@ -153,6 +154,14 @@ def _motion(image: np.ndarray, level: int, rng: np.random.Generator) -> np.ndarr
     return np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum)))
 
 
+def _by_plane(image: np.ndarray, level: int, rng: np.random.Generator, apply: Corruption) -> np.ndarray:
+    """What happens in k-space, to each plane of a picture in colour alike."""
+    if image.ndim == 2:
+        return apply(image, level, rng)
+    drawn = [*(copy.deepcopy(rng) for _ in range(image.shape[2] - 1)), rng]
+    return np.stack([apply(image[..., k], level, of_plane) for k, of_plane in enumerate(drawn)], axis=-1)
+
+
 UP, DOWN = (1.1, 1.2, 1.3, 1.4, 1.6), (0.9, 0.8, 0.7, 0.6, 0.4)
 CORRUPTIONS: dict[str, Corruption] = {
     "noise": _noise,
@@ -167,9 +176,9 @@ CORRUPTIONS: dict[str, Corruption] = {
     "pixelation": _pixelate,
     "motion blur": _motion_blur,
     "window shift": _window,
-    "bias field": _bias_field,
-    "ghosting": _ghosting,
-    "motion": _motion,
+    "bias field": partial(_by_plane, apply=_bias_field),
+    "ghosting": partial(_by_plane, apply=_ghosting),
+    "motion": partial(_by_plane, apply=_motion),
 }
 OF_MODALITY = {
     "mri": ("bias field", "ghosting", "motion"),

@@ -18,16 +18,18 @@ from bench.errors import UserError
 from bench.records import store
 from bench.records.leases import NAME
 from bench.runs.cell import Cell
+from bench.runs.division import divide, open_data
 from bench.runs.exhaustion import ran_out_of_memory
 from bench.zoo.entry import ModelEntry
 from bench.zoo.pretrained import load_pretrained
 from bench.zoo.registry import canonical_name, dataset_spec, resolved_entry
 
 if TYPE_CHECKING:
-    from bench.datasets.base import Assignment, Prepared, Source, Split
+    from bench.datasets.base import Prepared
 
 Report = Callable[["Event"], None]
 Stop = Callable[[int, float], bool]
+Holds = Callable[[], bool]
 Left = tuple[dict[str, Any], dict[str, bytes]]  # a record, and files by name where they do not lie in their place
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
@@ -94,6 +96,11 @@ def silent(event: Event) -> None:
     """The report that says nothing."""
 
 
+def always() -> bool:
+    """Whether a lease holds that nobody can take over."""
+    return True
+
+
 def never(step: int, score: float) -> bool:
     """The rule that stops no run."""
     return False
@@ -130,17 +137,17 @@ def run_cell(job: Job, force: bool = False, wait: bool = True, report: Report = 
     Raises:
         UserError: the disk is full or may not be written to.
     """
-    return under_lease(job, force, wait, lambda: (perform(job, report, stop), {}), report)
+    return under_lease(job, force, wait, lambda holds: (perform(job, report, stop, holds), {}), report)
 
 
-def under_lease(job: Job, force: bool, wait: bool, train: Callable[[], Left], report: Report = silent) -> str:
+def under_lease(job: Job, force: bool, wait: bool, train: Callable[[Holds], Left], report: Report = silent) -> str:
     """The order of events of a cell, wherever it is trained; returns as `run_cell` does.
 
     Its lease, whether it is done, what an earlier run left removed, its training, whether the lease still holds, what
     came back, and last its record.
 
     Args:
-        train: makes the cell's record, which is not written yet, and what of its files does not lie in its place.
+        train: given whether the lease still holds, makes the record, unwritten, and files that lie in another place.
 
     Raises:
         UserError: the disk is full or may not be written to.
@@ -154,7 +161,7 @@ def under_lease(job: Job, force: bool, wait: bool, train: Callable[[], Left], re
             if force:
                 clear(job.folder)
             report(Event("started", job))
-            record, files = train()
+            record, files = train(lease.holds)
             if not lease.holds():  # stopped for so long that it was taken for gone
                 return "busy"
             for name, content in files.items():
@@ -162,6 +169,8 @@ def under_lease(job: Job, force: bool, wait: bool, train: Callable[[], Left], re
             conclude(job, record)
             report(ended(job, record["status"]))
             return str(record["status"])
+    except LeaseLost:
+        return "busy"
     except BrokenPipeError:  # standard output, not the results
         raise
     except OSError as error:  # what a cell's own code raises is recorded; this is the results folder
@@ -187,20 +196,27 @@ def cannot_write(job: Job, error: OSError) -> UserError:
     return UserError(f"{what}; make the folder writable or make room, and give the same command again.")
 
 
-def perform(job: Job, report: Report = silent, stop: Stop = never) -> dict[str, Any]:
+class LeaseLost(Exception):
+    """Another process took a cell over, while this one was stopped for so long that it was taken for gone."""
+
+
+def perform(job: Job, report: Report = silent, stop: Stop = never, holds: Holds = always) -> dict[str, Any]:
     """Trains and scores a cell whose lease is held; its record, which is not written yet.
 
     Any exception but those of the disk ends as a failed record with a traceback beside it.
+
+    Raises:
+        LeaseLost: `holds` says so before a file of the cell is written, which is another process's by now.
     """
     store.write_json(job.folder / "cell.json", asdict(job.cell))
     store.write_sources(job.folder, job.entry().sources)
     try:
-        return _train_and_score(job, report, stop)
+        return _train_and_score(job, report, stop, holds)
     except OSError as error:
         if error.errno in DISK:
             raise
         return _failed(job, error)
-    except UserError:
+    except (UserError, LeaseLost):
         raise
     except Exception as error:
         return _failed(job, error)
@@ -214,41 +230,15 @@ def conclude(job: Job, record: dict[str, Any]) -> None:
         (job.folder / "error.log").unlink(missing_ok=True)
 
 
-def _open_data(job: Job) -> Prepared:
-    """The cell's own data. Raises UserError when the cache is no longer the one that the key names."""
-    from bench.datasets.cache.prepared import open_prepared
-
-    kind: Source = "phantom" if job.cell.source["kind"] == "phantom" else "real"
-    data = open_prepared(dataset_spec(job.cell.dataset, job.data_root), job.data_root, kind)
-    if data.fingerprint != job.cell.fingerprint:
-        raise UserError(
-            f"The prepared data in {data.folder} changed while running (fingerprint {data.fingerprint}, expected "
-            f"{job.cell.fingerprint}). Give the same command again for the new data."
-        )
-    return data
-
-
-def _divide(job: Job, data: Prepared) -> tuple[Split, Assignment]:
-    """The cell's split and what of it is there, with as many training patients as the cell takes."""
-    from bench.datasets.splits.assignment import assign, make_split
-    from bench.datasets.splits.folds import take_training
-
-    cell = job.cell
-    split = make_split(data.spec, data, cell.split, cell.fold)
-    assignment = assign(data.cases, split)
-    if cell.train_patients is not None:
-        assignment = take_training(data.cases, split, assignment, cell.train_patients, cell.seed)
-    return split, assignment
-
-
 def training_part(job: Job) -> tuple[Prepared, list[int]]:
     """The cell's data, and which of its cases are trained on."""
-    data = _open_data(job)
-    return data, list(_divide(job, data)[1].indices["train"])
+    data = open_data(job.cell, job.data_root)
+    return data, list(divide(job.cell, data)[1].indices["train"])
 
 
 def clear(folder: Path) -> None:
-    """Removes what a folder holds of a cell, but for the lease on it."""
+    """Removes what a folder holds of a cell, but for the lease on it; its record first: without that it is not done."""
+    (folder / "record.json").unlink(missing_ok=True)
     for path in folder.iterdir():
         if not path.name.startswith(NAME):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -271,8 +261,8 @@ def make_record(job: Job, status: str, **parts: Any) -> dict[str, Any]:
     cell = job.cell
     entry = job.entry()
     spec = dataset_spec(cell.dataset, job.data_root)
-    prepared = _open_data(job)
-    split, assignment = _divide(job, prepared)
+    prepared = open_data(cell, job.data_root)
+    split, assignment = divide(cell, prepared)
     return {
         "schema": store.SCHEMA,
         "status": status,
@@ -321,7 +311,12 @@ def _threads_in_effect() -> dict[str, int]:
     return {"threads_in_effect": sys.modules["torch"].get_num_threads()} if "torch" in sys.modules else {}
 
 
-def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
+def _check_held(holds: Holds) -> None:
+    if not holds():
+        raise LeaseLost
+
+
+def _train_and_score(job: Job, report: Report, stop: Stop, holds: Holds) -> dict[str, Any]:
     """From data to record: build, train, score both sets of weights on both parts, write all but the record."""
     from bench.datasets.loading import training_arrays
     from bench.records.predicted import Kept
@@ -337,8 +332,8 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     set_arithmetic(job.device, protocol)
     set_back_peak(job.device)
     spec = dataset_spec(cell.dataset, job.data_root)
-    data = _open_data(job)
-    parts = _divide(job, data)[1].indices
+    data = open_data(cell, job.data_root)
+    parts = divide(cell, data)[1].indices
     fabric = make_fabric(job.device, protocol)
     size = protocol.image_size
     entry, shape = job.entry(), (spec.channels, len(spec.classes), size)
@@ -350,6 +345,11 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
     model = set_up(model, fabric)
     if hasattr(model, DEEP):
         model.mark_forward_method(DEEP)
+
+    def told(step: int, loss: float, score: float | None) -> None:
+        _check_held(holds)
+        report(Event("step", job, step, loss=loss, score=score))
+
     images, labels = placed(*training_arrays(data, parts["train"], protocol), fabric.device)
     checkpoint = Checkpoint(job.folder / "checkpoint.pt", cell.key)
     logged = Logged(job.log, job.results, job.folder, job.device)
@@ -360,13 +360,14 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         watch = Watch(
             make_validation(data, parts["val"], protocol),
             on_step=lambda step: report(Event("step", job, step)),
-            on_figures=log.telling(lambda step, loss, score: report(Event("step", job, step, loss=loss, score=score))),
+            on_figures=log.telling(told),
             on_round=log.round,
             stop=stop,
             on_note=lambda line: report(Event("note", text=f"{job.model}: {line}")),
             pieces=job.pieces,
         )
         progress = train(model, images, labels, protocol, cell.seed, fabric, watch, checkpoint)
+    _check_held(holds)
     store.write_rows(job.folder / "history.csv", HISTORY_COLUMNS, progress.history)
     training = training_figures(progress, len(images), protocol.batch_size)
     if job.device != "cpu":
@@ -386,6 +387,7 @@ def _train_and_score(job: Job, report: Report, stop: Stop) -> dict[str, Any]:
         return make_record(job, "diverged", training=training, error=str(error))
     figures = {part: headlines(rows, part) for part in scored_parts}
     training["scoring_seconds"] = round(time.perf_counter() - start, 1)
+    _check_held(holds)
     store.write_rows(job.folder / "cases.csv", store.CASE_COLUMNS[spec.task], rows)
     sha256 = hashlib.sha256((job.folder / "cases.csv").read_bytes()).hexdigest()
     if cell.is_trial:

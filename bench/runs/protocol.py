@@ -322,6 +322,8 @@ def preset_protocol(
     if changes.get("epochs") and not {"steps_min", "steps_max"} & set(changes):  # they are meant, however few
         changes |= {"steps_min": 1, "steps_max": Protocol.steps_max}
     protocol = dataclasses.replace(base, **changes)
+    if not protocol.epochs and (bounds := sorted({"steps_min", "steps_max"} & set(changes))):
+        raise UserError(f"Expected --set {bounds[0]} with epochs, which alone it bounds, but training takes steps.")
     if task == "classification" and protocol.loss != "ce":
         raise UserError(f"Expected protocol field loss to be ce for {task}, but got {protocol.loss!r}.")
     return protocol

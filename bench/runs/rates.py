@@ -80,6 +80,7 @@ def chosen_rate(
     source: str = "real",
     dataset: str | None = None,
     split: str | None = None,
+    divided: str | None = None,
 ) -> float | None:
     """The rate that was chosen for a network, by its plain name; None where none was.
 
@@ -87,6 +88,7 @@ def chosen_rate(
         source: kind of the images that are trained on: what was chosen on drawn images serves drawn images alone.
         dataset, split: what is trained on, `acdc` and `ssl4mis` or a fold of it: a choice on training patients of
             another division of these images is passed over.
+        divided: whom the split puts in each part (`base_parts`): a user's split may be another one under the same name.
 
     Raises:
         Damaged: a file of rates cannot be read.
@@ -96,16 +98,19 @@ def chosen_rate(
         for choices in places:
             found = {_identity(choice): choice for choice in choices}
             choice = found.get((task, model, kind, version))
+            of_kind = divided if kind == source else None
             same_images = (kind == "phantom") == (source == "phantom")
-            if choice is not None and not (same_images and _may_test_its_patients(choice, dataset, split)):
+            if choice is not None and not (same_images and _may_test_its_patients(choice, dataset, split, of_kind)):
                 return float(choice["lr"])
     return None
 
 
-def _may_test_its_patients(choice: Choice, dataset: str | None, split: str | None) -> bool:
+def _may_test_its_patients(choice: Choice, dataset: str | None, split: str | None, divided: str | None) -> bool:
     """Whether a division of the images that a rate was chosen on is another one than that of the choice."""
     if dataset is None or split is None or _images_of(str(choice.get("dataset"))) != _images_of(dataset):
         return False
+    if divided is not None and choice.get("divided", divided) != divided:
+        return True
     base, _, folds = split.partition("/")
     return base != str(choice.get("split")).partition("/")[0] or bool(folds and not folds.startswith(INNER))
 
@@ -134,6 +139,7 @@ def grid_values(
     costs: Mapping[str, Mapping[str, Any]],
     dataset: str,
     split: str,
+    divided: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Model -> `tuned` of its cells, where the protocol has a rate from the grid for each network; else {}.
 
@@ -141,7 +147,7 @@ def grid_values(
 
     Args:
         costs: of the models, by their names.
-        dataset, split: as in `chosen_rate`.
+        dataset, split, divided: as in `chosen_rate`.
     """
     if protocol.rates != "grid":
         return {}
@@ -149,7 +155,7 @@ def grid_values(
     for name, cost in costs.items():
         entry, _ = parse_model(name)
         trained = entry.family != "chance" and cost["params"] > 0
-        which = (entry.name, entry.version, source, dataset, split)
+        which = (entry.name, entry.version, source, dataset, split, divided)
         rate = chosen_rate(results, task, *which) if trained else protocol.lr
         values[name] = {
             "grid": list(GRID[task]),

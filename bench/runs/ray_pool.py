@@ -96,7 +96,7 @@ class RayPool:
         return self.places
 
     def start(self, job: Job, force: bool, wait: bool) -> Future[str]:
-        return self.threads.submit(under_lease, job, force, wait, lambda: self.trained(job))
+        return self.threads.submit(under_lease, job, force, wait, lambda holds: self.trained(job))
 
     def trained(self, job: Job) -> Left:
         """What a node makes of a cell. Raises Lost where the node, or its process, did not survive it."""

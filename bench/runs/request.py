@@ -76,8 +76,8 @@ class Request:
         check_fields(self)
         if self.train_patients is not None and self.train_fraction is not None:
             raise UserError("Expected --train-patients or --train-fraction, but got both.")
-        if self.budget is not None and any(setting.startswith(("steps=", "epochs=")) for setting in self.settings):
-            raise UserError("Expected --budget, or --set steps or epochs, but got both.")
+        if self.budget is not None and any(setting.startswith(("steps", "epochs=")) for setting in self.settings):
+            raise UserError("Expected --budget, or --set steps, epochs, steps_min or steps_max, but got both.")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise UserError(f"Expected --train-fraction to be above 0 and at most 1, but got {self.train_fraction}.")
 

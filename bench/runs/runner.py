@@ -16,6 +16,7 @@ from bench.runs.arguments import FLAG, REPORT, make_request, or_none, read_argum
 from bench.runs.attempts import outcomes
 from bench.runs.cell import Cell
 from bench.runs.devices import found_device
+from bench.runs.division import base_parts
 from bench.runs.execution import WORKERS, Execution, execution
 from bench.runs.job import Event, Job, Report, is_reusable, silent
 from bench.runs.naming import follow_titles
@@ -74,7 +75,9 @@ def _dataset_jobs(request: Request, spec: DatasetSpec, report: Report) -> list[J
     _note_uncounted(report, costs)
     init = initial_weights(names) if request.pretrained else {}
     divisions = list(request.divisions(split))
-    rates = grid_values(Path(request.results), protocol, spec.task, source["kind"], costs, spec.name, divisions[0][0])
+    parts = base_parts(prepared, split) if protocol.rates == "grid" else None
+    of_images = (source["kind"], costs, spec.name, divisions[0][0], parts)
+    rates = grid_values(Path(request.results), protocol, spec.task, *of_images)
     note_unknown(Path(request.results), protocol, lambda line: report(Event("note", text=line)))
     label = preset_label(request.preset, protocol, spec.task)
     jobs: list[Job] = []

@@ -360,14 +360,17 @@ class Loop:
         content = _read_checkpoint(checkpoint.path)
         if content.get("key") != checkpoint.key or set(content) != CHECKPOINT:
             return Progress()
+        stored = content["progress"]
+        try:
+            progress = Progress(**stored | {name: Best(**stored[name]) for name in ("best", "average_best")})
+        except (TypeError, KeyError):  # of another version, with other fields
+            return Progress()
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.fabric.strategy.precision.load_state_dict(content["precision"])
         if self.average:
             self.average.load_state_dict(content["average"])
-        stored = content["progress"]
-        best = {name: Best(**stored[name]) for name in ("best", "average_best")}
-        return Progress(**(stored | best))
+        return progress
 
 
 def sealed(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ CLEAN = "clean"
 
 
 def plain_name(name: str) -> str:
-    """A class's name as two data sets are compared by: `Left Kidney` is `left_kidney`."""
-    return "".join(c for c in name.lower() if c.isalnum())
+    """A class's name as two data sets are compared by: `Left Kidney` is `left_kidney`, but `HER2+` is not `HER2-`."""
+    kept = "".join(c for c in name.lower() if c.isalnum() or c in "+-")
+    return re.sub(r"(?<=\w)-(?=\w)", "", kept)
 
 
 def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str, str]) -> dict[int, int]:
@@ -46,14 +48,10 @@ def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str,
                 f"Expected --map THEIRS=OURS of the data set's classes ({', '.join(classes)}) and the network's "
                 f"({', '.join(trained.classes)}), but got {theirs}={ours}."
             )
-    own = {plain_name(name): k for k, name in enumerate(trained.classes)}
-    _reject_twice([(name, given.get(name, name)) for name in classes if plain_name(given.get(name, name)) in own])
+    meant = {name: _meant(given.get(name, name), trained.classes) for name in classes}
+    _reject_twice([(name, trained.classes[own]) for name, own in meant.items() if own is not None])
     first = 1 if trained.task == "segmentation" else 0
-    pairs = {
-        own[plain_name(given.get(name, name))]: k
-        for k, name in enumerate(classes)
-        if k >= first and plain_name(given.get(name, name)) in own
-    }
+    pairs = {own: k for k, name in enumerate(classes) if k >= first and (own := meant[name]) is not None}
     known = sorted(pairs.values())
     if trained.task == "classification" and known != list(range(len(classes))):
         unknown = [name for k, name in enumerate(classes) if k not in known]
@@ -69,6 +67,16 @@ def shared_classes(trained: Trained, classes: Sequence[str], given: Mapping[str,
     return pairs
 
 
+def _meant(name: str, classes: Sequence[str]) -> int | None:
+    """Which of the network's classes a name is: the one that is written so, else the only one that is read so."""
+    if name in classes:
+        return classes.index(name)
+    alike = [k for k, own in enumerate(classes) if plain_name(own) == plain_name(name)]
+    if len(alike) > 1:
+        raise UserError(f"{name} may be {' or '.join(classes[k] for k in alike)} of the network: say which by --map.")
+    return alike[0] if alike else None
+
+
 def _reject_twice(named: Sequence[tuple[str, str]]) -> None:
     """Raises UserError where two classes of a data set are one of the network's.
 
@@ -77,7 +85,7 @@ def _reject_twice(named: Sequence[tuple[str, str]]) -> None:
     """
     meant: dict[str, str] = {}
     for theirs, ours in named:
-        if (twin := meant.setdefault(plain_name(ours), theirs)) != theirs:
+        if (twin := meant.setdefault(ours, theirs)) != theirs:
             raise UserError(
                 f"Expected each class of the network for one of the data set's, but both {twin} and {theirs} are "
                 f"{ours}: mend --map."
@@ -197,7 +205,7 @@ def score_corrupted(
         UserError: the data are not here.
     """
     data, cases = cases_of_test(trained, data_root)
-    modality = getattr(data.spec, "modality", None) or MODALITIES.get(data.spec.name)
+    modality = data.spec.modality or MODALITIES.get(data.spec.name)
     asked = [(CLEAN, 0), *((name, level) for name in corruptions_of(modality) for level in SEVERITIES)]
     rows: list[dict[str, Any]] = []
     for done, (name, severity) in enumerate(asked, start=1):

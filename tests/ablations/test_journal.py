@@ -103,6 +103,24 @@ def test_half_a_line_of_a_killed_writer_is_dropped(tmp_path: Path) -> None:
     assert states(read_study(path)) == ["COMPLETE", "COMPLETE"]
 
 
+def test_half_a_line_that_another_process_wrote_behind_is_dropped_and_its_line_kept(tmp_path: Path) -> None:
+    study = open_study(tmp_path, "s", ABOUT, ["maximize"])
+    path = tmp_path / "studies" / "s.log"
+    before = path.read_bytes()
+    study.tell(study.ask(), 1.0)
+    later = path.read_bytes().removeprefix(before)
+    path.write_bytes(before + b'{"op_code": 4, "wor' + later)
+    with pytest.raises(UserError, match="is no journal"):
+        read_study(path)
+    assert states(open_study(tmp_path, "s", ABOUT, ["maximize"])) == ["COMPLETE"]
+    assert path.read_bytes().startswith(before + later), "what was whole is as it was"
+    foreign = b"a user's own notes\n" + before
+    path.write_bytes(foreign)
+    with pytest.raises(UserError, match="Cannot open study"):
+        open_study(tmp_path, "s", ABOUT, ["maximize"])
+    assert path.read_bytes() == foreign
+
+
 @pytest.mark.parametrize("line", ["not a journal", "null", "[]", "3", '{"op_code": 99}', '{"op_code": "x"}'])
 def test_a_file_that_is_no_journal_is_one_line(line: str, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()

@@ -83,6 +83,23 @@ def test_classes_are_the_same_by_name_or_as_the_user_says(user_data: Path) -> No
             shared_classes(trained, classes, given)
 
 
+def test_a_sign_at_the_end_of_a_class_tells_it_from_another() -> None:
+    def network(task: str, *classes: str) -> Any:
+        return SimpleNamespace(task=task, classes=classes, folder="r")
+
+    cells = network("segmentation", "background", "Ki67+", "Ki67-")
+    assert shared_classes(cells, ("background", "Ki67+"), {}) == {1: 1}
+    assert shared_classes(cells, ("background", "ki67-", "KI67 +"), {}) == {1: 2, 2: 1}
+    tumours = network("classification", "HER2-", "HER2+")
+    assert shared_classes(tumours, ("HER2+", "HER2-"), {}) == {0: 1, 1: 0}
+    with pytest.raises(UserError, match=r"does not know the class HER2\+"):
+        shared_classes(network("classification", "HER2-", "other"), ("HER2+", "other"), {})
+    twins = network("segmentation", "background", "left kidney", "left_kidney")
+    assert shared_classes(twins, ("background", "left kidney"), {}) == {1: 1}
+    with pytest.raises(UserError, match="Left Kidney may be left kidney or left_kidney of the network"):
+        shared_classes(twins, ("background", "Left Kidney"), {})
+
+
 def test_on_its_own_data_set_a_run_has_its_own_figures(user_data: Path) -> None:
     for dataset, folder in folders_of(user_data).items():
         trained = load_trained(folder)

@@ -343,11 +343,19 @@ def test_one_part_of_several_is_no_damage(sars: Path, tmp_path: Path) -> None:
 
 def test_what_a_killed_process_unpacked_is_removed(sars: Path, tmp_path: Path) -> None:
     root = tmp_path / "new"
-    (root / "unpacked.zip-999999999").mkdir(parents=True)
-    (root / "unpacked.zip-1").mkdir()
-    with opened(packed(tmp_path / f"{'n' * 245}.zip", sars), root) as folder:
-        assert sorted(path.name for path in root.iterdir()) == sorted([folder.name, "unpacked.zip-1"])
-    assert [path.name for path in root.iterdir()] == ["unpacked.zip-1"]
+    source = packed(tmp_path / f"{'n' * 245}.zip", sars)
+    with opened(source, root) as folder:
+        here = folder.name.removesuffix(str(os.getpid()))
+    killed, own, running = (root / f"{here}{pid}" for pid in (999999999, os.getpid(), 1))
+    of_another_machine = root / "unpacked.zip-0000-999999999"
+    for left in (killed, own, running, of_another_machine):
+        (left / "a").mkdir(parents=True)
+    with opened(source, root) as folder:
+        assert sorted(path.name for path in root.iterdir()) == sorted(
+            [folder.name, running.name, of_another_machine.name]
+        )
+        assert not (folder / "a").exists(), "what a killed process of this one's number left is gone"
+    assert sorted(root.iterdir()) == sorted([running, of_another_machine])
 
 
 # -- evaluate ------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ def test_medsegbench_is_read(root: Path, tmp_path: Path) -> None:
         ({"train_images": np.zeros((9, 28, 28), np.float32)}, "as 8 bits"),
         ({"val_labels": np.zeros((3, 1), np.uint8)}, "a label for each image of val"),
         ({"val_labels": np.array([[0], [1], [-1], [0]])}, "whole labels from 0 on"),
+        ({"val_labels": np.array([[0], [1], [20240101], [0]])}, r"classes from 0 on in .*, but it has 20240101"),
     ],
 )
 def test_other_archives_are_one_line(root: Path, tmp_path: Path, replaced: dict[str, np.ndarray], line: str) -> None:

@@ -18,7 +18,7 @@ from bench.errors import UserError
 from bench.records.leases import NAME
 from bench.runs import ray_pool
 from bench.runs.execution import Execution
-from bench.runs.job import Event, Job, Left, under_lease
+from bench.runs.job import Event, Holds, Job, LeaseLost, Left, clear, under_lease
 from bench.runs.ray_pool import RayPool
 
 RECORD: dict[str, Any] = json.loads((a_record_of("segmentation") / "record.json").read_text())
@@ -41,7 +41,7 @@ def run(cell: Job, force: bool = False, files: dict[str, bytes] | None = None, *
     def report(event: Event) -> None:
         told.append(event.kind)
 
-    return under_lease(cell, force, False, lambda: trained(files or {}, cell, told, **more), report), told
+    return under_lease(cell, force, False, lambda holds: trained(files or {}, cell, told, **more), report), told
 
 
 @pytest.fixture
@@ -95,3 +95,34 @@ def test_without_an_address_ray_starts_a_cluster_whatever_else_runs_here(
     assert ray_pool._connected(Execution(executor="ray", address=address)) == (stand_in, True)
     assert started["address"] == given, "ray.init alone would take a cluster that it finds, and refuse our bounds"
     assert ("object_store_memory" in started) == (address is None)
+
+
+def test_who_lost_its_lease_stops_before_it_writes(cell: Job) -> None:
+    cell.folder.mkdir(parents=True, exist_ok=True)
+
+    def train(holds: Holds) -> Left:
+        assert holds()
+        (cell.folder / NAME).write_text('{"token": "theirs"}')
+        assert not holds()
+        raise LeaseLost
+
+    assert under_lease(cell, False, False, train) == "busy"
+    assert [path.name for path in cell.folder.iterdir()] == [NAME]
+
+
+def test_a_cell_that_is_trained_by_force_is_not_done_from_the_first_file_that_goes(
+    cell: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(cell)[0] == "complete"
+    for name in ("cases.csv", "weights.safetensors", "a.csv"):
+        (cell.folder / name).write_text("1")
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        clear(cell.folder)
+    assert not (cell.folder / "record.json").exists()

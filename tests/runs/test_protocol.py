@@ -10,6 +10,7 @@ from bench.errors import UserError
 from bench.records.seeds import parse_seeds
 from bench.runs.cell import Cell
 from bench.runs.protocol import PRESETS, SEGMENTATION_ONLY, Protocol, preset_label, preset_protocol
+from bench.runs.request import Request
 
 
 def cell(**changes: object) -> Cell:
@@ -175,6 +176,16 @@ def test_epochs_become_steps_within_their_bounds() -> None:
     assert steps == {136: 3000, 1000: 6250, 1476: 9225, 20_000: 10_000}
     assert preset_protocol("standard", ("steps=40",), task="classification").for_images(1476).steps == 40
     assert preset_protocol("quick").for_images(1476) == preset_protocol("quick")
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings"), [("standard", ("steps=5000", "steps_max=4000")), ("quick", ("steps_max=100",))]
+)
+def test_bounds_without_epochs_are_refused(preset: str, settings: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="Expected --set steps_max with epochs, which alone it bounds"):
+        preset_protocol(preset, settings, task="classification")
+    with pytest.raises(UserError, match="Expected --budget, or --set steps, epochs, steps_min or steps_max"):
+        Request(budget=4000, settings=("steps_min=9000",))
 
 
 def test_a_budget_is_a_whole_schedule_over_so_many_images() -> None:

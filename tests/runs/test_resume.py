@@ -1,18 +1,18 @@
-"""Every model of the `cpu` list of each task, on two threads: stopped and resumed to the same bytes (slow)."""
+"""Every model of the `cpu` list, stopped and resumed to the same bytes on two threads (slow); other checkpoints."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.runs import job as cell
 from bench.runs import runner
 from bench.runs.request import Request
+from bench.runs.train import sealed
 from bench.zoo.registry import select_models
-
-pytestmark = pytest.mark.slow
-
 
 DATASETS = {"segmentation": "acdc", "classification": "sars-cov2-ct"}
 
@@ -24,6 +24,7 @@ def job(results: Path, dataset: str, model: str) -> cell.Job:
     return only
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "model"),
     [(dataset, model) for task, dataset in DATASETS.items() for model in select_models("all", "cpu", task)],
@@ -44,3 +45,23 @@ def test_a_stopped_cell_resumes_to_the_same_bytes(dataset: str, model: str, tmp_
     assert cell.run_cell(cut) == "complete"
     for name in ("cases.csv", "history.csv"):
         assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_checkpoint_of_another_version_starts_anew(tmp_path: Path) -> None:
+    cut = job(tmp_path, "sars-cov2-ct", "mobilenetv3_small")
+
+    def stop(event: cell.Event) -> None:
+        if event.kind == "step" and event.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cell.run_cell(cut, report=stop)
+    place = cut.folder / "checkpoint.pt"
+    content = torch.load(io.BytesIO(place.read_bytes()[:-32]), weights_only=True)
+    content["progress"]["of a later version"] = 1
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    place.write_bytes(sealed(buffer.getvalue()))
+    steps: list[int] = []
+    assert cell.run_cell(cut, report=lambda event: steps.append(event.step)) == "complete"
+    assert min(step for step in steps if step) == 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import lzma
 import os
 import shutil
+import socket
 import stat
 import struct
 import time
@@ -60,9 +62,10 @@ def opened(source: Path, root: Path) -> Iterator[Path]:
         raise UserError(
             f"Expected a folder or a .zip archive, but {source} is neither; if it is the download, it may be truncated."
         )
-    folder = root / f"{_UNPACKED}{os.getpid()}"
-    for leftover in root.glob(f"{_UNPACKED}*"):
-        if not running(leftover.name.removeprefix(_UNPACKED)):  # of a process that was killed
+    here = f"{_UNPACKED}{_host()}-"
+    folder = root / f"{here}{os.getpid()}"
+    for leftover in root.glob(f"{here}*"):  # of killed processes of this machine, of this one's number too
+        if leftover == folder or not running(leftover.name.removeprefix(here)):
             shutil.rmtree(leftover, ignore_errors=True)
     try:
         _unpack(source, folder)
@@ -71,6 +74,13 @@ def opened(source: Path, root: Path) -> Iterator[Path]:
         raise UserError(str(error).replace(printable(str(folder)), str(source))) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host() -> str:
+    """What numbers of processes mean something within: the machine, and the container's own numbering."""
+    numbering = "/proc/self/ns/pid"
+    text = f"{socket.gethostname()} {os.readlink(numbering) if os.path.exists(numbering) else ''}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -132,13 +131,23 @@ def add(understood: Understood, root: Path, replace_old: bool, report: Report | 
         for key, path in tables.items():
             kept = root / f"{description.name}.{key}{Path(path).suffix}"
             if kept.resolve() != Path(path).resolve():
-                shutil.copyfile(path, kept)
+                _write_beside(kept, Path(path).read_bytes())
             tables[key] = kept.name
         text = written(replace(description, **tables))
-        (root / f"{description.name}{SUFFIX}").write_text(text, encoding="utf-8")
+        _write_beside(root / f"{description.name}{SUFFIX}", text.encode())
     except OSError as error:
         raise UserError(f"Cannot write the description under {root}: {error}.") from error
     return prepared
+
+
+def _write_beside(path: Path, content: bytes) -> None:
+    """Writes a file beside and renames it into place: on a full disk the one that is there stays."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _described(addition: Addition) -> Description:

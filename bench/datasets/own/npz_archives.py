@@ -46,6 +46,8 @@ def find_archive_cases(path: Path, names: Sequence[str]) -> Found:
     if task == "segmentation":
         return Found("npz", task, tuple(names), tuple(items))
     count = max(labels_seen) + 1
+    if count > max(len(items), len(names)):
+        raise UserError(f"Expected classes from 0 on in {path}, but it has {count - 1}, and {len(items)} images.")
     if names and len(names) != count:
         raise UserError(f"Expected {count} classes in --classes, as {path} has them, but got {len(names)}.")
     classes = tuple(names) or tuple(f"class {k}" for k in range(count))

@@ -47,6 +47,7 @@ def spec_of(description: Description) -> DatasetSpec:
         find_layout=partial(_find_layout, description),
         split_notes={part: NOTES[part] for part in parts},
         reading=partial(_reading, description),
+        modality=description.modality,
         note="; ".join(filter(None, (description.modality and f"modality {description.modality}", description.note))),
     )
 
