@@ -25,7 +25,7 @@ from bench.cli.options import (
     gathered,
 )
 from bench.cli.run import name_failed, notes_on
-from bench.cli.terminal import TEXT, Number, make_console
+from bench.cli.terminal import TEXT, Number, NumberFrom, make_console
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -211,7 +211,9 @@ def _train_arms(plan: Plan, request: Request, study: str | None, storage: str | 
 @STUDY
 @STORAGE
 @click.option("--score-front/--no-score-front", default=True, help="Score the search's front on the test part, once.")
-@click.option("--speed-seconds", type=Number(0), default=20.0, help="Of timing each model of the front; 0: none.  [20]")
+@click.option(
+    "--speed-seconds", type=NumberFrom(0), default=20.0, help="Of timing each model of the front; 0: none.  [20]"
+)
 @click.option("--tests", is_flag=True, help="p-values too, of these trained networks only, in the front's table.")
 @DISPLAY
 def search(

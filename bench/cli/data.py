@@ -10,7 +10,7 @@ import click
 
 from bench.cli.data_add import data_add
 from bench.cli.options import DATA_ROOT, RESULTS, SHOWN, Display
-from bench.cli.terminal import FOLDER, PATH, Number, make_console, wide_option
+from bench.cli.terminal import FOLDER, PATH, NumberFrom, make_console, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def data_verify(name: str, source: Path | None, data: str, data_root: str | None
 
 @data.command("audit")
 @click.argument("name")
-@click.option("--threshold", default=0.92, type=Number(0.5, 1), help="Correlation of near-duplicates.  [0.92]")
+@click.option("--threshold", default=0.92, type=NumberFrom(0.5, 1), help="Correlation of near-duplicates.  [0.92]")
 @click.option("--any-angle", is_flag=True, help="Look for copies turned by any angle; some five times as long.")
 @click.option("--output", type=PATH, help="Write audit.json, pairs.csv and a contact sheet of the worst pairs there.")
 @_kind

@@ -16,7 +16,7 @@ from bench.zoo.entry import Family
 @click.command()
 @click.option("--preset", default="quick", type=TEXT, help="Mark the models that `all` means under it.  [quick]")
 @click.option("--task", type=click.Choice(["segmentation", "classification"]))
-@click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid or chance.")
+@click.option("--family", type=TEXT, help="proposed, cnn, transformer, hybrid, other or chance.")
 @click.option("--check", is_flag=True, help="Each network's costs beside the published ones, as stored.")
 @click.option("--recount", is_flag=True, help="With --check: count them anew; minutes.")
 @click.option("--doctor", type=TEXT, metavar="NAME", help="Check that one network keeps the contract.")

@@ -44,7 +44,9 @@ from bench.errors import UserError
 @click.option(
     "--compare", type=PATH, metavar="DIR", help="Stored profiles of --results beside those of DIR; no timing."
 )
-@click.option("--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick or paper.  [quick]")
+@click.option(
+    "--preset", default="quick", type=TEXT, help="Whose list `all` means: smoke, quick, standard or paper.  [quick]"
+)
 @RESULTS
 @click.option("--format", "form", type=click.Choice(["rich", "markdown", "csv", "json"]), default="rich")
 @wide_option

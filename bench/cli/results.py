@@ -10,7 +10,7 @@ import click
 
 from bench.cli.archive import archive
 from bench.cli.options import RESULTS, SHOWN, Display, Option, gathered
-from bench.cli.terminal import PATH, TEXT, Number, say
+from bench.cli.terminal import PATH, TEXT, NumberFrom, say
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ CHOICE: Option = gathered(
         "--status", type=click.Choice(["complete", "failed", "diverged", "pruned", "unfinished"]), help="Of the cell."
     ),
 )
-OLDER = click.option("--older", type=Number(0), metavar="DAYS", help="Written longer ago.")
-NEWER = click.option("--newer", type=Number(0), metavar="DAYS", help="Written since.")
+OLDER = click.option("--older", type=NumberFrom(0), metavar="DAYS", help="Written longer ago.")
+NEWER = click.option("--newer", type=NumberFrom(0), metavar="DAYS", help="Written since.")
 
 
 @click.group()
@@ -70,7 +70,7 @@ def show(key: str, results: Path, display: Display) -> None:
 
     \b
     Example:
-      medbench results show 1bc24f44bda0 --results results/example
+      medbench results show 311f61b8ca32 --results results/example
     """
     from bench.records.choice import UNFINISHED
     from bench.records.keeping import kept_cells

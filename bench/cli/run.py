@@ -28,7 +28,7 @@ from bench.cli.options import (
     Option,
     gathered,
 )
-from bench.cli.terminal import PATH, TEXT, Number, make_console, wide_option
+from bench.cli.terminal import PATH, TEXT, Number, NumberFrom, make_console, wide_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ EXECUTION: Option = gathered(
     ),
     click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="Where cells run.  [local]"),
     click.option("--address", type=TEXT, help="Of the Ray cluster, or auto.  [a new one, of this machine]"),
-    click.option("--gpus-per-cell", type=Number(0), default=0.0, help="Of the Ray cluster's GPUs.  [0]"),
-    click.option("--memory-per-cell", type=Number(0), default=0.0, help="GB of the Ray cluster's.  [0]"),
+    click.option("--gpus-per-cell", type=NumberFrom(0), default=0.0, help="Of the Ray cluster's GPUs.  [0]"),
+    click.option("--memory-per-cell", type=NumberFrom(0), default=0.0, help="GB of the Ray cluster's.  [0]"),
     click.option(
         "--retries", type=click.IntRange(0), default=1, help="How often a cell that fails is tried again.  [1]"
     ),

@@ -47,14 +47,18 @@ class Folder(FolderOrFile):
         return path
 
 
-class Number(click.FloatRange):
-    """A finite number of a range; `nan` compares as neither below nor above, and is a mistake."""
+class Number(click.types.FloatParamType):
+    """A finite number; `nan` compares as neither below nor above, and is a mistake."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)
         return number
+
+
+class NumberFrom(Number, click.FloatRange):
+    """A finite number of a range."""
 
 
 TEXT, PATH, FOLDER = Text(), FolderOrFile(path_type=Path), Folder(path_type=Path)
