@@ -53,9 +53,7 @@ class Dimension:
         inside = max(self.low, min(self.high, value))
         if self.step or self.is_whole:
             step = self.step or 1
-            last = math.floor(
-                (self.high - self.low) / step + 1e-9
-            )  # 0.3 has three steps of 0.1, not 2.9999999999999996
+            last = math.floor((self.high - self.low) / step + 1e-9)  # 0.3 / 0.1 is 2.9999999999999996
             inside = self.low + step * min(round((inside - self.low) / step), last)
         return int(inside) if self.is_whole else inside if self.step is None else _tidy(inside)
 
