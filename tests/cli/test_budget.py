@@ -170,7 +170,10 @@ def test_all_training_patients_are_a_place_though_such_a_cell_names_no_number(tm
         (["--budgets", "4k,4k"], "Expected numbers that differ, but got 4000 twice."),
         (["--budgets", "4k,4001"], "Expected budgets that differ, but 4000 and 4001 images are both 500 steps of 8."),
         (["--budgets", "8,16", "--budget", "8"], "Expected --budgets or --budget, but got both."),
-        (["--budgets", "8,16", "--set", "steps=2"], "Expected --budget, or --set steps or epochs, but got both."),
+        (
+            ["--budgets", "8,16", "--set", "steps=2"],
+            "Expected --budget, or --set steps, epochs, steps_min or steps_max, but got both.",
+        ),
         (["--train-patients", "3,x"], "Expected train_patients to be whole numbers from 1 on by commas"),
         (["--train-patients", "3,6", "--train-fraction", "0.5"], "Expected --train-patients or --train-fraction"),
         (
