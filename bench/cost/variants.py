@@ -17,7 +17,7 @@ from torch import nn
 from bench.cost.passes import AUTOCAST, formed, network, specialised
 from bench.datasets.base import Prepared, Source
 from bench.datasets.cache.prepared import open_prepared, resolve_root
-from bench.datasets.splits.assignment import assign, make_split
+from bench.datasets.splits.assignment import assign
 from bench.errors import UserError
 from bench.records import store
 from bench.records.keys import digest
@@ -25,6 +25,7 @@ from bench.records.profiles import Setting
 from bench.records.rows import task_of
 from bench.runs.cell import Cell
 from bench.runs.devices import memory_format
+from bench.runs.division import split_of
 from bench.runs.evaluate import headline, score_cases
 from bench.zoo.registry import dataset_spec
 
@@ -73,12 +74,11 @@ def metric_change(
     spec = dataset_spec(first.dataset, data_root)
     kind: Source = "phantom" if first.source["kind"] == "phantom" else "real"
     data = open_prepared(spec, resolve_root(data_root)[0], kind)
-    split = make_split(spec, data, first.split, first.fold)
-    if data.fingerprint != first.fingerprint or digest(split.parts) != first.parts:
+    if data.fingerprint != first.fingerprint:
         raise UserError(
             f"The prepared data in {data.folder} are not those that the weights in {folder} were trained on."
         )
-    cases = assign(data.cases, split).indices[PART]
+    cases = assign(data.cases, split_of(first, data)).indices[PART]
     cells = []
     for folder, cell, _ in chosen:
         scores = _scores(setting, model, folder / "weights.safetensors", cell, data, cases)

@@ -120,11 +120,14 @@ def test_real_images_come_before_phantoms_and_a_cell_without_weights_does_not_co
 
 def test_data_that_are_gone_or_changed_are_one_line(trained: tuple[Path, Path], tmp_path: Path) -> None:
     results, setting = tmp_path / "results", setting_of(fused=True)
-    for field in ("fingerprint", "parts"):
+    for field, said in (
+        ("fingerprint", "are not those that the weights in"),
+        ("parts", "has other patients in its parts"),
+    ):
         shutil.copytree(trained[0], results, dirs_exist_ok=True)
         for folder, *_ in trained_cells(setting, results):
             change_cell(folder, **{field: "0" * 12})
-        with pytest.raises(UserError, match=r"are not those that the weights in .* were trained on"):
+        with pytest.raises(UserError, match=said):
             metric_change(setting, SMALL, results, trained[1])
     asked = {"what": "metric", "setting": asdict(setting), "model": SMALL, "data_root": str(tmp_path / "none")}
     answer = worker.respond({**asked, "results": str(trained[0])})
