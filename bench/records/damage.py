@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.records.packed import SUFFIX, unpacked
 
 Shape = Mapping[str, tuple[type, ...]]
 NUMBER = (int, float)
@@ -262,10 +263,13 @@ def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
     """The content of a text file as it was written, and whether other line endings had to be taken back.
 
     Raises:
-        Damaged: it is missing, cannot be read, or is not the one of that hash.
+        Damaged: it is missing, cannot be read or unpacked, or is not the one of that hash.
     """
     try:
         content = read_whole(path)
+        content = unpacked(content) if path.suffix == SUFFIX else content
+    except ValueError as error:
+        raise Damaged(path, f"cannot be unpacked, {error}. Copy it again from where it was packed.") from None
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(path, "is missing, and its record names it: copy it from where the cell was run.") from None
     except OSError as error:

@@ -16,6 +16,7 @@ from bench.records.choice import ALL, UNFINISHED, Choice
 from bench.records.damage import STATUSES, Damaged, read_json
 from bench.records.keys import cell_key, dataset_label
 from bench.records.leases import NAME
+from bench.records.packed import cases_file
 from bench.records.places import MERGING, RECORDS, RUNS, bases, find_cells
 from bench.records.rows import COLUMNS, record_row
 
@@ -193,7 +194,7 @@ def merge_results(results: Path, others: Sequence[Path]) -> Merged:
                 continue
             links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
             notes += [f"Left out: {path} is a link, and what it leads to is no part of a cell." for path in links]
-            if {folder / "record.json", folder / "cases.csv"} & {*links}:
+            if {folder / "record.json", cases_file(folder)} & {*links}:
                 continue
             target = own[0] if own is not None else _place(results, record)
             what, line = _take_cell(folder, record, target)

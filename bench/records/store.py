@@ -7,7 +7,7 @@
         sources/             of a third party's model: its own code, from which it can be built again
         history.csv          one row per validation round
         checkpoint.pt        while the cell is unfinished
-        cases.csv            one row per part, weights, case and class, with the task's columns
+        cases.csv            one row per part, weights, case and class, with the task's columns; or cases.csv.xz
         weights.safetensors  the weights with the best validation score
         predictions.npz      what these predict of the test part (`bench.records.predicted`), unless told not to
         record.json          last, renamed into place: the cell is finished
@@ -39,6 +39,7 @@ from bench.records.filenames import file_name
 from bench.records.garbage import no_collection
 from bench.records.leases import NAME, Lease, hold
 from bench.records.one_rate import one_rate_each
+from bench.records.packed import cases_file
 from bench.records.places import RECORDS, RUNS, cell_folder, find_records, linked_folders
 from bench.records.rows import COLUMNS, key_of, record_rows, task_of
 from bench.records.scores import fold_cases, odd_scores, tested_as, tested_otherwise
@@ -178,7 +179,7 @@ def is_done(folder: Path) -> bool:
     if record is None or record["status"] in ("failed", "pruned"):
         return False
     unscored = record["metrics"] is None  # diverged, or a trial
-    return unscored or (folder / "cases.csv").exists()
+    return unscored or cases_file(folder).exists()
 
 
 def place_of(results: Path, cell: Mapping[str, Any], model_name: str) -> Path:
@@ -240,7 +241,7 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
             if record is None:
                 continue
             if _has_cases(record):
-                contents[folder], taken_back = read_hashed(folder / "cases.csv", record["cases_sha256"])
+                contents[folder], taken_back = read_hashed(cases_file(folder), record["cases_sha256"])
                 mended += taken_back
         except Damaged as error:
             faults[folder] = str(error)
@@ -264,7 +265,7 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
     left_out += superseded
     links = linked_folders(Path(results))
     left_out += [f"Left out: {path} is a link, and cells behind links are not read: move them here." for path in links]
-    places = {record["key"]: folder / "cases.csv" for folder, record in records}
+    places = {record["key"]: cases_file(folder) for folder, record in records}
     left_out += [f"Left out: {places[key]} {why}: move its folder away." for key, why in strange.items()]
     numbers = {folder: number for number, (folder, _) in enumerate(scored)}
     wanted = {numbers[folder] for folder, _ in kept if folder in numbers}
@@ -370,13 +371,13 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     Raises:
         Damaged: the file is not the one that the record was written with, or holds no rows of its task.
     """
-    content, mended = read_hashed(folder / "cases.csv", record["cases_sha256"])
+    content, mended = read_hashed(cases_file(folder), record["cases_sha256"])
     return _checked_cases(folder, record, content), mended
 
 
 def _checked_cases(folder: Path, record: dict[str, Any], content: bytes) -> pd.DataFrame:
     """The rows of a cases.csv. Raises Damaged where it holds none of its task, or a score that cannot be."""
-    path = folder / "cases.csv"
+    path = cases_file(folder)
     try:
         rows = _read_cases(content, task_of(record))
     except (KeyError, ValueError, TypeError) as error:

@@ -27,7 +27,7 @@ from bench.report.notes import in_a_line
 from bench.report.render import render_tables, results_tables
 
 DATE = (1980, 1, 1, 0, 0, 0)
-FILES = ("cell.json", "record.json", "cases.csv", "history.csv", "error.log")
+FILES = ("cell.json", "record.json", "cases.csv", "cases.csv.xz", "history.csv", "error.log")
 README = """Records of medbench: {count} cells.
 
 records/           a folder for each cell: what it is (cell.json), what came of it (record.json, cases.csv,

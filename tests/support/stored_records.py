@@ -12,6 +12,7 @@ import pandas as pd
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
+from bench.records.packed import cases_file
 from bench.runs.cell import Cell
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
@@ -27,7 +28,7 @@ def a_record_of(task: str) -> Path:
     dataset = {"segmentation": "acdc", "classification": "msld"}[task]
     found = sorted((RECORDS / dataset).glob("mednext_tiny/0-*/record.json"))
     whole = [path.parent for path in found if _is_of_a_cpu(json.loads(path.read_text()))]
-    return min(whole, key=lambda folder: (folder / "cases.csv").stat().st_size)
+    return min(whole, key=lambda folder: cases_file(folder).stat().st_size)
 
 
 def _is_of_a_cpu(record: dict[str, Any]) -> bool:
