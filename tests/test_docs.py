@@ -203,16 +203,21 @@ def test_every_figure_of_the_findings_stands_in_a_generated_file(page: str) -> N
     assert not [figure for figure in missing if figure not in ELSEWHERE]
 
 
-def test_the_findings_count_the_curves_that_overflow_as_their_code_does() -> None:
+def test_the_findings_say_of_outputs_that_overflow_what_their_code_prints() -> None:
     text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    (code,) = [block.text for block in blocks(ROOT / "docs" / "findings.md") if block.language == "python"]
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    counts = re.fullmatch(r"(\d+) (\d+) Counter\(\{'mednext_tiny': (\d+)\}\)\n", done)
-    assert counts is not None, f"of no other network: {done}"
-    curves, own, odd = counts.groups()
-    assert (
-        f"Of {curves} validation curves that are committed, {odd} have such a round: all are among the {own} " in text
-    )
+    grown, counted = (block.text for block in blocks(ROOT / "docs" / "findings.md") if block.language == "python")
+    said = dict(line.split() for line in printed_by(grown).splitlines())
+    assert {name: int(factor) for name, factor in said.items()}.keys() == {"sem", "laffn", "sdffn"}
+    assert max(int(said["sem"]), int(said["sdffn"])) < 150 < 3000 < int(said["laffn"]), "a product squares"
+    counts = re.fullmatch(r"(\d+) (\d+) (\d+) Counter\(\{'mednext_tiny': (\d+)\}\)\n", printed_by(counted))
+    assert counts is not None, "none without a product, and of no other network"
+    curves, own, others, odd = counts.groups()
+    assert f"Of {curves} validation curves that are committed, {odd} have such a round: all are among the {own} " in text
+    assert f"none is among its {others} others" in text
+
+
+def printed_by(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_protocol_s_page_is_that_of_the_code_and_explains_every_field() -> None:
