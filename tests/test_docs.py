@@ -212,7 +212,9 @@ def test_the_findings_say_of_outputs_that_overflow_what_their_code_prints() -> N
     counts = re.fullmatch(r"(\d+) (\d+) (\d+) Counter\(\{'mednext_tiny': (\d+)\}\)\n", printed_by(counted))
     assert counts is not None, "none without a product, and of no other network"
     curves, own, others, odd = counts.groups()
-    assert f"Of {curves} validation curves that are committed, {odd} have such a round: all are among the {own} " in text
+    assert (
+        f"Of {curves} validation curves that are committed, {odd} have such a round: all are among the {own} " in text
+    )
     assert f"none is among its {others} others" in text
 
 

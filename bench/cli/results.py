@@ -202,7 +202,9 @@ def check(results: Path) -> None:
     whole, damaged = damage_in(results)
     for line in damaged:
         click.echo(line)
-    click.echo(f"{whole} cells are whole{f'; {len(damaged)} lines on what is not' if damaged else ''}")
+    cells = "1 cell is" if whole == 1 else f"{whole} cells are"
+    lines = f"; {len(damaged)} line{'s' * (len(damaged) != 1)} on what is not" if damaged else ""
+    click.echo(f"{cells} whole{lines}")
     if damaged:
         sys.exit(1)
 

@@ -56,6 +56,20 @@ class LinearAttentionFFN(NormFirst):
         return self.project(self.attend(self.act(self.query(x))) * self.value(x))
 
 
+@filling("laffn", "gated")
+class GatedAttentionFFN(LinearAttentionFFN):
+    """As `convmod`, with a map between 0 and 1: what an image has too large grows no faster than it comes in.
+
+    x -> W3 (sigmoid(DW_k(act(W1 BN(x)))) * W2 BN(x)). In evaluation norms are fixed scales, so that the product of
+    `convmod` squares what they do not fit, block by block (docs/findings.md, outputs that overflow). Our choice.
+    (N, C, H, W) -> (N, C, H, W); MACs: H W (3 C^2 + k^2 C), linear in the number of pixels.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(x)
+        return self.project(self.attend(self.act(self.query(x))).sigmoid() * self.value(x))
+
+
 @filling("sem", "dilated")
 class SpatialEncodingModule(nn.Module):
     """Several scales at once: depth-wise 3x3 convolutions at dilations 1, 2 and 3, with norms, averaged at the start.

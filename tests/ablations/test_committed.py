@@ -53,8 +53,10 @@ def test_each_comparison_and_search_has_its_figures_as_svg_and_pdf(ablations: li
 def test_the_modules_are_left_out_one_at_a_time_on_the_complete_acdc(ablations: list[Stored]) -> None:
     (stored,) = [stored for stored in ablations if stored.first["dataset"] == "acdc"]
     assert stored.first["preset"] == "standard"
-    assert (stored.first["dataset"], stored.seeds, stored.null) == ("acdc", (0, 1, 2), (3, 4))
-    assert {"full", *(f"without {slot}" for slot in SLOTS)} <= set(stored.labels)
+    assert (stored.first["dataset"], stored.seeds, stored.null) == ("acdc", (0, 1, 2), (3, 4, 5))
+    swaps = {"laffn=separable", "sem=dw3", "sdffn=mlp"}
+    left_out = {"without laffn + sem + sdffn", *(f"without {slot}" for slot in SLOTS)}
+    assert {"full", *left_out, *swaps} <= set(stored.labels)
 
 
 def test_factorial_and_null_arm_are_whole_on_sars_cov2_ct(ablations: list[Stored]) -> None:

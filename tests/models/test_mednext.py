@@ -31,6 +31,7 @@ FILLINGS = [
 # MACs of each reading at H W pixels, C channels, kernel k and expansion r: the formulas of the docstrings.
 FORMULAS = {
     ("laffn", "convmod"): lambda hw, c, k, r: hw * (3 * c**2 + k**2 * c),
+    ("laffn", "gated"): lambda hw, c, k, r: hw * (3 * c**2 + k**2 * c),
     ("laffn", "separable"): lambda hw, c, k, r: hw * (3 * c**2 + c),
     ("sem", "multiscale"): lambda hw, c, k, r: hw * c * (k**2 + 18 + (25 if k > 5 else 0)),
     ("sem", "multiscale5"): lambda hw, c, k, r: hw * c * (25 + 18),
@@ -212,6 +213,17 @@ def test_the_separable_reading_is_mobilevit_v2_s_attention() -> None:
         oracle.out_proj.load_state_dict(module.project.state_dict())  # type: ignore[union-attr]
         x = torch.randn(2, 8, 6, 7)
         torch.testing.assert_close(module(x).flatten(2), oracle(x.flatten(2)[:, :, None])[:, :, 0])
+
+
+@pytest.mark.parametrize(("name", "factor"), [("convmod", 10_000), ("gated", 100)])
+def test_of_the_modulations_the_gated_one_alone_grows_in_proportion(name: str, factor: float) -> None:
+    """In evaluation, where a norm is a fixed scale: a hundred times the input, large enough for biases not to count."""
+    torch.manual_seed(0)
+    module, x = fill("laffn", name, 16, BlockConfig(5, 2, "relu")), 1e4 * torch.randn(2, 16, 20, 20)
+    assert module is not None
+    with torch.no_grad():
+        grown = module.eval()(100 * x).std() / module(x).std()
+    assert grown.item() == pytest.approx(factor, rel=0.05)
 
 
 @pytest.mark.parametrize("norm", [False, True])
