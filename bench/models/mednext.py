@@ -56,7 +56,7 @@ class LinearAttentionFFN(NormFirst):
         return self.project(self.attend(self.act(self.query(x))) * self.value(x))
 
 
-@filling("laffn", "gated")
+@filling("laffn", "gated", note="made after the freeze")
 class GatedAttentionFFN(LinearAttentionFFN):
     """As `convmod`, with a map between 0 and 1: what an image has too large grows no faster than it comes in.
 

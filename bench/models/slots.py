@@ -47,11 +47,12 @@ _FILLINGS: dict[str, dict[str, Filling]] = {slot: {} for slot in SLOTS}
 _NOTES: dict[tuple[str, str], str] = {}
 
 
-def filling(slot: str, name: str, *, attention: bool = False) -> Callable[[Filling], Filling]:
+def filling(slot: str, name: str, *, attention: bool = False, note: str = "") -> Callable[[Filling], Filling]:
     """Registers a filling of a slot under a name, as a decorator or by a call: `filling("sem", "mine")(make)`.
 
     Args:
         attention: it computes an N x N matrix over pixels, so it breaks the convolution-only rule; listings say so.
+        note: what else listings say of it. What has a note is in no default space of a search.
 
     Raises:
         UserError: an unknown slot, or a name that another filling of the slot has.
@@ -64,7 +65,7 @@ def filling(slot: str, name: str, *, attention: bool = False) -> Callable[[Filli
         if name == "none" or (present is not None and _place(present) != _place(make)):
             raise UserError(f"Slot {slot} has a filling {name!r} already: give {_place(make)} another name.")
         _FILLINGS[slot][name] = make
-        _NOTES[slot, name] = ATTENTION_NOTE if attention else ""
+        _NOTES[slot, name] = ATTENTION_NOTE if attention else note
         return make
 
     return decorate
@@ -108,7 +109,7 @@ def fill(slot: str, name: str, channels: int, config: BlockConfig) -> nn.Module 
 
 
 def filling_note(slot: str, name: str) -> str:
-    """What a listing has to say beside a filling's name: that it breaks the convolution-only rule, or nothing."""
+    """What a listing has to say beside a filling's name: that it breaks the convolution-only rule, say."""
     return _described(slot, name)["note"]
 
 

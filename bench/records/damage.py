@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.records.packed import SUFFIX, unpacked
+from bench.records.packed import PACKED, cases_files, unpacked
 
 Shape = Mapping[str, tuple[type, ...]]
 NUMBER = (int, float)
@@ -259,6 +259,21 @@ def _odd_values(record: dict[str, Any]) -> Iterator[str]:
             yield f"holds {str(share)[:40]!r} as split_leak.{name}, where a share should be"
 
 
+def read_cases_of(folder: Path, sha256: str | None) -> tuple[bytes, bool]:
+    """As `read_hashed`, of a cell's rows: the packed ones where plain ones beside them are not the record's.
+
+    Raises:
+        Damaged: neither are.
+    """
+    first, *others = cases_files(folder)
+    try:
+        return read_hashed(first, sha256)
+    except Damaged:
+        if not others:
+            raise
+    return read_hashed(others[0], sha256)
+
+
 def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
     """The content of a text file as it was written, and whether other line endings had to be taken back.
 
@@ -267,9 +282,9 @@ def read_hashed(path: Path, sha256: str | None) -> tuple[bytes, bool]:
     """
     try:
         content = read_whole(path)
-        content = unpacked(content) if path.suffix == SUFFIX else content
+        content = unpacked(content) if path.name == PACKED else content
     except ValueError as error:
-        raise Damaged(path, f"cannot be unpacked, {error}. Copy it again from where it was packed.") from None
+        raise Damaged(path, f"cannot be unpacked: {error}. Copy it again from where it was packed.") from None
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(path, "is missing, and its record names it: copy it from where the cell was run.") from None
     except OSError as error:

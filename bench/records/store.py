@@ -34,7 +34,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.records.case_rows import CASE_COLUMNS, SCORE_COLUMNS, parse_cases
-from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_hashed, read_json
+from bench.records.damage import CRLF, STATUSES, Damaged, check_record, read_cases_of, read_json
 from bench.records.filenames import file_name
 from bench.records.garbage import no_collection
 from bench.records.leases import NAME, Lease, hold
@@ -241,7 +241,7 @@ def _read_results(results: str | Path) -> tuple[Found, list[pd.DataFrame]]:
             if record is None:
                 continue
             if _has_cases(record):
-                contents[folder], taken_back = read_hashed(cases_file(folder), record["cases_sha256"])
+                contents[folder], taken_back = read_cases_of(folder, record["cases_sha256"])
                 mended += taken_back
         except Damaged as error:
             faults[folder] = str(error)
@@ -371,7 +371,7 @@ def _cases_of(folder: Path, record: dict[str, Any]) -> tuple[pd.DataFrame, bool]
     Raises:
         Damaged: the file is not the one that the record was written with, or holds no rows of its task.
     """
-    content, mended = read_hashed(cases_file(folder), record["cases_sha256"])
+    content, mended = read_cases_of(folder, record["cases_sha256"])
     return _checked_cases(folder, record, content), mended
 
 

@@ -3,7 +3,7 @@
 A zip whose bytes depend on the records alone: names in order, one date. Unpacked, it is a results folder:
 
     README.txt                            what this is, and how to check it
-    records/<dataset>/<model>/<seed>-<key>/  cell.json, record.json, cases.csv, history.csv, sources/
+    records/<dataset>/<model>/<seed>-<key>/  cell.json, record.json, cases.csv (or .xz), history.csv, sources/
     units/                                which cases count as one in an interval
     requirements.txt                      the packages of the environment that wrote the archive
     tables.md, tables.csv                 all tables
@@ -21,17 +21,18 @@ from typing import NamedTuple
 from bench.errors import UserError
 from bench.records.keeping import files_beside
 from bench.records.named_file import write_named
+from bench.records.packed import cases_file
 from bench.records.places import bases
 from bench.records.store import read_records
 from bench.report.notes import in_a_line
 from bench.report.render import render_tables, results_tables
 
 DATE = (1980, 1, 1, 0, 0, 0)
-FILES = ("cell.json", "record.json", "cases.csv", "cases.csv.xz", "history.csv", "error.log")
+FILES = ("cell.json", "record.json", "history.csv", "error.log")
 README = """Records of medbench: {count} cells.
 
-records/           a folder for each cell: what it is (cell.json), what came of it (record.json, cases.csv,
-                   history.csv), and the code of networks that are not medbench's own (sources/)
+records/           a folder for each cell: what it is (cell.json), what came of it (record.json, history.csv,
+                   cases.csv or, packed, cases.csv.xz), and the code of networks that are not medbench's own (sources/)
 units/             which cases count as one in an interval
 audits/            what audits of the data found: near-duplicates across parts
 profiles/          speeds that were measured
@@ -95,7 +96,7 @@ def _contents(results: Path, folders: list[Path], weights: bool) -> Iterator[tup
 
 def _files(folder: Path, weights: bool) -> list[Path]:
     """The files of a cell that are archived."""
-    named = [folder / name for name in FILES]
+    named = [*(folder / name for name in FILES), cases_file(folder)]
     named += sorted(folder.glob("*.safetensors")) if weights else []
     sources = folder / "sources"
     named += sorted(sources.rglob("*")) if not sources.is_symlink() else []

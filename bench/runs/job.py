@@ -223,11 +223,11 @@ def perform(job: Job, report: Report = silent, stop: Stop = never, holds: Holds 
 
 
 def conclude(job: Job, record: dict[str, Any]) -> None:
-    """Writes a cell's record, with which it is finished, and removes what only an unfinished one needs."""
+    """Writes a cell's record, with which it is finished, and removes what an unfinished or an earlier one left."""
     store.write_json(job.folder / "record.json", record)
     if record["status"] != "failed":
-        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
-        (job.folder / "error.log").unlink(missing_ok=True)
+        for name in ("checkpoint.pt", "error.log", "cases.csv.xz"):
+            (job.folder / name).unlink(missing_ok=True)
 
 
 def training_part(job: Job) -> tuple[Prepared, list[int]]:

@@ -215,7 +215,7 @@ def test_the_separable_reading_is_mobilevit_v2_s_attention() -> None:
         torch.testing.assert_close(module(x).flatten(2), oracle(x.flatten(2)[:, :, None])[:, :, 0])
 
 
-@pytest.mark.parametrize(("name", "factor"), [("convmod", 10_000), ("gated", 100)])
+@pytest.mark.parametrize(("name", "factor"), [("convmod", 10_000), ("separable", 10_000), ("gated", 100)])
 def test_of_the_modulations_the_gated_one_alone_grows_in_proportion(name: str, factor: float) -> None:
     """In evaluation, where a norm is a fixed scale: a hundred times the input, large enough for biases not to count."""
     torch.manual_seed(0)

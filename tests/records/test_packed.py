@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from stored_records import RECORDS, cut, invoke, the_cell
+from stored_records import RECORDS, change, cut, invoke, the_cell
 
 from bench.records import packed
 from bench.records.checking import damage_in
 from bench.records.keeping import merge_results
 from bench.records.store import is_done, load_cases, read_record
 from bench.report.archive import write_archive
+from bench.runs.job import conclude
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +68,57 @@ def test_small_files_stay_as_they_are(results: Path, monkeypatch: pytest.MonkeyP
     assert packed.pack(results) == 0
 
 
-def test_a_plain_file_is_read_before_a_packed_one(results: Path) -> None:
-    """A cell that was trained anew in its place writes `cases.csv` beside the packed rows of before."""
+def test_of_both_files_the_one_of_the_record_is_read(results: Path) -> None:
     cell = the_cell(results, "acdc")
+    content = (cell / "cases.csv").read_bytes()
     (cell / "cases.csv.xz").write_bytes(b"of another run")
-    assert packed.cases_file(cell).name == "cases.csv"
     assert damage_in(results) == (2, [])
+    (cell / "cases.csv.xz").write_bytes(lzma.compress(content))
+    cut(cell / "cases.csv")  # as `xz -dk` leaves it when it is interrupted
+    assert damage_in(results) == (2, [])
+    (cell / "cases.csv.xz").write_bytes(b"of another run")
+    (line,) = damage_in(results)[1]
+    assert "cases.csv.xz cannot be unpacked" in line
+
+
+def test_a_cell_that_ends_leaves_no_packed_rows_of_an_earlier_run(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv.xz").write_bytes(b"of another run")
+    conclude(SimpleNamespace(folder=tmp_path), {"status": "complete"})  # type: ignore[arg-type]
+    assert files(tmp_path) == {"record.json"}
+
+
+def test_packing_again_writes_nothing_anew_and_takes_away_what_is_small_now(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = the_cell(results, "acdc")
+    content = (cell / "cases.csv").read_bytes()
+    other_level = lzma.compress(content, preset=0)
+    (cell / "cases.csv.xz").write_bytes(other_level)
+    assert packed.pack(results) == 2
+    assert (cell / "cases.csv.xz").read_bytes() == other_level, "git sees no change where nothing changed"
+    (cell / "cases.csv").write_bytes(content)
+    monkeypatch.setattr(packed, "LEAST", 10**9)
+    assert packed.pack(results) == 0
+    assert "cases.csv.xz" not in files(cell)
+
+
+def test_damaged_records_and_folders_that_are_not_there_end_no_packing(results: Path, tmp_path: Path) -> None:
+    (the_cell(results, "acdc") / "record.json").write_text("[]")
+    (the_cell(results, "msld") / "record.json").write_text("{")
+    assert packed.pack(results) == 0
+    for arguments, why in (([], "Name a folder of records"), ([str(tmp_path / "none")], "No folder")):
+        command = [sys.executable, "-m", "bench.records.packed", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"Error: {why}")
 
 
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (cut, "cannot be unpacked, it is cut short. Copy it again"),
-        (lambda path: path.write_bytes(b""), "cannot be unpacked, it is cut short"),
-        (lambda path: path.write_bytes(b"part,weights\n"), "cannot be unpacked, it is no whole xz file"),
+        (cut, "cannot be unpacked: it is cut short. Copy it again"),
+        (lambda path: path.write_bytes(b""), "cannot be unpacked: it is cut short"),
+        (lambda path: path.write_bytes(b"part,weights\n"), "cannot be unpacked: it is no whole xz file"),
         (
             lambda path: path.write_bytes(lzma.compress(b"part,weights\n")),
             "is not the file that its record was written",
@@ -99,10 +141,19 @@ def test_damaged_packed_rows_are_named_and_their_record_is_left_out(results: Pat
     }
 
 
-def test_no_more_is_unpacked_than_rows_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "MOST", 1000)
-    with pytest.raises(ValueError, match="it holds more than a GiB"):
-        packed.unpacked(lzma.compress(bytes(100_000)))
+def test_no_more_is_unpacked_than_rows_can_be(results: Path) -> None:
+    """A few kilobytes of zeros that claim a gigabyte, beside a record that names their hash."""
+    packed.pack(results)
+    cell = the_cell(results, "acdc")
+    bomb = bytes(packed.MOST + 1)
+    (cell / "cases.csv.xz").write_bytes(lzma.compress(bomb, preset=0))
+    change(cell / "record.json", "cases_sha256", to=hashlib.sha256(bomb).hexdigest())
+    result = invoke("report", "--results", str(results))
+    assert (result.exit_code, "Traceback" in result.output) == (0, False)
+    assert "cannot be unpacked: it holds more than 64 MiB" in " ".join(result.output.split())
+    (cell / "cases.csv.xz").unlink()
+    (cell / "cases.csv").write_bytes(bomb)
+    assert packed.pack(results) == 0, "what could not be read again is not packed"
 
 
 def test_an_archive_and_a_merge_take_packed_rows_along(results: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from few_records import copy_preset
 
-from bench.records import store
+from bench.records import damage, store
 from bench.report.render import results_tables
 from bench.report.sheets import render_sheets
 from bench.report.table_sheets import rank_sheet, table_sheet
@@ -26,9 +26,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_record_and_its_cases_are_read_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: Counter[Path] = Counter()
-    for name in ("read_json", "read_hashed"):
-        read = getattr(store, name)
-        monkeypatch.setattr(store, name, lambda path, *rest, read=read: (reads.update([path]), read(path, *rest))[1])
+    for module, name in ((store, "read_json"), (damage, "read_hashed")):
+        read = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, *rest, read=read: (reads.update([path]), read(path, *rest))[1])
     assert results_tables(results)[0]
     files = [path for path in results.rglob("*") if path.name in ("record.json", "cases.csv")]
     assert reads == dict.fromkeys(files, 1)

@@ -12,7 +12,6 @@ import pandas as pd
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
-from bench.records.packed import cases_file
 from bench.runs.cell import Cell
 
 EXAMPLE = Path(__file__).parents[2] / "results" / "example"
@@ -27,8 +26,8 @@ def a_record_of(task: str) -> Path:
     """The folder of a committed record of a task: the smallest of a CPU's of its data set that is complete."""
     dataset = {"segmentation": "acdc", "classification": "msld"}[task]
     found = sorted((RECORDS / dataset).glob("mednext_tiny/0-*/record.json"))
-    whole = [path.parent for path in found if _is_of_a_cpu(json.loads(path.read_text()))]
-    return min(whole, key=lambda folder: cases_file(folder).stat().st_size)
+    whole = [path.with_name("cases.csv") for path in found if _is_of_a_cpu(json.loads(path.read_text()))]
+    return min((path for path in whole if path.exists()), key=lambda path: path.stat().st_size).parent
 
 
 def _is_of_a_cpu(record: dict[str, Any]) -> bool:
