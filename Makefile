@@ -62,6 +62,8 @@ example: .venv/installed
 	$(REPORT)/acdc.md --dataset acdc --preset standard --format markdown
 	$(REPORT)/attention.md --dataset acdc --preset standard --models segformer_b0_s,segformer_b0_s_identity \
 	  --reference segformer_b0_s --format markdown
+	$(REPORT)/attention-swin.md --dataset acdc --preset standard --models swin_unet_s,swin_unet_s_identity \
+	  --reference swin_unet_s --format markdown
 	$(REPORT)/trials.md --trials
 	$(REPORT)/speeds.md --speeds
 	$(REPORT)/conventions.md --conventions --dataset acdc
@@ -76,7 +78,7 @@ example: .venv/installed
 	rm -rf build/figures
 	$(MAIN_TABLE) --figures build/figures
 	cp build/figures/acdc-*-training.png results/example/training.png
-	$(MAIN_TABLE) --top 11 --brief --into README.md
+	$(MAIN_TABLE) --top 12 --brief --into README.md
 	$(REPORT)/report.html --format html
 	$(BIN)/medbench plan --protocol > docs/protocol.md
 

@@ -59,17 +59,18 @@ def test_the_committed_table_of_acdc_has_three_seeds_of_each_network_and_is_what
     assert render_tables(tables, "markdown") == (EXAMPLE / "acdc.md").read_text(), "run `make example`"
 
 
-def test_the_worth_of_attention_is_a_difference_of_three_seeds_of_both() -> None:
-    pair = "segformer_b0_s", "segformer_b0_s_identity"
+@pytest.mark.parametrize(("name", "page"), [("segformer_b0_s", "attention.md"), ("swin_unet_s", "attention-swin.md")])
+def test_the_worth_of_attention_is_a_difference_of_three_seeds_of_both(name: str, page: str) -> None:
+    pair = name, f"{name}_identity"
     wishes = {"dataset": "acdc", "preset": "standard", "models": pair, "reference": pair[0]}
     (table,), notes = selected_tables(Selection(EXAMPLE, **wishes))
     assert (set(table.figures["seeds"]), table.seeds, notes) == ({3}, (0, 1, 2), ())
-    assert render_tables([table], "markdown") == (EXAMPLE / "attention.md").read_text(), "run `make example`"
+    assert render_tables([table], "markdown") == (EXAMPLE / page).read_text(), "run `make example`"
 
 
 def test_the_readme_s_table_is_what_the_records_give(main_table: Table) -> None:
     shown = (ROOT / "README.md").read_text().partition(BEGIN.format("acdc"))[2].partition(END)[0]
-    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 11))).strip(), "run `make example`"
+    assert shown.strip() == to_markdown(brief_sheet(top_rows(main_table, 12))).strip(), "run `make example`"
     assert "| MedNeXt-T (reconstr.)" in shown
     assert "two-way bootstrap over 20 patients and 3 seeds" in shown
 

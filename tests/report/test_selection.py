@@ -86,7 +86,7 @@ def test_a_choice_of_rows_says_that_others_are_stored(example: Path) -> None:
     assert list(found.frame) == ["Model", "Dice % (strict)", "Seeds"]
     assert found.frame["Model"].iloc[0] == "U-Net (reduced)", "the fewest parameters"
     told = [note for note in found.footnotes if note.startswith("Chosen: ")]
-    assert [note.partition(" of this")[0] for note in told] == ["Chosen: without 3 stored seeds"]
+    assert [note.partition(" of this")[0] for note in told] == ["Chosen: without 4 stored seeds"]
     (whole,) = bench.load_tables(example, dataset="acdc", preset="standard")
     assert not [note for note in whole.footnotes if note.startswith("Chosen: ")]
 
