@@ -17,6 +17,7 @@ from ablations.effects import stored_arms
 from bench.analysis.comparison import Table, summarise
 from bench.analysis.conventions import SHOWN
 from bench.analysis.rankings import rankings
+from bench.records.packed import cases_file
 from bench.records.store import load_cells, read_record
 from bench.report.leaks import worth_sheet
 from bench.report.sheets import to_markdown
@@ -122,7 +123,7 @@ def stored(folder: Path, fold: int, **fields: Any) -> None:
     record |= {"comparison": f"old{fold}", "key": Cell(**record["cell"]).key, "metrics": None, "cases_sha256": None}
     record["dataset"] |= {"split_flag": "leaks", **fields}
     (folder / str(fold)).mkdir(parents=True)
-    shutil.copy(source.parent / "cases.csv", folder / str(fold))
+    shutil.copy(cases_file(source.parent), folder / str(fold))
     (folder / str(fold) / "record.json").write_text(json.dumps(record))
 
 
