@@ -49,7 +49,7 @@ example: .venv/installed
 	mkdir -p $(RECORDS)
 	tar -C results/runs --exclude=./phantom --exclude='*.safetensors' --exclude='checkpoint.pt*' --exclude=error.log \
 	  --exclude=predictions.npz --exclude=.lock --exclude='.lease*' -cf - . | tar -C $(RECORDS) -xf -
-	$(BIN)/python -m bench.records.packed $(RECORDS)  # the large ones, in half of the room
+	$(BIN)/python -m bench.records.packing $(RECORDS)  # the large ones, in half of the room
 	mkdir -p results/example/units
 	cp results/units/*.json results/example/units
 	mkdir -p results/example/tuning

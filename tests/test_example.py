@@ -16,7 +16,8 @@ from views import view_text
 from bench.analysis.comparison import Table
 from bench.records.choice import Choice
 from bench.records.histories import find_folders
-from bench.records.packed import LEAST, cases_file
+from bench.records.packed import cases_file
+from bench.records.packing import LEAST
 from bench.records.profiles import load_profiles
 from bench.records.store import find_records, load_cells
 from bench.report.brief import BEGIN, END, brief_sheet, top_rows

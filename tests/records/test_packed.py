@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from stored_records import RECORDS, change, cut, invoke, the_cell
 
-from bench.records import packed
+from bench.records import packed, packing
 from bench.records.checking import damage_in
 from bench.records.keeping import merge_results
 from bench.records.store import is_done, load_cases, read_record
@@ -25,7 +25,7 @@ from bench.runs.job import conclude
 
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "LEAST", 1)
+    monkeypatch.setattr(packing, "LEAST", 1)
 
 
 def files(folder: Path) -> set[str]:
@@ -34,20 +34,20 @@ def files(folder: Path) -> set[str]:
 
 def test_tables_and_checks_are_the_same_from_packed_rows(results: Path) -> None:
     before, printed = load_cases(results), invoke("report", "--results", str(results)).output
-    assert packed.pack(results) == 2
+    assert packing.pack(results) == 2
     for dataset in ("acdc", "msld"):
         assert files(the_cell(results, dataset)) == {"cell.json", "record.json", "history.csv", "cases.csv.xz"}
         assert is_done(the_cell(results, dataset))
     pd.testing.assert_frame_equal(load_cases(results), before)
     assert invoke("report", "--results", str(results)).output == printed
     assert damage_in(results) == (2, [])
-    assert packed.pack(results) == 0, "a second time there is nothing to do"
+    assert packing.pack(results) == 0, "a second time there is nothing to do"
 
 
 def test_packed_bytes_are_those_that_were_packed(results: Path) -> None:
     cell = the_cell(results, "acdc")
     content = (cell / "cases.csv").read_bytes()
-    packed.pack(results)
+    packing.pack(results)
     assert packed.cases_file(cell).read_bytes() != content
     assert (
         packed.unpacked(packed.cases_file(cell).read_bytes())
@@ -59,13 +59,13 @@ def test_packed_bytes_are_those_that_were_packed(results: Path) -> None:
 def test_rows_that_are_not_the_record_s_are_not_packed(results: Path) -> None:
     cut(the_cell(results, "acdc") / "cases.csv")
     (the_cell(results, "msld") / "cases.csv").unlink()
-    assert packed.pack(results) == 0
+    assert packing.pack(results) == 0
     assert "cases.csv" in files(the_cell(results, "acdc"))
 
 
 def test_small_files_stay_as_they_are(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "LEAST", 10**9)
-    assert packed.pack(results) == 0
+    monkeypatch.setattr(packing, "LEAST", 10**9)
+    assert packing.pack(results) == 0
 
 
 def test_of_both_files_the_one_of_the_record_is_read(results: Path) -> None:
@@ -94,20 +94,20 @@ def test_packing_again_writes_nothing_anew_and_takes_away_what_is_small_now(
     content = (cell / "cases.csv").read_bytes()
     other_level = lzma.compress(content, preset=0)
     (cell / "cases.csv.xz").write_bytes(other_level)
-    assert packed.pack(results) == 2
+    assert packing.pack(results) == 2
     assert (cell / "cases.csv.xz").read_bytes() == other_level, "git sees no change where nothing changed"
     (cell / "cases.csv").write_bytes(content)
-    monkeypatch.setattr(packed, "LEAST", 10**9)
-    assert packed.pack(results) == 0
+    monkeypatch.setattr(packing, "LEAST", 10**9)
+    assert packing.pack(results) == 0
     assert "cases.csv.xz" not in files(cell)
 
 
 def test_damaged_records_and_folders_that_are_not_there_end_no_packing(results: Path, tmp_path: Path) -> None:
     (the_cell(results, "acdc") / "record.json").write_text("[]")
     (the_cell(results, "msld") / "record.json").write_text("{")
-    assert packed.pack(results) == 0
+    assert packing.pack(results) == 0
     for arguments, why in (([], "Name a folder of records"), ([str(tmp_path / "none")], "No folder")):
-        command = [sys.executable, "-m", "bench.records.packed", *arguments]
+        command = [sys.executable, "-m", "bench.records.packing", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"Error: {why}")
@@ -128,7 +128,7 @@ def test_damaged_records_and_folders_that_are_not_there_end_no_packing(results: 
     ids=["cut", "empty", "plain", "other rows", "gone"],
 )
 def test_damaged_packed_rows_are_named_and_their_record_is_left_out(results: Path, damage: object, why: str) -> None:
-    packed.pack(results)
+    packing.pack(results)
     path = the_cell(results, "acdc") / "cases.csv.xz"
     assert callable(damage)
     damage(path)
@@ -142,8 +142,8 @@ def test_damaged_packed_rows_are_named_and_their_record_is_left_out(results: Pat
 
 
 def test_no_more_is_unpacked_than_rows_can_be(results: Path) -> None:
-    """A few kilobytes of zeros that claim a gigabyte, beside a record that names their hash."""
-    packed.pack(results)
+    """A few kilobytes that hold more zeros than rows can be, beside a record that names their hash."""
+    packing.pack(results)
     cell = the_cell(results, "acdc")
     bomb = bytes(packed.MOST + 1)
     (cell / "cases.csv.xz").write_bytes(lzma.compress(bomb, preset=0))
@@ -153,11 +153,11 @@ def test_no_more_is_unpacked_than_rows_can_be(results: Path) -> None:
     assert "cannot be unpacked: it holds more than 64 MiB" in " ".join(result.output.split())
     (cell / "cases.csv.xz").unlink()
     (cell / "cases.csv").write_bytes(bomb)
-    assert packed.pack(results) == 0, "what could not be read again is not packed"
+    assert packing.pack(results) == 0, "what could not be read again is not packed"
 
 
 def test_an_archive_and_a_merge_take_packed_rows_along(results: Path, tmp_path: Path) -> None:
-    packed.pack(results)
+    packing.pack(results)
     archive = tmp_path / "a.zip"
     write_archive(archive, results)
     shutil.unpack_archive(archive, tmp_path / "unpacked")
